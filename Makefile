@@ -1,0 +1,47 @@
+# `make demo` and `make test` set everything up by themselves on a fresh machine.
+BIN := .venv/bin
+READY := .venv/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all bench docs lint clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+setup: $(READY) ## Create .venv and install the package with its pinned dependencies
+
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || { \
+		for py in python3.11 python3; do \
+			$$py -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; py=; \
+		done; \
+		test "$$py" || { echo 'Python 3.11 or newer with venv and pip is needed: install it, then run make again.' >&2; exit 1; }; \
+		echo 'Setting up .venv (once, a few minutes)'; \
+		$$py -m venv .venv; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(READY) ## Run the main job and write a report to runs/demo
+	@$(BIN)/orthoscope demo --out runs/demo
+
+test: lint ## Lint, type check and run the tests
+	@$(BIN)/python -m pytest -q -n 2 -m 'not slow'
+
+test-all: lint ## The same with the slow tests: mutants, long simulations
+	@$(BIN)/python -m pytest -q -n 2
+
+bench: $(READY) ## Measure speed against textbook implementations
+	@$(BIN)/python -m benchmarks
+
+docs: $(READY) ## Build the documentation into site/
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo 'Documentation: site/index.html'
+
+lint: $(READY) ## Check style, format and types
+	@$(BIN)/ruff check --quiet
+	@$(BIN)/ruff format --quiet --check
+	@$(BIN)/mypy --no-error-summary
+
+clean: ## Remove what the other targets wrote, except .venv
+	@rm -rf runs/demo site dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	@find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

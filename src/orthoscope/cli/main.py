@@ -1,0 +1,81 @@
+"""The command line: `orthoscope VERB`. Parsing and wiring only."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import click
+import typer
+
+from orthoscope import __version__
+from orthoscope.cli.demo import demo
+from orthoscope.cli.gaussian import gaussian
+from orthoscope.cli.output import remark
+from orthoscope.cli.phase import phase
+from orthoscope.cli.predict import predict
+from orthoscope.cli.simulate import simulate
+from orthoscope.errors import DivergenceError, OrthoscopeError
+
+UNUSABLE_INPUT, FAILED, INTERRUPTED, BUG = 2, 1, 130, 70
+
+app = typer.Typer(
+    name="orthoscope",
+    help="Measure, explain and remove the distortions of classifier-free guidance.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"orthoscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Measure, explain and remove the distortions of classifier-free guidance."""
+
+
+for _command in (demo, predict, simulate, gaussian):
+    app.command()(_command)
+app.add_typer(phase, name="phase")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 success, 1 a failed result, 2 unusable input.
+
+    Args:
+        argv: Arguments without the program name; those of the process if None.
+    """
+    try:
+        status = app(argv, standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except click.ClickException as error:
+        remark(f"error: {error.format_message()}")
+        return UNUSABLE_INPUT
+    except DivergenceError as error:
+        remark(f"error: {error}")
+        return FAILED
+    except OrthoscopeError as error:
+        remark(f"error: {error}")
+        return UNUSABLE_INPUT
+    except (KeyboardInterrupt, click.Abort):
+        remark("interrupted; what was already written stays")
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except Exception as error:
+        if os.environ.get("ORTHOSCOPE_DEBUG"):
+            raise
+        remark(f"internal error: {type(error).__name__}: {error}; set ORTHOSCOPE_DEBUG=1 to see where, and report it")
+        return BUG

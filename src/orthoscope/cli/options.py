@@ -1,0 +1,53 @@
+"""Options that several commands share, so that one name means one thing everywhere."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class StartKind(StrEnum):
+    """Where a run starts."""
+
+    prior = "prior"
+    exact = "exact"
+
+
+class EnsembleKind(StrEnum):
+    """How centroids are drawn."""
+
+    gaussian = "gaussian"
+    sphere = "sphere"
+
+
+class GridKind(StrEnum):
+    """How the steps are placed."""
+
+    refined = "refined"
+    geometric = "geometric"
+    equalized = "equalized"
+
+
+Rate = Annotated[float | None, typer.Option(help="Class rate log(classes)/dim; give this, or --classes with --dim.")]
+Classes = Annotated[int | None, typer.Option(help="Number of classes; needs --dim.")]
+Dim = Annotated[int | None, typer.Option(help="Dimension: turns on the finite-dimension theory.")]
+Std = Annotated[float, typer.Option(help="Within-class standard deviation.")]
+Strength = Annotated[
+    float | None,
+    typer.Option(help="Constant guidance strength: 0 = conditional, -1 = unconditional; scale = 1 + strength."),
+]
+Schedule = Annotated[
+    str | None,
+    typer.Option(help="Guidance schedule instead of --strength, e.g. step:early=3,late=-1,switch=1, or a JSON file."),
+]
+Ode = Annotated[bool, typer.Option("--ode", help="Probability-flow ODE instead of the reverse SDE.")]
+TMax = Annotated[float | None, typer.Option(help="Variance time at which runs start.")]
+Start = Annotated[StartKind, typer.Option(help="Start from the prior, or from the exact noised class.")]
+Ensemble = Annotated[EnsembleKind, typer.Option(help="Centroids N(0, I), or on the sphere of radius sqrt(dim).")]
+Seed = Annotated[int, typer.Option(help="Root seed; equal seeds give equal numbers.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")]
+Out = Annotated[Path, typer.Option(help="Where to write.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]

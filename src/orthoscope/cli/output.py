@@ -1,0 +1,66 @@
+"""What a command shows: JSON on standard output, or a small table; progress and remarks on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from orthoscope.serialize import dumps
+
+Advance = Callable[[int, int], None]
+
+
+def remark(text: str) -> None:
+    """A line for people, on standard error."""
+    Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
+
+
+def emit(result: Mapping[str, Any], *, as_json: bool, title: str) -> None:
+    """Print a result as one JSON object, or as a table of its plain entries."""
+    if as_json:
+        sys.stdout.write(dumps(result) + "\n")
+        return
+    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column()
+    for name, value in result.items():
+        shown = show(value)
+        if shown is not None:
+            table.add_row(name.replace("_", " "), shown)
+    Console(soft_wrap=True, highlight=False).print(table)
+
+
+def show(value: Any) -> str | None:
+    """A plain entry as text; None for what belongs into JSON only."""
+    match value:
+        case None:
+            return "none"
+        case bool() | int() | str():
+            return str(value)
+        case float():
+            return f"{value:.6g}"
+        case {"value": float() as number, "stderr": float() as error}:
+            return f"{number:.5g} ± {error:.2g}"
+        case _:
+            return None
+
+
+@contextmanager
+def progress(label: str, *, quiet: bool = False) -> Iterator[Advance]:
+    """A bar on standard error with the time left; the yielded function takes steps done and steps in all."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=True) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

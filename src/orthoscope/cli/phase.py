@@ -1,0 +1,93 @@
+"""`orthoscope phase`: a phase diagram to NetCDF and a figure."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from orthoscope.cli import options
+from orthoscope.cli.output import emit
+
+if TYPE_CHECKING:
+    from orthoscope.study.datasets import Study
+
+phase = typer.Typer(
+    help="Phase diagrams of guidance, to NetCDF and a figure.", no_args_is_help=True, rich_markup_mode=None
+)
+
+Axis = Annotated[str, typer.Option(help="Grid LO:HI:N, or one number.")]
+
+
+@phase.command("rate-strength")
+def rate_strength(
+    rate: Axis,
+    strength: Axis,
+    std: options.Std,
+    t_max: options.TMax = None,
+    start: options.Start = options.StartKind.prior,
+    ode: options.Ode = False,
+    out: options.Out = Path("rate-strength.nc"),
+    json: options.Json = False,
+) -> None:
+    """Regions and shifts over class rate and constant strength.
+
+    Example: orthoscope phase rate-strength --rate 0.05:1.4:256 --strength 0:5:256 --std 0.5 --out rate-strength.nc
+    """
+    from orthoscope.study.windows import RateStrengthDiagram, axis
+
+    study = RateStrengthDiagram(
+        std=std,
+        rate=tuple(axis(rate)),
+        strength=tuple(axis(strength)),
+        t_max=t_max,
+        start=start.value,
+        lam=0.0 if ode else 1.0,
+    )
+    _write(study, out, as_json=json)
+
+
+@phase.command("window")
+def window(
+    rate: Annotated[float, typer.Option(help="Class rate log(classes)/dim.")],
+    std: options.Std,
+    t_max: Annotated[float, typer.Option(help="Variance time at which runs start; shifts depend on it.")],
+    w0: Axis,
+    slope: Axis,
+    start: options.Start = options.StartKind.prior,
+    ode: options.Ode = False,
+    out: options.Out = Path("window.nc"),
+    json: options.Json = False,
+) -> None:
+    """Regions and shifts over linear windows, strength = w0 + slope * t.
+
+    Example: orthoscope phase window --rate 0.9 --std 0.5 --t-max 10 --w0=-1:0:256 --slope 0:1:256 --out window.nc
+    """
+    from orthoscope.study.windows import WindowDiagram, axis
+
+    study = WindowDiagram(
+        rate=rate,
+        std=std,
+        t_max=t_max,
+        w0=tuple(axis(w0)),
+        slope=tuple(axis(slope)),
+        start=start.value,
+        lam=0.0 if ode else 1.0,
+    )
+    _write(study, out, as_json=json)
+
+
+def _write(study: Study, out: Path, *, as_json: bool) -> None:
+    from orthoscope.plots.diagrams import phase_figure
+    from orthoscope.report.page import save_figure
+    from orthoscope.study.datasets import write
+    from orthoscope.study.windows import summary
+
+    result = study.run()
+    write(result, out)
+    shown: dict[str, Any] = summary(result) | {"file": str(out)}
+    if min(result.sizes.values()) > 1:
+        save_figure(phase_figure(result), out)
+        shown["figure"] = str(out.with_suffix(".svg"))
+    emit(shown, as_json=as_json, title=f"phase diagram: {study.name}")

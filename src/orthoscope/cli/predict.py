@@ -1,0 +1,48 @@
+"""`orthoscope predict`: theory for one setting."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orthoscope.cli import options
+from orthoscope.cli.output import emit, remark
+from orthoscope.study.predictions import as_result, make_setting
+
+
+def predict(
+    std: options.Std,
+    rate: options.Rate = None,
+    strength: options.Strength = None,
+    schedule: options.Schedule = None,
+    ode: options.Ode = False,
+    t_max: options.TMax = None,
+    start: options.Start = options.StartKind.prior,
+    dim: options.Dim = None,
+    classes: options.Classes = None,
+    ensemble: options.Ensemble = options.EnsembleKind.gaussian,
+    steps: Annotated[int | None, typer.Option(help="Number of steps, for schedules with clock=step.")] = None,
+    json: options.Json = False,
+) -> None:
+    """Theory for one setting: regime, speciation, distortions.
+
+    Example: orthoscope predict --rate 0.2 --std 0.5 --strength 1
+    """
+    setting = make_setting(
+        rate=rate,
+        std=std,
+        strength=strength,
+        schedule=schedule,
+        ode=ode,
+        t_max=t_max,
+        start=start.value,
+        dim=dim,
+        classes=classes,
+        ensemble=ensemble.value,
+        steps=steps,
+    )
+    result = as_result(setting)
+    emit(result, as_json=json, title="prediction")
+    if not json:
+        remark(result["diagnosis"])

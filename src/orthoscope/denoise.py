@@ -1,0 +1,91 @@
+"""The contract of a denoiser, and the exact ones.
+
+A denoiser maps a state in unscaled coordinates, a noise level and a label to the denoised mean. Truth and network are
+interchangeable. The label is an integer, one per row, or None for the unconditional law.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from orthoscope.process import NoiseLevel
+from orthoscope.targets import Target
+from orthoscope.typing import Events, Rows
+
+Label: TypeAlias = int | Tensor | None
+Memory: TypeAlias = Any  # whatever a rule carries from step to step; None before the first
+
+
+@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
+class Evaluation:
+    """What one evaluation of a denoiser gives.
+
+    Attributes:
+        denoised: The denoised mean.
+        memory: What a rule with memory wants to see at the next step.
+        calls: Number of denoisers evaluated underneath.
+        modes_read: Rows times modes read by exact mixtures.
+    """
+
+    denoised: Tensor
+    memory: Memory = None
+    calls: int = 1
+    modes_read: int = 0
+
+
+class Denoiser(ABC):
+    """Anything that estimates the clean state from a noisy one."""
+
+    @abstractmethod
+    def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
+        """The denoised mean, with what it cost and what it wants remembered."""
+
+    def __call__(self, x: Events, level: NoiseLevel, label: Label = None) -> Events:
+        """The denoised mean."""
+        return self.evaluate(x, level, label).denoised
+
+
+@dataclass(frozen=True, eq=False)
+class Exact(Denoiser):
+    """The exact denoiser of a target, conditional on the label or unconditional."""
+
+    target: Target
+    _classes: dict[int, Target] = field(default_factory=dict, repr=False)
+
+    def law(self, label: int | None) -> Target:
+        """The law that a label selects; classes are cut out of the target once."""
+        if label is None:
+            return self.target
+        if label not in self._classes:
+            self._classes[label] = self.target.conditional(label)
+        return self._classes[label]
+
+    def evaluate(self, x: Rows, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
+        """The exact denoised mean; rows with different labels are read class by class."""
+        if not isinstance(label, Tensor):
+            law = self.law(label)
+            return Evaluation(denoised=law.denoised(x, level), memory=memory, modes_read=len(x) * law.size)
+        denoised, read = torch.empty_like(x), 0
+        for one in torch.unique(label).tolist():
+            rows = label == one
+            law = self.law(one)
+            denoised[rows] = law.denoised(x[rows], level.of_rows(rows.numpy(force=True)))
+            read += int(rows.sum()) * law.size
+        return Evaluation(denoised=denoised, memory=memory, modes_read=read)
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed(Denoiser):
+    """A denoiser held at one label whatever it is asked for: None makes the unconditional reference."""
+
+    denoiser: Denoiser
+    label: Label = None
+
+    def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
+        """The denoised mean at the fixed label."""
+        return self.denoiser.evaluate(x, level, self.label, memory)

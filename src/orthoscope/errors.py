@@ -1,0 +1,51 @@
+"""Everything Orthoscope raises or warns about, and nothing else.
+
+A message says what was expected, what came and what to do. Users may catch `OrthoscopeError`;
+Python programmers may catch the built-in class that each error also is.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class OrthoscopeError(Exception):
+    """Any error that Orthoscope raises on purpose."""
+
+
+class ConfigError(OrthoscopeError, ValueError):
+    """A setting that cannot be used: unknown, out of range or contradictory."""
+
+
+class ShapeError(OrthoscopeError, ValueError):
+    """Arrays whose shapes do not fit each other."""
+
+
+class DivergenceError(OrthoscopeError, RuntimeError):
+    """A run whose state stopped being finite.
+
+    Attributes:
+        step: Index of the step that failed.
+        time: Variance time at which it started.
+        last_good: The last finite state, in unscaled coordinates.
+    """
+
+    def __init__(self, message: str, *, step: int, time: float, last_good: object) -> None:
+        """Keep where it happened beside the message."""
+        super().__init__(message)
+        self.step = step
+        self.time = time
+        self.last_good = last_good
+
+
+class AccuracyWarning(UserWarning):
+    """A result that is valid but less accurate than its documentation promises."""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> ConfigError:
+    """The error for a name that is not among the known ones, with the nearest of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
+    return ConfigError(f"unknown {what} {name!r}; {hint}")

@@ -1,0 +1,1 @@
+"""Guidance: how strong (`schedules`), how combined (`rules`), and the guided denoiser."""

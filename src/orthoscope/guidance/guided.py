@@ -1,0 +1,57 @@
+"""The guided denoiser: a denoiser made of denoisers, so that no sampler knows about guidance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from orthoscope.denoise import Denoiser, Evaluation, Fixed, Label, Memory
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.rules import LinearCFG, Rule
+from orthoscope.guidance.schedules import GuidanceSchedule
+from orthoscope.process import NoiseLevel
+from orthoscope.typing import Events
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Guided(Denoiser):
+    """Classifier-free guidance, autoguidance and negative prompts are one class with different references.
+
+    Attributes:
+        main: The denoiser that is asked with the label (`cond`).
+        reference: The denoiser that is guided away from (`uncond`).
+        schedule: Strength over noise level.
+        rule: How the two are combined.
+        extra: Further denoisers by name, for rules that need more than two predictions.
+    """
+
+    main: Denoiser
+    reference: Denoiser
+    schedule: GuidanceSchedule
+    rule: Rule = field(default_factory=LinearCFG)
+    extra: Mapping[str, Denoiser] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Reject a rule whose predictions nobody makes."""
+        missing = set(self.rule.needs) - {"cond", "uncond", *self.extra}
+        if missing:
+            raise ConfigError(f"{type(self.rule).__name__} needs {', '.join(sorted(missing))}; pass it in `extra`")
+
+    def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
+        """The guided denoised mean; predictions that the strength makes irrelevant are not computed."""
+        w = self.schedule.strength(level)
+        denoisers = {"cond": self.main, "uncond": self.reference, **self.extra}
+        parts = {name: denoisers[name].evaluate(x, level, label) for name in self.rule.needed(w)}
+        predictions = {name: part.denoised for name, part in parts.items()}
+        denoised, memory = self.rule(x, level, predictions, w, memory)
+        return Evaluation(
+            denoised=denoised,
+            memory=memory,
+            calls=sum(part.calls for part in parts.values()),
+            modes_read=sum(part.modes_read for part in parts.values()),
+        )
+
+
+def classifier_free(denoiser: Denoiser, schedule: GuidanceSchedule, rule: Rule | None = None) -> Guided:
+    """Classifier-free guidance of one denoiser: its conditional prediction against its own unconditional one."""
+    return Guided(main=denoiser, reference=Fixed(denoiser), schedule=schedule, rule=rule or LinearCFG())

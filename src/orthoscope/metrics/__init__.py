@@ -1,0 +1,12 @@
+"""Estimates from samples, each with its standard error."""
+
+from orthoscope.metrics.estimators import jackknife as jackknife
+from orthoscope.metrics.estimators import mean_of as mean_of
+from orthoscope.metrics.moments import frechet_distance as frechet_distance
+from orthoscope.metrics.moments import mean_shift as mean_shift
+from orthoscope.metrics.moments import overlap as overlap
+from orthoscope.metrics.moments import participation_ratio as participation_ratio
+from orthoscope.metrics.moments import total_variance as total_variance
+from orthoscope.metrics.moments import variance as variance
+from orthoscope.metrics.moments import variance_ratio as variance_ratio
+from orthoscope.metrics.moments import variance_shift as variance_shift

@@ -1,0 +1,68 @@
+"""From per-trajectory numbers to estimates with standard errors: means and block jackknives."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike, NDArray
+
+from orthoscope.errors import ConfigError
+from orthoscope.quantities import Estimate
+
+FloatArray = NDArray[np.float64]
+Samples = Float[np.ndarray, "n dim"]
+_BLOCKS = 20
+
+
+def as_samples(samples: ArrayLike, least: int = 2) -> Samples:
+    """Samples as a float64 matrix, one row per trajectory.
+
+    Raises:
+        ConfigError: if there are too few rows to have a standard error, or a value is not finite.
+    Source:
+        Definition; derived in explanation/numerics.
+    """
+    array = np.asarray(samples, dtype=np.float64)
+    if array.ndim != 2 or len(array) < least:
+        raise ConfigError(f"expected a matrix with at least {least} rows of samples, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ConfigError("samples hold NaN or infinity; the run that made them diverged")
+    return array
+
+
+def mean_of(values: ArrayLike) -> Estimate:
+    """The mean of independent values with its standard error.
+
+    Raises:
+        ConfigError: if there are fewer than two values.
+    Source:
+        Central limit theorem; derived in explanation/numerics.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or len(array) < 2:
+        raise ConfigError(f"expected at least 2 values for a standard error, got shape {array.shape}")
+    return Estimate(value=float(array.mean()), stderr=float(array.std(ddof=1) / math.sqrt(len(array))), n=len(array))
+
+
+def jackknife(statistic: Callable[[Samples], float], samples: Samples) -> Estimate:
+    """A statistic of the whole sample with its bias removed to first order, by leaving out one block at a time.
+
+    Accuracy:
+        Remaining bias O(1/n^2) for smooth statistics; the standard error rests on 20 blocks (relative error 16 %).
+    Source:
+        Block jackknife for blocks of unequal size [busing1999delete]; derived in explanation/numerics.
+    """
+    n = len(samples)
+    blocks = min(_BLOCKS, n)
+    edges = np.linspace(0, n, blocks + 1).astype(int)
+    whole = statistic(samples)
+    rest = np.array([statistic(np.delete(samples, slice(a, b), axis=0)) for a, b in itertools.pairwise(edges)])
+    share = np.diff(edges) / n  # blocks differ by one row unless their number divides n
+    value = blocks * whole - float((1 - share) @ rest)
+    pseudo = (whole - (1 - share) * rest) / share
+    stderr = math.sqrt(float((share / (1 - share)) @ (pseudo - value) ** 2) / blocks)
+    return Estimate(value=value, stderr=stderr, n=n)

@@ -1,0 +1,1 @@
+"""Datasets to figures; nothing is computed here."""

@@ -1,0 +1,73 @@
+"""The look of every figure, applied in a context and never globally."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+
+INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
+# Okabe and Ito's palette, which color-blind readers can tell apart.
+COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+REGION_COLORS = {
+    "distorted": "#f6d5c3",
+    "restored": "#bfe3d4",
+    "reversed": "#d9d6ec",
+    "lost": "#cbd2d9",
+}
+
+_RC = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10.0,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 11.0,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 5.0,
+    "figure.constrained_layout.use": True,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "orthoscope",
+}
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw a figure in the house style, leaving matplotlib's global settings alone."""
+
+    @wraps(draw)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.rc_context(_RC):
+            return draw(*args, **kwargs)
+
+    return wrapper
+
+
+def zero_line(ax: Axes) -> None:
+    """Mark zero distortion."""
+    ax.axhline(0.0, color=MUTED, linewidth=0.9, zorder=1)
+
+
+def panels(rows: int, columns: int, *, size: tuple[float, float], **kwargs: object) -> tuple[Figure, list[Axes]]:
+    """A figure with its axes in reading order; no pyplot, so nothing is left open."""
+    figure = Figure(figsize=size)
+    axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
+    return figure, list(axes.ravel())

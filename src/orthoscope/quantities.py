@@ -1,0 +1,107 @@
+"""The shared vocabulary of results: what is measured, in which symbol and unit, and with what error.
+
+`theory` and `metrics` both name their results from this table although neither imports the other, so a study can lay
+one beside the other, and figures and files take their labels from here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from orthoscope.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """One named result.
+
+    Attributes:
+        name: Key in results, files and JSON.
+        symbol: Mathematical symbol, as TeX.
+        unit: Unit, "1" if dimensionless.
+        long_name: Label for axes and tables.
+    """
+
+    name: str
+    symbol: str
+    unit: str
+    long_name: str
+
+
+QUANTITIES: dict[str, Quantity] = {
+    name: Quantity(name=name, symbol=symbol, unit=unit, long_name=long_name)
+    for name, symbol, unit, long_name in [
+        ("rate", r"\beta", "nats per dimension", "class rate log(M)/d"),
+        ("dim", "d", "1", "dimension"),
+        ("strength", "w", "1", "guidance strength"),
+        ("std", "s", "data units", "within-class standard deviation"),
+        ("time", "t", "data units squared", "variance time"),
+        ("overlap", "q", "1", "overlap with the class centroid"),
+        ("variance", "V", "data units squared", "variance per coordinate"),
+        ("mean_shift", r"\delta\mu", "1", "mean shift"),
+        ("variance_shift", r"\delta V", "data units squared", "variance shift"),
+        ("variance_shift_along", r"\delta V_\parallel", "data units squared", "variance shift along the centroid"),
+        ("variance_shift_across", r"\delta V_\perp", "data units squared", "variance shift across the centroid"),
+        ("variance_ratio", r"V/s^2", "1", "variance ratio"),
+        ("total_variance", r"\mathrm{tr}\,C", "data units squared", "total variance"),
+        ("participation_ratio", r"\mathrm{PR}", "1", "participation ratio"),
+        ("frechet_distance", r"d_F^2/d", "data units squared", "squared Fréchet distance per dimension"),
+        ("class_posterior", r"p(c\,|\,x)", "1", "posterior of the class"),
+        ("speciation_time", r"t_s", "data units squared", "speciation time"),
+        ("capture_time", r"t_k", "data units squared", "capture time"),
+        ("critical_rate", r"\beta_c", "nats per dimension", "critical rate"),
+    ]
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A number measured from samples, with its standard error.
+
+    Attributes:
+        value: The estimate.
+        stderr: Its standard error: everything that was drawn at random, modes included.
+        n: Number of independent trajectories behind it.
+        stderr_within: Standard error from trajectories alone, the modes held fixed.
+    """
+
+    value: float
+    stderr: float
+    n: int
+    stderr_within: float | None = None
+
+    def z(self, expected: float, *, slack: float = 0.0) -> float:
+        """Distance from an expected value in standard errors, after forgiving `slack`."""
+        gap = self.value - expected
+        return math.copysign(max(abs(gap) - slack, 0.0), gap) / self.stderr if self.stderr > 0 else math.nan
+
+    def __str__(self) -> str:
+        """The value with its error in the last two digits' notation, e.g. 0.1234(56)."""
+        if not (math.isfinite(self.stderr) and self.stderr > 0 and math.isfinite(self.value)):
+            return f"{self.value:.4g}"
+        digits = min(max(0, 1 - math.floor(math.log10(self.stderr))), 6)
+        return f"{self.value:.{digits}f}({round(self.stderr * 10**digits)})"
+
+
+def pool(draws: Sequence[Estimate]) -> Estimate:
+    """The mean over independent draws of the modes, with standard errors on both levels.
+
+    The spread between draws already contains the spread of trajectories; with few draws it can come out too small by
+    chance, so the error is never reported below the one from trajectories alone.
+
+    Raises:
+        ConfigError: if there is nothing to pool.
+    """
+    if not draws:
+        raise ConfigError("expected at least one draw to pool, got none")
+    values = np.array([d.value for d in draws])
+    count = len(draws)
+    within = float(np.sqrt(sum(d.stderr**2 for d in draws)) / count)
+    between = float(values.std(ddof=1) / math.sqrt(count)) if count > 1 else 0.0
+    return Estimate(
+        value=float(values.mean()), stderr=max(between, within), n=sum(d.n for d in draws), stderr_within=within
+    )

@@ -1,0 +1,17 @@
+"""Sampling: levels to visit, noise, one-step kernels, starts and the loop. No guidance vocabulary."""
+
+from orthoscope.sample.grid import Grid as Grid
+from orthoscope.sample.grid import equalized as equalized
+from orthoscope.sample.grid import geometric as geometric
+from orthoscope.sample.grid import grid as grid
+from orthoscope.sample.grid import posterior_variance as posterior_variance
+from orthoscope.sample.grid import refined as refined
+from orthoscope.sample.grid import through as through
+from orthoscope.sample.loop import Run as Run
+from orthoscope.sample.loop import State as State
+from orthoscope.sample.loop import sample as sample
+from orthoscope.sample.loop import trajectory as trajectory
+from orthoscope.sample.noise import BrownianPath as BrownianPath
+from orthoscope.sample.noise import Independent as Independent
+from orthoscope.sample.start import start as start
+from orthoscope.sample.steps import Exponential as Exponential

@@ -1,0 +1,176 @@
+r"""Grids: the noise levels that a run visits, from the noise side to clean data.
+
+All grids place their levels by a density in $\log v$, $v = \sigma^2$:
+
+- `geometric`: uniform;
+- `refined`: half of the levels concentrated round one variance, where the class is decided;
+- `equalized`: equal drops of the posterior variance of the target, measured on its own noised samples.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from orthoscope import rng
+from orthoscope.errors import ConfigError
+from orthoscope.process import NoiseLevel, Process
+from orthoscope.targets import Target
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Grid:
+    """Noise levels in the order in which a run visits them, numbered.
+
+    Attributes:
+        levels: At least two levels, strictly descending in time, the last at time 0.
+    """
+
+    levels: tuple[NoiseLevel, ...]
+
+    @property
+    def steps(self) -> int:
+        """Number of steps."""
+        return len(self.levels) - 1
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Variance times, descending."""
+        return tuple(float(level.time) for level in self.levels)
+
+
+def grid(process: Process, times: Sequence[float]) -> Grid:
+    """The grid through given variance times, descending and ending at 0.
+
+    Raises:
+        ConfigError: if the times are not finite, strictly descending and ending at 0.
+    """
+    if len(times) < 2 or times[-1] != 0 or not all(math.isfinite(t) for t in times):
+        raise ConfigError("a grid needs at least two finite times, the last of them 0; steps must be >= 1")
+    if any(b >= a for a, b in itertools.pairwise(times)):
+        raise ConfigError("the times of a grid must be strictly descending")
+    levels = (process.at(float(t)) for t in times)
+    steps = len(times) - 1
+    return Grid(tuple(replace(level, step=k, steps=steps) for k, level in enumerate(levels)))
+
+
+def _check(process: Process, t_max: float, steps: int) -> None:
+    if not (math.isfinite(t_max) and t_max > 0):
+        raise ConfigError(f"t_max must be finite and > 0 to make a grid, got {t_max}")
+    if steps < 1:
+        raise ConfigError(f"steps must be >= 1, got {steps}")
+    if process.offset <= 0:
+        raise ConfigError("this grid divides log(sigma^2) down to clean data and needs a process with an offset > 0")
+
+
+def _through_density(process: Process, t_max: float, steps: int, share: Callable[[FloatArray], FloatArray]) -> Grid:
+    """Levels at equal shares of a cumulative density over log v, descending."""
+    fine = np.linspace(math.log(process.offset + t_max), math.log(process.offset), 4097)
+    cumulative = share(fine)
+    cumulative = (cumulative - cumulative[0]) / (cumulative[-1] - cumulative[0])
+    log_v = np.interp(np.linspace(0, 1, steps + 1), cumulative, fine)
+    times = np.exp(log_v) - process.offset
+    times[0], times[-1] = t_max, 0.0
+    return grid(process, times.tolist())
+
+
+def geometric(process: Process, t_max: float, steps: int) -> Grid:
+    """Equal ratios of the variance that the denoiser sees.
+
+    Raises:
+        ConfigError: if t_max or steps is out of range, or the process has no offset.
+    """
+    _check(process, t_max, steps)
+    return _through_density(process, t_max, steps, lambda log_v: -log_v)
+
+
+def refined(process: Process, t_max: float, steps: int, *, center: float, width: float, weight: float = 0.5) -> Grid:
+    """Geometric, with a share of the levels concentrated round one variance time.
+
+    Args:
+        process: Chart with an offset.
+        t_max: Variance time of the first level.
+        steps: Number of steps.
+        center: Variance time at which the class is decided.
+        width: Width of the concentration in log v; the transition's is about dim**-0.5.
+        weight: Share of the levels that is concentrated.
+
+    Raises:
+        ConfigError: if a number is out of range, or the process has no offset.
+    """
+    _check(process, t_max, steps)
+    if not (width > 0 and 0 <= weight < 1 and center >= 0):
+        raise ConfigError(f"expected width > 0, 0 <= weight < 1 and center >= 0, got {width}, {weight} and {center}")
+    middle = math.log(process.offset + center)
+    span = math.log((process.offset + t_max) / process.offset)
+
+    def share(log_v: FloatArray) -> FloatArray:
+        return -(1 - weight) * log_v / span - weight / 2 * np.tanh((log_v - middle) / width)
+
+    return _through_density(process, t_max, steps, share)
+
+
+def equalized(
+    process: Process,
+    t_max: float,
+    steps: int,
+    *,
+    posterior_variance: Callable[[NoiseLevel], float],
+    weight: float = 0.5,
+) -> Grid:
+    """Geometric, with a share of the levels placed at equal drops of the posterior variance.
+
+    Args:
+        process: Chart with an offset.
+        t_max: Variance time of the first level.
+        steps: Number of steps.
+        posterior_variance: Variance of the clean state given the noisy one, at a level; see `posterior_variance`.
+        weight: Share of the levels that is placed so.
+
+    Raises:
+        ConfigError: if a number is out of range, or the process has no offset.
+    """
+    _check(process, t_max, steps)
+    if not 0 <= weight < 1:
+        raise ConfigError(f"weight must lie in [0, 1), got {weight}")
+    nodes = np.linspace(math.log(process.offset + t_max), math.log(process.offset), 49)
+    left = np.array([posterior_variance(process.at(max(math.exp(u) - process.offset, 0.0))) for u in nodes])
+    dropped = np.maximum.accumulate(left[0] - left)  # measured, so not exactly monotone
+    span = nodes[0] - nodes[-1]
+    scale = dropped[-1] or 1.0
+
+    def share(log_v: FloatArray) -> FloatArray:
+        return -(1 - weight) * log_v / span + weight * np.interp(-log_v, -nodes, dropped) / scale
+
+    return _through_density(process, t_max, steps, share)
+
+
+def posterior_variance(target: Target, *, n: int = 256, seed: int = 0) -> Callable[[NoiseLevel], float]:
+    """Total posterior variance of the clean state at a level, measured on the target's own noised samples.
+
+    Accuracy:
+        Monte-Carlo with n samples, the same at every level; good to a few percent, enough to place a grid.
+    """
+    stream = rng.stream(seed, "posterior variance")
+    clean = target.sample(n, stream)
+    normal = torch.from_numpy(stream.standard_normal((n, target.dim))).to(clean)
+
+    def at(level: NoiseLevel) -> float:
+        x = clean + float(level.sigma) * normal
+        return float((clean - target.denoised(x, level)).double().square().sum(1).mean())
+
+    return at
+
+
+def through(base: Grid, process: Process, times: Sequence[float]) -> Grid:
+    """The grid with further variance times inserted, so that no step straddles a jump of a schedule."""
+    inside = {t for t in times if 0 < t < base.times[0]}
+    return grid(process, sorted(inside | set(base.times), reverse=True))

@@ -1,0 +1,105 @@
+"""Frozen dataclasses to dictionaries and back, strictly, and to canonical JSON.
+
+A dictionary carries the class name (`type`) and a format `version`. Reading refuses unknown keys, naming the nearest
+known one: a mistyped setting must never be silently ignored. JSON knows neither NaN nor infinity; both are written as
+null.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from orthoscope.errors import ConfigError, unknown
+
+VERSION = 1
+Registry = Mapping[str, type]
+
+
+def to_dict(value: Any) -> Any:
+    """A dataclass, recursively, as a dictionary of plain values with `type` and `version`."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, "version": VERSION, **fields}
+    if isinstance(value, Mapping):
+        return {str(k): to_dict(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_dict(v) for v in value]
+    return value
+
+
+def from_dict(data: Any, registry: Registry) -> Any:
+    """The object that `to_dict` wrote, its class looked up in `registry`.
+
+    Raises:
+        ConfigError: if the data is no object, of unknown type or version, or has unknown, missing or unusable keys.
+    """
+    if not isinstance(data, Mapping) or "type" not in data:
+        raise ConfigError(
+            f"expected a JSON object with a 'type' (one of {', '.join(sorted(registry))}), got {data!r:.80}"
+        )
+    fields = dict(data)
+    name, version = fields.pop("type"), fields.pop("version", VERSION)
+    if not isinstance(name, str) or name not in registry:
+        raise unknown("type", str(name), registry)
+    if version != VERSION or isinstance(version, bool):
+        raise ConfigError(f"{name}: format version {version!r} is not supported; this release reads version {VERSION}")
+    cls = registry[name]
+    known = {f.name for f in dataclasses.fields(cls)}
+    for key in fields:
+        if key not in known:
+            raise unknown(f"key of {name}", str(key), known)
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    try:
+        return cls(**values)
+    except TypeError as error:
+        missing = sorted(known - fields.keys())
+        raise ConfigError(f"{name}: {error}; keys not given: {', '.join(missing) or 'none'}") from error
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: numpy scalars and arrays unwrapped, non-finite numbers as None."""
+    value = to_dict(value)
+    if isinstance(value, dict):
+        return {k: plain(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def dumps(value: Any, *, indent: int | None = 2) -> str:
+    """Strict JSON text of any value made of dataclasses, mappings, sequences and numbers."""
+    return json.dumps(plain(value), indent=indent, allow_nan=False)
+
+
+def content_hash(value: Any) -> str:
+    """A short stable fingerprint: equal content gives equal text in every process."""
+    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """The parsed content of a JSON file.
+
+    Raises:
+        ConfigError: if the file is missing, unreadable or not JSON, with the line of the mistake.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"no such file: {path}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from error

@@ -1,0 +1,108 @@
+"""Results as labelled datasets: names, units and errors by one convention (docs: schema).
+
+A measured variable `X` has its standard error beside it as `X_stderr`; its predictions are `X_mean_field` (infinite
+dimension) and `X_finite_dim`. Units and long names come from `quantities`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from orthoscope import __version__
+from orthoscope.errors import ConfigError
+from orthoscope.quantities import QUANTITIES, Estimate
+from orthoscope.serialize import content_hash, dumps
+
+SUFFIXES = {"_stderr": "standard error of ", "_mean_field": "mean-field ", "_finite_dim": "finite-dimension "}
+Progress = Callable[[int, int], None]
+
+
+class Study(Protocol):
+    """An experiment whose fields are its whole specification."""
+
+    name: str
+
+    def run(self, progress: Progress | None = None) -> xr.Dataset:
+        """Do it, and label the results."""
+        ...
+
+
+def dataset(
+    variables: Mapping[str, tuple[Sequence[str], Any]], *, coords: Mapping[str, Any], spec: Any, **attrs: Any
+) -> xr.Dataset:
+    """A dataset with units, long names, version and the specification that made it.
+
+    Args:
+        variables: Dimension names and values by quantity name, perhaps with one of `SUFFIXES`.
+        coords: Values by dimension name.
+        spec: The study; stored as JSON.
+        **attrs: Further attributes.
+    """
+    result = xr.Dataset(
+        {name: (tuple(dims), np.asarray(values)) for name, (dims, values) in variables.items()}, coords=dict(coords)
+    )
+    for name in (*result.data_vars, *result.coords):
+        result[name].attrs.update(_labels(str(name)))
+    result.attrs |= {
+        "orthoscope": __version__,
+        "spec": dumps(spec, indent=None),
+        "spec_hash": content_hash(spec),
+        **attrs,
+    }
+    return result
+
+
+def _labels(name: str) -> dict[str, str]:
+    suffix = next((end for end in SUFFIXES if name.endswith(end)), "")
+    quantity = QUANTITIES.get(name.removesuffix(suffix))
+    if quantity is None:
+        return {}
+    return {"units": quantity.unit, "long_name": SUFFIXES.get(suffix, "") + quantity.long_name}
+
+
+def estimates(name: str, dims: Sequence[str], values: Any) -> dict[str, tuple[Sequence[str], Any]]:
+    """A variable and its standard error from an array (nested lists) of estimates."""
+    array = np.asarray(values, dtype=object)
+    pick = np.vectorize(lambda estimate, field: getattr(estimate, field), otypes=[float])
+    return {name: (dims, pick(array, "value")), f"{name}_stderr": (dims, pick(array, "stderr"))}
+
+
+def table(rows: Iterable[Mapping[str, Any]], dim: str) -> dict[str, tuple[Sequence[str], Any]]:
+    """Variables along one dimension from rows that hold numbers, texts or estimates."""
+    listed = list(rows)
+    variables: dict[str, tuple[Sequence[str], Any]] = {}
+    for name in listed[0]:
+        column = [row[name] for row in listed]
+        if isinstance(column[0], Estimate):
+            variables |= estimates(name, [dim], column)
+        else:
+            variables[name] = ([dim], [np.nan if value is None else value for value in column])
+    return variables
+
+
+def write(result: xr.Dataset, path: Path, *, group: str | None = None) -> None:
+    """Write a dataset to a NetCDF file, or into one group of it; other groups stay as they are.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        mode = "a" if group and path.exists() else "w"
+        result.to_netcdf(path, mode=mode, group=group, engine="h5netcdf")
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error
+
+
+def read(path: Path, *, group: str | None = None) -> xr.Dataset | None:
+    """A dataset from a file or group, in memory; None if it is not there or unreadable."""
+    try:
+        with xr.open_dataset(path, group=group, engine="h5netcdf") as stored:
+            return stored.load()
+    except (OSError, KeyError, ValueError):
+        return None

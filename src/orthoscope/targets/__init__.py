@@ -1,0 +1,14 @@
+"""Distributions of which score, density, class posterior and samples are known exactly at every noise level."""
+
+from orthoscope.targets.base import CLEAN as CLEAN
+from orthoscope.targets.base import Target as Target
+from orthoscope.targets.empirical import bandwidth as bandwidth
+from orthoscope.targets.empirical import empirical_mixture as empirical_mixture
+from orthoscope.targets.ensembles import class_count as class_count
+from orthoscope.targets.ensembles import random_mixture as random_mixture
+from orthoscope.targets.ensembles import random_planted as random_planted
+from orthoscope.targets.gaussian import Gaussian as Gaussian
+from orthoscope.targets.gaussian import Pair as Pair
+from orthoscope.targets.mixture import Mixture as Mixture
+from orthoscope.targets.mixture import mixture as mixture
+from orthoscope.targets.planted import Planted as Planted

@@ -1,0 +1,93 @@
+r"""The contract of a target: a distribution of which everything is known exactly, at every noise level.
+
+A target lives in unscaled coordinates: at level `level` it is the law of $x_0 + \sigma\varepsilon$.
+
+**Absorbing the width.** If the target is itself some narrower law plus independent Gaussian noise of variance $s^2$,
+that part can be counted as noise: sampling the narrower law down to the level $\sigma^2 = s^2$ gives exactly samples
+of the target, and a sampler's steps become exact where they were approximate (docs: explanation/numerics). `absorbed`
+returns the narrower law with the offset $s^2$ for the process.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+
+from orthoscope.errors import ConfigError
+from orthoscope.prediction import from_denoised
+from orthoscope.process import NoiseLevel
+from orthoscope.typing import PerRow, Rows
+
+CLEAN = NoiseLevel(time=0.0)
+
+
+class Target(ABC):
+    """A distribution with exact score, density and samples at every noise level."""
+
+    @property
+    @abstractmethod
+    def dim(self) -> int:
+        """Number of coordinates."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of samples and scores."""
+
+    @property
+    @abstractmethod
+    def width(self) -> float:
+        """Largest variance that can be counted as noise."""
+
+    @property
+    def size(self) -> int:
+        """Number of modes read by one evaluation of one row."""
+        return 1
+
+    @abstractmethod
+    def denoised(self, x: Rows, level: NoiseLevel) -> Rows:
+        """E[x0 | x] at a noise level."""
+
+    @abstractmethod
+    def log_prob(self, x: Rows, level: NoiseLevel = CLEAN) -> PerRow:
+        """Log-density of the noised law, in nats."""
+
+    @abstractmethod
+    def transport(self, uniform: PerRow, normal: Rows) -> Rows:
+        """Samples as a function of base noise: one uniform number and one standard normal vector per row."""
+
+    @abstractmethod
+    def conditional(self, label: int) -> Target:
+        """The law of one class.
+
+        Raises:
+            ConfigError: if there is no such class.
+        """
+
+    @abstractmethod
+    def narrowed(self, offset: float) -> Target:
+        """The law that becomes this one when Gaussian noise of variance `offset` is added.
+
+        Raises:
+            ConfigError: if the offset is negative or exceeds the width.
+        """
+
+    def _checked(self, offset: float) -> float:
+        if not 0 <= offset <= self.width * (1 + 1e-6):  # a width may have been rounded to float32
+            raise ConfigError(f"expected an offset from 0 to the width {self.width:g}, got {offset:g}")
+        return offset
+
+    def absorbed(self) -> tuple[Target, float]:
+        """The narrowest law behind this one, and the noise variance that restores it."""
+        return self.narrowed(self.width), self.width
+
+    def score(self, x: Rows, level: NoiseLevel) -> Rows:
+        """Gradient of the log-density of the noised law."""
+        return from_denoised(self.denoised(x, level), x, level, "score")
+
+    def sample(self, n: int, stream: np.random.Generator) -> Rows:
+        """Exact samples of the clean law."""
+        uniform, normal = stream.random(n), stream.standard_normal((n, self.dim))
+        return self.transport(torch.from_numpy(uniform), torch.from_numpy(normal))

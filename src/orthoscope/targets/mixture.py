@@ -1,0 +1,180 @@
+r"""Mixtures of isotropic modes, exactly, for any number of modes that fits in memory.
+
+Modes $k = 1..M$ have centroid $m_k\in\mathbb R^d$, weight $\pi_k$, a common within-mode standard deviation $s$ and a
+label; a class is the set of modes with one label. With $v = s^2 + \sigma^2$ and $\mu(x)$ the posterior mean of the
+centroid,
+
+$$D(x) = (s^2 x + \sigma^2\mu(x))/v,\qquad \nabla\log p(x) = (\mu(x) - x)/v.$$
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from orthoscope.errors import ConfigError, ShapeError
+from orthoscope.prediction import per_row
+from orthoscope.process import NoiseLevel
+from orthoscope.targets.base import CLEAN, Target
+from orthoscope.targets.modes import Table, log_partition, mode_table, posterior_mean
+from orthoscope.typing import Centroids, Labels, PerRow, Rows, Vector
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Mixture(Target):
+    """Isotropic modes of common width with weights and labels; made by `mixture`.
+
+    Attributes:
+        table: Extended centroids, see `modes`; the only large array.
+        labels: Class of each mode.
+        std: Common within-mode standard deviation, in data units.
+        dimension: Number of coordinates.
+    """
+
+    table: Table = field(repr=False)
+    labels: Labels = field(repr=False)
+    std: float
+    dimension: int
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return self.dimension
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of samples and scores."""
+        return self.table.dtype
+
+    @property
+    def size(self) -> int:
+        """Number of modes."""
+        return len(self.table)
+
+    @property
+    def width(self) -> float:
+        """The within-mode variance: all of it can be counted as noise."""
+        return self.std**2
+
+    @property
+    def centroids(self) -> Centroids:
+        """Mode centroids (a view)."""
+        return self.table[:, : self.dim]
+
+    @cached_property
+    def log_weights(self) -> PerRow:
+        """Log of the mode weights, normalized, in float64."""
+        logs = self.table[:, self.dim + 1].double()
+        return logs - logs.logsumexp(0)
+
+    def denoised(self, x: Rows, level: NoiseLevel) -> Rows:
+        """E[x0 | x]: a mean of the state and the posterior mean of the centroid, weighted by their precisions."""
+        noise = per_row(level.variance, x)
+        mu = posterior_mean(self.table, x, noise + self.width)
+        return (self.width * x + noise * mu) / (noise + self.width) if self.width else mu
+
+    def log_prob(self, x: Rows, level: NoiseLevel = CLEAN) -> PerRow:
+        """Log-density of the noised mixture, in nats and float64."""
+        v = per_row(level.variance, x.double()) + self.width
+        normalizer = torch.logsumexp(self.table[:, self.dim + 1].double(), 0)
+        log_v = torch.as_tensor(v, dtype=torch.float64).log().reshape(-1)
+        quadratic = (x.double().square() / (2 * v)).sum(1)
+        log_sum = log_partition(self.table, x, v)
+        return log_sum - quadratic - normalizer - self.dim / 2 * (log_v + math.log(2 * math.pi))
+
+    def log_odds(self, x: Rows, label: int, level: NoiseLevel = CLEAN) -> PerRow:
+        """Log of p(label | x) / p(any other label | x), in float64: never a difference of near-equal probabilities."""
+        v = per_row(level.variance, x.double()) + self.width
+        members = self._members(label)
+        inside = log_partition(self.table[members], x, v)
+        return inside - log_partition(self.table, x, v, members=~members)
+
+    def class_posterior(self, x: Rows, label: int, level: NoiseLevel = CLEAN) -> PerRow:
+        """Exact posterior probability of a class given each row."""
+        return torch.sigmoid(self.log_odds(x, label, level))
+
+    def transport(self, uniform: PerRow, normal: Rows) -> Rows:
+        """Pick a mode by the uniform number, then add its Gaussian."""
+        edges = self.log_weights.exp().cumsum(0)
+        mode = torch.searchsorted(edges, uniform.double().to(edges.device)).clamp_max(self.size - 1)
+        return self.centroids[mode] + self.std * normal.to(self.table)
+
+    def conditional(self, label: int) -> Mixture:
+        """The modes of one class, as a mixture of its own."""
+        members = self._members(label)
+        return replace(self, table=self.table[members], labels=self.labels[members])
+
+    def narrowed(self, offset: float) -> Mixture:
+        """The same modes with variance `offset` taken from their width."""
+        return replace(self, std=math.sqrt(max(self.width - self._checked(offset), 0.0)))
+
+    def moments(self) -> tuple[Vector, Centroids]:
+        """Exact mean and covariance matrix of the clean law, in float64."""
+        weights, m = self.log_weights.exp(), self.centroids.double()
+        mean = weights @ m
+        centred = m - mean
+        eye = torch.eye(self.dim, dtype=torch.float64, device=m.device)
+        return mean, (centred * weights[:, None]).T @ centred + self.width * eye
+
+    def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Mixture:
+        """The same mixture on another device or in another floating-point type."""
+        table = self.table.to(device=device, dtype=dtype)
+        return replace(self, table=table, labels=self.labels.to(device=device))
+
+    def _members(self, label: int) -> Tensor:
+        members = self.labels == label
+        if not bool(members.any()):
+            known = torch.unique(self.labels)
+            shown = ", ".join(map(str, known[:8].tolist())) + (", ..." if len(known) > 8 else "")
+            raise ConfigError(f"label {label} is not present; this mixture has {len(known)} classes: {shown}")
+        return members
+
+
+def mixture(
+    centroids: Centroids,
+    *,
+    std: float,
+    labels: Labels | None = None,
+    weights: PerRow | None = None,
+    dtype: torch.dtype | None = None,
+) -> Mixture:
+    """A mixture from arrays.
+
+    Args:
+        centroids: One row per mode.
+        std: Common within-mode standard deviation, >= 0; 0 means points.
+        labels: Class of each mode; each mode its own class if None.
+        weights: Positive mode weights, normalized here; equal if None.
+        dtype: Floating-point type; that of the centroids if None.
+
+    Raises:
+        ConfigError: if std is negative, a number is not finite, a weight is not positive, or there are no modes.
+        ShapeError: if labels or weights do not have one entry per mode.
+    """
+    modes = len(centroids)
+    if not (math.isfinite(std) and std >= 0):
+        raise ConfigError(f"std must be finite and >= 0, got {std}")
+    if modes < 1:
+        raise ConfigError("a mixture needs at least one mode, got none")
+    if not bool(torch.isfinite(centroids).all()):
+        bad = int((~torch.isfinite(centroids).all(1)).sum())
+        raise ConfigError(f"{bad} of {modes} rows hold NaN or infinity; clean or drop them first")
+    if labels is not None and len(labels) != modes:
+        raise ShapeError(f"expected one label per row, got {len(labels)} labels for {modes} rows")
+    if weights is not None:
+        if len(weights) != modes:
+            raise ShapeError(f"expected one weight per row, got {len(weights)} weights for {modes} rows")
+        if not bool((weights > 0).all() and torch.isfinite(weights).all()):
+            raise ConfigError("weights must be finite and positive; drop modes of weight 0")
+    dtype = dtype or centroids.dtype
+    log_weights = torch.zeros(modes) if weights is None else (weights.double() / weights.double().sum()).log()
+    return Mixture(
+        table=mode_table(centroids.to(dtype), log_weights.to(centroids.device, dtype)),
+        labels=torch.arange(modes, device=centroids.device) if labels is None else labels.to(centroids.device).long(),
+        std=float(std),
+        dimension=centroids.shape[1],
+    )

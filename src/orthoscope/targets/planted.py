@@ -1,0 +1,106 @@
+r"""The planted ensemble: one class held exactly, all others replaced by their average.
+
+$$p(x) = \tfrac1M N(m, s^2 I) + (1 - \tfrac1M) N(0, (s^2 + 1) I),\qquad p(x\mid\text{class}) = N(m, s^2 I).$$
+
+Averaging the other centroids $N(0, I_d)$ is exact for the first moment of their likelihood, so the ensemble follows
+the real mixture as long as the path stays out of the condensed phase. No modes are stored: any dimension, and M
+beyond the float range.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from orthoscope.errors import ConfigError
+from orthoscope.process import NoiseLevel
+from orthoscope.targets.base import CLEAN, Target
+from orthoscope.targets.gaussian import Gaussian
+from orthoscope.typing import PerRow, Rows, Vector
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Planted(Target):
+    """One class of a random exponential mixture, the others averaged; the class is label 0.
+
+    Attributes:
+        centroid: Centroid m of the class.
+        std: Within-class standard deviation s.
+        log_classes: log(M) in nats, at least log(2).
+        spread: Variance of the averaged centroids per coordinate.
+    """
+
+    centroid: Vector
+    std: float
+    log_classes: float
+    spread: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Reject fewer than two classes and impossible widths."""
+        if not self.log_classes >= math.log(2) - 1e-12:
+            raise ConfigError(f"expected at least 2 classes, got {math.exp(self.log_classes):.3g}")
+        if not (math.isfinite(self.std) and self.std >= 0):
+            raise ConfigError(f"std must be finite and >= 0, got {self.std}")
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates."""
+        return len(self.centroid)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of samples and scores."""
+        return self.centroid.dtype
+
+    @property
+    def width(self) -> float:
+        """The within-class variance."""
+        return self.std**2
+
+    def _components(self) -> tuple[Gaussian, Gaussian]:
+        own = torch.full_like(self.centroid, self.width)
+        return (
+            Gaussian(mean=self.centroid, variance=own),
+            Gaussian(mean=torch.zeros_like(self.centroid), variance=own + self.spread),
+        )
+
+    def log_odds(self, x: Rows, level: NoiseLevel = CLEAN) -> PerRow:
+        """Log of p(class | x) / p(others | x), in float64."""
+        own, others = self._components()
+        prior = -self.log_classes - math.log(-math.expm1(-self.log_classes))
+        return prior + own.log_prob(x, level) - others.log_prob(x, level)
+
+    def class_posterior(self, x: Rows, label: int = 0, level: NoiseLevel = CLEAN) -> PerRow:
+        """Posterior probability of the class given each row."""
+        self.conditional(label)
+        return torch.sigmoid(self.log_odds(x, level))
+
+    def denoised(self, x: Rows, level: NoiseLevel) -> Rows:
+        """E[x0 | x]: the two components' means, weighted by the class posterior."""
+        own, others = self._components()
+        p = torch.sigmoid(self.log_odds(x, level)).to(x.dtype)[:, None]
+        return p * own.denoised(x, level) + (1 - p) * others.denoised(x, level)
+
+    def log_prob(self, x: Rows, level: NoiseLevel = CLEAN) -> PerRow:
+        """Log-density of the noised law, in nats and float64."""
+        own, others = self._components()
+        log_rest = math.log(-math.expm1(-self.log_classes))
+        return torch.logaddexp(own.log_prob(x, level) - self.log_classes, others.log_prob(x, level) + log_rest)
+
+    def transport(self, uniform: PerRow, normal: Rows) -> Rows:
+        """Pick the class with probability 1/M, else the rest."""
+        own, others = (component.transport(uniform, normal) for component in self._components())
+        is_own = uniform.double() < math.exp(-self.log_classes)
+        return torch.where(is_own.to(own.device)[:, None], own, others)
+
+    def conditional(self, label: int) -> Gaussian:
+        """The class, label 0."""
+        if label != 0:
+            raise ConfigError(f"label {label} is not present; the planted ensemble has the single class 0")
+        return self._components()[0]
+
+    def narrowed(self, offset: float) -> Planted:
+        """The same law with variance `offset` taken from both components."""
+        return replace(self, std=math.sqrt(max(self.width - self._checked(offset), 0.0)))

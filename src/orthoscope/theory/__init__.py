@@ -1,0 +1,18 @@
+"""Predictions without sampling: what guidance does to a class, in closed form or by quadrature.
+
+The front door is `predict(Setting(...))` for one setting, `rate_strength_diagram` and `window_diagram` for whole planes, and
+`guided_gaussian` for two Gaussians. Nothing here draws a random number or knows of the code that does.
+"""
+
+from orthoscope.theory.constant import critical_rate as critical_rate
+from orthoscope.theory.constant import distortion as distortion
+from orthoscope.theory.constant import speciation_time as speciation_time
+from orthoscope.theory.diagrams import REGIONS as REGIONS
+from orthoscope.theory.diagrams import rate_strength_diagram as rate_strength_diagram
+from orthoscope.theory.diagrams import window_diagram as window_diagram
+from orthoscope.theory.gaussian import GaussianPrediction as GaussianPrediction
+from orthoscope.theory.gaussian import guided_gaussian as guided_gaussian
+from orthoscope.theory.predict import REGIMES as REGIMES
+from orthoscope.theory.predict import Prediction as Prediction
+from orthoscope.theory.predict import Setting as Setting
+from orthoscope.theory.predict import predict as predict

@@ -1,0 +1,150 @@
+"""Phase diagrams: mean-field theory over whole planes of parameters at once.
+
+Each function returns plain arrays under the names of `orthoscope.quantities`, axes first; missing times are nan. Regions of a
+window diagram:
+
+- `distorted`: mean shifted, variance lost: ordinary guidance;
+- `restored`: mean shifted, variance kept or gained: what a negative window is for;
+- `reversed`: the mean is not shifted forward;
+- `lost`: the path ends in another mode.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from orthoscope.errors import ConfigError
+from orthoscope.numerics import Array
+from orthoscope.theory.energy import Ensemble, modes
+from orthoscope.theory.flow import Start
+from orthoscope.theory.moments import Moments, solve
+from orthoscope.theory.predict import check_run, check_width
+from orthoscope.theory.problem import LinearStrengths, Problem
+from orthoscope.theory.stages import Stage
+
+Region = Literal["distorted", "restored", "reversed", "lost"]
+REGIONS: tuple[Region, ...] = ("distorted", "restored", "reversed", "lost")
+Diagram = dict[str, NDArray[np.generic]]
+
+
+def rate_strength_diagram(
+    rates: ArrayLike,
+    strengths: ArrayLike,
+    std: float,
+    *,
+    t_max: float = np.inf,
+    start: Start = "prior",
+    lam: float = 1.0,
+    ensemble: Ensemble = "gaussian",
+) -> Diagram:
+    """Constant strength: every rate against every strength.
+
+    Returns:
+        `rate` and `strength`, the axes; `mean_shift`, `variance_shift`, `variance_ratio`, `speciation_time`,
+        `capture_time` and `regime`, each of shape (rates, strengths).
+
+    Accuracy:
+        As `moments.solve`.
+
+    Raises:
+        ConfigError: if an axis is empty or out of range.
+
+    Source:
+        [ventura2026emergence]; derived in explanation/theory.
+    """
+    rate, strength = _axis("rates", rates), _axis("strengths", strengths)
+    if (rate <= 0).any():
+        raise ConfigError(f"rates must be > 0, got {rate.min()}")
+    rows, columns = (plane.ravel() for plane in np.meshgrid(rate, strength, indexing="ij"))
+    solved = _solve(rows, std, LinearStrengths(columns, np.zeros_like(columns)), t_max, start, lam, ensemble)
+    return {"rate": rate, "strength": strength, **_planes(solved, std, (rate.size, strength.size))}
+
+
+def window_diagram(
+    rate: float,
+    std: float,
+    w0: ArrayLike,
+    slope: ArrayLike,
+    *,
+    t_max: float,
+    start: Start = "prior",
+    lam: float = 1.0,
+    ensemble: Ensemble = "gaussian",
+) -> Diagram:
+    """Linear windows w0 + slope * t: every offset against every slope, at one rate.
+
+    The start matters: guidance early in the run grows like the logarithm of `t_max`.
+
+    Returns:
+        `w0` and `slope`, the axes; the planes of `rate_strength_diagram` and `region`, each of shape (offsets, slopes).
+
+    Accuracy:
+        As `moments.solve`.
+
+    Raises:
+        ConfigError: if an axis is empty, a number out of range, or t_max infinite.
+
+    Source:
+        [ventura2026emergence]; derived in explanation/theory.
+    """
+    offset, slopes = _axis("w0", w0), _axis("slope", slope)
+    if not (np.isfinite(rate) and rate > 0):
+        raise ConfigError(f"rate must be finite and > 0, got {rate}")
+    rows, columns = (plane.ravel() for plane in np.meshgrid(offset, slopes, indexing="ij"))
+    solved = _solve(np.full(rows.size, float(rate)), std, LinearStrengths(rows, columns), t_max, start, lam, ensemble)
+    planes = _planes(solved, std, (offset.size, slopes.size))
+    return {"w0": offset, "slope": slopes, **planes, "region": region(solved).reshape(offset.size, slopes.size)}
+
+
+def region(solved: Moments) -> NDArray[np.str_]:
+    """Name of the region in which each path ends, see the module's head.
+
+    Source:
+        [ventura2026emergence], regions of the (w0, omega) plane; derived in explanation/theory.
+    """
+    forward = solved.mean_shift > 0
+    shrunk = solved.variance_shift < 0
+    return np.where(
+        solved.lost, "lost", np.where(~forward, "reversed", np.where(shrunk, "distorted", "restored"))
+    )
+
+
+def _axis(name: str, values: ArrayLike) -> Array:
+    axis = np.atleast_1d(np.asarray(values, dtype=np.float64))
+    if axis.ndim != 1 or not axis.size or not np.isfinite(axis).all():
+        raise ConfigError(f"{name} must be a list of finite numbers, got {values!r:.80}")
+    return axis
+
+
+def _solve(
+    rate: Array, std: float, strengths: LinearStrengths, t_max: float, start: Start, lam: float, ensemble: Ensemble
+) -> Moments:
+    check_width(std)
+    check_run(t_max, start, lam)
+    return solve(
+        Problem(
+            rate=rate,
+            std=std,
+            strengths=strengths,
+            t_max=t_max,
+            exact_start=start == "exact",
+            lam=lam,
+            modes=modes(ensemble),
+        )
+    )
+
+
+def _planes(solved: Moments, std: float, shape: tuple[int, int]) -> Diagram:
+    regime = np.select([solved.lost, solved.stage == Stage.COMMITTED], ["captured", "committed"], "dense")
+    planes: Diagram = {
+        "mean_shift": solved.mean_shift,
+        "variance_shift": solved.variance_shift,
+        "variance_ratio": 1 + solved.variance_shift / std**2,
+        "speciation_time": solved.speciation_time,
+        "capture_time": solved.capture_time,
+        "regime": regime,
+    }
+    return {name: plane.reshape(shape) for name, plane in planes.items()}

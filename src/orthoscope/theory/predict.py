@@ -1,0 +1,224 @@
+"""The front door: theory for one setting.
+
+    >>> from orthoscope.guidance.schedules import Constant
+    >>> prediction = predict(Setting(rate=0.2, std=0.5, schedule=Constant(value=1.0)))
+    >>> prediction.regime, round(prediction.mean_shift, 6)
+    ('committed', 0.03562)
+
+Without `dim` the answer is mean-field theory, exact as the dimension grows; with it, the finite-dimension theory. The regime and
+the event times are mean-field notions and refer to infinite dimension in both cases.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from orthoscope.errors import ConfigError, unknown
+from orthoscope.guidance.schedules import Constant, GuidanceSchedule
+from orthoscope.numerics import Array
+from orthoscope.theory import constant, moments
+from orthoscope.theory.energy import ENSEMBLES, Ensemble, modes
+from orthoscope.theory.finite import solve_finite
+from orthoscope.theory.flow import STARTS, Start
+from orthoscope.theory.problem import OneSchedule, Problem
+from orthoscope.theory.stages import Stage
+
+Regime = Literal["committed", "dense", "captured"]
+REGIMES: tuple[Regime, ...] = ("committed", "dense", "captured")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What to predict: one class among exp(rate * d) in high dimension, sampled with guidance.
+
+    Attributes:
+        rate: Class rate log(M)/d, in nats per dimension.
+        std: Within-class standard deviation; centroids have unit variance per coordinate.
+        schedule: Guidance strength.
+        t_max: Variance time at which the run starts; may be infinite.
+        start: "prior", N(0, t_max + std^2 + 1), or "exact", the true conditional law; forgotten if t_max is infinite.
+        lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
+        ensemble: Centroids "gaussian", N(0, 1) per coordinate, or on the "sphere" of the same radius.
+        dim: Dimension; None for the limit of infinitely many.
+    """
+
+    rate: float
+    std: float
+    schedule: GuidanceSchedule
+    t_max: float = math.inf
+    start: Start = "prior"
+    lam: float = 1.0
+    ensemble: Ensemble = "gaussian"
+    dim: float | None = None
+
+    def __post_init__(self) -> None:
+        """Reject numbers out of range and names that do not exist."""
+        check_width(self.std)
+        check_run(self.t_max, self.start, self.lam)
+        if not (math.isfinite(self.rate) and self.rate > 0):
+            raise ConfigError(f"rate = log(classes)/dim must be finite and > 0, got {self.rate}; use e.g. --rate 0.2")
+        if self.ensemble not in ENSEMBLES:
+            raise unknown("ensemble", self.ensemble, ENSEMBLES)
+        if self.dim is not None and not (math.isfinite(self.dim) and self.dim >= 1):
+            raise ConfigError(f"dim must be >= 1, got {self.dim}; leave it out for infinite dimension")
+        if self.dim is not None and self.ensemble == "sphere":
+            raise ConfigError("finite-dimension theory is not available for the sphere; leave out dim, or use ensemble=gaussian")
+        if self.schedule.clock == "step":
+            raise ConfigError("theory needs a schedule in time, got clock=step; resolve it on the grid of a run first")
+
+    def problem(self) -> Problem:
+        """The setting as a problem with one parameter set."""
+        return Problem(
+            rate=np.array([self.rate]),
+            std=self.std,
+            strengths=OneSchedule(self.schedule),
+            t_max=self.t_max,
+            exact_start=self.start == "exact",
+            lam=self.lam,
+            modes=modes(self.ensemble),
+        )
+
+
+def check_width(std: float) -> None:
+    """Reject a within-class standard deviation that is none."""
+    if not (math.isfinite(std) and std > 0):
+        raise ConfigError(f"std is the within-class standard deviation and must be finite and > 0, got {std}")
+
+
+def check_run(t_max: float, start: str, lam: float) -> None:
+    """Reject a start or a sampler that does not exist."""
+    if not t_max > 0:
+        raise ConfigError(f"t_max is the variance time at which the run starts and must be > 0, got {t_max}")
+    if start not in STARTS:
+        raise unknown("start", start, STARTS)
+    if not 0 <= lam <= 1:
+        raise ConfigError(f"lam must lie in [0, 1] (1 is the SDE, 0 the ODE), got {lam}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What theory says about a setting.
+
+    Attributes:
+        setting: The setting.
+        regime: "committed": there is a speciation time; "dense": classes overlap down to t = 0 and none is committed to;
+            "captured": negative strength has handed the path to another mode.
+        speciation_time: Variance time at which the class is committed, None if it never is.
+        capture_time: Variance time at which another mode captured the path, None if none did.
+        mean_shift: Overlap with the own centroid minus 1, at t = 0.
+        variance_shift: Mean variance per coordinate minus std^2, at t = 0.
+        variance_ratio: Variance per coordinate over std^2.
+        critical_rate: Rate below which this schedule lets a class commit, None if there is none.
+        class_posterior: Mean posterior of the own mode at t = 0; None in infinite dimension.
+        lost: Whether the path ends in another mode.
+    """
+
+    setting: Setting
+    regime: Regime
+    speciation_time: float | None
+    capture_time: float | None
+    mean_shift: float
+    variance_shift: float
+    variance_ratio: float
+    critical_rate: float | None
+    class_posterior: float | None
+    lost: bool
+
+    def path(self, times: ArrayLike) -> tuple[Array, Array]:
+        """Overlap and variance per coordinate at variance times between 0 and the start.
+
+        Raises:
+            ConfigError: if a time lies outside the run.
+
+        Source:
+            As `predict`.
+        """
+        wanted = np.asarray(times, dtype=np.float64)
+        if not (np.isfinite(wanted).all() and (wanted >= 0).all() and (wanted <= self.setting.t_max).all()):
+            raise ConfigError(f"path times must be finite and lie between 0 and t_max = {self.setting.t_max}")
+        flat = [float(t) for t in wanted.ravel()]
+        if self._is_finite:
+            finite = solve_finite(self.setting.problem(), float(self.setting.dim or 0), flat)
+            return finite.overlap.reshape(wanted.shape), finite.variance.reshape(wanted.shape)
+        solved = moments.solve(self.setting.problem(), flat)
+        return solved.overlap[0].reshape(wanted.shape), solved.variance[0].reshape(wanted.shape)
+
+    @property
+    def _is_finite(self) -> bool:
+        return self.setting.dim is not None and not self.lost
+
+    def diagnosis(self) -> str:
+        """One sentence that says where the setting lies and what follows."""
+        rate, critical = self.setting.rate, self.critical_rate
+        shifts = f"mean shift {self.mean_shift:+.4g}, variance shift {self.variance_shift:+.4g}"
+        if self.regime == "committed":
+            return f"committed: the class is decided at t = {self.speciation_time:.4g}, guidance acts only before; {shifts}."
+        if self.regime == "captured":
+            return (
+                f"captured: a negative strength before speciation hands the path to another mode at t = "
+                f"{self.capture_time:.4g} and it ends there; use a less negative strength, a larger slope, or let it turn "
+                f"negative later; {shifts}."
+            )
+        side = (
+            f"the rate {rate:.4g} is above the critical rate {critical:.4g} (too many classes, or too wide ones)"
+            if critical is not None
+            else f"this schedule lets no class commit at the rate {rate:.4g}"
+        )
+        return f"no speciation: {side}, classes overlap down to t = 0 and guidance acts to the end; {shifts}."
+
+
+def predict(setting: Setting) -> Prediction:
+    """Theory for one setting.
+
+    Accuracy:
+        Mean-field theory is exact as the dimension grows, up to captured paths (see `capture`); numerically 1e-9. With `dim`
+        see `finite`; a captured path keeps its mean-field moments, with class posterior 0.
+
+    Raises:
+        ConfigError: if the run starts at infinity and the schedule has no strength there: give t_max.
+
+    Source:
+        [ventura2026emergence]; derived in explanation/theory.
+    """
+    problem = setting.problem()
+    mean_field = moments.solve(problem)
+    stage = Stage(int(mean_field.stage[0]))
+    lost = stage == Stage.CAPTURED
+    mean_shift, variance_shift = float(mean_field.mean_shift[0]), float(mean_field.variance_shift[0])
+    class_posterior = None
+    if setting.dim is not None:
+        class_posterior = 0.0
+        if not lost:
+            finite = solve_finite(problem, setting.dim)
+            mean_shift, variance_shift = finite.mean_shift, finite.variance_shift
+            class_posterior = finite.class_posterior
+    return Prediction(
+        setting=setting,
+        regime="captured" if lost else "committed" if stage == Stage.COMMITTED else "dense",
+        speciation_time=_number(mean_field.speciation_time[0]),
+        capture_time=_number(mean_field.capture_time[0]),
+        # Adding 0 turns a negative zero into a plain one.
+        mean_shift=mean_shift + 0.0,
+        variance_shift=variance_shift + 0.0,
+        variance_ratio=1 + variance_shift / setting.std**2,
+        critical_rate=_critical_rate(setting),
+        class_posterior=class_posterior,
+        lost=lost,
+    )
+
+
+def _critical_rate(setting: Setting) -> float | None:
+    schedule = setting.schedule
+    closed = isinstance(schedule, Constant) and schedule.value >= 0 and setting.t_max == math.inf
+    if closed and setting.ensemble == "gaussian":
+        return float(constant.critical_rate(setting.std, schedule.value, setting.lam))  # type: ignore[attr-defined]
+    return _number(moments.critical_rate(setting.problem())[0])
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,80 @@
+"""What every test gets: one thread, its own seed, a guard on global randomness, and the command line."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import hypothesis
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+hypothesis.settings.register_profile("fast", max_examples=25, derandomize=True, deadline=None)
+hypothesis.settings.register_profile("deep", max_examples=1000, deadline=None)
+hypothesis.settings.load_profile("fast")  # another one: --hypothesis-profile=deep
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed-salt", default="0", help="Gives every test another seed.")
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """A seed of the test's own: a hash of its name and the salt, shown when the test fails."""
+    salt = request.config.getoption("--seed-salt")
+    digest = hashlib.sha256(f"{request.node.nodeid}#{salt}".encode()).digest()
+    value = int.from_bytes(digest[:7], "big")
+    request.node.add_report_section("setup", "seed", f"{value} (--seed-salt={salt})")
+    return value
+
+
+def global_random_state() -> dict[str, bytes]:
+    """The states of the global generators.
+
+    Python's own is left out: libraries, beartype among them, draw from it. The linter bans importing it.
+    """
+    _, key, *rest = np.random.get_state()  # noqa: NPY002 - the guarded thing itself
+    return {"torch": torch.get_rng_state().numpy().tobytes(), "numpy": key.tobytes() + repr(rest).encode()}
+
+
+@pytest.fixture(autouse=True)
+def no_global_randomness() -> Iterator[None]:
+    """Fail a test that draws from, or seeds, a global generator."""
+    before = global_random_state()
+    yield
+    after = global_random_state()
+    if changed := [name for name in before if before[name] != after[name]]:
+        pytest.fail(f"global random state of {', '.join(changed)} changed: pass randomness as an argument")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a command line left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def run_cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
+    """Call `orthoscope ARGS...` in this process."""
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    def run(*args: object) -> Finished:
+        from orthoscope.cli.main import main
+
+        capsys.readouterr()
+        try:
+            status = main([str(arg) for arg in args])
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        captured = capsys.readouterr()
+        return Finished(int(status or 0), captured.out, captured.err)
+
+    return run
