@@ -6,6 +6,7 @@ Euler-Maruyama steps of the reverse SDE dx = score dtau + dB at log-spaced times
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -36,7 +37,7 @@ def textbook_sample(
     """Guided samples of one class, given its members among the modes and the states at t_max."""
     own, own_weights = centroids[members], log_weights[members]
     times = np.geomspace(t_max, t_min, steps + 1)
-    for t, t_next in zip(times, times[1:], strict=False):
+    for t, t_next in itertools.pairwise(times):
         score_c = mixture_score(x, own, own_weights, std**2 + t)
         score_u = mixture_score(x, centroids, log_weights, std**2 + t)
         h = t - t_next

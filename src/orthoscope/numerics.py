@@ -1,7 +1,8 @@
 r"""Quadrature and bracketed roots in float64, vectorized over many problems at once.
 
-Everything here is a plain function of numpy arrays. Integrals of smooth functions use Gauss rules, whose error falls
-faster than any power of the number of nodes; roots are bracketed, so that they cannot leave their interval.
+Everything here is a plain function of numpy arrays. Integrals of smooth functions use Gauss rules, whose
+error falls faster than any power of the number of nodes; roots are bracketed, so that they cannot leave their
+interval.
 """
 
 from __future__ import annotations
@@ -10,9 +11,19 @@ from collections.abc import Callable
 from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+
+
+def columns(*values: ArrayLike) -> tuple[tuple[int, ...], list[Array]]:
+    """Values broadcast against each other, with at least one axis, and the shape in which to return results.
+
+    Arithmetic on arrays without axes gives numpy scalars; formulas that reshape at the end always return
+    arrays.
+    """
+    arrays = np.broadcast_arrays(*(np.asarray(value, dtype=np.float64) for value in values))
+    return arrays[0].shape, [np.atleast_1d(array) for array in arrays]
 
 
 @cache
@@ -45,13 +56,16 @@ def unit_integrals(nodes: int) -> Array:
 
 
 @cache
-def normal_gauss(nodes: int) -> tuple[Array, Array]:
-    """Nodes and weights for averages over a standard normal number.
+def normal_grid(nodes: int) -> tuple[Array, Array]:
+    """Evenly spaced nodes and weights for averages over a standard normal number.
+
+    Unlike a Gauss rule it stays dense in its middle, where averaged functions may be steep.
 
     Accuracy:
-        Exact for polynomials up to degree 2 * nodes - 1.
+        For functions smooth on the scale of the spacing, 2 * 6.4 / nodes, about 1e-10: what lies beyond the ends.
     """
-    x, weights = np.polynomial.hermite_e.hermegauss(nodes)
+    x = np.linspace(-6.4, 6.4, nodes)
+    weights = np.exp(-(x**2) / 2)
     return _frozen(x), _frozen(weights / weights.sum())
 
 

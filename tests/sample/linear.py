@@ -5,6 +5,7 @@ Then a run is x_end = shift + gain * x_start + sum over steps of response * nois
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +71,7 @@ def moment_equations(
         return [k * (pull * state[0] - push), 2 * k * pull * state[1] - lam**2]
 
     state, marks = [mu_c, c + t_max], [t_max, *switches, 0.0]
-    for high, low in zip(marks, marks[1:], strict=False):
+    for high, low in itertools.pairwise(marks):
         # One side of a jump only: an open interval, so that no evaluation lands on the wrong strength.
         inner = (high * (1 - 1e-14), low * (1 + 1e-14))
         state = solve_ivp(rates, inner, state, method="DOP853", rtol=1e-12, atol=1e-13).y[:, -1]

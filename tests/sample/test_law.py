@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from benchmarks.textbook import textbook_sample
 from scipy import stats
 
 from orthoscope import rng
 from orthoscope.denoise import Denoiser, Evaluation, Exact, Label, Memory
+from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, Linear, Step
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.sample import Exponential, Grid, Independent, geometric, grid, sample, start, through
@@ -30,16 +32,12 @@ def slope(sizes: list[int], errors: list[float]) -> tuple[float, float]:
 @pytest.mark.parametrize("lam", LAMS)
 @pytest.mark.parametrize("order", [1, 2])
 def test_moments_converge_to_the_moment_equations_with_the_claimed_order(lam: float, order: int) -> None:
-    pair, schedule = gaussian_pair(), Constant(value=1.5)
+    pair, schedule = gaussian_pair(), Constant(value=3.0)
     denoiser, process = guided_pair(pair, schedule)
     expected = moment_equations(pair, schedule, lam, T_MAX)
-    sizes = [32, 64, 128, 256, 512]
-    laws = [
-        affine_law(
-            denoiser, geometric(process, T_MAX, n), Exponential(lam=lam, order=order), 1.0, 0.3 + T_MAX
-        )
-        for n in sizes
-    ]
+    sizes = [16, 32, 64, 128, 256]
+    step = Exponential(lam=lam, order=order)
+    laws = [affine_law(denoiser, geometric(process, T_MAX, n), step, 1.0, 0.3 + T_MAX) for n in sizes]
     for part in (0, 1):
         errors = [law[part] - expected[part] for law in laws]
         found, stderr = slope(sizes, errors)
@@ -56,18 +54,17 @@ def test_a_frozen_mean_is_sampled_exactly_by_any_number_of_steps(lam: float, ste
     assert law == pytest.approx((1.0, 0.3), rel=1e-12)
 
 
-@given(w=st.floats(-0.9, 6).filter(lambda w: abs(w + 0.5) > 0.01))
-def test_endpoint_from_infinite_noise_has_the_closed_form(w: float) -> None:
-    c, u, mu_c, mu_u = 0.3, 1.4, 1.0, -0.5
+@pytest.mark.parametrize("w", [-0.8, -0.2, 1.0, 4.0])
+def test_endpoint_from_nearly_infinite_noise_has_the_closed_form(w: float) -> None:
+    c, u, mu_c, mu_u, t_max = 0.3, 1.4, 1.0, -0.5, 1e7
     denoiser, process = guided_pair(gaussian_pair(c, u, mu_c, mu_u), Constant(value=w))
-    t_max, laws = 1e9, []
-    for n in (400, 800):
-        levels = geometric(process, t_max, n)
-        laws.append(np.array(affine_law(denoiser, levels, Exponential(), mu_c, c + t_max)))
+    laws = [
+        np.array(affine_law(denoiser, geometric(process, t_max, n), Exponential(), mu_c, c + t_max)) for n in (150, 300)
+    ]
     mean, variance = (4 * laws[1] - laws[0]) / 3
     r = c / u
-    assert mean == pytest.approx((mu_c * (1 - r ** (1 + w)) - mu_u * (r - r ** (1 + w))) / (1 - r), abs=2e-6)
-    assert variance == pytest.approx(c * (1 - r ** (1 + 2 * w)) / ((1 + 2 * w) * (1 - r)), abs=2e-6)
+    assert mean == pytest.approx((mu_c * (1 - r ** (1 + w)) - mu_u * (r - r ** (1 + w))) / (1 - r), abs=5e-5)
+    assert variance == pytest.approx(c * (1 - r ** (1 + 2 * w)) / ((1 + 2 * w) * (1 - r)), abs=5e-5)
 
 
 @pytest.mark.parametrize("lam", LAMS)
@@ -79,12 +76,12 @@ def test_a_jump_on_the_grid_keeps_second_order(lam: float) -> None:
     def error(levels: Grid) -> float:
         return abs(affine_law(denoiser, levels, Exponential(lam=lam), 1.0, 0.3 + T_MAX)[1] - expected[1])
 
-    sizes = [32, 64, 128, 256, 512]
+    sizes = [16, 32, 64, 128, 256]
     plain = [geometric(process, T_MAX, n) for n in sizes]
     found, stderr = slope(sizes, [error(through(levels, process, schedule.switches())) for levels in plain])
     assert abs(found - 2) < 3 * stderr + 0.1
     # Negative control: a step across the jump costs an order.
-    assert max(error(levels) for levels in plain[2:]) > 20 * error(through(plain[2], process, schedule.switches()))
+    assert max(error(levels) for levels in plain[3:]) > 20 * error(through(plain[3], process, schedule.switches()))
 
 
 @pytest.mark.parametrize(
@@ -129,46 +126,45 @@ def class_cdf(x: np.ndarray) -> np.ndarray:
 
 
 class Misplaced(Denoiser):
-    """Evaluates at the next level of the grid instead of the present one."""
+    """Sees every level one step too late."""
 
     def __init__(self, denoiser: Denoiser, levels: Grid) -> None:
-        self.denoiser, self.levels = denoiser, levels.levels
+        self.denoiser = denoiser
+        self.ratio = levels.levels[1].variance / levels.levels[0].variance
 
-    def evaluate(
-        self, x: torch.Tensor, level: NoiseLevel, label: Label = None, memory: Memory = None
-    ) -> Evaluation:
-        return self.denoiser.evaluate(x, self.levels[min(level.step + 1, len(self.levels) - 1)], label)
+    def evaluate(self, x: torch.Tensor, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
+        late = replace(level, time=self.ratio * level.variance - level.offset)
+        return self.denoiser.evaluate(x, late, label)
 
 
-def run_class(lam: float, seed: int, n: int, *, is_misplaced: bool = False) -> np.ndarray:
-    target = many_modes()
+def run_class(lam: float, seed: int, *, is_misplaced: bool = False) -> np.ndarray:
+    """Draws of a class without guidance; discretization moves their distribution function by less than 0.004."""
+    target, n = many_modes(), 60_000
     narrow, offset = target.absorbed()
-    levels = geometric(VarianceExploding(offset=offset), T_MAX, 48)
-    streams = rng.row_streams(seed, "run", int(10 * lam), rows=range(n))
-    x = start("exact", target.conditional(0), levels.levels[0], streams, prior_variance=0.0)
-    denoiser: Denoiser = Exact(narrow)
-    if is_misplaced:
-        denoiser = Misplaced(denoiser, levels)
-    noise = Independent(streams, (1,), like=x)
-    return sample(denoiser, x, levels, step=Exponential(lam=lam), noise=noise, label=0).x[:, 0].numpy()
+    levels = geometric(VarianceExploding(offset=offset), T_MAX, 24)
+    stream = rng.stream(seed, "class")
+
+    def normal(*levels: NoiseLevel) -> torch.Tensor:
+        return torch.from_numpy(stream.standard_normal((n, 1)))
+
+    x = target.conditional(0).sample(n, stream) + np.sqrt(T_MAX) * normal()
+    denoiser = Misplaced(Exact(narrow), levels) if is_misplaced else Exact(narrow)
+    return sample(denoiser, x, levels, step=Exponential(lam=lam), noise=normal, label=0).x[:, 0].numpy()
 
 
 @pytest.mark.parametrize("lam", LAMS)
 def test_without_guidance_every_noise_content_samples_the_class(lam: float, seed: int) -> None:
-    # Discretization: doubling the steps moves the distribution function by less than 0.002, a thirtieth of detect.
-    expect_cdf(run_class(lam, seed, 8000), class_cdf, detect=0.07)
+    expect_cdf(run_class(lam, seed), class_cdf, detect=0.022)
 
 
 @pytest.mark.parametrize("lam", LAMS)
 def test_levels_off_by_one_do_not_sample_the_class(lam: float, seed: int) -> None:
-    draws = run_class(lam, seed, 8000, is_misplaced=True)
+    draws = run_class(lam, seed, is_misplaced=True)
     with pytest.raises(AssertionError, match="Kolmogorov"):
-        expect_cdf(draws, class_cdf, detect=0.07)
+        expect_cdf(draws, class_cdf, detect=0.022)
 
 
 def test_the_textbook_sampler_ends_in_the_same_guided_law(seed: int) -> None:
-    from benchmarks.textbook import textbook_sample
-    from orthoscope.guidance.guided import classifier_free
 
     target, n, w = many_modes(), 10_000, 1.5
     stream = rng.stream(seed, "textbook")
@@ -182,7 +178,7 @@ def test_the_textbook_sampler_ends_in_the_same_guided_law(seed: int) -> None:
         std=target.std,
         strength=w,
         t_max=T_MAX,
-        steps=1500,
+        steps=600,
         normal=lambda: torch.from_numpy(stream.standard_normal((n, 1))),
     )
     narrow, offset = target.absorbed()
@@ -196,18 +192,19 @@ def test_the_textbook_sampler_ends_in_the_same_guided_law(seed: int) -> None:
 
 @pytest.mark.parametrize("w", [0.0, 1.0])
 def test_absorbed_and_plain_coordinates_lead_to_the_same_point(w: float) -> None:
-    from orthoscope.guidance.guided import classifier_free
-
     target = many_modes()
     narrow, offset = target.absorbed()
     x = torch.linspace(-9, 9, 13, dtype=torch.float64)[:, None]
     ends = []
-    for law, process, floor in ((narrow, VarianceExploding(offset=offset), offset), (target, VarianceExploding(), 1e-7)):
+    for law, process, floor in (
+        (narrow, VarianceExploding(offset=offset), offset),
+        (target, VarianceExploding(), 1e-7),
+    ):
         extrapolated = []
-        for n in (500, 1000):
+        for n in (150, 300):
             v = np.geomspace(T_MAX + floor, floor, n + 1)
             times = [*(v - floor)[:-1], 0.0]
             denoiser = classifier_free(Exact(law), Constant(value=w))
             extrapolated.append(sample(denoiser, x, grid(process, times), step=Exponential(lam=0.0), label=0).x)
         ends.append((4 * extrapolated[1] - extrapolated[0]) / 3)
-    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=5e-6)
+    torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=2e-4)

@@ -6,7 +6,6 @@ import os
 import sys
 from typing import Annotated
 
-import click
 import typer
 
 from orthoscope import __version__
@@ -30,7 +29,7 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool | None) -> None:
     if wanted:
         typer.echo(f"orthoscope {__version__}")
         raise typer.Exit
@@ -39,7 +38,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+        bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """Measure, explain and remove the distortions of classifier-free guidance."""
@@ -59,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         status = app(argv, standalone_mode=False)
         return status if isinstance(status, int) else 0
-    except click.ClickException as error:
+    except typer.TyperException as error:
         remark(f"error: {error.format_message()}")
         return UNUSABLE_INPUT
     except DivergenceError as error:
@@ -68,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     except OrthoscopeError as error:
         remark(f"error: {error}")
         return UNUSABLE_INPUT
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         remark("interrupted; what was already written stays")
         return INTERRUPTED
     except BrokenPipeError:

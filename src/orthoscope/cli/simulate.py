@@ -67,6 +67,7 @@ def simulate(
         for name in ("mean_shift", "variance_shift"):
             finite, mean_field = (result["theory"][kind][name] for kind in ("finite_dim", "mean_field"))
             remark(
-                f"theory for {name.replace('_', ' ')}: {finite:.5g} in this dimension, {mean_field:.5g} in infinite dimension"
+                f"theory for {name.replace('_', ' ')}: {finite:.5g} in this dimension, {mean_field:.5g} in infinite "
+                "dimension"
             )
         remark(f"diagnosis: {result['diagnosis']}")

@@ -37,10 +37,10 @@ def _coordinate(level: NoiseLevel, clock: Clock) -> NDArray[np.float64]:
         case "variance":
             return time
         case "sigma":
-            return np.sqrt(time)
+            return np.asarray(np.sqrt(time))
         case "logsnr":
             with np.errstate(divide="ignore"):
-                return -np.log(time)
+                return np.asarray(-np.log(time))
         case "step":
             if level.step is None or level.steps is None:
                 raise ConfigError("a schedule with clock=step needs a run with a known number of steps; give --steps")
@@ -57,12 +57,12 @@ def _noisiness(position: ArrayLike, clock: Clock) -> NDArray[np.float64]:
         case "variance":
             return at
         case "sigma":
-            return at**2
+            return np.asarray(at**2)
         case "logsnr":
             with np.errstate(over="ignore"):
-                return np.exp(-at)
+                return np.asarray(np.exp(-at))
         case "step":
-            return -at
+            return np.asarray(-at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +124,8 @@ class GuidanceSchedule(ABC):
             ConfigError: if the clock is `step` and the level belongs to no run.
         """
         at = _coordinate(level, self.clock)
-        value = self._strength(at, -at if self.clock == "step" else np.asarray(level.time, dtype=np.float64))
+        noisiness = _noisiness(at, "step") if self.clock == "step" else np.asarray(level.time, dtype=np.float64)
+        value = self._strength(at, noisiness)
         return float(value) if value.ndim == 0 else value
 
     def at_time(self, time: ArrayLike) -> NDArray[np.float64]:
@@ -182,7 +183,7 @@ class Linear(GuidanceSchedule):
 
     def _strength(self, at: NDArray[np.float64], noisiness: NDArray[np.float64]) -> NDArray[np.float64]:
         # A zero slope times the infinite logsnr of clean data must stay zero.
-        return self.w0 + (self.slope * at if self.slope else np.zeros(at.shape))
+        return np.asarray(self.w0 + (self.slope * at if self.slope else np.zeros(at.shape)))
 
     def _jumps(self) -> tuple[float, ...]:
         return ()
@@ -276,7 +277,7 @@ class Tabulated(GuidanceSchedule):
         left = np.maximum(right - 1, 0)
         span = knots[right] - knots[left]
         share = np.where(span != 0, (at - knots[left]) / np.where(span != 0, span, 1), 1.0)
-        return values[left] + np.clip(share, 0, 1) * (values[right] - values[left])
+        return np.asarray(values[left] + np.clip(share, 0, 1) * (values[right] - values[left]))
 
     def _jumps(self) -> tuple[float, ...]:
         return self.at

@@ -13,7 +13,7 @@ from orthoscope.plots.style import COLORS, MUTED, panels, styled
 def digits_images(digits: xr.Dataset, schedules: list[str]) -> Figure:
     """Samples of each class, one row per schedule; the same noise in every row."""
     count, labels = digits.sizes["sample"], digits["label"].values
-    figure, axes = panels(len(schedules), 1, size=(11, 0.62 * len(schedules) + 0.4))
+    figure, axes = panels(len(schedules), 1, size=(11, 0.5 * len(schedules) + 0.5))
     for ax, schedule in zip(axes, schedules, strict=True):
         shown = digits["image"].sel(schedule=schedule)
         gap = np.full((8, 4), np.nan)
@@ -24,7 +24,7 @@ def digits_images(digits: xr.Dataset, schedules: list[str]) -> Figure:
             for label in labels
         ]
         row = np.hstack([part for strip in strips for part in (strip, gap)][:-1])
-        ax.imshow(row, cmap="gray_r", vmin=float(shown.min()), vmax=float(shown.max()), interpolation="nearest")
+        ax.imshow(row, cmap="gray_r", vmin=0.0, vmax=16.0, interpolation="nearest")
         ax.set_ylabel(schedule, rotation=0, ha="right", va="center", fontsize=9)
         ax.set_xticks([])
         ax.set_yticks([])
@@ -46,7 +46,8 @@ def digits_figure(digits: xr.Dataset) -> Figure:
         one = digits.sel(label=label)
         line = one.sel(schedule=constants)
         ax.errorbar(
-            line["mean_shift"], line["variance_ratio"], 2 * line["variance_ratio_stderr"], 2 * line["mean_shift_stderr"],
+            line["mean_shift"], line["variance_ratio"], 2 * line["variance_ratio_stderr"],
+            2 * line["mean_shift_stderr"],
             fmt="o-", color=MUTED, label="constant strength",
         )  # fmt: skip
         for k, schedule in enumerate(windows):

@@ -51,7 +51,9 @@ def rate_figure(rates: xr.Dataset) -> Figure:
             ax.axvline(critical, color=color, linewidth=0.8, linestyle="--", alpha=0.6)
         zero_line(ax)
         ax.set(title=TITLES[name], xlabel=r"class rate $\beta = \log(M)/d$", ylabel=LABELS[name])
-    strengths = {f"w = {w:g}": {"color": c} for c, w in zip(COLORS, rates["strength"].values, strict=False)}
+    strengths: dict[str, dict[str, object]] = {
+        f"w = {w:g}": {"color": color} for color, w in zip(COLORS, rates["strength"].values, strict=False)
+    }
     _key(axes[0], {**strengths, **_SYMBOLS})
     return figure
 
@@ -78,7 +80,7 @@ def dim_figure(dims: xr.Dataset) -> Figure:
             ylabel=LABELS[name] if sign > 0 else r"$-\delta V$", xscale="log",
         )  # fmt: skip
         zero_line(ax)
-    families = {
+    families: dict[str, dict[str, object]] = {
         label.format(rate=dims.attrs["rate"], classes=dims.attrs["classes"]): {"color": color}
         for color, label in zip(COLORS, names.values(), strict=False)
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ REGION_COLORS = {
     "lost": "#cbd2d9",
 }
 
-_RC = {
+_RC: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10.0,
@@ -66,7 +66,7 @@ def zero_line(ax: Axes) -> None:
     ax.axhline(0.0, color=MUTED, linewidth=0.9, zorder=1)
 
 
-def panels(rows: int, columns: int, *, size: tuple[float, float], **kwargs: object) -> tuple[Figure, list[Axes]]:
+def panels(rows: int, columns: int, *, size: tuple[float, float], **kwargs: Any) -> tuple[Figure, list[Axes]]:
     """A figure with its axes in reading order; no pyplot, so nothing is left open."""
     figure = Figure(figsize=size)
     axes = figure.subplots(rows, columns, squeeze=False, **kwargs)

@@ -82,13 +82,7 @@ def render(*, title: str, lead: str, cards: Sequence[Card], sections: Sequence[S
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    shown = [
-        {
-            "name": s.name, "title": s.title, "caption": s.caption, "command": s.command, "head": s.head, "rows": s.rows,
-            "verdict": s.verdict, "images": [embedded(figure) for figure in s.figures.values()],
-        }
-        for s in sections
-    ]  # fmt: skip
+    environment.filters["embedded"] = embedded
     return environment.get_template("report.html").render(
-        title=title, lead=lead, cards=cards, sections=shown, provenance=provenance
+        title=title, lead=lead, cards=cards, sections=sections, provenance=provenance
     )

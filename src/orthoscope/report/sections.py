@@ -36,10 +36,14 @@ def paths_section(paths: xr.Dataset, out: Path) -> Section:
         title="The path from noise to data: theory is right about guidance",
         caption=(
             f"Read from left (noise) to right (data). Points are exact simulations with {dim} coordinates and "
-            f"exp({paths.attrs['rate']:g} d) classes; lines are theory for this dimension (solid) and for infinitely many "
-            "(dotted). Without guidance the overlap rises to 1 and the variance to the class's own. With guidance the path "
-            "overshoots its class while its variance falls below, until the moment of commitment (dashed): from there on "
-            "conditional and unconditional model agree, guidance does nothing more, and the damage heals, but not fully: "
+            f"exp({paths.attrs['rate']:g} d) classes; lines are theory for this dimension (solid) and for infinitely "
+            "many "
+            "(dotted). Without guidance the overlap rises to 1 and the variance to the class's own. With guidance "
+            "the path "
+            "overshoots its class while its variance falls below, until the moment of commitment (dashed): from "
+            "there on "
+            "conditional and unconditional model agree, guidance does nothing more, and the damage heals, but not "
+            "fully: "
             f"at w = {strongest:g} the samples end {_percent(end['overlap'] - 1)} beyond their class's mean."
         ),
         command=_command("paths", out),
@@ -54,10 +58,13 @@ def rates_section(rates: xr.Dataset, out: Path) -> Section:
         name="rates",
         title="More classes, more distortion, and a point beyond which nothing heals it",
         caption=(
-            "The more classes there are per dimension, the later a path commits and the longer guidance distorts it. Dashed: "
-            f"the critical rate of each strength (without guidance it is {critical:.2f}); beyond it classes overlap so much "
+            "The more classes there are per dimension, the later a path commits and the longer guidance distorts it. "
+            "Dashed: "
+            f"the critical rate of each strength (without guidance it is {critical:.2f}); beyond it classes overlap "
+            "so much "
             "that no path commits before the end, and the distortion no longer depends on the number of classes: it is "
-            "unavoidable. Points: exact simulations in the highest dimension whose modes can be listed, and the planted "
+            "unavoidable. Points: exact simulations in the highest dimension whose modes can be listed, and the "
+            "planted "
             "ensemble in a high dimension, where they cannot. Low-dimensional points lie off the curves by what the "
             "finite-dimension theory (bars) predicts."
         ),
@@ -78,8 +85,10 @@ def dims_section(dims: xr.Dataset, out: Path) -> Section:
         name="dims",
         title="High dimension cures guidance only if classes are few",
         caption=(
-            f"Two ways to grow: with M = exp({rate:g} d) classes the mean shift settles at a finite value, with M = {classes} "
-            f"classes it dies out. In the highest dimension simulated, d = {int(last['fixed']['point_dim'])}, the shift is "
+            f"Two ways to grow: with M = exp({rate:g} d) classes the mean shift settles at a finite value, with M = "
+            f"{classes} "
+            f"classes it dies out. In the highest dimension simulated, d = {int(last['fixed']['point_dim'])}, the "
+            "shift is "
             f"{shift['exponential']} in the first family and {shift['fixed']} in the second. The lines are theory for "
             "infinite dimension at the same rate, the bars theory for the same dimension."
         ),
@@ -92,20 +101,30 @@ def windows_section(windows: xr.Dataset, out: Path) -> Section:
     """The plane of windows."""
     restored = _restored(windows)
     rows = []
-    for k, name in enumerate(windows["point"].values):
-        one = windows.isel(point=k)
+    for name in windows["point"].values:
+        one = windows.sel(point=name)
+        theory = {shift: f"{float(one[f'{shift}_mean_field']):.3f}" for shift in ("mean_shift", "variance_shift")}
         rows.append(
-            [str(name), str(one["spec"].values), str(_estimate(one, "mean_shift")), f"{float(one['mean_shift_mean_field']):.3f}",
-             str(_estimate(one, "variance_shift")), f"{float(one['variance_shift_mean_field']):.3f}",
-             str(_estimate(one, "class_posterior"))]
-        )  # fmt: skip
+            [
+                str(name),
+                str(one["spec"].values),
+                str(_estimate(one, "mean_shift")),
+                theory["mean_shift"],
+                str(_estimate(one, "variance_shift")),
+                theory["variance_shift"],
+                str(_estimate(one, "class_posterior")),
+            ]
+        )
     return Section(
         name="windows",
         title="A window of negative strength gives the variance back",
         caption=(
-            "Every point of the plane is a schedule w(t) = w0 + slope · t: strong early, and, below zero on the vertical axis, "
-            "negative late. Non-negative schedules always shrink the variance (`distorted`). In the region `restored` the mean "
-            "is still pushed towards the class while the variance is at least the class's own; too negative and the push is "
+            "Every point of the plane is a schedule w(t) = w0 + slope · t: strong early, and, below zero on the "
+            "vertical axis, "
+            "negative late. Non-negative schedules always shrink the variance (`distorted`). In the region "
+            "`restored` the mean "
+            "is still pushed towards the class while the variance is at least the class's own; too negative and the "
+            "push is "
             "gone (`reversed`) or another class captures the sample (`lost`). Letters mark exact simulations. "
             f"At {restored}"
         ),
@@ -131,10 +150,13 @@ def digits_section(digits: xr.Dataset, out: Path) -> Section:
         name="digits",
         title="Real data: what a window gains at equal mean shift",
         caption=(
-            "The bundled handwritten digits as an exact mixture, one mode per image. Constant guidance (gray line) trades "
-            "variance for mean shift. A window is worth having only if it lies above that line: more variance at the same "
+            "The bundled handwritten digits as an exact mixture, one mode per image. Constant guidance (gray line) "
+            "trades "
+            "variance for mean shift. A window is worth having only if it lies above that line: more variance at the "
+            "same "
             f"shift. Step windows were searched on one seed among those that keep a mean class posterior of at least "
-            f"{float(digits.attrs['least_posterior']):.2f}, linear windows come from the Gaussian theory; all are judged here on fresh seeds."
+            f"{float(digits.attrs['least_posterior']):.2f}, linear windows come from the Gaussian theory; all are "
+            "judged here on fresh seeds."
         ),
         command=_command("digits", out),
         figures={"digits": digits_figure(digits), "digits-images": digits_images(digits, shown)},
@@ -204,7 +226,7 @@ def headline(results: Mapping[str, xr.Dataset]) -> list[Card]:
         cards.append(
             Card(
                 value=f"δμ = {_estimate(fixed, 'mean_shift')}",
-                text=f"with only {dims.attrs['classes']} classes at d = {int(fixed['point_dim'])}: high dimension cures it",
+                text=f"with only {dims.attrs['classes']} classes at d = {int(fixed['point_dim'])}, w = 3: cured",
             )
         )
     if "windows" in results:
@@ -213,7 +235,7 @@ def headline(results: Mapping[str, xr.Dataset]) -> list[Card]:
         digits = results["digits"]
         best = max(digits.attrs["windows"], key=lambda s: float(digits["gain"].sel(schedule=s)))
         gain = _estimate(digits.sel(schedule=best), "gain")
-        text = f"variance ratio gained on real digits by the best window, {best}, over constant strength at equal mean shift"
+        text = f"variance ratio gained on digits by {best}, the best window, over constant strength at equal mean shift"
         cards.append(Card(value=str(gain), text=text))
     return cards
 
@@ -230,7 +252,7 @@ def _restored(windows: xr.Dataset) -> str:
 
 
 def _largest(points: xr.Dataset) -> xr.Dataset:
-    return points.isel(point=int(points["point_dim"].argmax()))
+    return points.isel(point=int(points["point_dim"].values.argmax()))
 
 
 def _percent(value: object) -> str:

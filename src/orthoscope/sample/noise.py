@@ -19,7 +19,6 @@ from orthoscope.errors import ConfigError
 from orthoscope.process import NoiseLevel
 from orthoscope.typing import Events
 
-
 # Standard normal noise of one step, independent between disjoint steps: (level, next level) -> one normal per row.
 Noise: TypeAlias = Callable[[NoiseLevel, NoiseLevel], torch.Tensor]
 

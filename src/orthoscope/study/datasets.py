@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -22,10 +22,14 @@ SUFFIXES = {"_stderr": "standard error of ", "_mean_field": "mean-field ", "_fin
 Progress = Callable[[int, int], None]
 
 
+@runtime_checkable
 class Study(Protocol):
     """An experiment whose fields are its whole specification."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Name of its section, group and figures."""
+        ...
 
     def run(self, progress: Progress | None = None) -> xr.Dataset:
         """Do it, and label the results."""
@@ -93,7 +97,7 @@ def write(result: xr.Dataset, path: Path, *, group: str | None = None) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        mode = "a" if group and path.exists() else "w"
+        mode: Literal["w", "a"] = "a" if group and path.exists() else "w"
         result.to_netcdf(path, mode=mode, group=group, engine="h5netcdf")
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error

@@ -1,9 +1,10 @@
 """Real data: the handwritten digits that come with scikit-learn, as an exact mixture.
 
-Every image is a mode, so the score of the data set is known exactly and whatever guidance does to it is guidance's own
-doing. Classes are generated at constant strengths and under windows; a window is worth having only if it keeps more variance
-than the constant strength of *equal mean shift*, so that is what is compared. Windows are chosen on one seed and judged on
-another, or selection alone would make the best of many look good.
+Every image is a mode, so the score of the data set is known exactly and whatever guidance does to it is
+guidance's own doing. Classes are generated at constant strengths and under windows; a window is worth having
+only if it keeps more variance than the constant strength of *equal mean shift*, so that is what is compared.
+Windows are chosen on one seed and judged on another, or selection alone would make the best of many look
+good.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from numpy.typing import NDArray
 
 from orthoscope import metrics, rng
 from orthoscope.denoise import Exact
@@ -27,6 +29,8 @@ from orthoscope.study.datasets import Progress, dataset, estimates
 from orthoscope.targets import Mixture, empirical_mixture
 from orthoscope.theory.gaussian import variance_neutral_start
 
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
 MEASURES = ("mean_shift", "total_variance", "variance_ratio", "participation_ratio", "class_posterior")
 
 
@@ -173,7 +177,7 @@ class DigitsStudy:
         gains = [metrics.mean_of(per_repeat[s]) for s in specs]
         variables |= estimates("gain", ["schedule"], gains)
         shown = [[self.generate(data, label, s, 8, ("show", 0)).numpy() for label in self.labels] for s in specs]
-        images = np.asarray(shown).reshape(len(specs), len(self.labels), 8, 8, 8)
+        images = as_pixels(np.asarray(shown)).reshape(len(specs), len(self.labels), 8, 8, 8)
         variables["image"] = (["schedule", "label", "sample", "row", "column"], images)
         variables["true_total_variance"] = (["label"], [law.total for law in laws.values()])
         return dataset(
@@ -191,7 +195,7 @@ class DigitsStudy:
 class Law:
     """What a class should look like: its mean and its total and mean variance."""
 
-    mean: np.ndarray
+    mean: FloatArray
     total: float
     variance: float
 
@@ -204,16 +208,26 @@ def class_law(data: Mixture, label: int) -> Law:
 
 
 def load_digits_mixture() -> Mixture:
-    """The 1,797 bundled digits, centred and scaled to unit mean variance per pixel, as a mixture."""
+    """The 1,797 bundled digits, centered and scaled to unit mean variance per pixel, as a mixture."""
+    pixels, labels, mean, scale = _bundled()
+    return empirical_mixture(torch.from_numpy((pixels - mean) / scale).float(), torch.from_numpy(labels))
+
+
+def as_pixels(samples: FloatArray) -> FloatArray:
+    """Samples back in the gray levels of the images, 0 to 16."""
+    _, _, mean, scale = _bundled()
+    return np.clip(samples * scale + mean, 0.0, 16.0)
+
+
+def _bundled() -> tuple[FloatArray, IntArray, FloatArray, float]:
     from sklearn.datasets import load_digits
 
     bundled = load_digits()
-    centred = bundled.data - bundled.data.mean(0)
-    points = torch.from_numpy(centred / np.sqrt(centred.var(0).mean())).float()
-    return empirical_mixture(points, torch.from_numpy(bundled.target))
+    mean = bundled.data.mean(0)
+    return bundled.data, bundled.target, mean, float(np.sqrt((bundled.data - mean).var(0).mean()))
 
 
-def _line(at: float, x: np.ndarray, y: np.ndarray) -> float:
+def _line(at: float, x: FloatArray, y: FloatArray) -> float:
     """Linear interpolation that extends its last segments beyond the ends."""
     k = int(np.clip(np.searchsorted(x, at) - 1, 0, len(x) - 2))
     return float(y[k] + (y[k + 1] - y[k]) * (at - x[k]) / (x[k + 1] - x[k]))

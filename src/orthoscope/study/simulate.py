@@ -107,6 +107,11 @@ class Simulation:
         self.setting  # noqa: B018 - validates what theory and simulation share
         if not self.planted:
             self._check_memory()
+        self.log_classes  # noqa: B018 - validates the number of classes
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(f"device {self.device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -148,7 +153,8 @@ class Simulation:
                 else "more memory than exists"
             )
             raise ConfigError(
-                f"exp(rate * dim) = exp({rate * self.dim:.1f}) modes need {amount}, and {have / 2**30:,.1f} GiB are free; "
+                f"exp(rate * dim) = exp({rate * self.dim:.1f}) modes need {amount}, and {have / 2**30:,.1f} GiB are "
+                "free; "
                 "lower --rate or --dim, or use --planted, which stores no modes"
             )
 

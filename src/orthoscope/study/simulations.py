@@ -39,10 +39,9 @@ def simulation_result(simulation: Simulation, *, progress: Progress | None = Non
     """The JSON object of `orthoscope simulate`."""
     result = simulate(simulation, progress=progress)
     predictions = theories(result)
-    named = {name: as_numbers(estimate) for name, estimate in result.estimates.items()}
-    named.setdefault("frechet_distance", None)
     return {
-        **named,
+        "frechet_distance": None,  # where there are too few samples for one
+        **{name: as_numbers(estimate) for name, estimate in result.estimates.items()},
         "theory": {"finite_dim": None} | {name: prediction_result(found) for name, found in predictions.items()},
         "diagnosis": diagnose(result.estimates, predictions, planted=simulation.planted),
         "path": {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ import xarray as xr
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import Linear
+from orthoscope.sample.start import Start
 from orthoscope.study.datasets import Progress, dataset, table
 from orthoscope.study.shifts import point
 from orthoscope.study.simulate import Simulation
@@ -35,6 +37,10 @@ def axis(text: str) -> np.ndarray:
     return np.linspace(low, high, count)
 
 
+def _plane(diagram: Mapping[str, Any], *dims: str) -> dict[str, tuple[Sequence[str], Any]]:
+    return {name: (dims, values) for name, values in diagram.items() if name not in dims}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WindowDiagram:
     """Theory over the plane of linear windows.
@@ -55,22 +61,16 @@ class WindowDiagram:
     t_max: float
     w0: tuple[float, ...]
     slope: tuple[float, ...]
-    start: str = "prior"
+    start: Start = "prior"
     lam: float = 1.0
 
     def run(self, progress: Progress | None = None) -> xr.Dataset:
         """Solve the moment equations at every point of the plane at once."""
         found = window_diagram(
-            self.rate,
-            self.std,
-            self.t_max,
-            self.w0,
-            self.slope,
-            start=self.start,
-            lam=self.lam,  # type: ignore[arg-type]
+            self.rate, self.std, self.w0, self.slope, t_max=self.t_max, start=self.start, lam=self.lam
         )
         return dataset(
-            {name: (["w0", "slope"], values) for name, values in found.items()},
+            _plane(found, "w0", "slope"),
             coords={"w0": list(self.w0), "slope": list(self.slope)},
             spec=self,
         )
@@ -94,22 +94,15 @@ class RateStrengthDiagram:
     rate: tuple[float, ...]
     strength: tuple[float, ...]
     t_max: float | None = None
-    start: str = "prior"
+    start: Start = "prior"
     lam: float = 1.0
 
     def run(self, progress: Progress | None = None) -> xr.Dataset:
         """Solve the moment equations at every point of the plane at once."""
         t_max = np.inf if self.t_max is None else self.t_max
-        found = rate_strength_diagram(
-            self.rate,
-            self.strength,
-            self.std,
-            t_max=t_max,
-            start=self.start,
-            lam=self.lam,  # type: ignore[arg-type]
-        )
+        found = rate_strength_diagram(self.rate, self.strength, self.std, t_max=t_max, start=self.start, lam=self.lam)
         return dataset(
-            {name: (["rate", "strength"], values) for name, values in found.items()},
+            _plane(found, "rate", "strength"),
             coords={"rate": list(self.rate), "strength": list(self.strength)},
             spec=self,
         )
@@ -137,7 +130,7 @@ class WindowStudy:
         t_max: Variance time of the start.
         w0: Lowest value, highest value and count.
         slope: Lowest value, highest value and count.
-        points: (w0, slope) of the simulated points; (w, 0) is a constant strength.
+        points: (w0, slope) of the simulated points.
         dim: Dimension of the simulated points.
         samples: Trajectories per draw.
         draws: Draws of the modes.
@@ -146,23 +139,23 @@ class WindowStudy:
     """
 
     name: str = field(default="windows", init=False)
-    rate: float = 0.9
+    rate: float = 0.7
     std: float = 0.5
     t_max: float = 10.0
-    w0: tuple[float, float, int] = (-1.0, 0.5, 121)
-    slope: tuple[float, float, int] = (0.0, 1.5, 121)
-    points: tuple[tuple[float, float], ...] = ((0.25, 0.5), (-0.3, 0.75), (-0.6, 0.1), (-0.9, 0.1), (1.0, 0.0))
-    dim: int = 10
-    samples: int = 64
-    draws: int = 64
+    w0: tuple[float, float, int] = (-1.0, 0.5, 151)
+    slope: tuple[float, float, int] = (0.0, 1.2, 151)
+    points: tuple[tuple[float, float], ...] = ((-0.45, 0.65), (0.25, 0.5), (-0.15, 0.05), (-0.9, 0.3))
+    dim: int = 12
+    samples: int = 96
+    draws: int = 40
     steps: int = 20
     seed: int = 0
 
     def run(self, progress: Progress | None = None) -> xr.Dataset:
         """Solve the plane, then simulate the points."""
         w0, slope = np.linspace(*self.w0), np.linspace(*self.slope)
-        plane = window_diagram(self.rate, self.std, self.t_max, w0, slope)
-        variables: dict[str, Any] = {name: (["w0", "slope"], values) for name, values in plane.items()}
+        plane = window_diagram(self.rate, self.std, w0, slope, t_max=self.t_max)
+        variables = _plane(plane, "w0", "slope")
         rows = []
         for k, (at, growth) in enumerate(self.points):
             schedule = Linear(w0=at, slope=growth)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from orthoscope.errors import ConfigError
+from orthoscope.prediction import per_row
 from orthoscope.process import NoiseLevel
 from orthoscope.targets.base import CLEAN, Target
 from orthoscope.targets.gaussian import Gaussian
@@ -68,9 +69,12 @@ class Planted(Target):
 
     def log_odds(self, x: Rows, level: NoiseLevel = CLEAN) -> PerRow:
         """Log of p(class | x) / p(others | x), in float64."""
-        own, others = self._components()
+        x, m = x.double(), self.centroid.double()
+        own = torch.as_tensor(per_row(level.variance, x) + self.width, dtype=torch.float64)
+        others = own + self.spread
+        gap = x.square().sum(1, keepdim=True) / others - (x - m).square().sum(1, keepdim=True) / own
         prior = -self.log_classes - math.log(-math.expm1(-self.log_classes))
-        return prior + own.log_prob(x, level) - others.log_prob(x, level)
+        return (prior + (gap + self.dim * (others / own).log()) / 2).squeeze(1)
 
     def class_posterior(self, x: Rows, label: int = 0, level: NoiseLevel = CLEAN) -> PerRow:
         """Posterior probability of the class given each row."""
@@ -79,9 +83,11 @@ class Planted(Target):
 
     def denoised(self, x: Rows, level: NoiseLevel) -> Rows:
         """E[x0 | x]: the two components' means, weighted by the class posterior."""
-        own, others = self._components()
         p = torch.sigmoid(self.log_odds(x, level)).to(x.dtype)[:, None]
-        return p * own.denoised(x, level) + (1 - p) * others.denoised(x, level)
+        noise, width = per_row(level.variance, x), self.width
+        own = (width * x + noise * self.centroid) / (noise + width)
+        others = (width + self.spread) / (noise + width + self.spread) * x
+        return p * own + (1 - p) * others
 
     def log_prob(self, x: Rows, level: NoiseLevel = CLEAN) -> PerRow:
         """Log-density of the noised law, in nats and float64."""

@@ -1,7 +1,8 @@
 """Predictions without sampling: what guidance does to a class, in closed form or by quadrature.
 
-The front door is `predict(Setting(...))` for one setting, `rate_strength_diagram` and `window_diagram` for whole planes, and
-`guided_gaussian` for two Gaussians. Nothing here draws a random number or knows of the code that does.
+The front door is `predict(Setting(...))` for one setting, `rate_strength_diagram` and `window_diagram` for
+whole planes, and `guided_gaussian` for two Gaussians. Nothing here draws a random number or knows of the code
+that does.
 """
 
 from orthoscope.theory.constant import critical_rate as critical_rate

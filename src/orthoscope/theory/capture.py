@@ -1,17 +1,16 @@
 r"""Captured paths: what happens after the weight of the other modes has condensed on one of them.
 
 Negative strength pulls a state towards the unconditional mean. Once that mean is a single mode $m_k$ (docs:
-explanation/theory), the state stops being independent of the modes and the guided centroid is $m_1 + w(m_1 - m_k)$. With
-$a = (v/v_k)^k$ since the capture at $v_k$ and the *lag*
+explanation/theory), the state stops being independent of the modes and the guided centroid is
+$m_1 + w(m_1 - m_k)$. With $a = (v/v_k)^k$ since the capture at $v_k$ and the *lag*
 
-$$ J(v) = k v^k \int_v^{v_k} w \, \frac{dv'}{v'^{1+k}}, \qquad
-   x = (1 - a + J)\,m_1 + a\,x_k - J\,m_k + \text{noise of variance } v\,\bigl(1 - (v/v_k)^{\lambda^2}\bigr), $$
+$$ J(v) = k v^k \int_v^{v_k} w \, \frac{dv'}{v'^{1+k}}, \qquad x = (1 - a + J)\,m_1 + a\,x_k - J\,m_k + z, $$
 
-so that every overlap follows from $J$ alone. All squares and overlaps are per dimension.
+where $z$ is white noise of variance $v\,\bigl(1 - (v/v_k)^{\lambda^2}\bigr)$ per coordinate, so that every overlap follows from $J$ alone. All squares and overlaps are per dimension.
 
 Accuracy:
-    Exact as d grows at w = -1 and deep in the condensed phase; otherwise to leading order: one mode is taken to hold the
-    whole weight from the moment of condensation on.
+    Exact as d grows at w = -1 and deep in the condensed phase; otherwise to leading order: one mode is taken
+    to hold the whole weight from the moment of condensation on.
 
 Source:
     derived in explanation/theory.
@@ -22,6 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from orthoscope.numerics import Array
 from orthoscope.theory.energy import Modes
@@ -47,7 +47,7 @@ class Capture:
     mode_square: Array
     centroid_overlap: Array
 
-    def rows(self, index: Array) -> Capture:
+    def rows(self, index: NDArray[np.intp]) -> Capture:
         """The captures of some paths, as columns that broadcast against quadrature nodes."""
         return Capture(**{name: getattr(self, name)[index][:, None] for name in Capture.__slots__})
 
@@ -74,9 +74,9 @@ def capture(modes: Modes, shift: Array, excess: Array, variance: Array, rate: Ar
 def captured_state(at: Capture, lag: Array, variance: Array, lam: float) -> tuple[Array, Array, Array]:
     """Shift, excess and margin of a captured path, from its lag J and v.
 
-    The margin is half the difference of the squared distances to the capturing and to the own mode, per dimension: where it
-    is positive the path has returned to its own class. Across paths the capturing modes differ, so that the excess counts
-    their spread as variance.
+    The margin is half the difference of the squared distances to the capturing and to the own mode, per
+    dimension: where it is positive the path has returned to its own class. Across paths the capturing modes
+    differ, so that the excess counts their spread as variance.
 
     Source:
         derived in explanation/theory.

@@ -1,12 +1,13 @@
 r"""Constant strength from infinite noise: closed forms for Gaussian centroids.
 
-With $v = s^2 + t$, $u = 1 + v$, $r = v/u$, $k = (1 + \lambda^2)/2$ and the response $\Phi$ of `flow`, a path that no class has
-won yet has
+With $v = s^2 + t$, $u = 1 + v$, $r = v/u$, $k = (1 + \lambda^2)/2$ and the response $\Phi$ of `flow`, a path
+that no class has won yet has
 
 $$ q - 1 = w\,\Phi_k(w, r), \qquad V - v = -w\,\Phi_{2k}(w, r), $$
 
-and it commits once the rate falls below $\beta_s(r)$, `energy.GaussianModes.speciation_rate`, evaluated there. For the reverse
-SDE ($\lambda = 1$) and the ODE ($\lambda = 0$) $\Phi_1 = r(1 - r^w)/(w(1 - r))$ makes this elementary:
+and it commits once the rate falls below $\beta_s(r)$, `energy.GaussianModes.speciation_rate`, evaluated
+there. For the reverse SDE ($\lambda = 1$) and the ODE ($\lambda = 0$) $\Phi_1 = r(1 - r^w)/(w(1 - r))$ makes
+this elementary:
 
 $$ \text{SDE: } q - 1 = v(1 - r^w),\quad V = uv\,\frac{1 - r^{1+2w}}{1 + 2w}, \qquad \text{ODE: } V = v\,r^w . $$
 
@@ -24,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from orthoscope.errors import ConfigError
-from orthoscope.numerics import Array, bracketed_root, golden_maximum
+from orthoscope.numerics import Array, bracketed_root, columns, golden_maximum
 from orthoscope.theory.energy import GaussianModes
 from orthoscope.theory.flow import drift_factor, response
 
@@ -47,9 +48,7 @@ class Distortion:
     speciation_time: Array
 
 
-def free_moments(
-    time: ArrayLike, std: ArrayLike, strength: ArrayLike, lam: float = 1.0
-) -> tuple[Array, Array]:
+def free_moments(time: ArrayLike, std: ArrayLike, strength: ArrayLike, lam: float = 1.0) -> tuple[Array, Array]:
     """Shift q - 1 and excess V - v at a variance time before speciation.
 
     Accuracy:
@@ -58,10 +57,11 @@ def free_moments(
     Source:
         [ventura2026emergence] for lam = 1; derived in explanation/theory.
     """
-    time, std, w = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (time, std, strength)))
-    variance = std**2 + time
+    shape, (t, s, w) = columns(time, std, strength)
+    variance = s**2 + t
     ratio, k = variance / (1 + variance), drift_factor(lam)
-    return w * response(w, ratio, k), -w * response(w, ratio, 2 * k)
+    shift, excess = w * response(w, ratio, k), -w * response(w, ratio, 2 * k)
+    return shift.reshape(shape), excess.reshape(shape)
 
 
 def speciation_rate(time: ArrayLike, std: ArrayLike, strength: ArrayLike, lam: float = 1.0) -> Array:
@@ -77,15 +77,16 @@ def speciation_rate(time: ArrayLike, std: ArrayLike, strength: ArrayLike, lam: f
     """
     if np.any(np.asarray(strength) < 0):
         raise ConfigError("closed forms with speciation need strengths >= 0; for negative ones use theory.predict")
-    shift, excess = free_moments(time, std, strength, lam)
-    return _MODES.speciation_rate(shift, excess, np.asarray(std) ** 2 + np.asarray(time))
+    shape, (t, s, w) = columns(time, std, strength)
+    return _MODES.speciation_rate(*free_moments(t, s, w, lam), s**2 + t).reshape(shape)
 
 
 def critical_rate(std: ArrayLike, strength: ArrayLike, lam: float = 1.0) -> Array:
     """Largest rate at which a class commits before t = 0, in nats per dimension; it grows with the strength.
 
     Accuracy:
-        To rounding, also in the one case (lam < 1 and strengths of some tens) where the largest rate is met before t = 0.
+        To rounding, also in the one case (lam < 1 and strengths of some tens) where the largest rate is met
+        before t = 0.
 
     Raises:
         ConfigError: if a strength is negative.
@@ -93,15 +94,16 @@ def critical_rate(std: ArrayLike, strength: ArrayLike, lam: float = 1.0) -> Arra
     Source:
         [ventura2026emergence] at w = 0; derived in explanation/theory.
     """
-    std, w = np.broadcast_arrays(np.asarray(std, dtype=np.float64), np.asarray(strength, dtype=np.float64))
-    grid = _log_variances(std, 1 + w)
-    rates = _rate_at(grid, std[..., None], w[..., None], lam)
+    shape, (s, w) = columns(std, strength)
+    grid = _log_variances(s, 1 + w)
+    rates = _rate_at(grid, s[..., None], w[..., None], lam)
     peak = np.argmax(rates, axis=-1)
     low, high = (
         np.take_along_axis(grid, np.clip(peak + step, 0, _SCAN - 1)[..., None], -1)[..., 0] for step in (-1, 1)
     )
-    inside = golden_maximum(lambda y: _rate_at(y, std, w, lam), low, high)
-    return np.where(peak == _SCAN - 1, rates[..., -1], np.maximum(inside, rates[..., -1]))
+    inside = golden_maximum(lambda y: _rate_at(y, s, w, lam), low, high)
+    at_data = speciation_rate(0.0, s, w, lam)
+    return np.where(peak == _SCAN - 1, at_data, np.maximum(inside, at_data)).reshape(shape)
 
 
 def speciation_time(rate: ArrayLike, std: ArrayLike, strength: ArrayLike, lam: float = 1.0) -> Array:
@@ -116,14 +118,14 @@ def speciation_time(rate: ArrayLike, std: ArrayLike, strength: ArrayLike, lam: f
     Source:
         [ventura2026emergence]; derived in explanation/theory.
     """
-    rate, std, w = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (rate, std, strength)))
+    shape, (beta, s, w) = columns(rate, std, strength)
     # At high noise the rate is (1 + 2w) / 2v, and it is nowhere above that.
-    grid = _log_variances(std, (1 + 2 * w) / (2 * rate))
-    met = _rate_at(grid, std[..., None], w[..., None], lam) >= rate[..., None]
+    grid = _log_variances(s, (1 + 2 * w) / (2 * beta))
+    met = _rate_at(grid, s[..., None], w[..., None], lam) >= beta[..., None]
     first = np.argmax(met, axis=-1)
     high, low = (np.take_along_axis(grid, np.maximum(first - back, 0)[..., None], -1)[..., 0] for back in (1, 0))
-    root = bracketed_root(lambda y: _rate_at(y, std, w, lam) - rate, high, low)
-    return np.where(met.any(axis=-1), np.maximum(np.exp(root) - std**2, 0.0), np.nan)
+    root = bracketed_root(lambda y: _rate_at(y, s, w, lam) - beta, high, low)
+    return np.where(met.any(axis=-1), np.maximum(np.exp(root) - s**2, 0.0), np.nan).reshape(shape)
 
 
 def _log_variances(std: Array, far: Array) -> Array:
@@ -145,18 +147,19 @@ def distortion(rate: ArrayLike, std: ArrayLike, strength: ArrayLike, lam: float 
     Source:
         [ventura2026emergence] for lam = 1; derived in explanation/theory.
     """
-    time = speciation_time(rate, std, strength, lam)
+    shape, (beta, s, w) = columns(rate, std, strength)
+    time = speciation_time(beta, s, w, lam)
     last = np.nan_to_num(time, nan=0.0)
-    shift, excess = free_moments(last, std, strength, lam)
-    base = np.asarray(std) ** 2
-    decay = (base / (base + last)) ** drift_factor(lam)
-    return Distortion(mean_shift=shift * decay, variance_shift=excess * decay**2, speciation_time=time)
+    shift, excess = free_moments(last, s, w, lam)
+    decay = (s**2 / (s**2 + last)) ** drift_factor(lam)
+    return _distortion(shift * decay, excess * decay**2, time, shape)
 
 
 def dense_distortion(std: ArrayLike, strength: ArrayLike, lam: float = 1.0) -> tuple[Array, Array]:
     """Mean shift and variance shift for infinitely many classes: what is left when no class ever commits.
 
-    Holds above the critical rate, and at any rate for a continuum of classes in any dimension, for any strength >= -1.
+    Holds above the critical rate, and at any rate for a continuum of classes in any dimension, for any
+    strength >= -1.
 
     Source:
         [ventura2026emergence]; derived in explanation/theory.
@@ -167,8 +170,8 @@ def dense_distortion(std: ArrayLike, strength: ArrayLike, lam: float = 1.0) -> t
 def few_classes(rate: ArrayLike, std: ArrayLike, strength: ArrayLike, lam: float = 1.0) -> Distortion:
     r"""Leading order for few classes: $t_s = (1 + 2w)/2\beta$, and distortions that vanish with the rate.
 
-    With $\rho = 2\beta s^2/(1 + 2w)$ they are $w\rho^k$ and $-w\rho^{2k}$. For M classes in d dimensions the rate is
-    log(M)/d: guidance distorts high-dimensional classes only if they are exponentially many.
+    With $\rho = 2\beta s^2/(1 + 2w)$ they are $w\rho^k$ and $-w\rho^{2k}$. For M classes in d dimensions the
+    rate is log(M)/d: guidance distorts high-dimensional classes only if they are exponentially many.
 
     Accuracy:
         Relative error of order rate.
@@ -176,7 +179,15 @@ def few_classes(rate: ArrayLike, std: ArrayLike, strength: ArrayLike, lam: float
     Source:
         [ventura2026emergence], sub-exponential limit; derived in explanation/theory.
     """
-    rate, std, w = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (rate, std, strength)))
-    time = (1 + 2 * w) / (2 * rate)
-    decay = (std**2 / time) ** drift_factor(lam)
-    return Distortion(mean_shift=w * decay, variance_shift=-w * decay**2, speciation_time=time)
+    shape, (beta, s, w) = columns(rate, std, strength)
+    time = (1 + 2 * w) / (2 * beta)
+    decay = (s**2 / time) ** drift_factor(lam)
+    return _distortion(w * decay, -w * decay**2, time, shape)
+
+
+def _distortion(mean_shift: Array, variance_shift: Array, time: Array, shape: tuple[int, ...]) -> Distortion:
+    return Distortion(
+        mean_shift=mean_shift.reshape(shape),
+        variance_shift=variance_shift.reshape(shape),
+        speciation_time=time.reshape(shape),
+    )

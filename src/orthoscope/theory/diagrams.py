@@ -1,7 +1,7 @@
 """Phase diagrams: mean-field theory over whole planes of parameters at once.
 
-Each function returns plain arrays under the names of `orthoscope.quantities`, axes first; missing times are nan. Regions of a
-window diagram:
+Each function returns plain arrays under the names of `orthoscope.quantities`, axes first; missing times are
+nan. Regions of a window diagram:
 
 - `distorted`: mean shifted, variance lost: ordinary guidance;
 - `restored`: mean shifted, variance kept or gained: what a negative window is for;
@@ -11,7 +11,7 @@ window diagram:
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -58,9 +58,11 @@ def rate_strength_diagram(
     rate, strength = _axis("rates", rates), _axis("strengths", strengths)
     if (rate <= 0).any():
         raise ConfigError(f"rates must be > 0, got {rate.min()}")
-    rows, columns = (plane.ravel() for plane in np.meshgrid(rate, strength, indexing="ij"))
+    # Strengths vary slowest: paths of similar strength need similar panels and are integrated together.
+    columns, rows = (plane.ravel() for plane in np.meshgrid(strength, rate, indexing="ij"))
     solved = _solve(rows, std, LinearStrengths(columns, np.zeros_like(columns)), t_max, start, lam, ensemble)
-    return {"rate": rate, "strength": strength, **_planes(solved, std, (rate.size, strength.size))}
+    planes = _planes(solved, std, (strength.size, rate.size))
+    return {"rate": rate, "strength": strength, **{name: plane.T for name, plane in planes.items()}}
 
 
 def window_diagram(
@@ -79,7 +81,8 @@ def window_diagram(
     The start matters: guidance early in the run grows like the logarithm of `t_max`.
 
     Returns:
-        `w0` and `slope`, the axes; the planes of `rate_strength_diagram` and `region`, each of shape (offsets, slopes).
+        `w0` and `slope`, the axes; the planes of `rate_strength_diagram` and `region`, each of shape
+        (offsets, slopes).
 
     Accuracy:
         As `moments.solve`.
@@ -95,11 +98,10 @@ def window_diagram(
         raise ConfigError(f"rate must be finite and > 0, got {rate}")
     rows, columns = (plane.ravel() for plane in np.meshgrid(offset, slopes, indexing="ij"))
     solved = _solve(np.full(rows.size, float(rate)), std, LinearStrengths(rows, columns), t_max, start, lam, ensemble)
-    planes = _planes(solved, std, (offset.size, slopes.size))
-    return {"w0": offset, "slope": slopes, **planes, "region": region(solved).reshape(offset.size, slopes.size)}
+    return {"w0": offset, "slope": slopes, **_planes(solved, std, (offset.size, slopes.size))}
 
 
-def region(solved: Moments) -> NDArray[np.str_]:
+def region(solved: Moments) -> NDArray[Any]:
     """Name of the region in which each path ends, see the module's head.
 
     Source:
@@ -107,9 +109,7 @@ def region(solved: Moments) -> NDArray[np.str_]:
     """
     forward = solved.mean_shift > 0
     shrunk = solved.variance_shift < 0
-    return np.where(
-        solved.lost, "lost", np.where(~forward, "reversed", np.where(shrunk, "distorted", "restored"))
-    )
+    return np.where(solved.lost, "lost", np.where(~forward, "reversed", np.where(shrunk, "distorted", "restored")))
 
 
 def _axis(name: str, values: ArrayLike) -> Array:
@@ -120,7 +120,13 @@ def _axis(name: str, values: ArrayLike) -> Array:
 
 
 def _solve(
-    rate: Array, std: float, strengths: LinearStrengths, t_max: float, start: Start, lam: float, ensemble: Ensemble
+    rate: Array,
+    std: float,
+    strengths: LinearStrengths,
+    t_max: float,
+    start: Start,
+    lam: float,
+    ensemble: Ensemble,
 ) -> Moments:
     check_width(std)
     check_run(t_max, start, lam)
@@ -146,5 +152,6 @@ def _planes(solved: Moments, std: float, shape: tuple[int, int]) -> Diagram:
         "speciation_time": solved.speciation_time,
         "capture_time": solved.capture_time,
         "regime": regime,
+        "region": region(solved),
     }
     return {name: plane.reshape(shape) for name, plane in planes.items()}

@@ -1,13 +1,14 @@
 r"""The other modes, seen from a state: a random-energy model.
 
 A state $x$ in $d$ dimensions faces $M = e^{\beta d}$ modes that it is independent of. Mode $k$ has energy
-$|x - m_k|^2/2v$, and the log-sum of their Boltzmann weights per dimension, $\phi$, competes with the weight of the
-state's own mode. Only $X = |x|^2/d$ matters. Two ensembles of centroids are known: `GaussianModes`, $m_k \sim N(0, I)$,
-and `SphereModes`, $|m_k|^2 = d$.
+$|x - m_k|^2/2v$, and the log-sum of their Boltzmann weights per dimension, $\phi$, competes with the weight
+of the state's own mode. Only $X = |x|^2/d$ matters. Two ensembles of centroids are known: `GaussianModes`,
+$m_k \sim N(0, I)$, and `SphereModes`, $|m_k|^2 = d$.
 
-While exponentially many modes share the weight the sum is self-averaging (*annealed*). Once the number of those that would
-matter falls below one, the weight *condenses* on the few lowest energies and the sum freezes. Both phases are described by
-one number, the *pull* $h$: the mean of the modes as seen from $x$ is $h\,x$.
+While exponentially many modes share the weight the sum is self-averaging (*annealed*). Once the number of
+those that would matter falls below one, the weight *condenses* on the few lowest energies and the sum
+freezes. Both phases are described by one number, the *pull* $h$: the mean of the modes as seen from $x$ is
+$h\,x$.
 
 All rates and free energies are in nats per dimension.
 
@@ -71,8 +72,8 @@ class Modes(ABC):
             Exact as d grows; corrections are O(log(d)/d) when condensed, exponentially small otherwise.
 
         Source:
-            [derrida1981random], with the exact energy distribution instead of its Gaussian approximation; derived in
-            explanation/theory.
+            [derrida1981random], with the exact energy distribution instead of its Gaussian approximation;
+            derived in explanation/theory.
         """
         annealed = rate + self.log_sum(square, variance)
         pull = self.frozen_pull(square, rate)
@@ -143,7 +144,7 @@ class SphereModes(Modes):
     """Centroids uniform on the sphere |m|^2 = d."""
 
     def free_pull(self, square: Array, variance: Array) -> Array:
-        """rho / sqrt(X) with rho / (1 - rho^2) = sqrt(X) / v."""
+        """Ratio rho / sqrt(X) with rho / (1 - rho^2) = sqrt(X) / v."""
         return 2 / (variance + np.sqrt(variance**2 + 4 * square))
 
     def frozen_pull(self, square: Array, rate: Array) -> Array:

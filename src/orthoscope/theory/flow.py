@@ -1,13 +1,15 @@
 r"""The guided reverse process with linear scores: what happens to a mean and a variance.
 
-Write $v = c + t$ for the variance of the noised conditional law, $w$ for the strength and $h$ for the *pull*: seen from a
-state $x$ the unconditional model expects the clean state at $\mu_u + h\,(x - \mu_u)$, up to what the conditional knows.
-For two Gaussians with variances $c$ and $u = c + \Delta$ the pull is $h = \Delta/(\Delta + v)$. Measure a state by
+Write $v = c + t$ for the variance of the noised conditional law, $w$ for the strength and $h$ for the *pull*:
+seen from a state $x$ the unconditional model expects the clean state at $\mu_u + h\,(x - \mu_u)$, up to what
+the conditional knows. For two Gaussians with variances $c$ and $u = c + \Delta$ the pull is $h =
+\Delta/(\Delta + v)$. Measure a state by
 
 - its *shift* $p$: (mean - $\mu_c$) in units of $\mu_c - \mu_u$, and
 - its *excess* $e$: variance minus $v$.
 
-With $k = (1 + \lambda^2)/2$, $\lambda = 1$ for the reverse SDE and 0 for the probability-flow ODE, and $t$ falling,
+With $k = (1 + \lambda^2)/2$, $\lambda = 1$ for the reverse SDE and 0 for the probability-flow ODE, and $t$
+falling,
 
 $$ \frac{dp}{d\log v} = k(1 + wh)\,p - kw(1 - h), \qquad \frac{de}{d\log v} = 2k(1 + wh)\,e + 2kwh\,v . $$
 
@@ -20,6 +22,7 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -31,15 +34,16 @@ from orthoscope.numerics import Array, unit_gauss, unit_integrals
 
 Start = Literal["prior", "exact"]
 STARTS: tuple[Start, ...] = ("prior", "exact")
+_STRONGEST = 1000.0
 NODES = 10  # quadrature nodes per panel
-_GROWTH = 1.5  # largest growth exponent within one panel
-_WIDEST = 0.25  # widest panel in log-variance
+_GROWTH = 4.0  # largest growth exponent within one panel
+_WIDEST = 0.5  # widest panel in log-variance
 _MOST_PANELS = 50_000
 _GRADING = 4.0 ** -np.arange(19.0)  # refines towards t = 0, where sqrt(t) and log(t) are not smooth
 
 
 def drift_factor(lam: float) -> float:
-    """k = (1 + lam^2) / 2, the factor of the score in the reverse drift.
+    """Drift factor k = (1 + lam^2) / 2, the factor of the score in the reverse drift.
 
     Source:
         [song2021score], reverse SDE and probability-flow ODE; lam interpolates.
@@ -55,7 +59,8 @@ def transport(
     Args:
         shift: Values at the start of the panel, shape (..., 1).
         excess: Likewise.
-        width: Length of the panel in log v, times the local stretch of the integration variable; broadcasts to (..., n).
+        width: Length of the panel in log v, times the local stretch of the integration variable; broadcasts
+            to (..., n).
         strength: Strength w at the nodes, (..., n).
         pull: Pull h at the nodes.
         variance: Variance v at the nodes.
@@ -87,14 +92,19 @@ def response(strength: Array | float, ratio: Array | float, order: float) -> Arr
     The shift is $w\,\Phi_k$ and the excess $-w\,\Delta\,\Phi_{2k}$, with $r = (c+t)/(u+t)$.
 
     Accuracy:
-        Relative error below 1e-10 for strengths up to 1000 (against 40-digit arithmetic); infinite where the exact value
-        exceeds the range of float64 (only for a conditional law wider than the unconditional one).
+        Relative error below 1e-10 (against 40-digit arithmetic); infinite where the exact value exceeds the range
+        of float64, which needs a conditional law wider than the unconditional one.
+
+    Raises:
+        ConfigError: if a strength is larger than 1000: scipy's hypergeometric function then loses its digits.
 
     Source:
         derived in explanation/theory.
     """
     w, r = np.asarray(strength, dtype=np.float64), np.asarray(ratio, dtype=np.float64)
-    value = np.asarray(r * hyp2f1(1.0, 1 - order * w, 1 + order, 1 - r))
+    if (largest := float(np.abs(w).max(initial=0.0))) > _STRONGEST:
+        raise ConfigError(f"expected strengths below {_STRONGEST:.0f}, got {largest:g}; use a smaller one")
+    value = r * hyp2f1(1.0, 1 - order * w, 1 + order, 1 - r)
     return np.where(np.isnan(value), np.inf, value)
 
 
@@ -123,14 +133,14 @@ def panel_edges(
         marks += [t for t in base * _GRADING if t < t_max]
     marks = sorted({0.0, *marks, t_max}, reverse=True)
     edges = [t_max]
-    for high, low in zip(marks, marks[1:], strict=False):
+    for high, low in pairwise(marks):
         span = float(np.log1p((high - low) / (base + low)))
         nodes = (base + low) * np.exp(span * unit_gauss(4 * NODES)[0]) - base
         panels = int(np.ceil(max(span * float(np.max(growth(nodes))) / _GROWTH, span / _WIDEST, 1)))
         if panels > _MOST_PANELS:
-            raise ConfigError(f"strength is too large for the theory: {panels} panels; use strengths below about 1e4")
+            raise ConfigError(f"strength is too large for the theory: {panels} panels; use a smaller one")
         fractions = np.arange(1, panels + 1) / panels
-        edges += list((base + low) * np.exp(span * (1 - fractions[:-1])) - base) + [low]
+        edges += [*((base + low) * np.exp(span * (1 - fractions[:-1])) - base), low]
     return np.array(edges)
 
 

@@ -1,8 +1,8 @@
 r"""Guidance between two Gaussians: closed forms, any schedule, any start.
 
-The conditional law is $N(\mu_c, c)$ and the unconditional one $N(\mu_u, u)$, in one direction; arrays hold many directions,
-such as the shared eigendirections of commuting covariances. With $r = c/u$, $k = (1 + \lambda^2)/2$ and the response
-$\Phi$ of `flow`, constant strength from infinite noise gives
+The conditional law is $N(\mu_c, c)$ and the unconditional one $N(\mu_u, u)$, in one direction; arrays hold
+many directions, such as the shared eigendirections of commuting covariances. With $r = c/u$,
+$k = (1 + \lambda^2)/2$ and the response $\Phi$ of `flow`, constant strength from infinite noise gives
 
 $$ \text{mean} = \mu_c + (\mu_c - \mu_u)\, w\, \Phi_k(w, r), \qquad
    \text{variance} = c\;{}_2F_1(1, -2kw; 2k; 1 - r), $$
@@ -11,12 +11,14 @@ that is $c\,(1 - r^{1+2w})/((1+2w)(1-r))$ for the SDE and $c\,r^w$ for the ODE. 
 $p_c^{1+w} p_u^{-w}$ that guidance is often taken for.
 
 Source:
-    [ventura2026emergence] and [bradley2024classifier]; mean of the ODE and general lambda derived in explanation/theory.
+    [ventura2026emergence] and [bradley2024classifier]; mean of the ODE and general lambda derived in
+    explanation/theory.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,7 +26,7 @@ from scipy.special import hyp2f1
 
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
-from orthoscope.numerics import Array, unit_gauss
+from orthoscope.numerics import Array, columns, unit_gauss
 from orthoscope.theory.flow import (
     NODES,
     STARTS,
@@ -47,8 +49,9 @@ class GaussianPrediction:
         variance: Its variance.
         tilted_mean: Mean of the tilted law; nan where there is none, or where the strength is not constant.
         tilted_variance: Variance of the tilted law; nan likewise.
-        fisher: Fisher separability: variance of the guided class means over the guided variance within a class, when
-            class means are spread as the two variances imply. (u - c)/c without guidance; nan unless c < u.
+        fisher: Fisher separability: variance of the guided class means over the guided variance within a
+            class, when class means are spread as the two variances imply. (u - c)/c without guidance; nan
+            unless c < u.
     """
 
     mean: Array
@@ -79,21 +82,21 @@ def guided_gaussian(
         strength: A number, or a schedule.
         lam: 1 for the reverse SDE, 0 for the probability-flow ODE, anything between for a mixture.
         t_max: Variance time of the start.
-        start: At finite t_max, whether paths start from the noised unconditional ("prior") or conditional ("exact") law.
+        start: At finite t_max, whether paths start from the noised unconditional ("prior") or conditional
+            ("exact") law.
 
     Accuracy:
-        Closed forms for constant strength from infinity; else about 1e-11, absolute in units of the larger variance.
+        Closed forms for constant strength from infinity; else about 1e-11, absolute in units of the larger
+        variance.
 
     Raises:
-        ConfigError: if a variance is not positive, or the schedule has no strength at infinite noise and t_max is
-            infinite.
+        ConfigError: if a variance is not positive, or t_max is infinite and the schedule has no strength
+            there.
 
     Source:
         [ventura2026emergence], [bradley2024classifier]; derived in explanation/theory.
     """
-    mu_c, c, mu_u, u = np.broadcast_arrays(
-        *(np.asarray(a, dtype=np.float64) for a in (cond_mean, cond_var, uncond_mean, uncond_var))
-    )
+    shape, (mu_c, c, mu_u, u) = columns(cond_mean, cond_var, uncond_mean, uncond_var)
     _check(c, u, lam, t_max, start)
     schedule = strength if isinstance(strength, GuidanceSchedule) else Constant(value=strength)
     if isinstance(schedule, Constant) and not np.isfinite(t_max):
@@ -107,11 +110,11 @@ def guided_gaussian(
     with np.errstate(divide="ignore", invalid="ignore"):
         fisher = np.where(u > c, (u - c) * (1 + shift) ** 2 / variance, np.nan)
     return GaussianPrediction(
-        mean=mu_c + (mu_c - mu_u) * shift,
-        variance=variance,
-        tilted_mean=mu_c + (mu_c - mu_u) * tilted_shift,
-        tilted_variance=tilted_variance,
-        fisher=fisher,
+        mean=(mu_c + (mu_c - mu_u) * shift).reshape(shape),
+        variance=variance.reshape(shape),
+        tilted_mean=(mu_c + (mu_c - mu_u) * tilted_shift).reshape(shape),
+        tilted_variance=tilted_variance.reshape(shape),
+        fisher=fisher.reshape(shape),
     )
 
 
@@ -127,7 +130,9 @@ def _check(c: Array, u: Array, lam: float, t_max: float, start: str) -> None:
         raise unknown("start", start, STARTS)
 
 
-def constant_gaussian(cond_var: ArrayLike, uncond_var: ArrayLike, strength: ArrayLike, lam: float = 1.0) -> tuple[Array, Array]:
+def constant_gaussian(
+    cond_var: ArrayLike, uncond_var: ArrayLike, strength: ArrayLike, lam: float = 1.0
+) -> tuple[Array, Array]:
     """Shift (in units of mu_c - mu_u) and variance for constant strength from infinite noise.
 
     Accuracy:
@@ -136,18 +141,23 @@ def constant_gaussian(cond_var: ArrayLike, uncond_var: ArrayLike, strength: Arra
     Source:
         [bradley2024classifier] for the variances of SDE and ODE; derived in explanation/theory.
     """
-    c, u, w = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64) for a in (cond_var, uncond_var, strength)))
+    shape, (c, u, w) = columns(cond_var, uncond_var, strength)
     ratio, k = c / u, drift_factor(lam)
     shift = w * response(w, ratio, k)
     if lam == 0:
-        return shift, c * ratio**w
-    if lam == 1:
-        # (1 - r^a)/a is removable at a = 0, and exact about it through expm1.
-        a, log_ratio = 1 + 2 * w, np.log(ratio)
-        gap = np.where(u == c, 1.0, 1 - ratio)
-        power = np.where(a == 0, -log_ratio, -np.expm1(a * log_ratio) / np.where(a == 0, 1.0, a))
-        return shift, np.where(u == c, c, c * power / gap)
-    return shift, c * np.asarray(hyp2f1(1.0, -2 * k * w, 2 * k, 1 - ratio))
+        factor = ratio**w
+    elif lam == 1:
+        factor = _sde_factor(ratio, w)
+    else:
+        factor = hyp2f1(1.0, -2 * k * w, 2 * k, 1 - ratio)
+    return shift.reshape(shape), (c * factor).reshape(shape)
+
+
+def _sde_factor(ratio: Array, strength: Array) -> Array:
+    # (1 - r^a) / (a (1 - r)), removable at a = 0 and at r = 1, and accurate about both through expm1.
+    a, log_ratio = 1 + 2 * strength, np.log(ratio)
+    power = np.where(a == 0, -log_ratio, -np.expm1(a * log_ratio) / np.where(a == 0, 1.0, a))
+    return np.where(ratio == 1, 1.0, power / np.where(ratio == 1, 1.0, -np.expm1(log_ratio)))
 
 
 def tilted_gaussian(cond_var: ArrayLike, uncond_var: ArrayLike, strength: ArrayLike) -> tuple[Array, Array]:
@@ -156,10 +166,10 @@ def tilted_gaussian(cond_var: ArrayLike, uncond_var: ArrayLike, strength: ArrayL
     Source:
         [bradley2024classifier], powered distribution; derived in explanation/theory.
     """
-    c, u, w = (np.asarray(a, dtype=np.float64) for a in (cond_var, uncond_var, strength))
+    shape, (c, u, w) = columns(cond_var, uncond_var, strength)
     denominator = (1 + w) * u - w * c
     denominator = np.where(denominator > 0, denominator, np.nan)
-    return w * c / denominator, c * u / denominator
+    return (w * c / denominator).reshape(shape), (c * u / denominator).reshape(shape)
 
 
 def scheduled_gaussian(
@@ -174,7 +184,8 @@ def scheduled_gaussian(
     """Shift (in units of mu_c - mu_u) and variance for any schedule and start.
 
     Accuracy:
-        About 1e-11, absolute in units of the larger variance: Gauss quadrature with exact integrating factors.
+        About 1e-11, absolute in units of the larger variance: Gauss quadrature with exact integrating
+        factors.
 
     Raises:
         ConfigError: if t_max is infinite and the schedule has no strength there.
@@ -182,7 +193,8 @@ def scheduled_gaussian(
     Source:
         [ventura2026emergence]; derived in explanation/theory.
     """
-    c, u = np.broadcast_arrays(*(np.asarray(a, dtype=np.float64)[..., None] for a in (cond_var, uncond_var)))
+    shape, (c, u) = columns(cond_var, uncond_var)
+    c, u = c[..., None], u[..., None]
     gap, base, knots = u - c, float(min(c.min(), u.min())), schedule.switches()
     first = t_max if np.isfinite(t_max) else max((*knots, base))
     if np.isfinite(t_max):
@@ -197,7 +209,7 @@ def scheduled_gaussian(
         return 2 * drift_factor(lam) * (1 + np.abs(schedule.at_time(time)) * pull * (base + time) / (c + time))
 
     edges = panel_edges(first, base, growth, knots=knots, graded=is_graded(schedule))
-    for high, low in zip(edges, edges[1:], strict=False):
+    for high, low in pairwise(edges):
         width = np.log((base + high) / (base + low))
         time = (base + high) * np.exp(-width * unit_gauss(NODES)[0]) - base
         shift, excess = (
@@ -212,14 +224,15 @@ def scheduled_gaussian(
                 factor=drift_factor(lam),
             )
         )
-    return shift[..., 0], np.maximum(c + excess, 0.0)[..., 0]
+    return shift.reshape(shape), np.maximum(c + excess, 0.0).reshape(shape)
 
 
 def kernels(time: ArrayLike, cond_var: ArrayLike, uncond_var: ArrayLike, lam: float = 1.0) -> tuple[Array, Array]:
     r"""First-order response to guidance at a variance time: kernels of the shift and of the variance.
 
-    To first order in w the shift is $\int K_\mu w\,dt$ in units of $\mu_c - \mu_u$, and the variance $c - \int K_V w\,dt$. The
-    ratio $K_\mu/K_V$ grows with t: mean shift is cheap early, variance is best repaid late.
+    To first order in w the shift is $\int K_\mu w\,dt$ in units of $\mu_c - \mu_u$, and the variance $c -
+    \int K_V w\,dt$. The ratio $K_\mu/K_V$ grows with t: mean shift is cheap early, variance is best repaid
+    late.
 
     Accuracy:
         Exact to first order in the strength.
@@ -227,10 +240,10 @@ def kernels(time: ArrayLike, cond_var: ArrayLike, uncond_var: ArrayLike, lam: fl
     Source:
         derived in explanation/theory.
     """
-    t, c, u = (np.asarray(a, dtype=np.float64) for a in (time, cond_var, uncond_var))
+    shape, (t, c, u) = columns(time, cond_var, uncond_var)
     k = drift_factor(lam)
     decay = (c / (c + t)) ** k
-    return k * decay / (u + t), 2 * k * decay**2 * (u - c) / (u + t)
+    return (k * decay / (u + t)).reshape(shape), (2 * k * decay**2 * (u - c) / (u + t)).reshape(shape)
 
 
 def variance_neutral_start(cond_var: ArrayLike, uncond_var: ArrayLike, slope: ArrayLike) -> Array:
@@ -244,7 +257,7 @@ def variance_neutral_start(cond_var: ArrayLike, uncond_var: ArrayLike, slope: Ar
     Source:
         derived in explanation/theory.
     """
-    c, u, slope = (np.asarray(a, dtype=np.float64) for a in (cond_var, uncond_var, slope))
+    shape, (c, u, omega) = columns(cond_var, uncond_var, slope)
     ratio = u / c
     log_ratio = np.log(ratio)
-    return -slope * c * (ratio * log_ratio - ratio + 1) / (ratio - 1 - log_ratio)
+    return (-omega * c * (ratio * log_ratio - ratio + 1) / (ratio - 1 - log_ratio)).reshape(shape)

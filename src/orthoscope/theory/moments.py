@@ -1,26 +1,30 @@
 r"""Overlap and variance of guided paths in high dimension, for any schedule, many parameter sets at once.
 
 Accuracy:
-    Exact as d grows, except for captured paths (see `capture`). Numerically 1e-9 or better: Gauss quadrature with exact
-    integrating factors between switches, events by bracketing.
+    Exact as d grows, except for captured paths (see `capture`). Numerically 1e-9 or better: Gauss quadrature
+    with exact integrating factors between switches, events by bracketing.
 
 Source:
-    [ventura2026emergence] for the moment equations and the switch at speciation; derived in explanation/theory.
+    [ventura2026emergence] for the moment equations and the switch at speciation; derived in
+    explanation/theory.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orthoscope.numerics import Array
+from orthoscope.numerics import Array, golden_maximum
 from orthoscope.theory.problem import Problem
 from orthoscope.theory.stages import Paths, Stage
 
 _BLOCK = 2048  # parameter sets integrated together: a panel then stays in the processor's cache
+_SAME_RATE = 1e-12
+_RATES = 64  # rates followed at once when the critical one is narrowed down ...
+_REFINEMENTS = 5  # ... this often: to 64**-5 = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,7 +52,7 @@ class Moments:
     @property
     def lost(self) -> NDArray[np.bool_]:
         """Whether another mode holds the path at the end."""
-        return self.stage == Stage.CAPTURED
+        return np.asarray(self.stage == Stage.CAPTURED)
 
 
 def solve(problem: Problem, times: Sequence[float] = ()) -> Moments:
@@ -82,8 +86,8 @@ def _solve_block(problem: Problem, times: Sequence[float]) -> Moments:
             overlap[:, column], variance[:, column] = 1 + shift, problem.base + edge + excess
     shift, excess = paths.state(0.0)
     return Moments(
-        mean_shift=shift,
-        variance_shift=excess,
+        mean_shift=shift + 0.0,  # a negative zero becomes a plain one
+        variance_shift=excess + 0.0,
         stage=paths.stage,
         speciation_time=np.maximum(paths.speciation - problem.base, 0.0),
         capture_time=np.maximum(paths.captures.variance - problem.base, 0.0),
@@ -92,31 +96,48 @@ def _solve_block(problem: Problem, times: Sequence[float]) -> Moments:
     )
 
 
-def critical_rate(problem: Problem) -> Array:
-    r"""Rate below which paths commit to their class, nats per dimension; nan where the strength forbids it at any rate.
+def critical_rate(problem: Problem) -> float | None:
+    r"""Largest rate at which a path commits to its class, nats per dimension; None if it commits at no rate.
 
-    Until its first event a path does not depend on the rate, so that one pass gives, for every moment, the rates
-    $\beta_s(t)$ below which the own mode outweighs the others and $\beta_k(t)$ below which these condense. A path commits if
-    its rate is passed by $\beta_s$ no later than by $\beta_k$. The problem's own rates play no part, except that a run from
-    infinite noise is taken up beyond their events.
+    Until its first event a path does not depend on the rate. One pass therefore gives the largest rate at
+    which the own mode ever outweighs exponentially many others, and the largest at which these condense. If
+    the first is no smaller, nothing can come between, and it is the answer. Otherwise paths at rates in
+    between freeze or are captured, may still return to their class, and are followed one by one. The
+    problem's own rate plays no part, except that a run from infinite noise is taken up beyond its events.
 
     Accuracy:
-        1e-9 where the maximum lies at t = 0 or inside a panel. Paths that are captured first and return to their class
-        later are not counted as committing.
+        1e-9.
 
     Source:
         derived in explanation/theory.
     """
-    paths = Paths(problem, (edges := problem.edges())[0])
-    best = np.full(len(problem.rate), -np.inf)
-    top_own, top_others = np.full((2, len(problem.rate), 1), -np.inf)
+    paths, rows = Paths(problem, (edges := problem.edges())[0]), np.zeros(1, dtype=np.intp)
+    own = others = -np.inf
     for edge in edges[1:]:
-        trace = paths.skip(edge)
-        own, others = (
-            np.maximum.accumulate(np.hstack([top, margin + problem.rate[:, None]]), axis=1)
-            for top, margin in zip((top_own, top_others), trace.margins, strict=True)
-        )
-        first = own >= others - 1e-12
-        best = np.maximum(best, np.where(first, own, -np.inf).max(axis=1))
-        top_own, top_others = own[:, -1:], others[:, -1:]
-    return np.where(np.isfinite(best), best, np.nan)
+        stop = np.full(1, np.log(problem.base + edge))
+
+        def own_rate(log_variance: Array) -> Array:
+            return paths.trace(Stage.FREE, rows, np.exp(log_variance)).margins[0][:, -1] + problem.rate
+
+        trace = paths.trace(Stage.FREE, rows, np.exp(stop))
+        rates = trace.margins[0][0] + problem.rate
+        peak = int(np.argmax(rates))
+        low, high = (np.log(trace.variance[:, np.clip(peak + step, 0, rates.size - 1)]) for step in (1, -1))
+        # Only a maximum off the data side's end can hide between nodes.
+        inside = peak < rates.size - 1 and rates[peak] > own
+        own = max(own, float(golden_maximum(own_rate, low, high)[0]) if inside else float(rates[-1]))
+        others = max(others, float(np.max(trace.margins[1] + problem.rate)))
+        paths.skip(edge)
+    return own if own >= others - _SAME_RATE else _last_committed(problem, others)
+
+
+def _last_committed(problem: Problem, bound: float) -> float | None:
+    low, high = 0.0, bound
+    for _ in range(_REFINEMENTS):
+        rates = np.linspace(low, high, _RATES + 1)[1:]
+        stages = solve(replace(problem, rate=rates)).stage
+        committed = np.flatnonzero(stages == Stage.COMMITTED)
+        last = int(committed[-1]) + 1 if committed.size else 0
+        width = (high - low) / _RATES
+        low, high = low + last * width, low + min(last + 1, _RATES) * width
+    return low or None

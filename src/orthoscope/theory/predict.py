@@ -5,8 +5,8 @@
     >>> prediction.regime, round(prediction.mean_shift, 6)
     ('committed', 0.03562)
 
-Without `dim` the answer is mean-field theory, exact as the dimension grows; with it, the finite-dimension theory. The regime and
-the event times are mean-field notions and refer to infinite dimension in both cases.
+Without `dim` the answer is mean-field theory, exact as the dimension grows; with it, the finite-dimension
+theory. The regime and the event times are mean-field notions and refer to infinite dimension in both cases.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.numerics import Array
 from orthoscope.theory import constant, moments
-from orthoscope.theory.energy import ENSEMBLES, Ensemble, modes
+from orthoscope.theory.energy import Ensemble, modes
 from orthoscope.theory.finite import solve_finite
 from orthoscope.theory.flow import STARTS, Start
 from orthoscope.theory.problem import OneSchedule, Problem
@@ -41,10 +41,10 @@ class Setting:
         std: Within-class standard deviation; centroids have unit variance per coordinate.
         schedule: Guidance strength.
         t_max: Variance time at which the run starts; may be infinite.
-        start: "prior", N(0, t_max + std^2 + 1), or "exact", the true conditional law; forgotten if t_max is infinite.
-        lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
-        ensemble: Centroids "gaussian", N(0, 1) per coordinate, or on the "sphere" of the same radius.
-        dim: Dimension; None for the limit of infinitely many.
+        start: "prior", N(0, t_max + std^2 + 1), or "exact", the true conditional law; forgotten if t_max is
+        infinite. lam: 1 for the reverse SDE, 0 for the probability-flow ODE. ensemble: Centroids "gaussian",
+        N(0, 1) per coordinate, or on the "sphere" of the same radius. dim: Dimension; None for the limit of
+        infinitely many.
     """
 
     rate: float
@@ -54,7 +54,7 @@ class Setting:
     start: Start = "prior"
     lam: float = 1.0
     ensemble: Ensemble = "gaussian"
-    dim: float | None = None
+    dim: int | None = None
 
     def __post_init__(self) -> None:
         """Reject numbers out of range and names that do not exist."""
@@ -62,12 +62,13 @@ class Setting:
         check_run(self.t_max, self.start, self.lam)
         if not (math.isfinite(self.rate) and self.rate > 0):
             raise ConfigError(f"rate = log(classes)/dim must be finite and > 0, got {self.rate}; use e.g. --rate 0.2")
-        if self.ensemble not in ENSEMBLES:
-            raise unknown("ensemble", self.ensemble, ENSEMBLES)
+        modes(self.ensemble)
         if self.dim is not None and not (math.isfinite(self.dim) and self.dim >= 1):
             raise ConfigError(f"dim must be >= 1, got {self.dim}; leave it out for infinite dimension")
         if self.dim is not None and self.ensemble == "sphere":
-            raise ConfigError("finite-dimension theory is not available for the sphere; leave out dim, or use ensemble=gaussian")
+            raise ConfigError(
+                "finite-dimension theory is not available for the sphere; leave out dim, or use ensemble=gaussian"
+            )
         if self.schedule.clock == "step":
             raise ConfigError("theory needs a schedule in time, got clock=step; resolve it on the grid of a run first")
 
@@ -106,15 +107,15 @@ class Prediction:
 
     Attributes:
         setting: The setting.
-        regime: "committed": there is a speciation time; "dense": classes overlap down to t = 0 and none is committed to;
-            "captured": negative strength has handed the path to another mode.
+        regime: "committed": there is a speciation time; "dense": classes overlap down to t = 0 and none is
+            committed to; "captured": negative strength has handed the path to another mode.
         speciation_time: Variance time at which the class is committed, None if it never is.
         capture_time: Variance time at which another mode captured the path, None if none did.
         mean_shift: Overlap with the own centroid minus 1, at t = 0.
         variance_shift: Mean variance per coordinate minus std^2, at t = 0.
         variance_ratio: Variance per coordinate over std^2.
         critical_rate: Rate below which this schedule lets a class commit, None if there is none.
-        class_posterior: Mean posterior of the own mode at t = 0; None in infinite dimension.
+        class_posterior: Mean posterior of the own mode at t = 0; None without `dim`.
         lost: Whether the path ends in another mode.
     """
 
@@ -142,42 +143,41 @@ class Prediction:
         if not (np.isfinite(wanted).all() and (wanted >= 0).all() and (wanted <= self.setting.t_max).all()):
             raise ConfigError(f"path times must be finite and lie between 0 and t_max = {self.setting.t_max}")
         flat = [float(t) for t in wanted.ravel()]
-        if self._is_finite:
-            finite = solve_finite(self.setting.problem(), float(self.setting.dim or 0), flat)
+        if self.setting.dim is not None and self.capture_time is None:
+            finite = solve_finite(self.setting.problem(), self.setting.dim, flat)
             return finite.overlap.reshape(wanted.shape), finite.variance.reshape(wanted.shape)
         solved = moments.solve(self.setting.problem(), flat)
         return solved.overlap[0].reshape(wanted.shape), solved.variance[0].reshape(wanted.shape)
 
-    @property
-    def _is_finite(self) -> bool:
-        return self.setting.dim is not None and not self.lost
-
     def diagnosis(self) -> str:
         """One sentence that says where the setting lies and what follows."""
-        rate, critical = self.setting.rate, self.critical_rate
         shifts = f"mean shift {self.mean_shift:+.4g}, variance shift {self.variance_shift:+.4g}"
+        return f"{self._where()}; {shifts}."
+
+    def _where(self) -> str:
+        rate, critical = self.setting.rate, self.critical_rate
         if self.regime == "committed":
-            return f"committed: the class is decided at t = {self.speciation_time:.4g}, guidance acts only before; {shifts}."
+            return f"committed: the class is decided at t = {self.speciation_time:.4g}, guidance acts only before"
         if self.regime == "captured":
             return (
-                f"captured: a negative strength before speciation hands the path to another mode at t = "
-                f"{self.capture_time:.4g} and it ends there; use a less negative strength, a larger slope, or let it turn "
-                f"negative later; {shifts}."
+                f"captured: a negative strength before speciation hands the path to another mode at "
+                f"t = {self.capture_time:.4g}, where it ends; use a less negative strength, a larger slope, or let it "
+                f"turn negative only after the class has committed"
             )
-        side = (
-            f"the rate {rate:.4g} is above the critical rate {critical:.4g} (too many classes, or too wide ones)"
-            if critical is not None
-            else f"this schedule lets no class commit at the rate {rate:.4g}"
-        )
-        return f"no speciation: {side}, classes overlap down to t = 0 and guidance acts to the end; {shifts}."
+        if critical is None:
+            side = f"this schedule lets no class commit, at the rate {rate:.4g} or any other"
+        else:
+            side = f"the rate {rate:.4g} is above the critical rate {critical:.4g} (too many classes, or too wide ones)"
+        return f"no speciation: {side}; classes overlap down to t = 0 and guidance acts to the end"
 
 
 def predict(setting: Setting) -> Prediction:
     """Theory for one setting.
 
     Accuracy:
-        Mean-field theory is exact as the dimension grows, up to captured paths (see `capture`); numerically 1e-9. With `dim`
-        see `finite`; a captured path keeps its mean-field moments, with class posterior 0.
+        Mean-field theory is exact as the dimension grows, up to captured paths (see `capture`); numerically
+        1e-9. With `dim` see `finite`; a path that another mode captures keeps its mean-field moments, with class
+        posterior 0 if it ends there and 1 if it returns.
 
     Raises:
         ConfigError: if the run starts at infinity and the schedule has no strength there: give t_max.
@@ -190,21 +190,18 @@ def predict(setting: Setting) -> Prediction:
     stage = Stage(int(mean_field.stage[0]))
     lost = stage == Stage.CAPTURED
     mean_shift, variance_shift = float(mean_field.mean_shift[0]), float(mean_field.variance_shift[0])
-    class_posterior = None
-    if setting.dim is not None:
-        class_posterior = 0.0
-        if not lost:
-            finite = solve_finite(problem, setting.dim)
-            mean_shift, variance_shift = finite.mean_shift, finite.variance_shift
-            class_posterior = finite.class_posterior
+    class_posterior = None if setting.dim is None else float(not lost)
+    if setting.dim is not None and np.isnan(mean_field.capture_time[0]):
+        finite = solve_finite(problem, setting.dim)
+        mean_shift, variance_shift = finite.mean_shift, finite.variance_shift
+        class_posterior = finite.class_posterior
     return Prediction(
         setting=setting,
         regime="captured" if lost else "committed" if stage == Stage.COMMITTED else "dense",
         speciation_time=_number(mean_field.speciation_time[0]),
         capture_time=_number(mean_field.capture_time[0]),
-        # Adding 0 turns a negative zero into a plain one.
-        mean_shift=mean_shift + 0.0,
-        variance_shift=variance_shift + 0.0,
+        mean_shift=mean_shift,
+        variance_shift=variance_shift,
         variance_ratio=1 + variance_shift / setting.std**2,
         critical_rate=_critical_rate(setting),
         class_posterior=class_posterior,
@@ -217,7 +214,7 @@ def _critical_rate(setting: Setting) -> float | None:
     closed = isinstance(schedule, Constant) and schedule.value >= 0 and setting.t_max == math.inf
     if closed and setting.ensemble == "gaussian":
         return float(constant.critical_rate(setting.std, schedule.value, setting.lam))  # type: ignore[attr-defined]
-    return _number(moments.critical_rate(setting.problem())[0])
+    return moments.critical_rate(setting.problem())
 
 
 def _number(value: float) -> float | None:

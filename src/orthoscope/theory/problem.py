@@ -1,14 +1,14 @@
 """What the moment theory needs to know: many parameter sets that share a width, a start and an ensemble.
 
-Arrays have one row per parameter set. Strengths are asked for by row, so that a grid of windows and a single schedule go the
-same way.
+Arrays have one row per parameter set. Strengths are asked for by row, so that a grid of windows and a single
+schedule go the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ _BEYOND = 10.0  # how far beyond the last possible event a run from infinity is 
 _SPHERE_FAR = 1e8  # on the sphere the start is asymptotic and has to be forgotten
 
 
+@runtime_checkable
 class Strengths(Protocol):
     """Strengths of many parameter sets."""
 
@@ -107,9 +108,8 @@ class Problem:
         std: Within-class standard deviation.
         strengths: Strengths of each set.
         t_max: Variance time of the start; may be infinite.
-        exact_start: Whether paths start from the true conditional law, rather than from N(0, t_max + s^2 + 1).
-        lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
-        modes: The ensemble of centroids.
+        exact_start: Whether paths start from the true conditional law, rather than from N(0, t_max + s^2 +
+        1). lam: 1 for the reverse SDE, 0 for the probability-flow ODE. modes: The ensemble of centroids.
     """
 
     rate: Array
@@ -118,7 +118,7 @@ class Problem:
     t_max: float = np.inf
     exact_start: bool = False
     lam: float = 1.0
-    modes: Modes = GaussianModes()
+    modes: Modes = field(default_factory=GaussianModes)
 
     @property
     def base(self) -> float:
@@ -142,7 +142,7 @@ class Problem:
             # At high noise both event rates are (1 + 2w) / 2v.
             reach = (1 + 2 * np.abs(self.strengths.limit())) / self.rate
             far = _SPHERE_FAR if isinstance(self.modes, SphereModes) else 1.0
-            t_max = max(_BEYOND * float(np.max(reach)), far, *knots) if knots else max(_BEYOND * float(np.max(reach)), far)
+            t_max = max([_BEYOND * float(np.max(reach)), far, *knots])
         return panel_edges(t_max, self.base, self._growth, knots=knots, graded=self.strengths.graded)
 
     def _growth(self, time: Array) -> Array:
@@ -163,4 +163,5 @@ class Problem:
         strength = self.strengths.limit() * share * ones
         variance = self.base + time
         ratio = variance / (1 + variance)
-        return strength * response(strength, ratio, self.factor), -strength * response(strength, ratio, 2 * self.factor)
+        shift, excess = response(strength, ratio, self.factor), -response(strength, ratio, 2 * self.factor)
+        return strength * shift, strength * excess

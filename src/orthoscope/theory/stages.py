@@ -1,12 +1,14 @@
 r"""The four stages of a guided path in high dimension, and how a path moves through them.
 
 - *free*: exponentially many modes share the unconditional weight; shift and excess follow `flow.transport`;
-- *frozen*: that weight has condensed while the strength is not negative; the pull is that of the few nearest modes;
+- *frozen*: that weight has condensed while the strength is not negative; the pull is that of the few nearest
+modes;
 - *captured*: it has condensed and the strength is negative: one mode holds the path (`capture`);
-- *committed*: the own mode has won. Guidance does nothing any more; shift and excess decay as $v^k$ and $v^{2k}$.
+- *committed*: the own mode has won. Guidance does nothing any more; shift and excess decay as $v^k$ and
+$v^{2k}$.
 
-A panel is integrated for all paths of a stage at once; where one of the stage's margins turns positive the moment is
-located and the path goes on from there in its next stage.
+A panel is integrated for all paths of a stage at once; where one of the stage's margins turns positive the
+moment is located and the path goes on from there in its next stage.
 
 Source:
     [ventura2026emergence] for free and committed; derived in explanation/theory.
@@ -49,7 +51,8 @@ class Trace:
         shift: Overlap minus 1.
         excess: Variance per coordinate minus v.
         lag: Lag J of captured paths, else 0.
-        margins: One array per possible event, positive once it has happened: the own mode wins; then, for free paths,
+        margins: One array per possible event, positive once it has happened: the own mode wins; then, for
+        free paths,
             condensation, and for frozen ones, negative strength.
     """
 
@@ -117,7 +120,10 @@ class Paths:
             if met.size:
                 at = self._locate(stage, rows[met], event, trace.variance[met], margin[met])
                 earlier = at > where[met] + _TIE
-                where[met], which[met] = np.where(earlier, at, where[met]), np.where(earlier, event, which[met])
+                where[met], which[met] = (
+                    np.where(earlier, at, where[met]),
+                    np.where(earlier, event, which[met]),
+                )
         met = np.flatnonzero(np.isfinite(where))
         ends[met] = np.clip(np.exp(where[met]), stop, self.variance[rows[met]])
         self._store(rows, self.trace(stage, rows, ends) if met.size else trace, ends)
@@ -171,7 +177,13 @@ class Paths:
     def _captured(self, rows: Rows, width: Array, strength: Array, variance: Array) -> Trace:
         lag, zero = self.lag[rows][:, None], np.zeros((1, 1))
         rest, _ = transport(
-            lag, zero, width=width, strength=strength[:, 1:-1], pull=zero, variance=zero, factor=self.problem.factor
+            lag,
+            zero,
+            width=width,
+            strength=strength[:, 1:-1],
+            pull=zero,
+            variance=zero,
+            factor=self.problem.factor,
         )
         lag = np.hstack([lag, rest])
         shift, excess, margin = captured_state(self.captures.rows(rows), lag, variance, self.problem.lam)

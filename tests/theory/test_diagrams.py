@@ -1,0 +1,75 @@
+"""Diagrams are predictions, point by point."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.schedules import Constant, Linear
+from orthoscope.theory import REGIMES, REGIONS, Setting, predict, rate_strength_diagram, window_diagram
+
+
+def expect_same(found: object, expected: float | None) -> None:
+    if expected is None:
+        assert np.isnan(found)
+    else:
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("t_max", [np.inf, 50.0])
+@pytest.mark.parametrize("lam", [0.0, 1.0])
+def test_rate_strength_planes(lam: float, t_max: float) -> None:
+    rates, strengths = np.array([0.05, 0.4, 1.0, 1.5]), np.array([-0.7, 0.0, 2.0])
+    diagram = rate_strength_diagram(rates, strengths, 0.5, t_max=t_max, lam=lam)
+    assert diagram["regime"].shape == (4, 3)
+    assert set(diagram["regime"].ravel()) == set(REGIMES)
+    for i, rate in enumerate(rates):
+        for j, w in enumerate(strengths):
+            one = predict(Setting(rate=float(rate), std=0.5, schedule=Constant(value=float(w)), t_max=t_max, lam=lam))
+            assert diagram["regime"][i, j] == one.regime
+            for name in ("mean_shift", "variance_shift", "variance_ratio", "speciation_time", "capture_time"):
+                expect_same(diagram[name][i, j], getattr(one, name))
+
+
+def test_window_planes() -> None:
+    offsets, slopes = np.array([-1.0, -0.4, -0.25, 0.2]), np.array([0.0, 0.1, 0.3, 0.6])
+    diagram = window_diagram(0.9, 0.5, offsets, slopes, t_max=50.0)
+    assert set(diagram["region"].ravel()) == set(REGIONS)
+    for i, w0 in enumerate(offsets):
+        for j, slope in enumerate(slopes):
+            one = predict(Setting(rate=0.9, std=0.5, schedule=Linear(w0=float(w0), slope=float(slope)), t_max=50.0))
+            expect_same(diagram["mean_shift"][i, j], one.mean_shift)
+            expect_same(diagram["variance_shift"][i, j], one.variance_shift)
+            expected = (
+                "lost"
+                if one.lost
+                else "reversed"
+                if one.mean_shift <= 0
+                else "distorted"
+                if one.variance_shift < 0
+                else "restored"
+            )
+            assert diagram["region"][i, j] == expected
+
+
+def test_strength_costs_variance_and_buys_mean() -> None:
+    diagram = rate_strength_diagram([0.9], np.linspace(0, 20, 30), 0.5)
+    assert (np.diff(diagram["mean_shift"][0]) > 0).all()
+    assert (diagram["variance_shift"][0, 1:] < 0).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: rate_strength_diagram([], [1.0], 0.5), "rates must be a list"),
+        (lambda: rate_strength_diagram([0.0], [1.0], 0.5), "rates must be > 0"),
+        (lambda: rate_strength_diagram([0.1], [np.nan], 0.5), "strengths must be"),
+        (lambda: rate_strength_diagram([0.1], [1.0], -0.5), "std is"),
+        (lambda: window_diagram(0.0, 0.5, [0.0], [0.1], t_max=50.0), "rate must be"),
+        (lambda: window_diagram(0.9, 0.5, [0.0], [0.1], t_max=np.inf), "finite time"),
+    ],
+)
+def test_unusable_axes_say_so(call: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        call()
