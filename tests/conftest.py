@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import hypothesis
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -49,6 +50,14 @@ def no_global_randomness() -> Iterator[None]:
     after = global_random_state()
     if changed := [name for name in before if before[name] != after[name]]:
         pytest.fail(f"global random state of {', '.join(changed)} changed: pass randomness as an argument")
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """No run-time type checks, so that a wrong type reaches the package's own errors, as it does for users."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @dataclass(frozen=True)

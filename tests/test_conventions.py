@@ -74,9 +74,7 @@ except SystemExit as stop:
     ids=["orthoscope", "theory", "foundations", "schedules", "--help", "predict"],
 )
 def test_a_fresh_interpreter_loads_nothing_heavy(statement: str) -> None:
-    report = (
-        f"sys.stderr.write('loaded: ' + ' '.join(name for name in {HEAVY} if name in sys.modules) + '\\n')"
-    )
+    report = f"sys.stderr.write('loaded: ' + ' '.join(name for name in {HEAVY} if name in sys.modules) + '\\n')"
     code = f"import sys\nstatus = 0\n{statement}\n{report}\nsys.exit(status)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
@@ -109,9 +107,7 @@ def public(path: Path, tree: ast.Module) -> Iterator[tuple[str, str]]:
         concrete = (
             isinstance(node, ast.ClassDef)
             and bool({"rules", "process"} & {path.stem, path.parent.name})
-            and bool(
-                {ast.unparse(base).split("[")[0] for base in node.bases} - {"ABC", "Protocol", "NamedTuple"}
-            )
+            and bool({ast.unparse(base).split("[")[0] for base in node.bases} - {"ABC", "Protocol", "NamedTuple"})
         )
         if (isinstance(node, Function) or concrete) and not node.name.startswith("_"):
             yield f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}", ast.get_docstring(node) or ""
@@ -134,9 +130,7 @@ def source_problem(docstring: str, keys: set[str]) -> str | None:
 
 
 def test_public_formulas_state_their_source() -> None:
-    keys = set(
-        re.findall(r"^@\w+\{(\w+),", (DOCS / "references.bib").read_text(encoding="utf-8"), re.MULTILINE)
-    )
+    keys = set(re.findall(r"^@\w+\{(\w+),", (DOCS / "references.bib").read_text(encoding="utf-8"), re.MULTILINE))
     found = {
         name: problem
         for path, tree in modules(PACKAGE).items()
@@ -188,9 +182,7 @@ def idle(tree: ast.Module) -> list[str]:
 
 def test_every_test_can_fail() -> None:
     found = {
-        str(path.relative_to(ROOT)): names
-        for path, tree in modules(ROOT / "tests").items()
-        if (names := idle(tree))
+        str(path.relative_to(ROOT)): names for path, tree in modules(ROOT / "tests").items() if (names := idle(tree))
     }
     assert not found
 
@@ -216,10 +208,6 @@ def texts() -> Iterator[Path]:
 
 
 def test_no_text_mentions_a_path_of_one_machine() -> None:
-    found = {
-        str(path.relative_to(ROOT))
-        for path in texts()
-        if MACHINE_PATH.search(path.read_text(encoding="utf-8"))
-    }
+    found = {str(path.relative_to(ROOT)) for path in texts() if MACHINE_PATH.search(path.read_text(encoding="utf-8"))}
     assert not found
     assert MACHINE_PATH.search("see " + "/".join(["", "home", "me"]))

@@ -84,6 +84,8 @@ class Estimate:
         if not (math.isfinite(self.stderr) and self.stderr > 0 and math.isfinite(self.value)):
             return f"{self.value:.4g}"
         digits = min(max(0, 1 - math.floor(math.log10(self.stderr))), 6)
+        if round(self.stderr * 10**digits) == 0:
+            return f"{self.value:.4g}"
         return f"{self.value:.{digits}f}({round(self.stderr * 10**digits)})"
 
 

@@ -52,6 +52,7 @@ def test_a_percentage_is_the_same_number_as_its_step(share: int) -> None:
     assert schedule.switch == share / 1000
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(
     ("text", "message"),
     [

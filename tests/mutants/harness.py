@@ -78,7 +78,5 @@ def is_killed(mutant: Mutant, tmp_path: Path, *, root: Path = ROOT, source: Path
         check=False,
     )
     if run.returncode not in (PASSED, FAILED):
-        raise RuntimeError(
-            f"mutant {mutant.name!r} was not decided:\n{run.stdout[-2000:]}{run.stderr[-2000:]}"
-        )
+        raise RuntimeError(f"mutant {mutant.name!r} was not decided:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
     return run.returncode == FAILED

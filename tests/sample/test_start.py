@@ -38,8 +38,7 @@ def test_a_row_starts_at_the_same_place_in_every_batch(kind: str, seed: int) -> 
     assert torch.equal(whole[3:], part)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_an_unknown_start_is_named_with_the_nearest(seed: int) -> None:
-    # The type checker of the tests would come first.
-    unchecked = start.__wrapped__ if hasattr(start, "__wrapped__") else start
     with pytest.raises(ConfigError, match="unknown start 'exakt'; did you mean 'exact'"):
-        unchecked("exakt", LAW, VarianceExploding().at(1.0), rng.row_streams(seed, rows=[0]), prior_variance=1)
+        start("exakt", LAW, VarianceExploding().at(1.0), rng.row_streams(seed, rows=[0]), prior_variance=1)

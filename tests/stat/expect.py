@@ -50,9 +50,7 @@ def expect_estimate(
     if not (0 < stderr < math.inf and bias >= 0):
         raise ValueError(f"need a positive standard error and bias >= 0, got {stderr} and {bias}")
     band = stats.norm.isf(false_fail / 2) * stderr + bias
-    _refuse_unless(
-        band + bias + stats.norm.isf(false_fail) * stderr <= detect, detect, f"stderr {stderr:.3g}"
-    )
+    _refuse_unless(band + bias + stats.norm.isf(false_fail) * stderr <= detect, detect, f"stderr {stderr:.3g}")
     if not abs(value - expected) <= band:
         raise AssertionError(
             f"estimate {value:.6g} +- {stderr:.2g} is {(value - expected) / stderr:+.1f} standard errors "
@@ -114,9 +112,7 @@ def expect_cdf(
     expected = np.asarray(cdf(draws), dtype=np.float64)
     distance = max(np.max(steps[1:] - expected), np.max(expected - steps[:-1]))
     if not distance <= band:
-        raise AssertionError(
-            f"Kolmogorov distance {distance:.4f} of n = {draws.size} draws, allowed {band:.4f}"
-        )
+        raise AssertionError(f"Kolmogorov distance {distance:.4f} of n = {draws.size} draws, allowed {band:.4f}")
 
 
 def expect_same_law(x: ArrayLike, y: ArrayLike, *, detect: float, false_fail: float = FALSE_FAIL) -> None:
@@ -129,8 +125,7 @@ def expect_same_law(x: ArrayLike, y: ArrayLike, *, detect: float, false_fail: fl
     distance = np.max(np.abs(below[0] - below[1]))
     if not distance <= band:
         raise AssertionError(
-            f"Kolmogorov distance {distance:.4f} between n = {first.size} and {second.size} draws, "
-            f"allowed {band:.4f}"
+            f"Kolmogorov distance {distance:.4f} between n = {first.size} and {second.size} draws, allowed {band:.4f}"
         )
 
 

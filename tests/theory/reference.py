@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,6 +111,7 @@ def frozen_order(square: float, v: float, rate: float) -> float:
 
 def free_energy(square: float, v: float, rate: float) -> float:
     """Quenched free energy as the least of (rate + log-sum(n)) / n over 0 < n <= 1."""
+
     def at(n: float) -> float:
         return (rate + gaussian_log_sum(square, v, n)) / n
 
@@ -127,12 +129,12 @@ def sde_gaussian(c: float, u: float, strength: Strength, breaks: tuple[float, ..
         marks = [0.0, *(b for b in breaks if b < t), t]
         return math.log((c + t) / c) + sum(
             quad(lambda z: strength(z) * (u - c) / ((c + z) * (u + z)), a, b, epsabs=1e-14, epsrel=1e-13)[0]
-            for a, b in zip(marks, marks[1:], strict=False)
+            for a, b in pairwise(marks)
         )
 
     def over_line(f: Callable[[float], float]) -> float:
         marks = [0.0, *breaks]
-        inner = sum(quad(f, a, b, epsabs=1e-13, epsrel=1e-12)[0] for a, b in zip(marks, marks[1:], strict=False))
+        inner = sum(quad(f, a, b, epsabs=1e-13, epsrel=1e-12)[0] for a, b in pairwise(marks))
         return inner + quad(f, marks[-1], math.inf, epsabs=1e-13, epsrel=1e-12, limit=200)[0]
 
     shift = over_line(lambda t: math.exp(-log_ratio(t)) * strength(t) / (u + t))
@@ -180,7 +182,7 @@ def simulate(
         return (1 + w) * modes[:, :1] - w * posterior(x, v) @ modes
 
     x = math.sqrt(grid[0] + 1) * generator.standard_normal((draws, paths, dim))
-    for v, lower in zip(grid[:-1], grid[1:], strict=True):
+    for v, lower in pairwise(grid):
         noise = math.sqrt(lower * (1 - lower / v)) * generator.standard_normal(x.shape)
         first = centroid(x, v, lower)
         second = centroid(first + lower / v * (x - first) + noise, lower, v)

@@ -57,9 +57,7 @@ def test_captured_moments_obey_their_equations(schedule: GuidanceSchedule, lam: 
     solved = solve(setting)
     time = float(solved.capture_time[0])
     v = 0.25 + time
-    overlap, variance = (
-        float(part[0, 0]) for part in (lambda s: (s.overlap, s.variance))(solve(setting, [time]))
-    )
+    overlap, variance = (float(part[0, 0]) for part in (lambda s: (s.overlap, s.variance))(solve(setting, [time])))
     square = overlap**2 + variance
     assert 2 * 0.2 == pytest.approx(math.log1p(1 / v) - 1 / (1 + v) + square / (1 + v) ** 2, rel=1e-9)
     u, k = 1 + v, (1 + lam**2) / 2

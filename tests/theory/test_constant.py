@@ -135,5 +135,5 @@ def test_quoted_numbers() -> None:
 
 
 def test_negative_strengths_are_refused() -> None:
-    with pytest.raises(ConfigError, match="theory.predict"):
+    with pytest.raises(ConfigError, match=r"theory\.predict"):
         distortion(0.2, 0.5, -0.5)

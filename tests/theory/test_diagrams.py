@@ -63,10 +63,10 @@ def test_strength_costs_variance_and_buys_mean() -> None:
     ("call", "message"),
     [
         (lambda: rate_strength_diagram([], [1.0], 0.5), "rates must be a list"),
-        (lambda: rate_strength_diagram([0.0], [1.0], 0.5), "rates must be > 0"),
+        (lambda: rate_strength_diagram([0.0], [1.0], 0.5), "rate = log"),
         (lambda: rate_strength_diagram([0.1], [np.nan], 0.5), "strengths must be"),
         (lambda: rate_strength_diagram([0.1], [1.0], -0.5), "std is"),
-        (lambda: window_diagram(0.0, 0.5, [0.0], [0.1], t_max=50.0), "rate must be"),
+        (lambda: window_diagram(0.0, 0.5, [0.0], [0.1], t_max=50.0), "rate = log"),
         (lambda: window_diagram(0.9, 0.5, [0.0], [0.1], t_max=np.inf), "finite time"),
     ],
 )

@@ -96,9 +96,7 @@ def test_partition_functions_average_to_the_annealed_sum(ensemble: str, square: 
         for dim, value, error in zip(sizes, logs, errors, strict=True):
             expect_estimate(value, error, dim * psi, detect=0.05 + 11 * error, false_fail=5e-7)
     else:
-        expect_estimate(
-            (logs[1] - logs[0]) / 4, math.hypot(*errors) / 4, psi, bias=0.06, detect=0.2, false_fail=1e-6
-        )
+        expect_estimate((logs[1] - logs[0]) / 4, math.hypot(*errors) / 4, psi, bias=0.06, detect=0.2, false_fail=1e-6)
 
 
 @pytest.mark.parametrize(("rate", "square", "v"), [(0.2, 3.0, 0.3), (0.3, 1.25, 0.25), (0.6, 1.5, 2.0)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from orthoscope.theory.finite import log_others, posterior, solve_finite, spread
 from orthoscope.theory.moments import solve
 from orthoscope.theory.problem import OneSchedule, Problem
 from tests.stat.expect import expect_estimate
-from tests.theory.reference import TIGHT, simulate
+from tests.theory.reference import simulate
 
 
 def problem(
@@ -27,7 +28,7 @@ def problem(
         std=0.5,
         strengths=OneSchedule(schedule),
         t_max=t_max,
-        exact_start=exact,
+        start="exact" if exact else "prior",
         lam=lam,
     )
 
@@ -41,9 +42,7 @@ def second(rate: float, dim: int, schedule: GuidanceSchedule, lam: float, t_max:
 
     def own(q: np.ndarray, variance: np.ndarray, v: float) -> np.ndarray:
         u = 1 + v
-        log_odds = dim * (
-            -((q - 1) ** 2 + variance) / (2 * v) + 0.5 * math.log(u / v) + (q * q + variance) / (2 * u)
-        )
+        log_odds = dim * (-((q - 1) ** 2 + variance) / (2 * v) + 0.5 * math.log(u / v) + (q * q + variance) / (2 * u))
         a, b = q * q / u - (q - 1) ** 2 / v, np.sqrt(variance) * (q / u - (q - 1) / v)
         c = variance * (1 / u - 1 / v)
         return expit(log_odds - others + xi * np.sqrt(dim * (2 * a * a + 4 * b * b + 2 * c * c) / 4))
@@ -57,7 +56,7 @@ def second(rate: float, dim: int, schedule: GuidanceSchedule, lam: float, t_max:
 
     state = np.concatenate([0 * xi, 0 * xi + t_max + base + 1])
     marks = [t_max, *(t for t in schedule.switches() if t < t_max), 0.0]
-    for high, low in zip(marks, marks[1:], strict=False):
+    for high, low in pairwise(marks):
         inside = 1e-13 * (high - low)
         state = solve_ivp(slope, (high - inside, low + inside), state, method="DOP853", rtol=1e-10, atol=1e-12).y[:, -1]
     q, variance = np.split(state, 2)

@@ -1,8 +1,9 @@
-"""Two Gaussians: closed forms against quadrature, published numbers, limits, and the theorem about non-negative strengths."""
+"""Two Gaussians: closed forms against quadrature, published numbers, limits, and the theorem on signs."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def integrated(
 
     state = [1.0, c + t_max] if start == "exact" else [0.0, u + t_max]  # mu_c = 1, mu_u = 0
     marks = [t_max, *(t for t in schedule.switches() if 0 < t < t_max), 0.0]
-    for high, low in zip(marks, marks[1:], strict=False):
+    for high, low in pairwise(marks):
         inside = 1e-13 * (high - low)
         state = solve_ivp(slope, (high - inside, low + inside), state, **TIGHT).y[:, -1]
     return state[0] - 1, state[1]
@@ -161,12 +162,13 @@ def test_published_means_of_the_ode(scale: int, mean: float) -> None:
     prediction = guided_gaussian(1, 1, 0, 2, scale - 1.0, lam=0.0)
     assert float(prediction.mean) == pytest.approx(mean, abs=5e-4)
     w, r = scale - 1, 2.0
-    assert float(prediction.mean) == pytest.approx(1 + w * r ** (-w / 2) * hyp2f1(0.5, 1 - w / 2, 1.5, 1 - r), rel=1e-12)
+    expected = 1 + w * r ** (-w / 2) * hyp2f1(0.5, 1 - w / 2, 1.5, 1 - r)
+    assert float(prediction.mean) == pytest.approx(expected, rel=1e-12)
 
 
 def test_the_ode_variance_against_the_tilted_law_is_an_exact_integral() -> None:
-    # 1/V_ode = 1/V_tilted + w(1+w) int (Phi_t/Phi_0) (1/(u+t) - 1/(c+t))^2 dt = 64 for scale 7 and (c, u) = (1, 2); Phi is
-    # the squared slope of the guided flow, so that Phi_t/Phi_0 = (c+t)^7 (u+t)^-6 / (c^7 u^-6) = 64 ((1+t)^7 / (2+t)^6).
+    # 1/V_ode = 1/V_tilted + w(1+w) int (Phi_t/Phi_0) (1/(u+t) - 1/(c+t))^2 dt = 64 for scale 7 and (c, u) = (1, 2).
+    # Phi is the squared slope of the guided flow: Phi_t/Phi_0 = (c+t)^7 (u+t)^-6 / (c^7 u^-6) = 64 (1+t)^7 / (2+t)^6.
     def integrand(t: float) -> float:
         return 64 * (1 + t) ** 7 / (2 + t) ** 6 * (1 / (2 + t) - 1 / (1 + t)) ** 2
 

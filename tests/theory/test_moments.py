@@ -42,7 +42,7 @@ def one(
         std=std,
         strengths=OneSchedule(schedule),
         t_max=t_max,
-        exact_start=exact,
+        start="exact" if exact else "prior",
         lam=lam,
         modes=modes(ensemble),
     )
@@ -94,8 +94,8 @@ def test_the_sphere_against_a_second_implementation(rate: float, w: float, lam: 
 
 def test_quoted_numbers_of_the_sphere() -> None:
     assert solve(one(Constant(value=3.0), ensemble="sphere")).mean_shift[0] == pytest.approx(0.305, abs=5e-4)
-    far = solve(one(Constant(value=3.0), ensemble="sphere", t_max=1e7)).mean_shift[0]
-    assert solve(one(Constant(value=3.0), ensemble="sphere", t_max=np.inf)).mean_shift[0] == pytest.approx(far, rel=1e-6)
+    far, infinite = (solve(one(Constant(value=3.0), ensemble="sphere", t_max=t)) for t in (1e7, np.inf))
+    assert infinite.mean_shift[0] == pytest.approx(far.mean_shift[0], rel=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,10 @@ def test_unconditional_sampling_of_infinitely_many_classes_returns_the_whole_law
 
 
 @given(
-    st.lists(st.floats(0, 6), min_size=2, max_size=5), st.floats(0.05, 1.5), st.floats(0.3, 1), st.sampled_from([0.0, 1.0])
+    st.lists(st.floats(0, 6), min_size=2, max_size=5),
+    st.floats(0.05, 1.5),
+    st.floats(0.3, 1),
+    st.sampled_from([0.0, 1.0]),
 )
 def test_without_a_negative_strength_a_class_only_shrinks_and_overshoots(
     values: list[float], rate: float, std: float, lam: float
@@ -197,10 +200,11 @@ def test_recorded_paths_meet_their_ends() -> None:
 
 def test_rows_do_not_know_each_other() -> None:
     generator = np.random.default_rng(5)
-    rate, w0, slope = generator.uniform(0.05, 1.5, 3000), generator.uniform(-1, 8, 3000), generator.uniform(0, 0.5, 3000)
+    rate, w0, slope = generator.uniform([[0.05], [-1], [0]], [[1.5], [8], [0.5]], (3, 3000))
     together = solve(Problem(rate=rate, std=0.4, strengths=LinearStrengths(w0, slope), t_max=30.0))
     for row in (0, 1500, 2999):
-        alone = solve(one(Linear(w0=float(w0[row]), slope=float(slope[row])), rate=float(rate[row]), std=0.4, t_max=30.0))
+        window = Linear(w0=float(w0[row]), slope=float(slope[row]))
+        alone = solve(one(window, rate=float(rate[row]), std=0.4, t_max=30.0))
         assert together.mean_shift[row] == pytest.approx(alone.mean_shift[0], rel=1e-11)
         assert together.variance_shift[row] == pytest.approx(alone.variance_shift[0], rel=1e-10)
         assert together.stage[row] == alone.stage[0]

@@ -16,7 +16,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step
 from orthoscope.theory import Prediction, Setting, distortion, predict
 from orthoscope.theory.finite import solve_finite
-from orthoscope.theory.predict import check_run
+from orthoscope.theory.flow import check_run
 
 
 def setting(schedule: GuidanceSchedule | float = 1.0, **changes: object) -> Setting:
@@ -137,7 +137,7 @@ def test_predictions_are_written_as_strict_json() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"std": 0.0}, "std is the within-class standard deviation"),
+        ({"std": 0.0}, "std is the width of a class"),
         ({"rate": -0.1}, "rate = log"),
         ({"rate": math.inf}, "rate = log"),
         ({"t_max": 0.0}, "t_max is the variance time"),

@@ -38,13 +38,15 @@ def mean_of(values: ArrayLike) -> Estimate:
     """The mean of independent values with its standard error.
 
     Raises:
-        ConfigError: if there are fewer than two values.
+        ConfigError: if there are fewer than two values, or one is not finite.
     Source:
         Central limit theorem; derived in explanation/numerics.
     """
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or len(array) < 2:
         raise ConfigError(f"expected at least 2 values for a standard error, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ConfigError("values hold NaN or infinity; the run that made them diverged")
     return Estimate(value=float(array.mean()), stderr=float(array.std(ddof=1) / math.sqrt(len(array))), n=len(array))
 
 

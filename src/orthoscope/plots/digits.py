@@ -41,7 +41,7 @@ def digits_images(digits: xr.Dataset, schedules: list[str]) -> Figure:
 def digits_figure(digits: xr.Dataset) -> Figure:
     """Variance kept against mean shift: constant strengths as a line, windows as points."""
     figure, axes = panels(1, digits.sizes["label"], size=(12, 4), sharey=True)
-    constants, windows = (list(digits.attrs[kind]) for kind in ("constants", "windows"))
+    constants, windows = list(digits.attrs["constants"]), list(digits["window"].values)
     for ax, label in zip(axes, digits["label"].values, strict=True):
         one = digits.sel(label=label)
         line = one.sel(schedule=constants)

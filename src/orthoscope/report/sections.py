@@ -99,7 +99,7 @@ def dims_section(dims: xr.Dataset, out: Path) -> Section:
 
 def windows_section(windows: xr.Dataset, out: Path) -> Section:
     """The plane of windows."""
-    restored = _restored(windows)
+    restored, baseline = _restored(windows), _constant(windows)
     rows = []
     for name in windows["point"].values:
         one = windows.sel(point=name)
@@ -121,12 +121,12 @@ def windows_section(windows: xr.Dataset, out: Path) -> Section:
         caption=(
             "Every point of the plane is a schedule w(t) = w0 + slope · t: strong early, and, below zero on the "
             "vertical axis, "
-            "negative late. Non-negative schedules always shrink the variance (`distorted`). In the region "
-            "`restored` the mean "
+            "negative late. Non-negative schedules always shrink the variance (“distorted”). In the region "
+            "“restored” the mean "
             "is still pushed towards the class while the variance is at least the class's own; too negative and the "
             "push is "
-            "gone (`reversed`) or another class captures the sample (`lost`). Letters mark exact simulations. "
-            f"At {restored}"
+            "gone (“reversed”) or another class captures the sample (“lost”). Letters mark exact simulations. "
+            f"At {restored}; at constant strength {baseline}."
         ),
         command=_command("windows", out),
         figures={"windows": window_figure(windows)},
@@ -137,15 +137,16 @@ def windows_section(windows: xr.Dataset, out: Path) -> Section:
 
 def digits_section(digits: xr.Dataset, out: Path) -> Section:
     """Real data."""
-    constants, windows = list(digits.attrs["constants"]), list(digits.attrs["windows"])
-    rows = [
-        [schedule, str(label), *(str(_estimate(digits.sel(schedule=schedule, label=label), name)) for name in
-         ("mean_shift", "total_variance", "variance_ratio", "participation_ratio", "class_posterior"))]
-        for schedule in (*constants, *windows)
-        for label in digits["label"].values
-    ]  # fmt: skip
+    constants, windows = list(digits.attrs["constants"]), list(digits["window"].values)
+    rows = []
+    for schedule in (*constants, *windows):
+        for label in digits["label"].values:
+            one = digits.sel(schedule=schedule, label=label)
+            gain = str(_estimate(one.sel(window=schedule), "gain")) if schedule in windows else "–"
+            measured = ("mean_shift", "total_variance", "variance_ratio", "participation_ratio", "class_posterior")
+            rows.append([schedule, str(label), *(str(_estimate(one, name)) for name in measured), gain])
     shown = [c for c in constants if c in ("constant:0", "constant:1", "constant:3")] + windows[:2]
-    gains = {schedule: _estimate(digits.sel(schedule=schedule), "gain") for schedule in windows}
+    gains = {window: _estimate(digits.sel(window=window), "mean_gain") for window in windows}
     return Section(
         name="digits",
         title="Real data: what a window gains at equal mean shift",
@@ -168,6 +169,7 @@ def digits_section(digits: xr.Dataset, out: Path) -> Section:
             "variance ratio",
             "participation ratio",
             "class posterior",
+            "gain",
         ],
         rows=rows,
         verdict=digits_verdict(gains, digits),
@@ -230,11 +232,11 @@ def headline(results: Mapping[str, xr.Dataset]) -> list[Card]:
             )
         )
     if "windows" in results:
-        cards.append(Card(value="Variance restored", text=_restored(results["windows"])))
+        cards.append(Card(value="Variance restored", text="At " + _restored(results["windows"]) + "."))
     if "digits" in results:
         digits = results["digits"]
-        best = max(digits.attrs["windows"], key=lambda s: float(digits["gain"].sel(schedule=s)))
-        gain = _estimate(digits.sel(schedule=best), "gain")
+        best = str(digits["window"][int(digits["mean_gain"].values.argmax())].values)
+        gain = _estimate(digits.sel(window=best), "mean_gain")
         text = f"variance ratio gained on digits by {best}, the best window, over constant strength at equal mean shift"
         cards.append(Card(value=str(gain), text=text))
     return cards
@@ -249,6 +251,13 @@ def _restored(windows: xr.Dataset) -> str:
         f"{one['spec'].values} the mean shift is {_estimate(one, 'mean_shift')} and the variance shift "
         f"{_estimate(one, 'variance_shift')} (class variance {windows.attrs['std'] ** 2:g})"
     )
+
+
+def _constant(windows: xr.Dataset) -> str:
+    """The strongest simulated constant strength, in words."""
+    constant = windows.isel(point=np.flatnonzero(windows["point_slope"].values == 0))
+    one = constant.isel(point=int(constant["point_w0"].values.argmax()))
+    return f"{float(one['point_w0']):g} they are {_estimate(one, 'mean_shift')} and {_estimate(one, 'variance_shift')}"
 
 
 def _largest(points: xr.Dataset) -> xr.Dataset:

@@ -62,9 +62,9 @@ class DigitsStudy:
     search_switch: tuple[float, ...] = (1.0, 2.0, 4.0, 6.0, 8.0)
     slopes: tuple[float, ...] = (0.03, 0.1, 0.3)
     least_posterior: float = 0.95
-    samples: int = 300
+    samples: int = 150
     search_samples: int = 100
-    repeats: int = 4
+    repeats: int = 8
     steps: int = 30
     t_max: float = 200.0
     seed: int = 0
@@ -81,7 +81,7 @@ class DigitsStudy:
             nonlocal done
             done += 1
             if progress is not None:
-                progress(min(done, total), total)
+                progress(done, total)
 
         searched = {}
         for spec in (*constants, *windows):
@@ -114,24 +114,20 @@ class DigitsStudy:
         gains = {}
         for spec in windows:
             kept = float(np.mean([m["class_posterior"].value for m in searched[spec].values()]))
-            gains[spec] = (kept >= self.least_posterior, self._gain(searched, constants, spec))
+            gain = np.mean([self._gain(searched, constants, spec, label) for label in self.labels])
+            gains[spec] = (kept >= self.least_posterior, float(gain))
         best = sorted(windows, key=lambda spec: gains[spec], reverse=True)
         steps = [spec for spec in best if spec.startswith("step")]
         return [*steps[:2], *(spec for spec in best if spec.startswith("linear"))][:4]
 
-    def _gain(self, measured: Mapping[str, Any], constants: Sequence[str], spec: str) -> float:
-        """Variance ratio above the constant strength of equal mean shift, mean over classes."""
-        gains = []
-        for label in self.labels:
-            shift = [measured[c][label]["mean_shift"].value for c in constants]
-            ratio = [measured[c][label]["variance_ratio"].value for c in constants]
-            order = np.argsort(shift)
-            at = measured[spec][label]["mean_shift"].value
-            gains.append(
-                measured[spec][label]["variance_ratio"].value
-                - _line(at, np.array(shift)[order], np.array(ratio)[order])
-            )
-        return float(np.mean(gains))
+    def _gain(self, measured: Mapping[str, Any], constants: Sequence[str], spec: str, label: int) -> float:
+        """Variance ratio of a window above that of the constant strength of equal mean shift."""
+        line = sorted(
+            (measured[c][label]["mean_shift"].value, measured[c][label]["variance_ratio"].value) for c in constants
+        )
+        shift, ratio = (np.array(column) for column in zip(*line, strict=True))
+        at = measured[spec][label]
+        return at["variance_ratio"].value - _line(at["mean_shift"].value, shift, ratio)
 
     def _measure(
         self, data: Mixture, laws: Mapping[int, Law], spec: str, samples: int, stage: tuple[str, int]
@@ -170,24 +166,28 @@ class DigitsStudy:
         for name in MEASURES:
             pooled = [[pool([repeat[label][name] for repeat in judged[s]]) for label in self.labels] for s in specs]
             variables |= estimates(name, dims, pooled)
-        per_repeat = {
-            s: [self._gain({k: v[r] for k, v in judged.items()}, constants, s) for r in range(self.repeats)]
-            for s in specs
+        by_repeat = [{spec: judged[spec][repeat] for spec in specs} for repeat in range(self.repeats)]
+        gains = {
+            spec: [[self._gain(one, constants, spec, label) for label in self.labels] for one in by_repeat]
+            for spec in chosen
         }
-        gains = [metrics.mean_of(per_repeat[s]) for s in specs]
-        variables |= estimates("gain", ["schedule"], gains)
+        variables |= estimates(
+            "gain",
+            ["window", "label"],
+            [[metrics.mean_of(column) for column in zip(*gains[s], strict=True)] for s in chosen],
+        )
+        variables |= estimates("mean_gain", ["window"], [metrics.mean_of(np.mean(gains[s], axis=1)) for s in chosen])
         shown = [[self.generate(data, label, s, 8, ("show", 0)).numpy() for label in self.labels] for s in specs]
         images = as_pixels(np.asarray(shown)).reshape(len(specs), len(self.labels), 8, 8, 8)
         variables["image"] = (["schedule", "label", "sample", "row", "column"], images)
         variables["true_total_variance"] = (["label"], [law.total for law in laws.values()])
         return dataset(
             variables,
-            coords={"schedule": specs, "label": list(self.labels)},
+            coords={"schedule": specs, "window": chosen, "label": list(self.labels)},
             spec=self,
             bandwidth=data.std,
             least_posterior=self.least_posterior,
             constants=constants,
-            windows=chosen,
         )
 
 

@@ -142,9 +142,16 @@ class WindowStudy:
     rate: float = 0.7
     std: float = 0.5
     t_max: float = 10.0
-    w0: tuple[float, float, int] = (-1.0, 0.5, 151)
+    w0: tuple[float, float, int] = (-1.0, 0.7, 171)
     slope: tuple[float, float, int] = (0.0, 1.2, 151)
-    points: tuple[tuple[float, float], ...] = ((-0.45, 0.65), (0.25, 0.5), (-0.15, 0.05), (-0.9, 0.3))
+    points: tuple[tuple[float, float], ...] = (
+        (-0.45, 0.65),
+        (0.25, 0.5),
+        (-0.15, 0.05),
+        (-0.9, 0.3),
+        (0.5, 0.0),
+        (0.0, 0.0),
+    )
     dim: int = 12
     samples: int = 96
     draws: int = 40

@@ -6,7 +6,8 @@ $m_1 + w(m_1 - m_k)$. With $a = (v/v_k)^k$ since the capture at $v_k$ and the *l
 
 $$ J(v) = k v^k \int_v^{v_k} w \, \frac{dv'}{v'^{1+k}}, \qquad x = (1 - a + J)\,m_1 + a\,x_k - J\,m_k + z, $$
 
-where $z$ is white noise of variance $v\,\bigl(1 - (v/v_k)^{\lambda^2}\bigr)$ per coordinate, so that every overlap follows from $J$ alone. All squares and overlaps are per dimension.
+where $z$ is white noise of variance $v\,\bigl(1 - (v/v_k)^{\lambda^2}\bigr)$ per coordinate, so that every
+overlap follows from $J$ alone. All squares and overlaps are per dimension.
 
 Accuracy:
     Exact as d grows at w = -1 and deep in the condensed phase; otherwise to leading order: one mode is taken

@@ -21,7 +21,6 @@ from orthoscope.numerics import Array
 from orthoscope.theory.energy import Ensemble, modes
 from orthoscope.theory.flow import Start
 from orthoscope.theory.moments import Moments, solve
-from orthoscope.theory.predict import check_run, check_width
 from orthoscope.theory.problem import LinearStrengths, Problem
 from orthoscope.theory.stages import Stage
 
@@ -56,8 +55,6 @@ def rate_strength_diagram(
         [ventura2026emergence]; derived in explanation/theory.
     """
     rate, strength = _axis("rates", rates), _axis("strengths", strengths)
-    if (rate <= 0).any():
-        raise ConfigError(f"rates must be > 0, got {rate.min()}")
     # Strengths vary slowest: paths of similar strength need similar panels and are integrated together.
     columns, rows = (plane.ravel() for plane in np.meshgrid(strength, rate, indexing="ij"))
     solved = _solve(rows, std, LinearStrengths(columns, np.zeros_like(columns)), t_max, start, lam, ensemble)
@@ -94,8 +91,6 @@ def window_diagram(
         [ventura2026emergence]; derived in explanation/theory.
     """
     offset, slopes = _axis("w0", w0), _axis("slope", slope)
-    if not (np.isfinite(rate) and rate > 0):
-        raise ConfigError(f"rate must be finite and > 0, got {rate}")
     rows, columns = (plane.ravel() for plane in np.meshgrid(offset, slopes, indexing="ij"))
     solved = _solve(np.full(rows.size, float(rate)), std, LinearStrengths(rows, columns), t_max, start, lam, ensemble)
     return {"w0": offset, "slope": slopes, **_planes(solved, std, (offset.size, slopes.size))}
@@ -128,15 +123,13 @@ def _solve(
     lam: float,
     ensemble: Ensemble,
 ) -> Moments:
-    check_width(std)
-    check_run(t_max, start, lam)
     return solve(
         Problem(
             rate=rate,
             std=std,
             strengths=strengths,
             t_max=t_max,
-            exact_start=start == "exact",
+            start=start,
             lam=lam,
             modes=modes(ensemble),
         )

@@ -176,6 +176,9 @@ def modes(ensemble: str) -> Modes:
 
     Raises:
         ConfigError: if there is no such ensemble.
+
+    Source:
+        derived in explanation/theory.
     """
     known: dict[str, Modes] = {"gaussian": GaussianModes(), "sphere": SphereModes()}
     if ensemble not in known:

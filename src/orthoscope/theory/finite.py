@@ -111,7 +111,7 @@ def solve_finite(problem: Problem, dim: int, times: Sequence[float] = ()) -> Fin
     top = problem.t_max if np.isfinite(problem.t_max) else max(_FAR * dim, *marks)
     edges = [top, *sorted({t for t in marks if t < top}, reverse=True)]
     # At infinite noise the own mode has its prior weight 1/M, and guidance acts with the rest.
-    shift, excess = problem.start(top, share=float(expit(others)))
+    shift, excess = problem.begin(top, share=float(expit(others)))
     state = np.repeat([shift[0], excess[0]], xi.size)
     states = {top: state}
     for high, low in pairwise(edges):

@@ -28,7 +28,7 @@ from typing import Literal
 import numpy as np
 from scipy.special import hyp2f1
 
-from orthoscope.errors import ConfigError
+from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.numerics import Array, unit_gauss, unit_integrals
 
@@ -40,6 +40,23 @@ _GROWTH = 4.0  # largest growth exponent within one panel
 _WIDEST = 0.5  # widest panel in log-variance
 _MOST_PANELS = 50_000
 _GRADING = 4.0 ** -np.arange(19.0)  # refines towards t = 0, where sqrt(t) and log(t) are not smooth
+
+
+def check_run(t_max: float, start: str, lam: float) -> None:
+    """Reject a start or a sampler that does not exist.
+
+    Raises:
+        ConfigError: if a number is out of range or the start unknown.
+
+    Source:
+        [song2021score] for the family of samplers; starts derived in explanation/theory.
+    """
+    if not t_max > 0:
+        raise ConfigError(f"t_max is the variance time at which the run starts and must be > 0, got {t_max}")
+    if start not in STARTS:
+        raise unknown("start", start, STARTS)
+    if not 0 <= lam <= 1:
+        raise ConfigError(f"lam must lie in [0, 1] (1 is the SDE, 0 the ODE), got {lam}")
 
 
 def drift_factor(lam: float) -> float:
@@ -127,6 +144,9 @@ def panel_edges(
 
     Raises:
         ConfigError: if the strength is so large that the panels would be too many.
+
+    Source:
+        derived in explanation/theory.
     """
     marks = [t for t in knots if 0 < t < t_max]
     if graded:
@@ -144,16 +164,14 @@ def panel_edges(
     return np.array(edges)
 
 
-def is_graded(schedule: GuidanceSchedule) -> bool:
-    """Whether a schedule's strength is not smooth in time at t = 0."""
-    return schedule.clock != "variance"
-
-
 def limit_strength(schedule: GuidanceSchedule) -> float:
     """Strength at infinite noise.
 
     Raises:
         ConfigError: if there is none, so that a run must start at a finite time.
+
+    Source:
+        derived in explanation/theory: what is forgotten of the start, and what is not.
     """
     limit = schedule.limit()
     if limit is None:

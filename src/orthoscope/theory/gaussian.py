@@ -24,15 +24,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import hyp2f1
 
-from orthoscope.errors import ConfigError, unknown
+from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.numerics import Array, columns, unit_gauss
 from orthoscope.theory.flow import (
     NODES,
-    STARTS,
     Start,
+    check_run,
     drift_factor,
-    is_graded,
     limit_strength,
     panel_edges,
     response,
@@ -122,12 +121,7 @@ def _check(c: Array, u: Array, lam: float, t_max: float, start: str) -> None:
     for name, variance in (("conditional", c), ("unconditional", u)):
         if not (np.isfinite(variance).all() and (variance > 0).all()):
             raise ConfigError(f"the {name} variance must be finite and > 0, got {variance.tolist()}")
-    if not 0 <= lam <= 1:
-        raise ConfigError(f"lam must lie in [0, 1] (1 is the SDE, 0 the ODE), got {lam}")
-    if not t_max > 0:
-        raise ConfigError(f"t_max is the variance time of the start and must be > 0, got {t_max}")
-    if start not in STARTS:
-        raise unknown("start", start, STARTS)
+    check_run(t_max, start, lam)
 
 
 def constant_gaussian(
@@ -208,7 +202,7 @@ def scheduled_gaussian(
         pull = np.abs(gap) / (u + time)
         return 2 * drift_factor(lam) * (1 + np.abs(schedule.at_time(time)) * pull * (base + time) / (c + time))
 
-    edges = panel_edges(first, base, growth, knots=knots, graded=is_graded(schedule))
+    edges = panel_edges(first, base, growth, knots=knots, graded=schedule.clock != "variance")
     for high, low in pairwise(edges):
         width = np.log((base + high) / (base + low))
         time = (base + high) * np.exp(-width * unit_gauss(NODES)[0]) - base

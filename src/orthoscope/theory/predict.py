@@ -18,13 +18,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from orthoscope.errors import ConfigError, unknown
+from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.numerics import Array
 from orthoscope.theory import constant, moments
 from orthoscope.theory.energy import Ensemble, modes
 from orthoscope.theory.finite import solve_finite
-from orthoscope.theory.flow import STARTS, Start
+from orthoscope.theory.flow import Start
 from orthoscope.theory.problem import OneSchedule, Problem
 from orthoscope.theory.stages import Stage
 
@@ -58,19 +58,15 @@ class Setting:
 
     def __post_init__(self) -> None:
         """Reject numbers out of range and names that do not exist."""
-        check_width(self.std)
-        check_run(self.t_max, self.start, self.lam)
-        if not (math.isfinite(self.rate) and self.rate > 0):
-            raise ConfigError(f"rate = log(classes)/dim must be finite and > 0, got {self.rate}; use e.g. --rate 0.2")
-        modes(self.ensemble)
+        if self.schedule.clock == "step":
+            raise ConfigError("theory needs a schedule in time, got clock=step; resolve it on the grid of a run first")
+        self.problem()
         if self.dim is not None and not (math.isfinite(self.dim) and self.dim >= 1):
             raise ConfigError(f"dim must be >= 1, got {self.dim}; leave it out for infinite dimension")
         if self.dim is not None and self.ensemble == "sphere":
             raise ConfigError(
                 "finite-dimension theory is not available for the sphere; leave out dim, or use ensemble=gaussian"
             )
-        if self.schedule.clock == "step":
-            raise ConfigError("theory needs a schedule in time, got clock=step; resolve it on the grid of a run first")
 
     def problem(self) -> Problem:
         """The setting as a problem with one parameter set."""
@@ -79,26 +75,10 @@ class Setting:
             std=self.std,
             strengths=OneSchedule(self.schedule),
             t_max=self.t_max,
-            exact_start=self.start == "exact",
+            start=self.start,
             lam=self.lam,
             modes=modes(self.ensemble),
         )
-
-
-def check_width(std: float) -> None:
-    """Reject a within-class standard deviation that is none."""
-    if not (math.isfinite(std) and std > 0):
-        raise ConfigError(f"std is the within-class standard deviation and must be finite and > 0, got {std}")
-
-
-def check_run(t_max: float, start: str, lam: float) -> None:
-    """Reject a start or a sampler that does not exist."""
-    if not t_max > 0:
-        raise ConfigError(f"t_max is the variance time at which the run starts and must be > 0, got {t_max}")
-    if start not in STARTS:
-        raise unknown("start", start, STARTS)
-    if not 0 <= lam <= 1:
-        raise ConfigError(f"lam must lie in [0, 1] (1 is the SDE, 0 the ODE), got {lam}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.numerics import Array
 from orthoscope.theory.energy import GaussianModes, Modes, SphereModes
-from orthoscope.theory.flow import drift_factor, is_graded, limit_strength, panel_edges, response
+from orthoscope.theory.flow import Start, check_run, drift_factor, limit_strength, panel_edges, response
 
 Rows = NDArray[np.intp]
 _BEYOND = 10.0  # how far beyond the last possible event a run from infinity is taken up
@@ -60,7 +60,7 @@ class OneSchedule:
     @property
     def graded(self) -> bool:
         """Whether the schedule reads another clock than variance time."""
-        return is_graded(self.schedule)
+        return self.schedule.clock != "variance"
 
     def at(self, time: Array, rows: Rows) -> Array:
         """The schedule at these times."""
@@ -108,17 +108,26 @@ class Problem:
         std: Within-class standard deviation.
         strengths: Strengths of each set.
         t_max: Variance time of the start; may be infinite.
-        exact_start: Whether paths start from the true conditional law, rather than from N(0, t_max + s^2 +
-        1). lam: 1 for the reverse SDE, 0 for the probability-flow ODE. modes: The ensemble of centroids.
+        start: "prior", N(0, t_max + s^2 + 1), or "exact", the true conditional law.
+        lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
+        modes: The ensemble of centroids.
     """
 
     rate: Array
     std: float
     strengths: Strengths
     t_max: float = np.inf
-    exact_start: bool = False
+    start: Start = "prior"
     lam: float = 1.0
     modes: Modes = field(default_factory=GaussianModes)
+
+    def __post_init__(self) -> None:
+        """Reject numbers out of range."""
+        if not (np.isfinite(self.rate).all() and (self.rate > 0).all()):
+            raise ConfigError(f"rate = log(classes)/dim must be finite and > 0, got {np.min(self.rate)}")
+        if not (np.isfinite(self.std) and self.std > 0):
+            raise ConfigError(f"std is the width of a class and must be finite and > 0, got {self.std}")
+        check_run(self.t_max, self.start, self.lam)
 
     @property
     def base(self) -> float:
@@ -150,7 +159,7 @@ class Problem:
         strength = self.strengths.at(np.broadcast_to(time, (len(rows), len(time))), rows)
         return 2 * self.factor * (1 + np.abs(strength) / (1 + self.base + time))
 
-    def start(self, time: float, share: float = 1.0) -> tuple[Array, Array]:
+    def begin(self, time: float, share: float = 1.0) -> tuple[Array, Array]:
         """Shift and excess at the first edge.
 
         Args:
@@ -159,7 +168,7 @@ class Problem:
         """
         ones = np.ones(len(self.rate))
         if np.isfinite(self.t_max):
-            return (0 * ones, 0 * ones) if self.exact_start else (-ones, ones)
+            return (0 * ones, 0 * ones) if self.start == "exact" else (-ones, ones)
         strength = self.strengths.limit() * share * ones
         variance = self.base + time
         ratio = variance / (1 + variance)

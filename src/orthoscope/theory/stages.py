@@ -81,7 +81,7 @@ class Paths:
         self.problem = problem
         count = len(problem.rate)
         self.variance = np.full(count, problem.base + time)
-        self.shift, self.excess = problem.start(time)
+        self.shift, self.excess = problem.begin(time)
         self.lag = np.zeros(count)
         self.stage: NDArray[np.int8] = np.full(count, Stage.FREE, dtype=np.int8)
         self.speciation = np.full(count, np.nan)

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orthoscope.errors import ConfigError
+from orthoscope.quantities import QUANTITIES, Estimate, pool
+from tests.stat.expect import expect_variance
+
+
+def test_every_quantity_is_listed_under_its_name() -> None:
+    assert all(name == quantity.name for name, quantity in QUANTITIES.items())
+    assert all(quantity.symbol and quantity.unit and quantity.long_name for quantity in QUANTITIES.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "stderr", "text"),
+    [
+        (0.12345, 0.0056, "0.1235(56)"),
+        (12.3456, 1.5, "12.3(15)"),
+        (1234.5, 37.0, "1234(37)"),
+        (-0.5, 0.25, "-0.50(25)"),
+        (0.123456, 0.0, "0.1235"),
+        (0.5, math.nan, "0.5"),
+        (math.nan, 0.1, "nan"),
+    ],
+)
+def test_an_error_is_written_in_the_last_digits(value: float, stderr: float, text: str) -> None:
+    assert str(Estimate(value=value, stderr=stderr, n=10)) == text
+
+
+def test_z_counts_standard_errors() -> None:
+    estimate = Estimate(value=1.0, stderr=0.2, n=10)
+    assert estimate.z(0.5) == pytest.approx(2.5)
+    assert estimate.z(1.5) == pytest.approx(-2.5)
+    assert estimate.z(0.5, slack=0.1) == pytest.approx(2.0)
+    assert estimate.z(1.05, slack=0.1) == 0
+    assert math.isnan(Estimate(value=1.0, stderr=0.0, n=10).z(0.5))
+
+
+@given(st.lists(st.tuples(st.floats(-5, 5), st.floats(0.01, 1)), min_size=1, max_size=8))
+def test_pooling_is_the_mean_with_the_larger_of_two_errors(draws: list[tuple[float, float]]) -> None:
+    values, errors = np.array(draws).T
+    pooled = pool([Estimate(value=v, stderr=s, n=10) for v, s in draws])
+    within = math.sqrt((errors**2).sum()) / len(draws)
+    between = values.std(ddof=1) / math.sqrt(len(draws)) if len(draws) > 1 else 0.0
+    assert pooled.value == pytest.approx(values.mean(), abs=1e-12)
+    assert pooled.stderr == pytest.approx(max(within, between), rel=1e-12)
+    assert pooled.stderr_within == pytest.approx(within, rel=1e-12)
+    assert pooled.n == 10 * len(draws)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_the_pooled_error_covers_both_levels(spread: float, seed: int) -> None:
+    # Modes shift each draw by `spread`, trajectories by 0.3: z-scores of the mean over 20 draws.
+    stream = np.random.default_rng(seed)
+    z = []
+    for _ in range(3000):
+        values = spread * stream.standard_normal(20) + 0.3 * stream.standard_normal(20)
+        z.append(pool([Estimate(value=v, stderr=0.3, n=100) for v in values]).z(0.0))
+    # Without a spread of modes the larger of two equal errors overcovers a little: E[1/max(1, chi2/19)] = 0.910.
+    # With it the z-scores follow Student's law of 19 degrees, whose variance is 19/17.
+    expect_variance(z, 19 / 17 if spread else 0.91, detect=0.35)
+
+
+def test_nothing_cannot_be_pooled() -> None:
+    with pytest.raises(ConfigError, match="at least one draw to pool, got none"):
+        pool([])
