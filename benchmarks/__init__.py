@@ -1,0 +1,1 @@
+"""Measurements against textbook implementations; `python -m benchmarks` runs them all."""

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+Score = Callable[[Tensor, float], Tensor]
+
 
 def mixture_score(x: Tensor, centroids: Tensor, log_weights: Tensor, variance: float) -> Tensor:
     """Gradient of log sum_k weight_k N(x; m_k, variance I)."""
@@ -21,25 +23,24 @@ def mixture_score(x: Tensor, centroids: Tensor, log_weights: Tensor, variance: f
     return (posterior @ centroids - x) / variance
 
 
+def textbook_times(t_max: float, steps: int, t_min: float = 1e-3) -> list[float]:
+    """Log-spaced times."""
+    times: list[float] = np.geomspace(t_max, t_min, steps + 1).tolist()
+    return times
+
+
 def textbook_sample(
     x: Tensor,
-    centroids: Tensor,
-    log_weights: Tensor,
-    members: Tensor,
+    score_cond: Score,
+    score_uncond: Score,
     *,
-    std: float,
     strength: float,
-    t_max: float,
-    steps: int,
-    normal: Callable[[], Tensor],
-    t_min: float = 1e-3,
+    times: list[float],
+    normal: Callable[[float, float], Tensor],
 ) -> Tensor:
-    """Guided samples of one class, given its members among the modes and the states at t_max."""
-    own, own_weights = centroids[members], log_weights[members]
-    times = np.geomspace(t_max, t_min, steps + 1)
+    """Guided samples, given scores at a time and the states at the first time."""
     for t, t_next in itertools.pairwise(times):
-        score_c = mixture_score(x, own, own_weights, std**2 + t)
-        score_u = mixture_score(x, centroids, log_weights, std**2 + t)
+        s_c, s_u = score_cond(x, t), score_uncond(x, t)
         h = t - t_next
-        x = x + h * (score_c + strength * (score_c - score_u)) + h**0.5 * normal()
+        x = x + h * (s_c + strength * (s_c - s_u)) + h**0.5 * normal(t, t_next)
     return x

@@ -64,9 +64,7 @@ def test_variance_preserving_keeps_unit_variance() -> None:
         (RectifiedFlow(), lambda t: -1 / (1 - t), lambda t: 2 * t / (1 - t)),
     ],
 )
-def test_charts_solve_their_stochastic_differential_equations(
-    process: Process, drift: object, diffusion2: object
-) -> None:
+def test_charts_solve_their_equations(process: Process, drift: Function, diffusion2: Function) -> None:
     # Mean alpha x0 and variance alpha^2 time of dy = f y dt + g dB, by central differences.
     h = 1e-5
     for t in (0.2, 0.5, 0.8):

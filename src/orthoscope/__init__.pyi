@@ -28,8 +28,8 @@ from .sample import BrownianPath as BrownianPath
 from .sample import Exponential as Exponential
 from .sample import Independent as Independent
 from .sample import trajectory as trajectory
-from .study.simulate import Simulation as Simulation
 from .study.simulate import simulate as simulate
+from .study.simulation import Simulation as Simulation
 from .targets import Gaussian as Gaussian
 from .targets import Mixture as Mixture
 from .targets import Pair as Pair

@@ -53,7 +53,7 @@ GAUSSIAN = ("gaussian", "--cond-mean", 0, "--uncond-mean", 0, "--uncond-var", 1,
         ((*SIMULATE, "--strength", 1, "--dtype", "float16"), "dtype 'float16'"),
         (("simulate", "--dim", 8, "--classes", 1, "--std", 0.5, "--strength", 1), "at least 2 classes"),
         (("simulate", "--dim", 1, "--rate", 0.1, "--std", 0.5, "--strength", 1), "at least 2 classes"),
-        (("simulate", "--dim", 200, "--rate", 0.5, "--std", 0.5, "--strength", 1), "need .*GB.*--planted"),
+        (("simulate", "--dim", 200, "--rate", 0.5, "--std", 0.5, "--strength", 1), "need 10.38 GiB, .*--planted"),
         (("simulate", "--dim", 20000, "--rate", 0.5, "--std", 0.5, "--strength", 1), "--planted"),
         ((*SIMULATE, "--strength", 1, "--planted", "--ensemble", "sphere"), "planted"),
         ((*SIMULATE, "--strength", 1, "--device", "abacus"), "device"),
@@ -129,7 +129,7 @@ def test_a_diverging_run_is_a_failed_result(run_cli: Run, monkeypatch: pytest.Mo
     def diverge(*args: object, **kwargs: object) -> None:
         raise DivergenceError("the state is not finite after step 3", step=3, time=1.0, last_good=None)
 
-    monkeypatch.setattr("orthoscope.study.simulations.simulation_result", diverge)
+    monkeypatch.setattr("orthoscope.study.compare.simulation_result", diverge)
     run = run_cli(*SIMULATE, "--strength", 1)
     assert run.status == 1
     assert run.err == "error: the state is not finite after step 3\n"

@@ -7,4 +7,227 @@ from __future__ import annotations
 
 from tests.mutants.harness import Mutant
 
-MUTANTS: tuple[Mutant, ...] = ()
+_GUIDE = '(1 + strength) * predictions["cond"] - strength * predictions["uncond"]'
+
+
+def _mutant(name: str, file: str, original: str, mutated: str, *killers: str) -> Mutant:
+    return Mutant(name, f"orthoscope/{file}", original, mutated, tuple(f"tests/{killer}" for killer in killers))
+
+
+MUTANTS: tuple[Mutant, ...] = (
+    # Guidance
+    _mutant(
+        "scale for strength",
+        "guidance/rules.py",
+        _GUIDE,
+        'strength * predictions["cond"] - (strength - 1) * predictions["uncond"]',
+        "guidance/test_rules.py::test_strength_extrapolates_from_the_unconditional_prediction",
+    ),
+    _mutant(
+        "conditional and unconditional swapped",
+        "guidance/rules.py",
+        _GUIDE,
+        '(1 + strength) * predictions["uncond"] - strength * predictions["cond"]',
+        "guidance/test_rules.py::test_strength_extrapolates_from_the_unconditional_prediction",
+    ),
+    _mutant(
+        "conditional model at strength -1",
+        "guidance/rules.py",
+        '-1.0: ("uncond",)',
+        '-1.0: ("cond",)',
+        "guidance/test_guided.py::test_the_ends_are_bit_equal_to_the_two_models",
+    ),
+    _mutant(
+        "jump one step early",
+        "guidance/schedules.py",
+        "noisiness > _noisiness(self.switch",
+        "noisiness >= _noisiness(self.switch",
+        "guidance/test_schedules.py::test_a_jump_belongs_to_the_step_that_starts_there",
+    ),
+    _mutant(
+        "interval off by one",
+        "guidance/schedules.py",
+        "(late < noisiness) & (noisiness <= early)",
+        "(late <= noisiness) & (noisiness < early)",
+        "guidance/test_schedules.py::test_a_share_of_the_steps_counts_from_the_noise_side",
+    ),
+    _mutant(
+        "jumps told apart on a rounded clock",
+        "guidance/schedules.py",
+        'if self.clock == "step" else np.asarray(level.time, dtype=np.float64)',
+        'if self.clock == "step" else _noisiness(at, self.clock)',
+        "guidance/test_schedules.py::test_a_jump_belongs_to_the_step_that_starts_there",
+    ),
+    _mutant(
+        "share of one step fewer",
+        "guidance/schedules.py",
+        "level.step / level.steps",
+        "level.step / (level.steps - 1)",
+        "guidance/test_schedules.py::test_a_share_of_the_steps_counts_from_the_noise_side",
+    ),
+    _mutant(
+        "variance read as sigma",
+        "guidance/schedules.py",
+        "np.sqrt(time)",
+        "time",
+        "guidance/test_schedules.py::test_a_linear_schedule_is_linear_on_its_clock",
+    ),
+    # Charts and predictions
+    _mutant(
+        "offset forgotten",
+        "process.py",
+        "return self.time + self.offset",
+        "return self.time + 0 * self.offset",
+        "test_process.py::test_a_level_knows_its_time_and_its_offset",
+    ),
+    _mutant(
+        "level not approached from the noise side",
+        "process.py",
+        "np.nextafter(self.time, np.inf)",
+        "self.time",
+        "test_process.py::test_the_noise_side_of_a_level_is_the_next_number",
+    ),
+    _mutant(
+        "missing alpha",
+        "process.py",
+        "        return 1 - t\n",
+        "        return 1 - 0 * t\n",
+        "test_process.py::test_charts_solve_their_equations",
+    ),
+    _mutant(
+        "sigma for its square",
+        "prediction.py",
+        "x + sigma**2 * prediction",
+        "x + sigma * prediction",
+        "test_prediction.py::test_score_is_tweedie",
+    ),
+    # Targets
+    _mutant(
+        "weights forgotten",
+        "targets/modes.py",
+        "table[:, dim + 1] = log_weights",
+        "table[:, dim + 1] = 0 * log_weights",
+        "targets/test_mixture.py::test_weights_are_normalized_and_equal_unless_given",
+    ),
+    _mutant(
+        "whole squares in the logits",
+        "targets/modes.py",
+        ".div(-2)",
+        ".div(-1)",
+        "targets/test_modes.py::test_posterior_mean_is_the_naive_softmax",
+    ),
+    _mutant(
+        "single precision in the sums",
+        "targets/modes.py",
+        "queries @ table[block].double().T",
+        "(queries.float() @ table[block].float().T).double()",
+        "targets/test_modes.py::test_log_partition_is_the_naive_sum",
+    ),
+    _mutant(
+        "odds against everybody",
+        "targets/mixture.py",
+        "members=~members",
+        "members=members | ~members",
+        "targets/test_mixture.py::test_classes_make_up_the_whole",
+    ),
+    _mutant(
+        "width not absorbed",
+        "targets/planted.py",
+        "max(self.width - self._checked(offset), 0.0)",
+        "self.width",
+        "targets/test_base.py::test_noising_is_a_semigroup",
+    ),
+    _mutant(
+        "a point explains itself",
+        "targets/empirical.py",
+        "fill_(math.inf)",
+        "fill_(0.0)",
+        "targets/test_empirical.py::test_leave_one_out_is_what_naive_loops_say",
+    ),
+    # Sampling
+    _mutant(
+        "noise content not squared",
+        "sample/steps.py",
+        "(1 + self.lam**2) / 2",
+        "(1 + self.lam) / 2",
+        "sample/test_steps.py::test_the_conditional_law_moves_to_the_conditional_law",
+    ),
+    _mutant(
+        "wrong noise variance",
+        "sample/steps.py",
+        "next_level.variance * (1 - ratio",
+        "level.variance * (1 - ratio",
+        "sample/test_steps.py::test_the_conditional_law_moves_to_the_conditional_law",
+    ),
+    _mutant(
+        "end instead of average",
+        "sample/loop.py",
+        "(first.denoised + end.denoised) / 2",
+        "end.denoised",
+        "sample/test_law.py::test_moments_converge_to_the_moment_equations_with_the_claimed_order[2-1.0]",
+    ),
+    _mutant(
+        "memory advanced twice",
+        "sample/loop.py",
+        "label, state.memory)\n            x = step(",
+        "label, first.memory)\n            x = step(",
+        "sample/test_loop.py::test_every_step_evaluates_where_it_should_and_commits_once",
+    ),
+    _mutant(
+        "memory of the predicted end kept",
+        "sample/loop.py",
+        "memory=first.memory",
+        "memory=end.memory",
+        "guidance/test_guided.py::test_a_rule_with_a_memory_sees_every_step_once",
+    ),
+    _mutant(
+        "wrong Brownian clock",
+        "sample/noise.py",
+        "dtype=np.float64) ** -(self.lam**2)",
+        "dtype=np.float64) ** -self.lam",
+        "sample/test_noise.py::test_a_brownian_path_is_standard_normal_on_any_coarser_grid",
+    ),
+    _mutant(
+        "offset counted twice at the start",
+        "sample/start.py",
+        "math.sqrt(level.time) * added",
+        "math.sqrt(level.variance) * added",
+        "sample/test_start.py::test_the_exact_start_is_the_noised_law_whatever_the_offset",
+    ),
+    _mutant(
+        "one stream for all rows",
+        "rng.py",
+        "counter=row << 192",
+        "counter=0 * row",
+        "test_rng.py::test_a_row_has_its_own_stream_whatever_its_company",
+    ),
+    # Estimates
+    _mutant(
+        "sum for mean",
+        "metrics/moments.py",
+        "per_row = squares / dim",
+        "per_row = squares",
+        "metrics/test_moments.py::test_second_moments_are_their_definitions",
+    ),
+    _mutant(
+        "biased variance",
+        "metrics/moments.py",
+        "unbias = n / (n - 1)",
+        "unbias = 1.0",
+        "metrics/test_moments.py::test_second_moments_are_their_definitions",
+    ),
+    _mutant(
+        "bias kept by the jackknife",
+        "metrics/estimators.py",
+        "value = blocks * whole - float((1 - share) @ rest)",
+        "value = whole",
+        "metrics/test_estimators.py::test_the_jackknife_removes_a_bias_of_first_order_exactly",
+    ),
+    _mutant(
+        "modes left out of the error",
+        "quantities.py",
+        "stderr=max(between, within)",
+        "stderr=within",
+        "test_quantities.py::test_pooling_is_the_mean_with_the_larger_of_two_errors",
+    ),
+)

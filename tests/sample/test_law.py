@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from benchmarks.textbook import textbook_sample
+from benchmarks.textbook import Score, mixture_score, textbook_sample, textbook_times
 from scipy import stats
 
 from orthoscope import rng
@@ -170,16 +170,18 @@ def test_the_textbook_sampler_ends_in_the_same_guided_law(seed: int) -> None:
     stream = rng.stream(seed, "textbook")
     clean = target.conditional(0).sample(n, stream)
     x = clean + np.sqrt(T_MAX) * torch.from_numpy(stream.standard_normal((n, 1)))
+    own = target.conditional(0)
+
+    def score(law: Mixture) -> Score:
+        return lambda x, t: mixture_score(x, law.centroids, law.log_weights, law.std**2 + t)
+
     book = textbook_sample(
         x,
-        target.centroids,
-        target.log_weights,
-        target.labels == 0,
-        std=target.std,
+        score(own),
+        score(target),
         strength=w,
-        t_max=T_MAX,
-        steps=600,
-        normal=lambda: torch.from_numpy(stream.standard_normal((n, 1))),
+        times=textbook_times(T_MAX, 600),
+        normal=lambda t, t_next: torch.from_numpy(stream.standard_normal((n, 1))),
     )
     narrow, offset = target.absorbed()
     levels = geometric(VarianceExploding(offset=offset), T_MAX, 64)

@@ -16,7 +16,7 @@ LAW = mixture(torch.tensor([[-1.0], [3.0]], dtype=torch.float64), std=0.5)
 
 
 def test_the_exact_start_is_the_noised_law_whatever_the_offset(seed: int) -> None:
-    level = VarianceExploding(offset=0.25).at(2.0)
+    level = VarianceExploding(offset=1.5).at(2.0)
     streams = rng.row_streams(seed, "start", rows=range(20_000))
     x = start("exact", LAW, level, streams, prior_variance=np.nan)
     sd = np.sqrt(2.0 + 0.25)

@@ -15,7 +15,8 @@ import pytest
 
 from orthoscope.guidance.schedules import Constant
 from orthoscope.quantities import Estimate
-from orthoscope.study.simulate import Simulation, class_centroid, draw_target, make_grid, run_draw
+from orthoscope.study.simulate import class_centroid, draw_target, make_grid, run_draw
+from orthoscope.study.simulation import Simulation
 from orthoscope.targets import Planted
 from orthoscope.theory import Setting, predict
 from tests.stat.expect import expect_estimate

@@ -15,7 +15,9 @@ from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.process import VarianceExploding
 from orthoscope.sample import BrownianPath, Grid, geometric, sample
 from orthoscope.study import simulate as module
-from orthoscope.study.simulate import REFINED_WIDTH, Simulation, decision_time, make_grid, simulate
+from orthoscope.study import simulation as spec
+from orthoscope.study.simulate import REFINED_WIDTH, decision_time, make_grid, simulate
+from orthoscope.study.simulation import Simulation
 from orthoscope.targets import Planted
 from orthoscope.theory import Setting, predict
 
@@ -30,10 +32,10 @@ def test_more_draws_leave_earlier_draws_as_they_are() -> None:
     assert many.estimates["mean_shift"].n == 72
 
 
-def test_progress_counts_draws() -> None:
+def test_progress_counts_the_levels_of_all_draws() -> None:
     seen: list[tuple[int, int]] = []
     simulate(Simulation(**BASE), progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(1, 3), (2, 3), (3, 3)]
+    assert seen == [(k, 21) for k in range(1, 22)]
 
 
 def test_errors_have_two_levels() -> None:
@@ -57,7 +59,7 @@ def test_a_jump_of_the_schedule_becomes_a_level() -> None:
 
 
 def test_memory_is_checked_against_what_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "available_memory", lambda: 1e6)
+    monkeypatch.setattr(spec, "available_memory", lambda: 1e6)
     with pytest.raises(ConfigError, match=r"need 0\.\d+ GiB|need .* GiB, and 0\.0 GiB are free.*--planted"):
         Simulation(**BASE | {"dim": 40})
     assert Simulation(**BASE | {"dim": 40, "planted": True}).log_classes == pytest.approx(12.0)

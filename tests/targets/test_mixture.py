@@ -45,6 +45,17 @@ def test_density_and_mean_are_sums_over_modes(seed: int) -> None:
     np.testing.assert_allclose(target.denoised(x, LEVEL), expected, rtol=1e-9, atol=1e-10)
 
 
+def test_weights_are_normalized_and_equal_unless_given() -> None:
+    centroids = torch.tensor([[0.0], [1.0]]).double()
+    heavy = mixture(centroids, std=1.0, weights=torch.tensor([2.0, 6.0]).double())
+    np.testing.assert_allclose(heavy.log_weights, np.log([0.25, 0.75]), rtol=1e-14)
+    np.testing.assert_allclose(mixture(centroids, std=1.0).log_weights, np.log([0.5, 0.5]), rtol=1e-14)
+    # Half way between the modes only the weights decide.
+    middle, level = torch.tensor([[0.5]]).double(), NoiseLevel(time=1.0)
+    assert float(heavy.class_posterior(middle, 1, level)) == pytest.approx(0.75, rel=1e-14)
+    assert float(heavy.denoised(middle, level)) == pytest.approx((0.5 + 0.75) / 2, rel=1e-14)
+
+
 # Symmetries
 
 

@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from orthoscope.plots.style import INK, MUTED, REGION_COLORS, panels, styled
 
-_PLANES = {"w0": ("slope", "w0"), "strength": ("rate", "strength")}
 _NAMES = {
     "w0": "$w_0$, strength at clean data",
     "slope": r"slope $\omega$",
@@ -31,7 +30,7 @@ def _field(figure: Figure, ax: Axes, values: xr.DataArray, x: str, y: str, title
     ax.grid(visible=False)
 
 
-def _regions(ax: Axes, region: xr.DataArray, x: str, y: str) -> None:
+def _regions(ax: Axes, region: xr.DataArray, x: str, y: str, title: str) -> None:
     names = [name for name in REGION_COLORS if (region == name).any()]
     codes = np.select([region.transpose(y, x).values == name for name in names], range(len(names)), default=np.nan)
     ax.pcolormesh(
@@ -40,18 +39,21 @@ def _regions(ax: Axes, region: xr.DataArray, x: str, y: str) -> None:
     )  # fmt: skip
     for name in names:
         ax.plot([], [], "s", color=REGION_COLORS[name], markersize=10, label=name)
-    ax.set(title="Regions", xlabel=_NAMES[x], ylabel=_NAMES[y])
+    ax.set(title=title, xlabel=_NAMES[x], ylabel=_NAMES[y])
     ax.grid(visible=False)
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=len(names), columnspacing=1.0, handletextpad=0.2)
 
 
 @styled
 def phase_figure(diagram: xr.Dataset) -> Figure:
-    """Region, mean shift and variance shift over a plane of settings."""
-    y = "w0" if "w0" in diagram.dims else "strength"
-    x, y = _PLANES[y]
+    """Regions of windows or regimes of constant strengths, mean shift and variance shift over a plane."""
+    is_window = "w0" in diagram.dims
+    x, y = ("slope", "w0") if is_window else ("rate", "strength")
     figure, axes = panels(1, 3, size=(13, 4.3))
-    _regions(axes[0], diagram["region"], x, y)
+    if is_window:
+        _regions(axes[0], diagram["region"], x, y, "Regions")
+    else:
+        _regions(axes[0], diagram["regime"], x, y, "Regimes")
     _field(figure, axes[1], diagram["mean_shift"], x, y, r"Mean shift $\delta\mu$")
     _field(figure, axes[2], diagram["variance_shift"], x, y, r"Variance shift $\delta V$")
     return figure
@@ -61,7 +63,7 @@ def phase_figure(diagram: xr.Dataset) -> Figure:
 def window_figure(windows: xr.Dataset) -> Figure:
     """The window diagram with simulated points, and measured against predicted shifts at these points."""
     figure, axes = panels(1, 3, size=(13, 4.3))
-    _regions(axes[0], windows["region"], "slope", "w0")
+    _regions(axes[0], windows["region"], "slope", "w0", "Regions")
     axes[0].plot(windows["point_slope"], windows["point_w0"], "o", color=INK, markersize=6)
     for k, name in enumerate(windows["point"].values):
         where = (float(windows["point_slope"][k]), float(windows["point_w0"][k]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, ParamSpec
 
@@ -20,6 +21,9 @@ REGION_COLORS = {
     "restored": "#bfe3d4",
     "reversed": "#d9d6ec",
     "lost": "#cbd2d9",
+    "committed": "#d3e5f2",
+    "dense": "#f6d5c3",
+    "captured": "#cbd2d9",
 }
 
 _RC: dict[Any, Any] = {
@@ -50,12 +54,17 @@ _RC: dict[Any, Any] = {
 }
 
 
+def house_style() -> AbstractContextManager[None]:
+    """The context in which figures are drawn, and saved: some settings count only then."""
+    return mpl.rc_context(_RC)
+
+
 def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     """Draw a figure in the house style, leaving matplotlib's global settings alone."""
 
     @wraps(draw)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.rc_context(_RC):
+        with house_style():
             return draw(*args, **kwargs)
 
     return wrapper

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from orthoscope.errors import ConfigError
+from orthoscope.plots.style import house_style
 
 PNG_DPI = 160
 
@@ -61,8 +62,9 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-        figure.savefig(path.with_suffix(".png"), dpi=PNG_DPI)
+        with house_style():
+            figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+            figure.savefig(path.with_suffix(".png"), dpi=PNG_DPI)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error
 
@@ -70,7 +72,8 @@ def save_figure(figure: Figure, path: Path) -> None:
 def embedded(figure: Figure) -> str:
     """A figure as a data address."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    with house_style():
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

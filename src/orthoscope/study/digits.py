@@ -178,7 +178,7 @@ class DigitsStudy:
         )
         variables |= estimates("mean_gain", ["window"], [metrics.mean_of(np.mean(gains[s], axis=1)) for s in chosen])
         shown = [[self.generate(data, label, s, 8, ("show", 0)).numpy() for label in self.labels] for s in specs]
-        images = as_pixels(np.asarray(shown)).reshape(len(specs), len(self.labels), 8, 8, 8)
+        images = as_pixels(np.asarray(shown, dtype=np.float64)).reshape(len(specs), len(self.labels), 8, 8, 8)
         variables["image"] = (["schedule", "label", "sample", "row", "column"], images)
         variables["true_total_variance"] = (["label"], [law.total for law in laws.values()])
         return dataset(

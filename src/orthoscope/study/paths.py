@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from orthoscope.guidance.schedules import Constant
+from orthoscope.study.compare import theories
 from orthoscope.study.datasets import Progress, dataset, estimates
-from orthoscope.study.simulate import Simulation, simulate
-from orthoscope.study.simulations import theories
+from orthoscope.study.simulate import simulate
+from orthoscope.study.simulation import Simulation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

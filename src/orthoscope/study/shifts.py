@@ -11,12 +11,14 @@ import xarray as xr
 
 from orthoscope.guidance.schedules import Constant
 from orthoscope.sample.start import Start
+from orthoscope.study.compare import theories
 from orthoscope.study.datasets import Progress, dataset, table
-from orthoscope.study.simulate import Simulation, simulate
-from orthoscope.study.simulations import theories
+from orthoscope.study.simulate import simulate
+from orthoscope.study.simulation import Simulation
 from orthoscope.theory import Setting, predict, rate_strength_diagram
 
 SHIFTS = ("mean_shift", "variance_shift")
+_FEWEST_SAMPLES = 32
 
 
 def point(simulation: Simulation) -> dict[str, Any]:
@@ -29,9 +31,10 @@ def point(simulation: Simulation) -> dict[str, Any]:
     return row | {"model_calls": result.model_calls, "seconds": result.seconds}
 
 
-def draws_in(dim: int, *, planted: bool) -> int:
-    """Draws of the modes that balance both levels of error: they vary most in low dimension."""
-    return max(8, (960 if planted else 480) // dim)
+def split(trajectories: int, dim: int, *, planted: bool) -> tuple[int, int]:
+    """Draws and samples per draw that balance both levels of error: modes vary most in low dimension."""
+    draws = min(max(8, (960 if planted else 480) // dim), trajectories // _FEWEST_SAMPLES)
+    return draws, trajectories // draws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +89,7 @@ class RateStudy:
 
     def _cell(self, w: float, rate: float, planted: bool) -> dict[str, Any]:
         dim = self.planted_dim if planted else max(4, int(math.log(self.most_classes) / rate))
-        draws = draws_in(dim, planted=planted)
+        draws, samples = split(self.trajectories, dim, planted=planted)
         simulation = Simulation(
             dim=dim,
             rate=rate,
@@ -94,10 +97,10 @@ class RateStudy:
             schedule=Constant(value=w),
             t_max=self.t_max,
             planted=planted,
-            samples=max(self.trajectories // draws, 32),
-            draws=draws,
             steps=self.steps,
             seed=self.seed,
+            draws=draws,
+            samples=samples,
         )
         kind = "planted" if planted else "brute force"
         return {"point_strength": w, "point_rate": rate, "point_dim": dim, "kind": kind} | point(simulation)
@@ -173,7 +176,7 @@ class DimStudy:
         )
 
     def _cell(self, family: str, dim: int, planted: bool) -> dict[str, Any]:
-        draws = draws_in(dim, planted=planted)
+        draws, samples = split(self.trajectories, dim, planted=planted)
         simulation = Simulation(
             dim=dim,
             rate=self._rate(family, dim),
@@ -182,10 +185,10 @@ class DimStudy:
             t_max=self.t_max,
             start=self.start,
             planted=planted,
-            samples=max(self.trajectories // draws, 32),
-            draws=draws,
             steps=self.steps,
             seed=self.seed,
+            draws=draws,
+            samples=samples,
         )
         kind = "planted" if planted else "brute force"
         return {"point_family": family, "point_dim": dim, "kind": kind} | point(simulation)

@@ -1,4 +1,4 @@
-"""Exact guided sampling of one setting, beside its theory.
+"""Exact guided sampling of one setting.
 
 A simulation draws the modes anew several times, samples one class under guidance each time, and pools the estimates, so
 that every standard error covers both trajectories and modes. All estimators are coupled here; `sample` knows of none.
@@ -7,19 +7,17 @@ that every standard error covers both trajectories and modes. All estimators are
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 
 from orthoscope import metrics, rng
 from orthoscope.denoise import Exact
-from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.guided import classifier_free
-from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.process import VarianceExploding
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sample import (
@@ -36,135 +34,12 @@ from orthoscope.sample import (
     start,
     through,
 )
-from orthoscope.sample.start import Start
-from orthoscope.study.predictions import make_rate, on_geometric_steps
+from orthoscope.study.simulation import Simulation
 from orthoscope.targets import Mixture, Planted, Target, random_mixture, random_planted
-from orthoscope.targets.ensembles import Ensemble, class_count, mixture_bytes
-from orthoscope.theory import Setting, predict
+from orthoscope.theory import predict
 
-GRIDS = ("refined", "geometric", "equalized")
 REFINED_WIDTH = 8.0  # in units of dim**-0.5; measured by benchmarks/grids.py
 _FRECHET_ROWS_PER_DIM = 2  # below, the covariance is too ill-determined for a distance to mean anything
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Simulation:
-    """One setting to simulate; equal fields give equal numbers.
-
-    Attributes:
-        dim: Dimension.
-        std: Within-class standard deviation.
-        schedule: Guidance strength over noise.
-        rate: log(classes)/dim; give this or `classes`.
-        classes: Number of classes.
-        lam: Noise content, 1 (reverse SDE) to 0 (probability-flow ODE).
-        t_max: Variance time at which runs start.
-        start: `prior` or `exact`.
-        ensemble: `gaussian` or `sphere`.
-        planted: Use the planted ensemble, which stores no modes.
-        samples: Trajectories per draw.
-        draws: Draws of the modes.
-        steps: Steps of the grid.
-        grid: `refined`, `geometric` or `equalized`.
-        order: 1 or 2.
-        seed: Root seed.
-        device: Torch device.
-        dtype: `float32` or `float64`.
-    """
-
-    dim: int
-    std: float
-    schedule: GuidanceSchedule
-    rate: float | None = None
-    classes: int | None = None
-    lam: float = 1.0
-    t_max: float = 50.0
-    start: Start = "prior"
-    ensemble: Ensemble = "gaussian"
-    planted: bool = False
-    samples: int = 512
-    draws: int = 4
-    steps: int = 30
-    grid: str = "refined"
-    order: int = 2
-    seed: int = 0
-    device: str = "cpu"
-    dtype: str = "float32"
-
-    def __post_init__(self) -> None:
-        """Reject what cannot be run, before anything is computed."""
-        for name, least in (("dim", 1), ("samples", 8), ("draws", 1), ("steps", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
-        if not (math.isfinite(self.t_max) and self.t_max > 0):
-            raise ConfigError(f"t_max must be finite and > 0 to simulate, got {self.t_max}")
-        if self.grid not in GRIDS:
-            raise unknown("grid", self.grid, GRIDS)
-        if self.dtype not in ("float32", "float64"):
-            raise unknown("dtype", self.dtype, ("float32", "float64"))
-        if self.planted and self.ensemble != "gaussian":
-            raise ConfigError("the planted ensemble averages Gaussian centroids; use it without --ensemble sphere")
-        self.setting  # noqa: B018 - validates what theory and simulation share
-        if not self.planted:
-            self._check_memory()
-        self.log_classes  # noqa: B018 - validates the number of classes
-        try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
-            raise ConfigError(f"device {self.device!r} cannot be used: {str(error).splitlines()[0]}") from error
-
-    @property
-    def torch_dtype(self) -> torch.dtype:
-        """The floating-point type as torch knows it."""
-        return torch.float64 if self.dtype == "float64" else torch.float32
-
-    @property
-    def log_classes(self) -> float:
-        """log(M): exact for the planted ensemble, of a whole number of classes otherwise."""
-        if self.planted and self.rate is not None:
-            return self.rate * self.dim
-        return math.log(class_count(self.dim, rate=self.rate, classes=self.classes))
-
-    @property
-    def setting(self) -> Setting:
-        """What the theory needs to know, for the same time and start, in infinite dimension."""
-        schedule = self.schedule
-        if schedule.clock == "step":
-            schedule = on_geometric_steps(schedule, self.std, self.t_max, self.steps)
-        return Setting(
-            rate=make_rate(self.rate, self.classes, self.dim),
-            std=self.std,
-            schedule=schedule,
-            t_max=self.t_max,
-            start=self.start,
-            lam=self.lam,
-            ensemble=self.ensemble,
-        )
-
-    def _check_memory(self) -> None:
-        rate = self.setting.rate
-        need, have = mixture_bytes(self.dim, rate * self.dim, self.torch_dtype), available_memory()
-        if need > 0.8 * have:
-            amount = (
-                f"{need / 2**30:,.0f} GiB"
-                if need < 2**60
-                else f"10^{math.log10(need) - 9:.0f} GB"
-                if math.isfinite(need)
-                else "more memory than exists"
-            )
-            raise ConfigError(
-                f"exp(rate * dim) = exp({rate * self.dim:.1f}) modes need {amount}, and {have / 2**30:,.1f} GiB are "
-                "free; "
-                "lower --rate or --dim, or use --planted, which stores no modes"
-            )
-
-
-def available_memory() -> float:
-    """Memory in bytes that can be used now."""
-    try:
-        return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    except (ValueError, OSError, AttributeError):  # not every system tells
-        return math.inf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +72,7 @@ def simulate(simulation: Simulation, *, progress: Callable[[int, int], None] | N
 
     Args:
         simulation: The setting.
-        progress: Called with draws done and draws in all.
+        progress: Called with levels visited and levels in all, over all draws.
 
     Raises:
         DivergenceError: if a state stops being finite.
@@ -210,12 +85,11 @@ def simulate(simulation: Simulation, *, progress: Callable[[int, int], None] | N
     for index in range(simulation.draws):
         target = draw_target(simulation, index)
         levels = levels or make_grid(simulation, target)
-        run = run_draw(simulation, target, levels, index)
+        tick = partial(_tick, progress, index, simulation.draws) if progress is not None else None
+        run = run_draw(simulation, target, levels, index, tick=tick)
         finals.append(final_estimates(simulation, target, run))
         paths.append(run.observed)
         calls, read = calls + run.calls, read + run.modes_read
-        if progress is not None:
-            progress(index + 1, simulation.draws)
     assert levels is not None
     q, v = ([pool([path[k][part] for path in paths]) for k in range(levels.steps + 1)] for part in (0, 1))
     return SimulationResult(
@@ -228,6 +102,10 @@ def simulate(simulation: Simulation, *, progress: Callable[[int, int], None] | N
         model_calls=calls,
         modes_read=read,
     )
+
+
+def _tick(progress: Callable[[int, int], None], draw: int, draws: int, level: int, levels: int) -> None:
+    progress(draw * levels + level, draws * levels)
 
 
 def draw_target(simulation: Simulation, index: int) -> Mixture | Planted:
@@ -281,8 +159,15 @@ def decision_time(simulation: Simulation) -> float | None:
     return max(times) if times else None
 
 
-def run_draw(simulation: Simulation, target: Mixture | Planted, levels: Grid, index: int) -> Run:
-    """Sample the class once, recording overlap and variance at every level."""
+def run_draw(
+    simulation: Simulation,
+    target: Mixture | Planted,
+    levels: Grid,
+    index: int,
+    *,
+    tick: Callable[[int, int], None] | None = None,
+) -> Run:
+    """Sample the class once, recording overlap and variance at every level; `tick` is told of each."""
     narrow, _ = target.absorbed()
     law = target.conditional(0)
     centroid = class_centroid(target)
@@ -291,6 +176,8 @@ def run_draw(simulation: Simulation, target: Mixture | Planted, levels: Grid, in
     x = x.to(simulation.device, simulation.torch_dtype)
 
     def observe(state: State) -> tuple[Estimate, Estimate]:
+        if tick is not None:
+            tick((state.level.step or 0) + 1, levels.steps + 1)
         rows = state.x.cpu().numpy()
         return metrics.overlap(rows, centroid), metrics.variance(rows)
 

@@ -15,7 +15,7 @@ from orthoscope.guidance.schedules import Linear
 from orthoscope.sample.start import Start
 from orthoscope.study.datasets import Progress, dataset, table
 from orthoscope.study.shifts import point
-from orthoscope.study.simulate import Simulation
+from orthoscope.study.simulation import Simulation
 from orthoscope.theory import rate_strength_diagram, window_diagram
 
 

@@ -42,9 +42,10 @@ class Setting:
         schedule: Guidance strength.
         t_max: Variance time at which the run starts; may be infinite.
         start: "prior", N(0, t_max + std^2 + 1), or "exact", the true conditional law; forgotten if t_max is
-        infinite. lam: 1 for the reverse SDE, 0 for the probability-flow ODE. ensemble: Centroids "gaussian",
-        N(0, 1) per coordinate, or on the "sphere" of the same radius. dim: Dimension; None for the limit of
-        infinitely many.
+            infinite.
+        lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
+        ensemble: Centroids "gaussian", N(0, 1) per coordinate, or on the "sphere" of the same radius.
+        dim: Dimension; None for the limit of infinitely many.
     """
 
     rate: float

@@ -29,7 +29,8 @@ from orthoscope.theory.flow import NODES, transport
 from orthoscope.theory.problem import Problem, Rows
 
 _INSIDE = 1e-9  # share of a panel by which its ends are approached from inside: a jump belongs to one side
-_PICARD = 100
+_ROUNDING = 1e-17
+_PICARD = 100  # most iterations for a pull that depends on the state; a dozen do
 _TIE = 1e-9  # closeness in log v below which the own mode wins against condensation
 
 
@@ -167,7 +168,9 @@ class Paths:
         start = self.variance[rows][:, None]
         width = np.log(start / stop[:, None])
         x = np.concatenate([[_INSIDE], unit_gauss(NODES)[0], [1 - _INSIDE]])
-        strength = self.problem.strengths.at(start * np.exp(-width * x) - self.problem.base, rows)
+        # Rounding must not carry a time below 0, where some clocks end.
+        time = np.maximum(start * np.exp(-width * x) - self.problem.base, _ROUNDING * self.problem.base)
+        strength = self.problem.strengths.at(time, rows)
         variance = start * np.exp(-width * unit_gauss(NODES)[0])
         variance = np.hstack([start, variance, stop[:, None]])
         if stage == Stage.CAPTURED:

@@ -10,7 +10,8 @@ from orthoscope.quantities import Estimate
 from orthoscope.serialize import to_dict
 from orthoscope.study.datasets import Progress
 from orthoscope.study.predictions import make_schedule, prediction_result
-from orthoscope.study.simulate import Simulation, SimulationResult, simulate
+from orthoscope.study.simulate import SimulationResult, simulate
+from orthoscope.study.simulation import Simulation
 from orthoscope.theory import Prediction, predict
 
 AGREE = 4.0  # standard errors; a false alarm once in 16,000 comparisons

@@ -1,0 +1,138 @@
+"""What to simulate: one setting, checked before anything is computed."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from orthoscope.errors import ConfigError, unknown
+from orthoscope.guidance.schedules import GuidanceSchedule
+from orthoscope.sample.start import Start
+from orthoscope.study.predictions import make_rate, on_geometric_steps
+from orthoscope.targets.ensembles import Ensemble, class_count, mixture_bytes
+from orthoscope.theory import Setting
+
+GRIDS = ("refined", "geometric", "equalized")
+_MEMORY_SHARE = 0.8  # of the free memory that modes may take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Simulation:
+    """One setting to simulate; equal fields give equal numbers.
+
+    Attributes:
+        dim: Dimension.
+        std: Within-class standard deviation.
+        schedule: Guidance strength over noise.
+        rate: log(classes)/dim; give this or `classes`.
+        classes: Number of classes.
+        lam: Noise content, 1 (reverse SDE) to 0 (probability-flow ODE).
+        t_max: Variance time at which runs start.
+        start: `prior` or `exact`.
+        ensemble: `gaussian` or `sphere`.
+        planted: Use the planted ensemble, which stores no modes.
+        samples: Trajectories per draw.
+        draws: Draws of the modes.
+        steps: Steps of the grid.
+        grid: `refined`, `geometric` or `equalized`.
+        order: 1 or 2.
+        seed: Root seed.
+        device: Torch device.
+        dtype: `float32` or `float64`.
+    """
+
+    dim: int
+    std: float
+    schedule: GuidanceSchedule
+    rate: float | None = None
+    classes: int | None = None
+    lam: float = 1.0
+    t_max: float = 50.0
+    start: Start = "prior"
+    ensemble: Ensemble = "gaussian"
+    planted: bool = False
+    samples: int = 512
+    draws: int = 4
+    steps: int = 30
+    grid: str = "refined"
+    order: int = 2
+    seed: int = 0
+    device: str = "cpu"
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        """Reject what cannot be run, before anything is computed."""
+        for name, least in (("dim", 1), ("samples", 8), ("draws", 1), ("steps", 1)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not (math.isfinite(self.t_max) and self.t_max > 0):
+            raise ConfigError(f"t_max must be finite and > 0 to simulate, got {self.t_max}")
+        if self.grid not in GRIDS:
+            raise unknown("grid", self.grid, GRIDS)
+        if self.dtype not in ("float32", "float64"):
+            raise unknown("dtype", self.dtype, ("float32", "float64"))
+        if self.planted and self.ensemble != "gaussian":
+            raise ConfigError("the planted ensemble averages Gaussian centroids; use it without --ensemble sphere")
+        self.setting  # noqa: B018 - validates what theory and simulation share
+        if not self.planted:
+            self._check_memory()
+        self.log_classes  # noqa: B018 - validates the number of classes
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError) as error:
+            raise ConfigError(f"device {self.device!r} cannot be used: {str(error).splitlines()[0]}") from error
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        """The floating-point type as torch knows it."""
+        return torch.float64 if self.dtype == "float64" else torch.float32
+
+    @property
+    def log_classes(self) -> float:
+        """log(M): exact for the planted ensemble, of a whole number of classes otherwise."""
+        if self.planted and self.rate is not None:
+            return self.rate * self.dim
+        return math.log(class_count(self.dim, rate=self.rate, classes=self.classes))
+
+    @property
+    def setting(self) -> Setting:
+        """What the theory needs to know, for the same time and start, in infinite dimension."""
+        schedule = self.schedule
+        if schedule.clock == "step":
+            schedule = on_geometric_steps(schedule, self.std, self.t_max, self.steps)
+        return Setting(
+            rate=make_rate(self.rate, self.classes, self.dim),
+            std=self.std,
+            schedule=schedule,
+            t_max=self.t_max,
+            start=self.start,
+            lam=self.lam,
+            ensemble=self.ensemble,
+        )
+
+    def _check_memory(self) -> None:
+        rate = self.setting.rate
+        need, have = mixture_bytes(self.dim, rate * self.dim, self.torch_dtype), available_memory()
+        if need > _MEMORY_SHARE * have:
+            raise ConfigError(
+                f"exp(rate * dim) = exp({rate * self.dim:.1f}) modes need {_gib(need)}, and {_gib(have)} are free; "
+                "lower --rate or --dim, or use --planted, which stores no modes"
+            )
+
+
+def _gib(amount: float) -> str:
+    if amount < 2**70:
+        return f"{amount / 2**30:,.1f} GiB"
+    return f"10^{math.log10(amount / 2**30):.0f} GiB" if math.isfinite(amount) else "more memory than floats can count"
+
+
+def available_memory() -> float:
+    """Memory in bytes that can be used without swapping; infinite where the system does not tell."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return float(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return math.inf
