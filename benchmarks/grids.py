@@ -159,8 +159,8 @@ def table(result: list[dict[str, Any]]) -> str:
     for block in result:
         threshold = block["samplers"][0]["threshold"]
         lines.append(
-            f"\nd = {block['dim']}, w = {block['w']:g}: bias of the mean shift in 1e-4 (error), {block['trajectories']} "
-            f"coupled trajectories; threshold {1e4 * threshold:.1f}e-4"
+            f"\nd = {block['dim']}, w = {block['w']:g}: bias of the mean shift in 1e-4 (error), "
+            f"{block['trajectories']} coupled trajectories; threshold {1e4 * threshold:.1f}"
         )
         for row in block["samplers"]:
             cells = "  ".join(f"{n}: {1e4 * b:.1f}({1e4 * e:.1f})" for n, (b, e) in row["bias"].items())

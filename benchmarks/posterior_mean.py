@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -63,18 +64,23 @@ def multiply_rate(repeats: int) -> float:
     return 2 * 2048**3 / seconds(lambda: a @ a, repeats)
 
 
+def high_water() -> float:
+    """Most memory in bytes that this process ever held."""
+    status = Path("/proc/self/status")
+    if status.exists():  # resource counts what the parent held before the process became itself
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return 1024 * float(line.split()[1])
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * (1 if sys.platform == "darwin" else 1024)
+
+
 def peak(method: str, modes: int) -> float:
-    """Most memory in bytes that one evaluation added, in a process of its own."""
-
-    def used() -> float:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-
+    """Most memory in bytes that one evaluation adds; meant for a process of its own."""
     x, centroids = draw(modes)
     call = METHODS[method](x, centroids)
-    METHODS[method](x[:8], centroids[:64])()  # load what the first call loads
-    before = used()
+    METHODS[method](x[:8], centroids[:64])()  # load what a first call loads
+    before = high_water()
     call()
-    return used() - before
+    return high_water() - before
 
 
 def run(*, quick: bool = False) -> dict[str, Any]:
@@ -110,16 +116,23 @@ def run(*, quick: bool = False) -> dict[str, Any]:
 
 def table(result: dict[str, Any]) -> str:
     """The result as text."""
+    names = tuple(METHODS)
     lines = [
         f"Posterior mean of {result['rows']} rows in d = {result['dim']}, float32, {result['threads']} thread(s); "
         f"matrix multiply {result['multiply_rate'] / 1e9:.0f} GF/s",
-        f"{'modes':>8} {'naive':>9} {'cdist':>9} {'ours':>9}   naive/ours cdist/ours   of the multiply rate: naive cdist  ours",
+        f"{'':>8} {'seconds':^26} {'times ours':^17} {'share of multiply rate':^24}",
+        f"{'modes':>8} "
+        + "".join(f"{n:>9}" for n in names)
+        + "".join(f"{n:>9}" for n in names[:2])
+        + "".join(f"{n:>8}" for n in names),
     ]
     for row in result["sizes"]:
         s, share = row["seconds"], row["fraction_of_multiply_rate"]
         lines.append(
-            f"{row['modes']:>8} {s['naive']:>8.3f}s {s['cdist']:>8.3f}s {s['ours']:>8.3f}s   {s['naive'] / s['ours']:>10.1f} "
-            f"{s['cdist'] / s['ours']:>10.1f}   {share['naive']:>27.0%} {share['cdist']:>5.0%} {share['ours']:>5.0%}"
+            f"{row['modes']:>8} "
+            + "".join(f"{s[n]:>9.3f}" for n in names)
+            + "".join(f"{s[n] / s['ours']:>9.1f}" for n in names[:2])
+            + "".join(f"{share[n]:>8.0%}" for n in names)
         )
     memory = ", ".join(f"{name} {value / 2**20:,.0f} MiB" for name, value in result["peak_bytes"].items())
     lines.append(f"memory added by one evaluation at {result['sizes'][-1]['modes']} modes: {memory}")

@@ -136,7 +136,7 @@ def test_a_diverging_run_is_a_failed_result(run_cli: Run, monkeypatch: pytest.Mo
 
 
 def test_a_bug_is_no_bare_traceback(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orthoscope.cli.predict.as_result", lambda setting: 1 / 0)
+    monkeypatch.setattr("orthoscope.cli.predict.prediction_result", lambda prediction: 1 / 0)
     run = run_cli(*PREDICT, "--strength", 1)
     assert run.status == 70
     assert run.err.startswith("internal error: ZeroDivisionError")

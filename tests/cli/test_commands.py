@@ -92,7 +92,7 @@ def test_simulate_gives_the_documented_keys(run_cli: Run) -> None:
         assert found[name].keys() >= {"value", "stderr"}
         assert found[name]["stderr"] > 0
     for name in ("mean_field", "finite_dim"):
-        assert found["theory"][name].keys() >= PREDICT_KEYS - {"spec"}
+        assert found["theory"][name].keys() >= PREDICT_KEYS
     expected = theory.predict(theory.Setting(rate=0.3, std=0.5, schedule=Constant(value=1), t_max=50, dim=8))
     assert found["theory"]["finite_dim"]["mean_shift"] == expected.mean_shift
     assert found["model_calls"] == 2 * (6 * 2 * 2)  # draws, steps, two evaluations a step, two models

@@ -36,6 +36,22 @@ def emit(result: Mapping[str, Any], *, as_json: bool, title: str) -> None:
     Console(soft_wrap=True, highlight=False).print(table)
 
 
+def beside_theory(result: Mapping[str, Any]) -> None:
+    """Print measured numbers with what each theory says about them, and the diagnosis."""
+    theories = {name: found for name, found in result["theory"].items() if found is not None}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head in ("", "measured", *(f"theory, {name.replace('_', ' ')}" for name in theories)):
+        table.add_column(head, no_wrap=True)
+    for name, value in result.items():
+        if isinstance(value, Mapping) and "stderr" in value:
+            predicted = (show(found[name]) if found.get(name) is not None else "" for found in theories.values())
+            table.add_row(name.replace("_", " "), show(value), *predicted)
+    console = Console(soft_wrap=True, highlight=False)
+    console.print(table)
+    cost = f"{result['model_calls']} model calls, {result['seconds']:.1f} s"
+    console.print(f"\ndiagnosis: {result['diagnosis']}\n{cost}", markup=False)
+
+
 def show(value: Any) -> str | None:
     """A plain entry as text; None for what belongs into JSON only."""
     match value:
@@ -46,7 +62,7 @@ def show(value: Any) -> str | None:
         case float():
             return f"{value:.6g}"
         case {"value": float() as number, "stderr": float() as error}:
-            return f"{number:.5g} ± {error:.2g}"
+            return f"{number:.4g} ± {error:.2g}"
         case _:
             return None
 

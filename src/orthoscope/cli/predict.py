@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
+from orthoscope import theory
 from orthoscope.cli import options
 from orthoscope.cli.output import emit, remark
-from orthoscope.study.predictions import as_result, make_setting
+from orthoscope.study.predictions import make_setting, prediction_result
 
 
 def predict(
@@ -42,7 +43,7 @@ def predict(
         ensemble=ensemble.value,
         steps=steps,
     )
-    result = as_result(setting)
+    result = prediction_result(theory.predict(setting))
     emit(result, as_json=json, title="prediction")
     if not json:
         remark(result["diagnosis"])

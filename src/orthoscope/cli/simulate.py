@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, remark
+from orthoscope.cli.output import beside_theory, emit, progress
 
 
 def simulate(
@@ -62,12 +62,7 @@ def simulate(
     )
     with progress("sampling", quiet=quiet) as advance:
         result = simulation_result(simulation, progress=advance)
-    emit(result, as_json=json, title="simulation")
-    if not json:
-        for name in ("mean_shift", "variance_shift"):
-            finite, mean_field = (result["theory"][kind][name] for kind in ("finite_dim", "mean_field"))
-            remark(
-                f"theory for {name.replace('_', ' ')}: {finite:.5g} in this dimension, {mean_field:.5g} in infinite "
-                "dimension"
-            )
-        remark(f"diagnosis: {result['diagnosis']}")
+    if json:
+        emit(result, as_json=True, title="simulation")
+    else:
+        beside_theory(result)

@@ -9,7 +9,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.serialize import to_dict
-from orthoscope.theory import Prediction, Setting, guided_gaussian, predict
+from orthoscope.theory import Prediction, Setting, guided_gaussian
 
 
 def make_schedule(strength: float | None, schedule: str | None) -> GuidanceSchedule:
@@ -92,13 +92,8 @@ def on_geometric_steps(
     return schedule.resolved([*times, 0.0])
 
 
-def as_result(setting: Setting) -> dict[str, Any]:
-    """The JSON object of `orthoscope predict`."""
-    return prediction_result(predict(setting)) | {"spec": to_dict(setting)}
-
-
 def prediction_result(prediction: Prediction) -> dict[str, Any]:
-    """The entries of one prediction, as numbers and texts."""
+    """The JSON object of `orthoscope predict`."""
     return {
         "regime": prediction.regime,
         "speciation_time": prediction.speciation_time,
@@ -110,6 +105,7 @@ def prediction_result(prediction: Prediction) -> dict[str, Any]:
         "class_posterior": prediction.class_posterior,
         "lost": prediction.lost,
         "diagnosis": prediction.diagnosis(),
+        "spec": to_dict(prediction.setting),
     }
 
 
