@@ -121,10 +121,7 @@ def table(result: dict[str, Any]) -> str:
         f"Posterior mean of {result['rows']} rows in d = {result['dim']}, float32, {result['threads']} thread(s); "
         f"matrix multiply {result['multiply_rate'] / 1e9:.0f} GF/s",
         f"{'':>8} {'seconds':^26} {'times ours':^17} {'share of multiply rate':^24}",
-        f"{'modes':>8} "
-        + "".join(f"{n:>9}" for n in names)
-        + "".join(f"{n:>9}" for n in names[:2])
-        + "".join(f"{n:>8}" for n in names),
+        f"{'modes':>8} " + "".join(f"{n:>9}" for n in (*names, *names[:2])) + "".join(f"{n:>8}" for n in names),
     ]
     for row in result["sizes"]:
         s, share = row["seconds"], row["fraction_of_multiply_rate"]

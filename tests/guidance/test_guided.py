@@ -121,3 +121,12 @@ def test_a_prediction_that_nobody_makes_is_named() -> None:
     exact = Exact(target())
     with pytest.raises(ConfigError, match="Inertia needs anchor; pass it in `extra`"):
         Guided(main=exact, reference=exact, schedule=Constant(value=1), rule=Inertia())
+
+
+def test_a_strength_that_grows_without_bound_is_refused_where_it_has_no_value() -> None:
+    narrow, offset = target().absorbed()
+    levels = geometric(VarianceExploding(offset=offset), 10.0, 4)
+    guided = classifier_free(Exact(narrow), Linear(w0=1.0, slope=0.1, clock="logsnr"))
+    with pytest.raises(ConfigError, match="Linear with clock=logsnr has no finite strength at clean data; use a table"):
+        sample(guided, X, levels, step=Exponential(lam=0.0), label=0)
+    assert torch.isfinite(sample(guided, X, levels, step=Exponential(lam=0.0, order=1), label=0).x).all()

@@ -95,6 +95,15 @@ def test_isotropic_frechet_distance_is_the_shift_squared_plus_the_difference_of_
     assert found.value == pytest.approx(0.2**2 + (0.4 - 0.5) ** 2, abs=5 * found.stderr)
 
 
+def test_the_frechet_distance_of_a_perfect_sampler_is_zero_on_average(seed: int) -> None:
+    stream, dim, n = np.random.default_rng(seed), 5, 200
+    found = [
+        metrics.frechet_distance(stream.standard_normal((n, dim)), np.zeros(dim), np.eye(dim)).value for _ in range(250)
+    ]
+    plain = (dim + 5) / (4 * n)  # what it would be without the jackknife
+    expect_mean(found, 0.0, sd=float(np.std(found, ddof=1)), detect=plain / 2)
+
+
 def test_points_have_a_frechet_distance_too() -> None:
     x = np.zeros((10, 2))
     assert metrics.frechet_distance(x, np.zeros(2), np.eye(2)).value == pytest.approx(1.0)

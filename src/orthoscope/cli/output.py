@@ -13,6 +13,7 @@ from rich.table import Table
 
 from orthoscope.serialize import dumps
 
+_DIMENSION = {"finite_dim": "this d", "mean_field": "d = ∞"}
 Advance = Callable[[int, int], None]
 
 
@@ -40,7 +41,7 @@ def beside_theory(result: Mapping[str, Any]) -> None:
     """Print measured numbers with what each theory says about them, and the diagnosis."""
     theories = {name: found for name, found in result["theory"].items() if found is not None}
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("", "measured", *(f"theory, {name.replace('_', ' ')}" for name in theories)):
+    for head in ("", "measured", *(f"theory, {_DIMENSION[name]}" for name in theories)):
         table.add_column(head, no_wrap=True)
     for name, value in result.items():
         if isinstance(value, Mapping) and "stderr" in value:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from orthoscope.denoise import Denoiser, Evaluation, Fixed, Label, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.rules import LinearCFG, Rule
@@ -38,8 +40,18 @@ class Guided(Denoiser):
             raise ConfigError(f"{type(self.rule).__name__} needs {', '.join(sorted(missing))}; pass it in `extra`")
 
     def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
-        """The guided denoised mean; predictions that the strength makes irrelevant are not computed."""
+        """The guided denoised mean; predictions that the strength makes irrelevant are not computed.
+
+        Raises:
+            ConfigError: if the strength is infinite.
+        """
         w = self.schedule.strength(level)
+        if not np.isfinite(w).all():
+            schedule = f"{type(self.schedule).__name__} with clock={self.schedule.clock}"
+            raise ConfigError(
+                f"{schedule} has no finite strength at clean data; use a table, which is constant beyond its points, "
+                "or steps of first order, which end before it"
+            )
         denoisers = {"cond": self.main, "uncond": self.reference, **self.extra}
         parts = {name: denoisers[name].evaluate(x, level, label) for name in self.rule.needed(w)}
         predictions = {name: part.denoised for name, part in parts.items()}

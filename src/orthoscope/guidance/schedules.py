@@ -39,8 +39,9 @@ def _coordinate(level: NoiseLevel, clock: Clock) -> NDArray[np.float64]:
         case "sigma":
             return np.asarray(np.sqrt(time))
         case "logsnr":
+            # The noise side of clean data, a subnormal number, is clean data too.
             with np.errstate(divide="ignore"):
-                return np.asarray(-np.log(time))
+                return np.asarray(-np.log(np.where(time < np.finfo(np.float64).tiny, 0.0, time)))
         case "step":
             if level.step is None or level.steps is None:
                 raise ConfigError("a schedule with clock=step needs a run with a known number of steps; give --steps")

@@ -146,8 +146,8 @@ def frechet_distance(samples: ArrayLike, mean: ArrayLike, covariance: ArrayLike)
     $$d_F^2 = |\bar x - \mu|^2 + \mathrm{tr}\,(C + \Sigma - 2(\Sigma^{1/2} C\,\Sigma^{1/2})^{1/2})$$
 
     Accuracy:
-        Bias of the plain estimate is about tr(C)/n; the jackknife removes the 1/n part. A perfect sampler can therefore
-        come out slightly negative. Needs n well above the dimension.
+        The plain estimate of a perfect isotropic sampler is too large by std^2 (dim + 5)/(4 n); the jackknife removes
+        the 1/n part, so that a perfect sampler can come out slightly negative. Needs n well above the dimension.
     Source:
         Fréchet distance of Gaussians (Dowson and Landau 1982); derived in explanation/numerics.
     """

@@ -64,7 +64,7 @@ def window_figure(windows: xr.Dataset) -> Figure:
     """The window diagram with simulated points, and measured against predicted shifts at these points."""
     figure, axes = panels(1, 3, size=(13, 4.3))
     _regions(axes[0], windows["region"], "slope", "w0", "Regions")
-    axes[0].plot(windows["point_slope"], windows["point_w0"], "o", color=INK, markersize=6)
+    axes[0].plot(windows["point_slope"], windows["point_w0"], "o", color=INK, markersize=6, clip_on=False)
     for k, name in enumerate(windows["point"].values):
         where = (float(windows["point_slope"][k]), float(windows["point_w0"][k]))
         axes[0].annotate(str(name), where, xytext=(6, 4), textcoords="offset points", color=INK, fontweight="bold")

@@ -19,6 +19,7 @@ from orthoscope.study.datasets import Progress, Study, read, write
 from orthoscope.study.digits import DigitsStudy
 from orthoscope.study.paths import PathStudy
 from orthoscope.study.shifts import DimStudy, RateStudy
+from orthoscope.study.threads import one_thread
 from orthoscope.study.windows import WindowStudy
 
 STUDIES = {"paths": PathStudy, "rates": RateStudy, "dims": DimStudy, "windows": WindowStudy, "digits": DigitsStudy}
@@ -72,7 +73,8 @@ class Demo:
         if stored is not None and stored.attrs.get("spec_hash") == content_hash(study):
             self._results[study.name] = stored
             return None
-        result = study.run(progress)
+        with one_thread():
+            result = study.run(progress)
         write(result, self._store, group=study.name)
         self._results[study.name] = result
         self._seconds[study.name] = time.perf_counter() - begin

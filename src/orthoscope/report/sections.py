@@ -188,11 +188,13 @@ def digits_verdict(gains: Mapping[str, Estimate], digits: xr.Dataset) -> str:
         if gain.z(0.0) > SURE
         and float(digits["class_posterior"].sel(schedule=schedule).mean()) >= float(digits.attrs["least_posterior"])
     ]
+    best = max(gains, key=lambda schedule: gains[schedule].value)
     conclusion = (
         f"{', '.join(useful)} keeps more variance than constant strength does at equal mean shift."
         if useful
-        else "No window keeps the class and more variance than constant strength does at equal mean shift: ten classes "
-        "commit early, and a window that opens afterwards does nothing."
+        else f"No window keeps the class and gains variance by more than {SURE:g} standard errors over constant strength at "
+        f"equal mean shift (best: {gains[best]}, {best}): these classes commit early, a window that opens afterwards "
+        "does nothing, and one that opens before loses samples to other classes."
     )
     return f"{conclusion} Variance ratio gained over the gray line, mean over digits: {listed}."
 
@@ -242,11 +244,15 @@ def headline(results: Mapping[str, xr.Dataset]) -> list[Card]:
     return cards
 
 
-def _restored(windows: xr.Dataset) -> str:
-    """The simulated window that keeps a mean shift and gives most variance back, in words."""
+def _window(windows: xr.Dataset) -> xr.Dataset:
+    """The simulated window that keeps a mean shift and gives most variance back."""
     shift, variance = windows["mean_shift"].values, windows["variance_shift"].values
-    k = int(np.argmax(np.where(shift > 0, variance, -np.inf)))
-    one = windows.isel(point=k)
+    return windows.isel(point=int(np.argmax(np.where(shift > 0, variance, -np.inf))))
+
+
+def _restored(windows: xr.Dataset) -> str:
+    """The restoring window in words."""
+    one = _window(windows)
     return (
         f"{one['spec'].values} the mean shift is {_estimate(one, 'mean_shift')} and the variance shift "
         f"{_estimate(one, 'variance_shift')} (class variance {windows.attrs['std'] ** 2:g})"
@@ -254,10 +260,17 @@ def _restored(windows: xr.Dataset) -> str:
 
 
 def _constant(windows: xr.Dataset) -> str:
-    """The strongest simulated constant strength, in words."""
+    """The strongest simulated constant strength beside the restoring window, in words."""
     constant = windows.isel(point=np.flatnonzero(windows["point_slope"].values == 0))
     one = constant.isel(point=int(constant["point_w0"].values.argmax()))
-    return f"{float(one['point_w0']):g} they are {_estimate(one, 'mean_shift')} and {_estimate(one, 'variance_shift')}"
+    none = constant.isel(point=int(np.abs(constant["point_w0"].values).argmin()))
+    return (
+        f"{float(one['point_w0']):g} they are {_estimate(one, 'mean_shift')} and {_estimate(one, 'variance_shift')}. "
+        "The "
+        f"price is adherence: the class posterior is {_estimate(_window(windows), 'class_posterior')} in the window, "
+        f"{_estimate(one, 'class_posterior')} at constant strength and {_estimate(none, 'class_posterior')} without "
+        "guidance"
+    )
 
 
 def _largest(points: xr.Dataset) -> xr.Dataset:

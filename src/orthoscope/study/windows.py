@@ -11,7 +11,7 @@ import xarray as xr
 
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import format_schedule
-from orthoscope.guidance.schedules import Linear
+from orthoscope.guidance.schedules import Constant, Linear
 from orthoscope.sample.start import Start
 from orthoscope.study.datasets import Progress, dataset, table
 from orthoscope.study.shifts import point
@@ -130,7 +130,7 @@ class WindowStudy:
         t_max: Variance time of the start.
         w0: Lowest value, highest value and count.
         slope: Lowest value, highest value and count.
-        points: (w0, slope) of the simulated points.
+        points: (w0, slope) of the simulated points; slope 0 is a constant strength.
         dim: Dimension of the simulated points.
         samples: Trajectories per draw.
         draws: Draws of the modes.
@@ -165,7 +165,7 @@ class WindowStudy:
         variables = _plane(plane, "w0", "slope")
         rows = []
         for k, (at, growth) in enumerate(self.points):
-            schedule = Linear(w0=at, slope=growth)
+            schedule = Linear(w0=at, slope=growth) if growth else Constant(value=at)
             simulation = Simulation(
                 dim=self.dim, rate=self.rate, std=self.std, schedule=schedule, t_max=self.t_max, samples=self.samples,
                 draws=self.draws, steps=self.steps, seed=self.seed,
