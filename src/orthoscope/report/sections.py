@@ -192,9 +192,9 @@ def digits_verdict(gains: Mapping[str, Estimate], digits: xr.Dataset) -> str:
     conclusion = (
         f"{', '.join(useful)} keeps more variance than constant strength does at equal mean shift."
         if useful
-        else f"No window keeps the class and gains variance by more than {SURE:g} standard errors over constant strength at "
-        f"equal mean shift (best: {gains[best]}, {best}): these classes commit early, a window that opens afterwards "
-        "does nothing, and one that opens before loses samples to other classes."
+        else f"No window keeps the class and gains variance by more than {SURE:g} standard errors over constant "
+        f"strength at equal mean shift (best: {gains[best]}, {best}): these classes commit early, a window that opens "
+        "afterwards does nothing, and one that opens before loses samples to other classes."
     )
     return f"{conclusion} Variance ratio gained over the gray line, mean over digits: {listed}."
 
