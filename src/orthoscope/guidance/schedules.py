@@ -277,8 +277,8 @@ class Tabulated(GuidanceSchedule):
         right = np.searchsorted(_noisiness(knots, self.clock), noisiness).clip(0, len(knots) - 1)
         left = np.maximum(right - 1, 0)
         span = knots[right] - knots[left]
-        share = np.where(span != 0, (at - knots[left]) / np.where(span != 0, span, 1), 1.0)
-        return np.asarray(values[left] + np.clip(share, 0, 1) * (values[right] - values[left]))
+        share = np.where(span != 0, (at - knots[left]) / np.where(span != 0, span, 1), 1.0).clip(0, 1)
+        return np.asarray((1 - share) * values[left] + share * values[right])  # exact at both ends
 
     def _jumps(self) -> tuple[float, ...]:
         return self.at
