@@ -278,7 +278,8 @@ class Tabulated(GuidanceSchedule):
         left = np.maximum(right - 1, 0)
         span = knots[right] - knots[left]
         share = np.where(span != 0, (at - knots[left]) / np.where(span != 0, span, 1), 1.0).clip(0, 1)
-        return np.asarray((1 - share) * values[left] + share * values[right])  # exact at both ends
+        between = values[left] + share * (values[right] - values[left])
+        return np.where(share < 1, between, values[right])  # exact at both ends
 
     def _jumps(self) -> tuple[float, ...]:
         return self.at
