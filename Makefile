@@ -3,7 +3,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all bench docs lint clean
+.PHONY: help setup demo test test-quick bench docs lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -24,11 +24,11 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Run the main job and write a report to runs/demo
 	@$(BIN)/orthoscope demo --out runs/demo
 
-test: lint ## Lint, type check and run the tests
-	@$(BIN)/python -m pytest -q -n 2 -m 'not slow'
-
-test-all: lint ## The same with the slow tests: mutants, long simulations
+test: lint ## Lint, type check and run all tests
 	@$(BIN)/python -m pytest -q -n 2
+
+test-quick: lint ## The same without the slow tests (wrong variants of the package that must be caught)
+	@$(BIN)/python -m pytest -q -n 2 -m 'not slow'
 
 bench: $(READY) ## Measure speed against textbook implementations
 	@$(BIN)/python -m benchmarks

@@ -79,7 +79,7 @@ def test_no_speciation_is_null_and_says_on_which_side_of_the_critical_rate(run_c
 
 
 def test_a_step_clock_schedule_means_steps_of_the_geometric_grid(run_cli: Run) -> None:
-    common = ("predict", "--rate", 0.2, "--std", 0.5, "--t-max", 50, "--json")
+    common = ("predict", "--rate", 0.9, "--std", 0.5, "--t-max", 50, "--json")
     found = answer(run_cli(*common, "--schedule", "step:early=3,late=0,switch=50%", "--steps", 2))
     middle = float(0.25 * np.sqrt(50.25 / 0.25) - 0.25)
     expected = answer(run_cli(*common, "--schedule", f"step:early=3,late=0,switch={middle!r}"))

@@ -230,4 +230,33 @@ MUTANTS: tuple[Mutant, ...] = (
         "stderr=within",
         "test_quantities.py::test_pooling_is_the_mean_with_the_larger_of_two_errors",
     ),
+    # Theory and studies
+    _mutant(
+        "mean-field theory for both",
+        "study/compare.py",
+        "predict(replace(simulation.setting, dim=simulation.dim))",
+        "predict(simulation.setting)",
+        "cli/test_commands.py::test_simulate_gives_the_documented_keys",
+    ),
+    _mutant(
+        "draws share one set of modes",
+        "study/simulate.py",
+        'rng.stream(simulation.seed, "modes", index)',
+        'rng.stream(simulation.seed, "modes", 0)',
+        "study/test_simulate.py::test_draws_have_modes_of_their_own",
+    ),
+    _mutant(
+        "planted ensemble counts one class too many",
+        "study/simulation.py",
+        "return self.rate * self.dim",
+        "return self.rate * (self.dim + 1)",
+        "study/test_simulate.py::test_memory_is_checked_against_what_is_free",
+    ),
+    _mutant(
+        "step clock without a grid",
+        "study/predictions.py",
+        "** (k / steps) - low",
+        "** ((k + 1) / steps) - low",
+        "cli/test_commands.py::test_a_step_clock_schedule_means_steps_of_the_geometric_grid",
+    ),
 )

@@ -18,7 +18,7 @@ from orthoscope.study import simulate as module
 from orthoscope.study import simulation as spec
 from orthoscope.study.simulate import REFINED_WIDTH, decision_time, make_grid, simulate
 from orthoscope.study.simulation import Simulation
-from orthoscope.targets import Planted
+from orthoscope.targets import Mixture, Planted
 from orthoscope.theory import Setting, predict
 
 BASE = {"dim": 8, "rate": 0.3, "std": 0.5, "schedule": Constant(value=1.0), "samples": 24, "draws": 3, "steps": 6}
@@ -30,6 +30,14 @@ def test_more_draws_leave_earlier_draws_as_they_are() -> None:
     assert few.estimates["mean_shift"].value != many.estimates["mean_shift"].value
     assert simulate(Simulation(**BASE)).estimates == many.estimates
     assert many.estimates["mean_shift"].n == 72
+
+
+def test_draws_have_modes_of_their_own() -> None:
+    simulation = Simulation(**BASE)
+    first, again, second = (module.draw_target(simulation, k) for k in (0, 0, 1))
+    assert isinstance(first, Mixture)
+    assert torch.equal(first.table, again.table)
+    assert not torch.isclose(first.centroids, second.centroids).any()
 
 
 def test_progress_counts_the_levels_of_all_draws() -> None:
