@@ -184,7 +184,13 @@ class RectifiedFlow(Process):
     """
 
     def variance(self, t: Scalar) -> Scalar:
-        """Variance added to the unscaled data: (t / (1 - t))^2."""
+        """Variance added to the unscaled data: (t / (1 - t))^2.
+
+        Raises:
+            ConfigError: unless 0 <= t < 1; at t = 1 no data is left.
+        """
+        if not np.all((np.asarray(t) >= 0) & (np.asarray(t) < 1)):
+            raise ConfigError(f"rectified flow runs over 0 <= t < 1, got t = {t}")
         return (t / (1 - t)) ** 2
 
     def alpha(self, t: Scalar) -> Scalar:

@@ -77,6 +77,23 @@ class Inertia(Rule):
         return guided, (count + 1, direction)
 
 
+def test_a_nested_guided_denoiser_keeps_its_own_memory() -> None:
+    exact, one = Exact(target().narrowed(0.16)), Constant(value=1.0)
+    inner = Guided(main=exact, reference=Fixed(exact), schedule=one, rule=Inertia(), extra={"anchor": Fixed(exact, 2)})
+    outer = Guided(main=inner, reference=Fixed(exact), schedule=one)
+    levels = geometric(VarianceExploding(offset=0.25), 10.0, 4)
+    seen = []
+    sample(
+        outer,
+        X,
+        levels,
+        step=Exponential(lam=0.0),
+        label=0,
+        observe=lambda state: seen.append(state.memory.parts["cond"].rule[0] if state.memory else 0),
+    )
+    assert seen == [0, 1, 2, 3, 4]
+
+
 def test_a_rule_with_a_memory_sees_every_step_once() -> None:
     law = target()
     narrow, offset = law.absorbed()
@@ -93,7 +110,7 @@ def test_a_rule_with_a_memory_sees_every_step_once() -> None:
         levels,
         step=Exponential(lam=0.0),
         label=0,
-        observe=lambda state: counts.append(state.memory[0] if state.memory else 0),
+        observe=lambda state: counts.append(state.memory.rule[0] if state.memory else 0),
     )
     assert counts == [0, 1, 2, 3, 4, 5]
     assert run.calls == 2 * 5 * 3

@@ -15,6 +15,14 @@ from orthoscope.process import NoiseLevel
 from orthoscope.typing import Events
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class GuidedMemory:
+    """What a guided denoiser carries from step to step: its rule's memory, and those of the denoisers underneath."""
+
+    rule: Memory = None
+    parts: Mapping[str, Memory] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Guided(Denoiser):
     """Classifier-free guidance, autoguidance and negative prompts are one class with different references.
@@ -53,12 +61,13 @@ class Guided(Denoiser):
                 "or steps of first order, which end before it"
             )
         denoisers = {"cond": self.main, "uncond": self.reference, **self.extra}
-        parts = {name: denoisers[name].evaluate(x, level, label) for name in self.rule.needed(w)}
+        kept = memory or GuidedMemory()
+        parts = {name: denoisers[name].evaluate(x, level, label, kept.parts.get(name)) for name in self.rule.needed(w)}
         predictions = {name: part.denoised for name, part in parts.items()}
-        denoised, memory = self.rule(x, level, predictions, w, memory)
+        denoised, rule_memory = self.rule(x, level, predictions, w, kept.rule)
         return Evaluation(
             denoised=denoised,
-            memory=memory,
+            memory=GuidedMemory(rule_memory, {**kept.parts, **{name: part.memory for name, part in parts.items()}}),
             calls=sum(part.calls for part in parts.values()),
             modes_read=sum(part.modes_read for part in parts.values()),
         )
