@@ -1,4 +1,4 @@
-"""Everything Orthoscope raises or warns about, and nothing else.
+"""Everything Orthoscope raises on purpose, and nothing else.
 
 A message says what was expected, what came and what to do. Users may catch `OrthoscopeError`;
 Python programmers may catch the built-in class that each error also is.
@@ -37,10 +37,6 @@ class DivergenceError(OrthoscopeError, RuntimeError):
         self.step = step
         self.time = time
         self.last_good = last_good
-
-
-class AccuracyWarning(UserWarning):
-    """A result that is valid but less accurate than its documentation promises."""
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> ConfigError:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import ndtri, stdtrit
 
 from orthoscope.errors import ConfigError
 
@@ -50,6 +51,7 @@ QUANTITIES: dict[str, Quantity] = {
         ("total_variance", r"\mathrm{tr}\,C", "data units squared", "total variance"),
         ("participation_ratio", r"\mathrm{PR}", "1", "participation ratio"),
         ("frechet_distance", r"d_F^2/d", "data units squared", "squared Fréchet distance per dimension"),
+        ("class_share", "1", "1", "share of samples in their class"),
         ("class_posterior", r"p(c\,|\,x)", "1", "posterior of the class"),
         ("speciation_time", r"t_s", "data units squared", "speciation time"),
         ("capture_time", r"t_k", "data units squared", "capture time"),
@@ -67,17 +69,29 @@ class Estimate:
         stderr: Its standard error: everything that was drawn at random, modes included.
         n: Number of independent trajectories behind it.
         stderr_within: Standard error from trajectories alone, the modes held fixed.
+        dof: Degrees of freedom behind `stderr`, where they are few; None if they are many.
     """
 
     value: float
     stderr: float
     n: int
     stderr_within: float | None = None
+    dof: int | None = None
 
     def z(self, expected: float, *, slack: float = 0.0) -> float:
         """Distance from an expected value in standard errors, after forgiving `slack`."""
         gap = self.value - expected
         return math.copysign(max(abs(gap) - slack, 0.0), gap) / self.stderr if self.stderr > 0 else math.nan
+
+    def differs(self, expected: float, *, slack: float = 0.0, false_alarm: float = 1e-4) -> bool:
+        """Whether the gap to an expected value is too large for chance; by Student's t where draws are few."""
+        limit = stdtrit(self.dof, 1 - false_alarm / 2) if self.dof else ndtri(1 - false_alarm / 2)
+        return bool(abs(self.z(expected, slack=slack)) > limit)
+
+    def affine(self, scale: float = 1.0, shift: float = 0.0) -> Estimate:
+        """The estimate of scale * value + shift."""
+        within = None if self.stderr_within is None else abs(scale) * self.stderr_within
+        return replace(self, value=scale * self.value + shift, stderr=abs(scale) * self.stderr, stderr_within=within)
 
     def __str__(self) -> str:
         """The value with its error in the last two digits' notation, e.g. 0.1234(56)."""
@@ -93,7 +107,8 @@ def pool(draws: Sequence[Estimate]) -> Estimate:
     """The mean over independent draws of the modes, with standard errors on both levels.
 
     The spread between draws already contains the spread of trajectories; with few draws it can come out too small by
-    chance, so the error is never reported below the one from trajectories alone.
+    chance, so the error is never reported below the one from trajectories alone. A single draw has no spread
+    between draws: its error covers trajectories only.
 
     Raises:
         ConfigError: if there is nothing to pool.
@@ -105,5 +120,9 @@ def pool(draws: Sequence[Estimate]) -> Estimate:
     within = float(np.sqrt(sum(d.stderr**2 for d in draws)) / count)
     between = float(values.std(ddof=1) / math.sqrt(count)) if count > 1 else 0.0
     return Estimate(
-        value=float(values.mean()), stderr=max(between, within), n=sum(d.n for d in draws), stderr_within=within
+        value=float(values.mean()),
+        stderr=max(between, within),
+        n=sum(d.n for d in draws),
+        stderr_within=within,
+        dof=count - 1 if between > within else None,
     )

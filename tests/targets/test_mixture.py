@@ -82,6 +82,16 @@ def test_rotations_and_shifts_carry_the_score_along(seed: int) -> None:
     )
 
 
+@pytest.mark.parametrize("offset", [0.0, 2.0**10, 2.0**14])
+def test_single_precision_survives_data_far_from_the_origin(offset: float) -> None:
+    """The state itself is rounded to offset * 2^-24; nothing worse may happen."""
+    target, x = random_mixture_of(3), points(3).float().double()
+    near = target.denoised(x, LEVEL)
+    far = mixture(target.centroids + offset, std=target.std, labels=target.labels, weights=target.log_weights.exp())
+    moved = far.to(dtype=torch.float32).denoised((x + offset).float(), LEVEL).double() - offset
+    torch.testing.assert_close(moved, near, rtol=0, atol=1e-5 + 40 * offset * 2.0**-24)
+
+
 @given(seed=seeds, scale=st.floats(0.1, 10))
 def test_units_do_not_matter(seed: int, scale: float) -> None:
     target, x = random_mixture_of(seed), points(seed)

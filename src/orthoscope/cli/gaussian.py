@@ -19,6 +19,8 @@ def gaussian(
     strength: options.Strength = None,
     schedule: options.Schedule = None,
     ode: options.Ode = False,
+    t_max: options.TMax = None,
+    start: options.Start = options.StartKind.prior,
     json: options.Json = False,
 ) -> None:
     """Guided mean and variance of a pair of Gaussians, beside the tilted law that guidance does not sample.
@@ -33,5 +35,7 @@ def gaussian(
         strength=strength,
         schedule=schedule,
         ode=ode,
+        t_max=t_max,
+        start=start.value,
     )
     emit(result, as_json=json, title="joint Gaussian")

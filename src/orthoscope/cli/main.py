@@ -22,7 +22,6 @@ UNUSABLE_INPUT, FAILED, INTERRUPTED, BUG = 2, 1, 130, 70
 app = typer.Typer(
     name="orthoscope",
     help="Measure, explain and remove the distortions of classifier-free guidance.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -55,8 +54,9 @@ def main(argv: list[str] | None = None) -> int:
     Args:
         argv: Arguments without the program name; those of the process if None.
     """
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        status = app(argv, standalone_mode=False)
+        status = app(argv or ["--help"], standalone_mode=False)
         return status if isinstance(status, int) else 0
     except typer.TyperException as error:
         remark(f"error: {error.format_message()}")

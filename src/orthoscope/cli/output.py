@@ -39,7 +39,7 @@ def emit(result: Mapping[str, Any], *, as_json: bool, title: str) -> None:
 
 def beside_theory(result: Mapping[str, Any]) -> None:
     """Print measured numbers with what each theory says about them, and the diagnosis."""
-    theories = {name: found for name, found in result["theory"].items() if found is not None}
+    theories = {name: found for name, found in reversed(result["theory"].items()) if found is not None}
     table = Table(box=None, pad_edge=False, header_style="bold")
     for head in ("", "measured", *(f"theory, {_DIMENSION[name]}" for name in theories)):
         table.add_column(head, no_wrap=True)
@@ -64,8 +64,9 @@ def show(value: Any) -> str | None:
             return f"{value:.6g}"
         case {"value": float() as number, "stderr": float() as error}:
             return f"{number:.4g} ± {error:.2g}"
-        case _:
-            return None
+        case Mapping() | list():
+            return None  # for JSON only
+    raise TypeError(f"nothing shows {type(value).__name__}")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import typer
 
 from orthoscope import theory
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, remark
+from orthoscope.cli.output import emit
 from orthoscope.study.predictions import make_setting, prediction_result
 
 
@@ -45,5 +45,3 @@ def predict(
     )
     result = prediction_result(theory.predict(setting))
     emit(result, as_json=json, title="prediction")
-    if not json:
-        remark(result["diagnosis"])

@@ -16,6 +16,7 @@ from orthoscope.quantities import Estimate
 FloatArray = NDArray[np.float64]
 Samples = Float[np.ndarray, "n dim"]
 _BLOCKS = 20
+_MANY = 100  # beyond, Student's t is the normal law
 
 
 def as_samples(samples: ArrayLike, least: int = 2) -> Samples:
@@ -47,7 +48,13 @@ def mean_of(values: ArrayLike) -> Estimate:
         raise ConfigError(f"expected at least 2 values for a standard error, got shape {array.shape}")
     if not np.isfinite(array).all():
         raise ConfigError("values hold NaN or infinity; the run that made them diverged")
-    return Estimate(value=float(array.mean()), stderr=float(array.std(ddof=1) / math.sqrt(len(array))), n=len(array))
+    n = len(array)
+    return Estimate(
+        value=float(array.mean()),
+        stderr=float(array.std(ddof=1) / math.sqrt(n)),
+        n=n,
+        dof=n - 1 if n < _MANY else None,
+    )
 
 
 def jackknife(statistic: Callable[[Samples], float], samples: Samples) -> Estimate:
@@ -67,4 +74,4 @@ def jackknife(statistic: Callable[[Samples], float], samples: Samples) -> Estima
     value = blocks * whole - float((1 - share) @ rest)
     pseudo = (whole - (1 - share) * rest) / share
     stderr = math.sqrt(float((share / (1 - share)) @ (pseudo - value) ** 2) / blocks)
-    return Estimate(value=value, stderr=stderr, n=n)
+    return Estimate(value=value, stderr=stderr, n=n, dof=blocks - 1)

@@ -47,8 +47,7 @@ def mean_shift(samples: ArrayLike, centroid: ArrayLike) -> Estimate:
     Source:
         [ventura2026emergence], mean distortion; derived in explanation/theory.
     """
-    q = overlap(samples, centroid)
-    return Estimate(value=q.value - 1, stderr=q.stderr, n=q.n)
+    return overlap(samples, centroid).affine(shift=-1.0)
 
 
 def variance(samples: ArrayLike, centroid: ArrayLike | None = None, *, part: str = "all") -> Estimate:
@@ -75,10 +74,10 @@ def variance(samples: ArrayLike, centroid: ArrayLike | None = None, *, part: str
     else:
         m = _direction(centroid, x)
         along = (centred @ m) ** 2 / (m @ m)
-        per_row = along if part == "along" else (squares - along) / max(dim - 1, 1)
-    estimate = mean_of(per_row)
-    unbias = n / (n - 1)
-    return Estimate(value=estimate.value * unbias, stderr=estimate.stderr * unbias, n=n)
+        if part == "across" and dim < 2:
+            raise ConfigError("in one dimension there is nothing across the centroid")
+        per_row = along if part == "along" else (squares - along) / (dim - 1)
+    return mean_of(per_row).affine(n / (n - 1))
 
 
 def variance_shift(samples: ArrayLike, std: float, centroid: ArrayLike | None = None, *, part: str = "all") -> Estimate:
@@ -87,8 +86,7 @@ def variance_shift(samples: ArrayLike, std: float, centroid: ArrayLike | None = 
     Source:
         [ventura2026emergence], variance distortion; derived in explanation/theory.
     """
-    v = variance(samples, centroid, part=part)
-    return Estimate(value=v.value - std**2, stderr=v.stderr, n=v.n)
+    return variance(samples, centroid, part=part).affine(shift=-(std**2))
 
 
 def variance_ratio(samples: ArrayLike, std: float) -> Estimate:
@@ -101,8 +99,7 @@ def variance_ratio(samples: ArrayLike, std: float) -> Estimate:
     """
     if not std > 0:
         raise ConfigError(f"std must be > 0 to form a ratio, got {std}")
-    v = variance(samples)
-    return Estimate(value=v.value / std**2, stderr=v.stderr / std**2, n=v.n)
+    return variance(samples).affine(1 / std**2)
 
 
 def total_variance(samples: ArrayLike) -> Estimate:
@@ -112,8 +109,7 @@ def total_variance(samples: ArrayLike) -> Estimate:
         Definition; derived in explanation/numerics.
     """
     x = as_samples(samples, least=3)
-    v = variance(x)
-    return Estimate(value=v.value * x.shape[1], stderr=v.stderr * x.shape[1], n=v.n)
+    return variance(x).affine(x.shape[1])
 
 
 def participation_ratio(samples: ArrayLike) -> Estimate:

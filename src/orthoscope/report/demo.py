@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import xarray as xr
-
 from orthoscope import __version__
 from orthoscope.errors import ConfigError
 from orthoscope.report.page import render, save_figure
 from orthoscope.report.sections import SECTIONS, headline
-from orthoscope.serialize import content_hash, dumps, to_dict
-from orthoscope.study.datasets import Progress, Study, read, write
+from orthoscope.serialize import content_hash, dumps
+from orthoscope.study.datasets import Progress, Study, groups, read, write
 from orthoscope.study.digits import DigitsStudy
 from orthoscope.study.paths import PathStudy
 from orthoscope.study.shifts import DimStudy, RateStudy
@@ -34,6 +33,8 @@ LEAD = (
 class Demo:
     """A run folder being filled, section by section; what is written stays, whatever happens later.
 
+    A section that is run again replaces itself alone; the report always shows every section in the folder.
+
     Attributes:
         out: The run folder.
         names: Sections to make.
@@ -45,16 +46,14 @@ class Demo:
     names: tuple[str, ...] = tuple(STUDIES)
     seed: int = 0
     resume: bool = False
-    _results: dict[str, xr.Dataset] = field(default_factory=dict, init=False)
     _seconds: dict[str, float] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
         """Make sure that results can be written before computing any."""
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            self._write_spec()
-            if not self.resume:
-                self._store.unlink(missing_ok=True)
+            if not groups(self._store):
+                self._store.unlink(missing_ok=True)  # nothing readable in it
         except OSError as error:
             raise ConfigError(f"cannot write to {self.out}: {error}; choose another --out") from error
 
@@ -71,30 +70,31 @@ class Demo:
         begin = time.perf_counter()
         stored = read(self._store, group=study.name) if self.resume else None
         if stored is not None and stored.attrs.get("spec_hash") == content_hash(study):
-            self._results[study.name] = stored
             return None
         with one_thread():
             result = study.run(progress)
         write(result, self._store, group=study.name)
-        self._results[study.name] = result
         self._seconds[study.name] = time.perf_counter() - begin
         return self._seconds[study.name]
 
     def finish(self) -> Mapping[str, Any]:
-        """Write figures and report; say where they are."""
-        sections = [SECTIONS[name](result, self.out) for name, result in self._results.items()]
+        """Write figures, specification and report of every section in the folder; say where they are."""
+        stored = {name: read(self._store, group=name) for name in STUDIES if name in groups(self._store)}
+        results = {name: result for name, result in stored.items() if result is not None}
+        sections = [SECTIONS[name](result, self.out) for name, result in results.items()]
         for section in sections:
             for name, figure in section.figures.items():
                 save_figure(figure, self.out / "figures" / name)
         page = render(
-            title=TITLE, lead=LEAD, cards=headline(self._results), sections=sections,
-            provenance=f"Orthoscope {__version__}, seed {self.seed}. Settings: spec.json; numbers: results.nc.",
-        )  # fmt: skip
+            title=TITLE,
+            lead=LEAD,
+            cards=headline(results),
+            sections=sections,
+            provenance=f"Orthoscope {__version__}. Settings: spec.json; numbers: results.nc.",
+        )
         report = self.out / "report.html"
         report.write_text(page, encoding="utf-8")
-        return {"report": str(report), "results": str(self._store), "seconds": sum(self._seconds.values())}
-
-    def _write_spec(self) -> None:
-        studies = {study.name: to_dict(study) for study in self.studies()}
-        spec = {"orthoscope": __version__, "command": "demo", "seed": self.seed, "studies": studies}
+        studies = {name: json.loads(result.attrs["spec"]) for name, result in results.items()}
+        spec = {"orthoscope": __version__, "command": "demo", "studies": studies}
         (self.out / "spec.json").write_text(dumps(spec) + "\n", encoding="utf-8")
+        return {"report": str(report), "results": str(self._store), "seconds": sum(self._seconds.values())}

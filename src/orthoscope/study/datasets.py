@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
+import h5py
 import numpy as np
 import xarray as xr
 
@@ -98,9 +99,21 @@ def write(result: xr.Dataset, path: Path, *, group: str | None = None) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         mode: Literal["w", "a"] = "a" if group and path.exists() else "w"
+        if mode == "a":
+            with h5py.File(path, "a") as store:  # a group of another shape cannot be written over
+                store.pop(group, None)
         result.to_netcdf(path, mode=mode, group=group, engine="h5netcdf")
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error
+
+
+def groups(path: Path) -> list[str]:
+    """Names of the groups in a file; none if it is not there or unreadable."""
+    try:
+        with h5py.File(path, "r") as store:
+            return [name for name, item in store.items() if isinstance(item, h5py.Group)]
+    except OSError:
+        return []
 
 
 def read(path: Path, *, group: str | None = None) -> xr.Dataset | None:

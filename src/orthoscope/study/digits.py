@@ -3,6 +3,7 @@
 Every image is a mode, so the score of the data set is known exactly and whatever guidance does to it is
 guidance's own doing. Classes are generated at constant strengths and under windows; a window is worth having
 only if it keeps more variance than the constant strength of *equal mean shift*, so that is what is compared.
+Samples that end in another class are counted, and left out of the moments: their variance is no diversity.
 Windows are chosen on one seed and judged on another, or selection alone would make the best of many look
 good.
 """
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from orthoscope import metrics, rng
 from orthoscope.denoise import Exact
+from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.process import VarianceExploding
@@ -31,7 +33,8 @@ from orthoscope.theory.gaussian import variance_neutral_start
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-MEASURES = ("mean_shift", "total_variance", "variance_ratio", "participation_ratio", "class_posterior")
+_FEWEST = 8  # samples of which moments can be taken
+MEASURES = ("mean_shift", "total_variance", "variance_ratio", "participation_ratio", "class_share", "class_posterior")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +48,7 @@ class DigitsStudy:
         search_late: Late strengths of the step windows searched.
         search_switch: Switch times of the step windows searched.
         slopes: Slopes of the linear windows; their w0 is the variance-neutral one of the Gaussian theory.
-        least_posterior: Mean class posterior that a window must keep to be considered.
+        least_share: Share of samples that a window must keep in their class to be considered.
         samples: Trajectories per class and seed when judging.
         search_samples: The same when searching.
         repeats: Independent seeds when judging.
@@ -56,12 +59,12 @@ class DigitsStudy:
 
     name: str = field(default="digits", init=False)
     labels: tuple[int, ...] = (3, 5, 8)
-    strengths: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0)
+    strengths: tuple[float, ...] = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0)
     search_early: tuple[float, ...] = (1.0, 3.0, 6.0)
     search_late: tuple[float, ...] = (-1.0, -0.5)
     search_switch: tuple[float, ...] = (1.0, 2.0, 4.0, 6.0, 8.0)
     slopes: tuple[float, ...] = (0.03, 0.1, 0.3)
-    least_posterior: float = 0.95
+    least_share: float = 0.95
     samples: int = 150
     search_samples: int = 100
     repeats: int = 8
@@ -110,12 +113,16 @@ class DigitsStudy:
         return linear + steps
 
     def _choose(self, searched: Mapping[str, Any], constants: Sequence[str], windows: Sequence[str]) -> list[str]:
-        """The best windows of each kind that keep the class: most variance above the constant of equal mean shift."""
-        gains = {}
+        """The best windows of each kind that keep the class and shift the mean no more than some constant strength."""
+        gains: dict[str, tuple[bool, float]] = {}
         for spec in windows:
-            kept = float(np.mean([m["class_posterior"].value for m in searched[spec].values()]))
+            share = min(m["class_share"].value for m in searched[spec].values())
+            strongest = [max(searched[c][label]["mean_shift"].value for c in constants) for label in self.labels]
+            compares = all(
+                searched[spec][lb]["mean_shift"].value <= s for lb, s in zip(self.labels, strongest, strict=True)
+            )
             gain = np.mean([self._gain(searched, constants, spec, label) for label in self.labels])
-            gains[spec] = (kept >= self.least_posterior, float(gain))
+            gains[spec] = (compares and share >= self.least_share, float(gain))
         best = sorted(windows, key=lambda spec: gains[spec], reverse=True)
         steps = [spec for spec in best if spec.startswith("step")]
         return [*steps[:2], *(spec for spec in best if spec.startswith("linear"))][:4]
@@ -135,14 +142,21 @@ class DigitsStudy:
         result = {}
         for label, law in laws.items():
             x = self.generate(data, label, spec, samples, stage)
-            rows = x.numpy()
+            posterior = data.class_posterior(x, label).numpy()
+            is_kept = posterior > 0.5
+            if is_kept.sum() < _FEWEST:
+                raise ConfigError(
+                    f"{spec} keeps {is_kept.sum()} of {samples} samples in class {label}; search milder windows"
+                )
+            rows = x.numpy()[is_kept]
             total = metrics.total_variance(rows)
             result[label] = {
                 "mean_shift": metrics.mean_shift(rows, law.mean),
                 "total_variance": total,
-                "variance_ratio": Estimate(value=total.value / law.total, stderr=total.stderr / law.total, n=total.n),
+                "variance_ratio": total.affine(1 / law.total),
                 "participation_ratio": metrics.participation_ratio(rows),
-                "class_posterior": metrics.mean_of(data.class_posterior(x, label).numpy()),
+                "class_share": metrics.mean_of(is_kept.astype(float)),
+                "class_posterior": metrics.mean_of(posterior),
             }
         return result
 
@@ -186,7 +200,8 @@ class DigitsStudy:
             coords={"schedule": specs, "window": chosen, "label": list(self.labels)},
             spec=self,
             bandwidth=data.std,
-            least_posterior=self.least_posterior,
+            least_share=self.least_share,
+            repeats=self.repeats,
             constants=constants,
         )
 

@@ -52,12 +52,14 @@ class PathStudy:
                 samples=self.samples, draws=self.draws, steps=self.steps, grid="geometric", seed=self.seed,
             )  # fmt: skip
             result = simulate(simulation)
-            found = theories(result)
+            found = theories(simulation)
             column: dict[str, Any] = {"overlap": result.overlap, "variance": result.variance}
-            for name, prediction in found.items():
-                column[f"overlap_{name}"], column[f"variance_{name}"] = prediction.path(result.times)
+            for name, prediction in found._asdict().items():
+                nothing = np.full((2, len(result.times)), np.nan)
+                path = nothing if prediction is None else prediction.path(result.times)
+                column[f"overlap_{name}"], column[f"variance_{name}"] = path
             columns.append(column)
-            time = found["mean_field"].speciation_time
+            time = found.mean_field.speciation_time
             speciation.append(np.nan if time is None else time)
             if progress is not None:
                 progress(k + 1, len(self.strengths))

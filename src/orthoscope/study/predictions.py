@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from orthoscope import __version__
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.serialize import to_dict
 from orthoscope.theory import Prediction, Setting, guided_gaussian
+from orthoscope.theory.flow import Start
 
 
 def make_schedule(strength: float | None, schedule: str | None) -> GuidanceSchedule:
@@ -97,6 +99,7 @@ def prediction_result(prediction: Prediction) -> dict[str, Any]:
     return {
         "regime": prediction.regime,
         "speciation_time": prediction.speciation_time,
+        "condensation_time": prediction.condensation_time,
         "capture_time": prediction.capture_time,
         "mean_shift": prediction.mean_shift,
         "variance_shift": prediction.variance_shift,
@@ -104,7 +107,9 @@ def prediction_result(prediction: Prediction) -> dict[str, Any]:
         "critical_rate": prediction.critical_rate,
         "class_posterior": prediction.class_posterior,
         "lost": prediction.lost,
+        "theory": prediction.theory,
         "diagnosis": prediction.diagnosis(),
+        "orthoscope": __version__,
         "spec": to_dict(prediction.setting),
     }
 
@@ -118,23 +123,27 @@ def gaussian_result(
     strength: float | None,
     schedule: str | None,
     ode: bool,
+    t_max: float | None,
+    start: Start,
 ) -> dict[str, Any]:
-    """The JSON object of `orthoscope gaussian`."""
+    """The JSON object of `orthoscope gaussian`.
+
+    Raises:
+        ConfigError: with one clear line, if the options describe no pair and schedule.
+    """
     chosen = make_schedule(strength, schedule)
-    found = guided_gaussian(cond_mean, cond_var, uncond_mean, uncond_var, chosen, lam=0.0 if ode else 1.0)
+    if chosen.clock == "step":
+        raise ConfigError("two Gaussians have no steps: give the schedule in clock=variance, sigma or logsnr")
+    pair = (cond_mean, cond_var, uncond_mean, uncond_var)
+    horizon = math.inf if t_max is None else t_max
+    found = guided_gaussian(*pair, chosen, lam=0.0 if ode else 1.0, t_max=horizon, start=start)
+    names = ("mean", "variance", "tilted_mean", "tilted_variance", "fisher")
+    numbers = {name: float(getattr(found, name)) for name in names}
     spec = {
-        "cond_mean": cond_mean,
-        "cond_var": cond_var,
-        "uncond_mean": uncond_mean,
-        "uncond_var": uncond_var,
+        **dict(zip(("cond_mean", "cond_var", "uncond_mean", "uncond_var"), pair, strict=True)),
         "schedule": to_dict(chosen),
         "ode": ode,
+        "t_max": t_max,
+        "start": start,
     }
-    return {
-        "mean": found.mean,
-        "variance": found.variance,
-        "tilted_mean": found.tilted_mean,
-        "tilted_variance": found.tilted_variance,
-        "fisher": found.fisher,
-        "spec": spec,
-    }
+    return {**{name: value if math.isfinite(value) else None for name, value in numbers.items()}, "spec": spec}

@@ -24,10 +24,10 @@ _FEWEST_SAMPLES = 32
 def point(simulation: Simulation) -> dict[str, Any]:
     """One simulated point with both theories for the same setting."""
     result = simulate(simulation)
-    found = theories(result)
+    found = theories(simulation)._asdict()
     row: dict[str, Any] = {name: result.estimates[name] for name in (*SHIFTS, "class_posterior")}
     for name in SHIFTS:
-        row |= {f"{name}_{kind}": getattr(prediction, name) for kind, prediction in found.items()}
+        row |= {f"{name}_{kind}": getattr(prediction, name, np.nan) for kind, prediction in found.items()}
     return row | {"model_calls": result.model_calls, "seconds": result.seconds}
 
 
@@ -159,7 +159,9 @@ class DimStudy:
             limit = [[getattr(self._limit(family, d), name) for d in curve] for family in ("exponential", "fixed")]
             variables[f"{name}_curve"] = (["family", "dim"], limit)
         coords = {"family": ["exponential", "fixed"], "dim": curve}
-        return dataset(variables, coords=coords, spec=self, rate=self.rate, classes=self.classes)
+        return dataset(
+            variables, coords=coords, spec=self, rate=self.rate, classes=self.classes, strength=self.strength
+        )
 
     def _rate(self, family: str, dim: float) -> float:
         return self.rate if family == "exponential" else math.log(self.classes) / dim

@@ -144,7 +144,7 @@ def make_grid(simulation: Simulation, target: Target) -> Grid:
         return geometric(process, t_max, steps)
     match simulation.grid:
         case "equalized":
-            base = equalized(process, t_max, steps, posterior_variance=posterior_variance(narrow))
+            base = equalized(process, t_max, steps, posterior_variance=posterior_variance(narrow, seed=simulation.seed))
         case "refined" if (center := decision_time(simulation)) is not None:
             base = refined(process, t_max, steps, center=center, width=REFINED_WIDTH / math.sqrt(simulation.dim))
         case _:
@@ -205,11 +205,12 @@ def final_estimates(simulation: Simulation, target: Mixture | Planted, run: Run)
         "mean_shift": metrics.mean_shift(rows, m),
         "variance_shift": metrics.variance_shift(rows, std),
         "variance_shift_along": metrics.variance_shift(rows, std, m, part="along"),
-        "variance_shift_across": metrics.variance_shift(rows, std, m, part="across"),
         "variance_ratio": metrics.variance_ratio(rows, std),
         "class_posterior": metrics.mean_of(target.class_posterior(run.x, 0).cpu().numpy()),
         "participation_ratio": metrics.participation_ratio(rows),
     }
+    if simulation.dim > 1:
+        estimates["variance_shift_across"] = metrics.variance_shift(rows, std, m, part="across")
     if len(rows) >= _FRECHET_ROWS_PER_DIM * simulation.dim:
         law = target.conditional(0)
         covariance = torch.eye(law.dim, dtype=torch.float64) * std**2  # one isotropic mode per class

@@ -31,19 +31,19 @@ class Mixture(Target):
     Attributes:
         table: Extended centroids, see `modes`; the only large array.
         labels: Class of each mode.
+        center: Mean of the centroids, from which the table is measured.
         std: Common within-mode standard deviation, in data units.
-        dimension: Number of coordinates.
     """
 
     table: Table = field(repr=False)
     labels: Labels = field(repr=False)
+    center: Vector = field(repr=False)
     std: float
-    dimension: int
 
     @property
     def dim(self) -> int:
         """Number of coordinates."""
-        return self.dimension
+        return len(self.center)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -62,8 +62,8 @@ class Mixture(Target):
 
     @property
     def centroids(self) -> Centroids:
-        """Mode centroids (a view)."""
-        return self.table[:, : self.dim]
+        """Mode centroids (a copy)."""
+        return self.table[:, : self.dim] + self.center
 
     @cached_property
     def log_weights(self) -> PerRow:
@@ -74,21 +74,23 @@ class Mixture(Target):
     def denoised(self, x: Rows, level: NoiseLevel) -> Rows:
         """E[x0 | x]: a mean of the state and the posterior mean of the centroid, weighted by their precisions."""
         noise = per_row(level.variance, x)
-        mu = posterior_mean(self.table, x, noise + self.width)
+        mu = posterior_mean(self.table, x - self.center, noise + self.width) + self.center
         return (self.width * x + noise * mu) / (noise + self.width) if self.width else mu
 
     def log_prob(self, x: Rows, level: NoiseLevel = CLEAN) -> PerRow:
         """Log-density of the noised mixture, in nats and float64."""
-        v = per_row(level.variance, x.double()) + self.width
+        x = x.double() - self.center
+        v = per_row(level.variance, x) + self.width
         normalizer = torch.logsumexp(self.table[:, self.dim + 1].double(), 0)
         log_v = torch.as_tensor(v, dtype=torch.float64).log().reshape(-1)
-        quadratic = (x.double().square() / (2 * v)).sum(1)
+        quadratic = (x.square() / (2 * v)).sum(1)
         log_sum = log_partition(self.table, x, v)
         return log_sum - quadratic - normalizer - self.dim / 2 * (log_v + math.log(2 * math.pi))
 
     def log_odds(self, x: Rows, label: int, level: NoiseLevel = CLEAN) -> PerRow:
         """Log of p(label | x) / p(any other label | x), in float64: never a difference of near-equal probabilities."""
-        v = per_row(level.variance, x.double()) + self.width
+        x = x.double() - self.center
+        v = per_row(level.variance, x) + self.width
         members = self._members(label)
         inside = log_partition(self.table[members], x, v)
         return inside - log_partition(self.table, x, v, members=~members)
@@ -101,7 +103,7 @@ class Mixture(Target):
         """Pick a mode by the uniform number, then add its Gaussian."""
         edges = self.log_weights.exp().cumsum(0)
         mode = torch.searchsorted(edges, uniform.double().to(edges.device)).clamp_max(self.size - 1)
-        return self.centroids[mode] + self.std * normal.to(self.table)
+        return self.table[mode, : self.dim] + self.center + self.std * normal.to(self.table)
 
     def conditional(self, label: int) -> Mixture:
         """The modes of one class, as a mixture of its own."""
@@ -123,7 +125,7 @@ class Mixture(Target):
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Mixture:
         """The same mixture on another device or in another floating-point type."""
         table = self.table.to(device=device, dtype=dtype)
-        return replace(self, table=table, labels=self.labels.to(device=device))
+        return replace(self, table=table, center=self.center.to(table), labels=self.labels.to(device=device))
 
     def _members(self, label: int) -> Tensor:
         members = self.labels == label
@@ -172,9 +174,10 @@ def mixture(
             raise ConfigError("weights must be finite and positive; drop modes of weight 0")
     dtype = dtype or centroids.dtype
     log_weights = torch.zeros(modes) if weights is None else (weights.double() / weights.double().sum()).log()
+    center = centroids.mean(0, dtype=torch.float64).to(dtype)
     return Mixture(
-        table=mode_table(centroids.to(dtype), log_weights.to(centroids.device, dtype)),
+        table=mode_table(centroids.to(dtype), log_weights.to(centroids.device, dtype), center),
         labels=torch.arange(modes, device=centroids.device) if labels is None else labels.to(centroids.device).long(),
+        center=center,
         std=float(std),
-        dimension=centroids.shape[1],
     )

@@ -3,10 +3,12 @@
 Each function returns plain arrays under the names of `orthoscope.quantities`, axes first; missing times are
 nan. Regions of a window diagram:
 
-- `distorted`: mean shifted, variance lost: ordinary guidance;
-- `restored`: mean shifted, variance kept or gained: what a negative window is for;
-- `reversed`: the mean is not shifted forward;
+- `distorted`: the mean is not pushed back, and variance is lost: ordinary guidance;
+- `restored`: the mean is not pushed back, and variance is kept or gained: what a negative window is for;
+- `reversed`: the mean is pushed back;
 - `lost`: the path ends in another mode.
+
+Shifts smaller than 1e-12 count as none: a window that moves nothing is `restored`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from orthoscope.theory.stages import Stage
 
 Region = Literal["distorted", "restored", "reversed", "lost"]
 REGIONS: tuple[Region, ...] = ("distorted", "restored", "reversed", "lost")
+_NONE = 1e-12  # size of a shift that counts as none
 Diagram = dict[str, NDArray[np.generic]]
 
 
@@ -43,7 +46,7 @@ def rate_strength_diagram(
 
     Returns:
         `rate` and `strength`, the axes; `mean_shift`, `variance_shift`, `variance_ratio`, `speciation_time`,
-        `capture_time` and `regime`, each of shape (rates, strengths).
+        `condensation_time`, `capture_time`, `regime` and `region`, each of shape (rates, strengths).
 
     Accuracy:
         As `moments.solve`.
@@ -78,8 +81,7 @@ def window_diagram(
     The start matters: guidance early in the run grows like the logarithm of `t_max`.
 
     Returns:
-        `w0` and `slope`, the axes; the planes of `rate_strength_diagram` and `region`, each of shape
-        (offsets, slopes).
+        `w0` and `slope`, the axes; the planes of `rate_strength_diagram`, each of shape (offsets, slopes).
 
     Accuracy:
         As `moments.solve`.
@@ -102,9 +104,8 @@ def region(solved: Moments) -> NDArray[Any]:
     Source:
         [ventura2026emergence], regions of the (w0, omega) plane; derived in explanation/theory.
     """
-    forward = solved.mean_shift > 0
-    shrunk = solved.variance_shift < 0
-    return np.where(solved.lost, "lost", np.where(~forward, "reversed", np.where(shrunk, "distorted", "restored")))
+    back, shrunk = solved.mean_shift < -_NONE, solved.variance_shift < -_NONE
+    return np.select([solved.lost, back, shrunk], ["lost", "reversed", "distorted"], "restored")
 
 
 def _axis(name: str, values: ArrayLike) -> Array:
@@ -143,6 +144,7 @@ def _planes(solved: Moments, std: float, shape: tuple[int, int]) -> Diagram:
         "variance_shift": solved.variance_shift,
         "variance_ratio": 1 + solved.variance_shift / std**2,
         "speciation_time": solved.speciation_time,
+        "condensation_time": solved.condensation_time,
         "capture_time": solved.capture_time,
         "regime": regime,
         "region": region(solved),

@@ -28,7 +28,6 @@ from orthoscope.errors import unknown
 from orthoscope.numerics import Array
 
 Ensemble = Literal["gaussian", "sphere"]
-ENSEMBLES: tuple[Ensemble, ...] = ("gaussian", "sphere")
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from orthoscope.numerics import Array, unit_gauss, unit_integrals
 Start = Literal["prior", "exact"]
 STARTS: tuple[Start, ...] = ("prior", "exact")
 _STRONGEST = 1000.0
+_LATEST = 1e12  # largest finite time of a start: squares and exponents stay far from the ends of float64
 NODES = 10  # quadrature nodes per panel
 _GROWTH = 4.0  # largest growth exponent within one panel
 _WIDEST = 0.5  # widest panel in log-variance
@@ -53,6 +54,8 @@ def check_run(t_max: float, start: str, lam: float) -> None:
     """
     if not t_max > 0:
         raise ConfigError(f"t_max is the variance time at which the run starts and must be > 0, got {t_max}")
+    if _LATEST < t_max < np.inf:
+        raise ConfigError(f"t_max must be at most {_LATEST:g}, or infinite, got {t_max:g}")
     if start not in STARTS:
         raise unknown("start", start, STARTS)
     if not 0 <= lam <= 1:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import hyp2f1
 
 from orthoscope.errors import ConfigError
@@ -38,10 +38,12 @@ from orthoscope.theory.flow import (
     transport,
 )
 
+_SMALLEST, _LARGEST = 1e-12, 1e12  # variances whose ratios stay far from the ends of float64
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class GaussianPrediction:
-    """The guided law between two Gaussians, one element per direction.
+    """The guided law between two Gaussians: plain numbers for scalar input, else arrays, one element per direction.
 
     Attributes:
         mean: Its mean.
@@ -53,11 +55,11 @@ class GaussianPrediction:
             unless c < u.
     """
 
-    mean: Array
-    variance: Array
-    tilted_mean: Array
-    tilted_variance: Array
-    fisher: Array
+    mean: Array | float
+    variance: Array | float
+    tilted_mean: Array | float
+    tilted_variance: Array | float
+    fisher: Array | float
 
 
 def guided_gaussian(
@@ -89,14 +91,15 @@ def guided_gaussian(
         variance.
 
     Raises:
-        ConfigError: if a variance is not positive, or t_max is infinite and the schedule has no strength
-            there.
+        ConfigError: if a mean is not finite, a variance not positive or outside 1e-12 to 1e12, or t_max infinite
+            and the schedule has no strength there.
 
     Source:
         [ventura2026emergence], [bradley2024classifier]; derived in explanation/theory.
     """
     shape, (mu_c, c, mu_u, u) = columns(cond_mean, cond_var, uncond_mean, uncond_var)
-    _check(c, u, lam, t_max, start)
+    _check(mu_c, c, mu_u, u)
+    check_run(t_max, start, lam)
     schedule = strength if isinstance(strength, GuidanceSchedule) else Constant(value=strength)
     if isinstance(schedule, Constant) and not np.isfinite(t_max):
         shift, variance = constant_gaussian(c, u, schedule.value, lam)
@@ -109,19 +112,35 @@ def guided_gaussian(
     with np.errstate(divide="ignore", invalid="ignore"):
         fisher = np.where(u > c, (u - c) * (1 + shift) ** 2 / variance, np.nan)
     return GaussianPrediction(
-        mean=(mu_c + (mu_c - mu_u) * shift).reshape(shape),
-        variance=variance.reshape(shape),
-        tilted_mean=(mu_c + (mu_c - mu_u) * tilted_shift).reshape(shape),
-        tilted_variance=tilted_variance.reshape(shape),
-        fisher=fisher.reshape(shape),
+        mean=_shaped(mu_c + (mu_c - mu_u) * shift, shape),
+        variance=_shaped(variance, shape),
+        tilted_mean=_shaped(mu_c + (mu_c - mu_u) * tilted_shift, shape),
+        tilted_variance=_shaped(tilted_variance, shape),
+        fisher=_shaped(fisher, shape),
     )
 
 
-def _check(c: Array, u: Array, lam: float, t_max: float, start: str) -> None:
+def _shaped(values: Array, shape: tuple[int, ...]) -> Array | float:
+    return values.reshape(shape) if shape else float(values[0])
+
+
+def _check(mu_c: Array, c: Array, mu_u: Array, u: Array) -> None:
+    for name, mean in (("conditional", mu_c), ("unconditional", mu_u)):
+        if not np.isfinite(mean).all():
+            raise ConfigError(f"the {name} mean must be finite, got {_first(mean, np.isfinite(mean))}")
     for name, variance in (("conditional", c), ("unconditional", u)):
         if not (np.isfinite(variance).all() and (variance > 0).all()):
-            raise ConfigError(f"the {name} variance must be finite and > 0, got {variance.tolist()}")
-    check_run(t_max, start, lam)
+            found = _first(variance, np.isfinite(variance) & (variance > 0))
+            raise ConfigError(f"the {name} variance must be finite and > 0, got {found}")
+        if not (inside := (variance >= _SMALLEST) & (variance <= _LARGEST)).all():
+            raise ConfigError(
+                f"the {name} variance must lie between {_SMALLEST:g} and {_LARGEST:g}, got {_first(variance, inside)}; "
+                "rescale the data"
+            )
+
+
+def _first(values: Array, good: NDArray[np.bool_]) -> str:
+    return f"{values[~good].flat[0]:g}"
 
 
 def constant_gaussian(

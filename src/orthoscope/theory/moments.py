@@ -36,6 +36,8 @@ class Moments:
         variance_shift: Variance per coordinate minus s^2, at t = 0.
         stage: The `Stage` at t = 0.
         speciation_time: Time at which the path commits, nan if it does not.
+        condensation_time: Time at which the weight of the other modes first condenses before the path commits, nan
+            if it does not; from then on the path is frozen or captured.
         capture_time: Time at which another mode captures it, nan if none does.
         overlap: Overlap at the recorded times, shape (sets, times).
         variance: Variance per coordinate at the recorded times.
@@ -45,6 +47,7 @@ class Moments:
     variance_shift: Array
     stage: NDArray[np.int8]
     speciation_time: Array
+    condensation_time: Array
     capture_time: Array
     overlap: Array
     variance: Array
@@ -90,6 +93,7 @@ def _solve_block(problem: Problem, times: Sequence[float]) -> Moments:
         variance_shift=excess + 0.0,
         stage=paths.stage,
         speciation_time=np.maximum(paths.speciation - problem.base, 0.0),
+        condensation_time=np.maximum(paths.condensation - problem.base, 0.0),
         capture_time=np.maximum(paths.captures.variance - problem.base, 0.0),
         overlap=overlap,
         variance=variance,

@@ -6,7 +6,9 @@
     ('committed', 0.03562)
 
 Without `dim` the answer is mean-field theory, exact as the dimension grows; with it, the finite-dimension
-theory. The regime and the event times are mean-field notions and refer to infinite dimension in both cases.
+theory, unless another mode captures the path: that theory does not cover capture, and the moments stay those of
+mean-field theory. `Prediction.theory` says which they are. The regime and the event times are
+mean-field notions and refer to infinite dimension in all cases.
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ from orthoscope.theory.problem import OneSchedule, Problem
 from orthoscope.theory.stages import Stage
 
 Regime = Literal["committed", "dense", "captured"]
+Theory = Literal["mean_field", "finite_dim"]
 REGIMES: tuple[Regime, ...] = ("committed", "dense", "captured")
+_FEWEST = 2 - 1e-9  # classes: a rate of log(2)/dim may have been rounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +49,7 @@ class Setting:
             infinite.
         lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
         ensemble: Centroids "gaussian", N(0, 1) per coordinate, or on the "sphere" of the same radius.
-        dim: Dimension; None for the limit of infinitely many.
+        dim: Dimension, in which there must be at least 2 classes; None for the limit of infinitely many.
     """
 
     rate: float
@@ -68,6 +72,9 @@ class Setting:
             raise ConfigError(
                 "finite-dimension theory is not available for the sphere; leave out dim, or use ensemble=gaussian"
             )
+        if self.dim is not None and self.rate * self.dim < math.log(_FEWEST):
+            classes = math.floor(1000 * math.exp(self.rate * self.dim)) / 1000
+            raise ConfigError(f"expected at least 2 classes, got {classes:g}: raise the rate or dim")
 
     def problem(self) -> Problem:
         """The setting as a problem with one parameter set."""
@@ -91,18 +98,23 @@ class Prediction:
         regime: "committed": there is a speciation time; "dense": classes overlap down to t = 0 and none is
             committed to; "captured": negative strength has handed the path to another mode.
         speciation_time: Variance time at which the class is committed, None if it never is.
+        condensation_time: Variance time at which the weight of the other modes first condenses on few of them before
+            the class has committed, None if it does not. From then on the path is frozen or captured.
         capture_time: Variance time at which another mode captured the path, None if none did.
         mean_shift: Overlap with the own centroid minus 1, at t = 0.
         variance_shift: Mean variance per coordinate minus std^2, at t = 0.
         variance_ratio: Variance per coordinate over std^2.
         critical_rate: Rate below which this schedule lets a class commit, None if there is none.
-        class_posterior: Mean posterior of the own mode at t = 0; None without `dim`.
+        class_posterior: Mean posterior of the own mode at t = 0; None where `theory` is "mean_field", which knows no
+            posterior.
         lost: Whether the path ends in another mode.
+        theory: What the moments are: "finite_dim" if `dim` was given and there is no capture time, else "mean_field".
     """
 
     setting: Setting
     regime: Regime
     speciation_time: float | None
+    condensation_time: float | None
     capture_time: float | None
     mean_shift: float
     variance_shift: float
@@ -110,9 +122,10 @@ class Prediction:
     critical_rate: float | None
     class_posterior: float | None
     lost: bool
+    theory: Theory
 
     def path(self, times: ArrayLike) -> tuple[Array, Array]:
-        """Overlap and variance per coordinate at variance times between 0 and the start.
+        """Overlap and variance per coordinate at variance times between 0 and the start, by the same `theory`.
 
         Raises:
             ConfigError: if a time lies outside the run.
@@ -124,7 +137,7 @@ class Prediction:
         if not (np.isfinite(wanted).all() and (wanted >= 0).all() and (wanted <= self.setting.t_max).all()):
             raise ConfigError(f"path times must be finite and lie between 0 and t_max = {self.setting.t_max}")
         flat = [float(t) for t in wanted.ravel()]
-        if self.setting.dim is not None and self.capture_time is None:
+        if self.setting.dim is not None and self.theory == "finite_dim":
             finite = solve_finite(self.setting.problem(), self.setting.dim, flat)
             return finite.overlap.reshape(wanted.shape), finite.variance.reshape(wanted.shape)
         solved = moments.solve(self.setting.problem(), flat)
@@ -137,6 +150,11 @@ class Prediction:
 
     def _where(self) -> str:
         rate, critical = self.setting.rate, self.critical_rate
+        if self.regime == "committed" and self.capture_time is not None:
+            return (
+                f"committed: captured at t = {self.capture_time:.4g}, returned to its class at "
+                f"t = {self.speciation_time:.4g}; leading order only"
+            )
         if self.regime == "committed":
             return f"committed: the class is decided at t = {self.speciation_time:.4g}, guidance acts only before"
         if self.regime == "captured":
@@ -146,7 +164,10 @@ class Prediction:
                 f"turn negative only after the class has committed"
             )
         if critical is None:
-            side = f"this schedule lets no class commit, at the rate {rate:.4g} or any other"
+            # From infinite noise a constant strength has itself to blame; a finite start adds an error of its own.
+            late = isinstance(self.setting.schedule, Constant) and math.isfinite(self.setting.t_max)
+            cause = "this schedule and start let" if late else "this schedule lets"
+            side = f"{cause} no class commit, at the rate {rate:.4g} or any other"
         else:
             side = f"the rate {rate:.4g} is above the critical rate {critical:.4g} (too many classes, or too wide ones)"
         return f"no speciation: {side}; classes overlap down to t = 0 and guidance acts to the end"
@@ -157,8 +178,8 @@ def predict(setting: Setting) -> Prediction:
 
     Accuracy:
         Mean-field theory is exact as the dimension grows, up to captured paths (see `capture`); numerically
-        1e-9. With `dim` see `finite`; a path that another mode captures keeps its mean-field moments, with class
-        posterior 0 if it ends there and 1 if it returns.
+        1e-9. With `dim` see `finite`, whose variance is less accurate on paths that freeze; a path that is ever
+        captured keeps its mean-field moments and has no class posterior.
 
     Raises:
         ConfigError: if the run starts at infinity and the schedule has no strength there: give t_max.
@@ -171,15 +192,17 @@ def predict(setting: Setting) -> Prediction:
     stage = Stage(int(mean_field.stage[0]))
     lost = stage == Stage.CAPTURED
     mean_shift, variance_shift = float(mean_field.mean_shift[0]), float(mean_field.variance_shift[0])
-    class_posterior = None if setting.dim is None else float(not lost)
+    theory: Theory = "mean_field"
+    class_posterior = None
     if setting.dim is not None and np.isnan(mean_field.capture_time[0]):
-        finite = solve_finite(problem, setting.dim)
+        theory, finite = "finite_dim", solve_finite(problem, setting.dim)
         mean_shift, variance_shift = finite.mean_shift, finite.variance_shift
         class_posterior = finite.class_posterior
     return Prediction(
         setting=setting,
         regime="captured" if lost else "committed" if stage == Stage.COMMITTED else "dense",
         speciation_time=_number(mean_field.speciation_time[0]),
+        condensation_time=_number(mean_field.condensation_time[0]),
         capture_time=_number(mean_field.capture_time[0]),
         mean_shift=mean_shift,
         variance_shift=variance_shift,
@@ -187,6 +210,7 @@ def predict(setting: Setting) -> Prediction:
         critical_rate=_critical_rate(setting),
         class_posterior=class_posterior,
         lost=lost,
+        theory=theory,
     )
 
 

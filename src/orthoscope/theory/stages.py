@@ -53,8 +53,7 @@ class Trace:
         excess: Variance per coordinate minus v.
         lag: Lag J of captured paths, else 0.
         margins: One array per possible event, positive once it has happened: the own mode wins; then, for
-        free paths,
-            condensation, and for frozen ones, negative strength.
+            free paths, condensation, and for frozen ones, negative strength.
     """
 
     variance: Array
@@ -74,6 +73,7 @@ class Paths:
         lag: Lag J of a captured path.
         stage: Its `Stage`.
         speciation: v at which it committed.
+        condensation: v at which the weight of the other modes first condensed, before speciation.
         captures: Its capture.
     """
 
@@ -86,6 +86,7 @@ class Paths:
         self.lag = np.zeros(count)
         self.stage: NDArray[np.int8] = np.full(count, Stage.FREE, dtype=np.int8)
         self.speciation = np.full(count, np.nan)
+        self.condensation = np.full(count, np.nan)
         self.captures = Capture(**{name: np.full(count, np.nan) for name in Capture.__slots__})
 
     def advance(self, time: float) -> None:
@@ -150,7 +151,7 @@ class Paths:
         own, others = rows[event == 0], rows[event == 1]
         self.stage[own], self.speciation[own] = Stage.COMMITTED, self.variance[own]
         if stage == Stage.FREE:
-            self.stage[others] = Stage.FROZEN
+            self.stage[others], self.condensation[others] = Stage.FROZEN, self.variance[others]
         elif others.size:
             self.stage[others] = Stage.CAPTURED
             at = capture(
