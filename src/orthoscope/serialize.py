@@ -83,7 +83,8 @@ def dumps(value: Any, *, indent: int | None = 2) -> str:
 
 def content_hash(value: Any) -> str:
     """A short stable fingerprint: equal content gives equal text in every process."""
-    text = json.dumps(plain(value), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    # NaN and infinity are kept apart here, which the JSON of a file cannot.
+    text = json.dumps(to_dict(value), sort_keys=True, separators=(",", ":"), default=lambda array: array.tolist())
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

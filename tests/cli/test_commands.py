@@ -173,6 +173,24 @@ def test_phase_writes_a_dataset_and_a_figure(run_cli: Run, tmp_path: Any, name: 
     assert out.with_suffix(".png").exists()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("gaussian", "--cond-mean", 1, "--cond-var", 0.5, "--uncond-mean", 0.2, "--uncond-var", 2, "--strength", 2),
+        ("predict", "--rate", 0.2, "--std", 0.5, "--strength", 1),
+        ("simulate", *SMALL, "--strength", 1),
+    ],
+)
+def test_people_see_every_number_that_programs_get(run_cli: Run, arguments: tuple[object, ...]) -> None:
+    found, shown = answer(run_cli(*arguments, "--json")), run_cli(*arguments).out
+    numbers = {name: value for name, value in found.items() if isinstance(value, float)}
+    estimates = {name: value["value"] for name, value in found.items() if isinstance(value, dict) and "stderr" in value}
+    assert numbers or estimates
+    texts = {name: f"{value:.6g}" for name, value in numbers.items() if name not in ("log_classes", "seconds")}
+    for name, text in {**texts, **{name: f"{value:.4g}" for name, value in estimates.items()}}.items():
+        assert text in shown, name
+
+
 def test_people_get_a_table_and_a_sentence(run_cli: Run) -> None:
     run = run_cli("predict", "--rate", 0.2, "--std", 0.5, "--strength", 1)
     assert run.status == 0

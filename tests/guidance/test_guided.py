@@ -14,6 +14,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import Guided, classifier_free
 from orthoscope.guidance.rules import Rule
 from orthoscope.guidance.schedules import Constant, Linear, Step
+from orthoscope.prediction import Space
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.sample import Exponential, geometric, sample
 from orthoscope.targets import Mixture, mixture
@@ -67,6 +68,7 @@ class Inertia(Rule):
     """A rule with a third prediction and a memory: it keeps half of its last direction, and counts its steps."""
 
     needs: ClassVar[tuple[str, ...]] = ("cond", "uncond", "anchor")
+    is_linear: ClassVar[bool] = True
 
     def __call__(
         self, x: torch.Tensor, level: NoiseLevel, predictions: Mapping[str, torch.Tensor], w: Any, memory: Any
@@ -75,6 +77,31 @@ class Inertia(Rule):
         direction = predictions["cond"] - predictions["uncond"] + direction / 2
         guided = predictions["cond"] + w * direction + 0.1 * (predictions["anchor"] - predictions["cond"])
         return guided, (count + 1, direction)
+
+
+class Sign(Rule):
+    """A rule that is not linear, in noise space."""
+
+    space: ClassVar[Space] = "noise"
+
+    def __call__(
+        self, x: torch.Tensor, level: NoiseLevel, predictions: Mapping[str, torch.Tensor], w: Any, memory: Any
+    ) -> tuple[torch.Tensor, Any]:
+        return predictions["cond"] + w * (predictions["cond"] - predictions["uncond"]).sign(), None
+
+
+def test_a_rule_acts_in_its_own_space() -> None:
+    exact = Exact(target())
+    guided = classifier_free(exact, Constant(value=0.5), Sign())
+    cond, uncond = exact(X, LEVEL, 0), exact(X, LEVEL)
+    noise = (X - cond) / LEVEL.sigma + 0.5 * (uncond - cond).sign()
+    torch.testing.assert_close(guided(X, LEVEL, 0), X - LEVEL.sigma * noise, rtol=1e-12, atol=1e-12)
+
+
+def test_only_linear_rules_may_meet_an_absorbed_target() -> None:
+    guided = classifier_free(Exact(target().narrowed(0.16)), Constant(value=0.5), Sign())
+    with pytest.raises(ConfigError, match="Sign is not linear: it needs the target's own denoised mean"):
+        guided(X, NoiseLevel(time=0.8, offset=0.16), 0)
 
 
 def test_a_nested_guided_denoiser_keeps_its_own_memory() -> None:

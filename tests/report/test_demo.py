@@ -113,7 +113,7 @@ def test_figures_show_the_data_and_leave_global_settings_alone() -> None:
     drawn = [line.get_ydata() for line in left.lines if len(line.get_xdata()) == paths.sizes["time"]]
     for w in paths["strength"].values:
         for name in ("overlap", "overlap_mean_field", "overlap_finite_dim"):
-            assert any(np.array_equal(paths[name].sel(strength=w), values, equal_nan=True) for values in drawn)
+            assert any(np.array_equal(paths[name].sel(strength=w), values) for values in drawn)
 
 
 @pytest.mark.parametrize(("gain", "says"), VERDICTS)

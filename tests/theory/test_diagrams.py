@@ -8,6 +8,11 @@ import pytest
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, Linear
 from orthoscope.theory import REGIMES, REGIONS, Setting, predict, rate_strength_diagram, window_diagram
+from orthoscope.theory.diagrams import region
+from orthoscope.theory.moments import Moments
+from orthoscope.theory.stages import Stage
+
+PLANES = ("mean_shift", "variance_shift", "variance_ratio", "speciation_time", "condensation_time", "capture_time")
 
 
 def expect_same(found: object, expected: float | None) -> None:
@@ -28,7 +33,7 @@ def test_rate_strength_planes(lam: float, t_max: float) -> None:
         for j, w in enumerate(strengths):
             one = predict(Setting(rate=float(rate), std=0.5, schedule=Constant(value=float(w)), t_max=t_max, lam=lam))
             assert diagram["regime"][i, j] == one.regime
-            for name in ("mean_shift", "variance_shift", "variance_ratio", "speciation_time", "capture_time"):
+            for name in PLANES:
                 expect_same(diagram[name][i, j], getattr(one, name))
 
 
@@ -45,12 +50,30 @@ def test_window_planes() -> None:
                 "lost"
                 if one.lost
                 else "reversed"
-                if one.mean_shift <= 0
+                if one.mean_shift < 0
                 else "distorted"
                 if one.variance_shift < 0
                 else "restored"
             )
             assert diagram["region"][i, j] == expected
+
+
+def test_a_shift_of_none_counts_by_its_variance() -> None:
+    # An exact start without guidance stays as it is, up to rounding.
+    diagram = window_diagram(0.9, 0.5, [0.0], [0.0], t_max=50.0, start="exact")
+    assert diagram["region"].item() == "restored"
+    count = 6
+    solved = Moments(
+        mean_shift=np.array([0, 1e-13, -1e-13, 0, -1e-11, -1]),
+        variance_shift=np.array([0, 1, -1e-13, -1e-11, 1, 1]),
+        stage=np.array([Stage.FREE] * (count - 1) + [Stage.CAPTURED], dtype=np.int8),
+        speciation_time=np.full(count, np.nan),
+        condensation_time=np.full(count, np.nan),
+        capture_time=np.full(count, np.nan),
+        overlap=np.empty((count, 0)),
+        variance=np.empty((count, 0)),
+    )
+    assert region(solved).tolist() == ["restored", "restored", "restored", "distorted", "reversed", "lost"]
 
 
 def test_strength_costs_variance_and_buys_mean() -> None:
@@ -66,6 +89,8 @@ def test_strength_costs_variance_and_buys_mean() -> None:
         (lambda: rate_strength_diagram([0.0], [1.0], 0.5), "rate = log"),
         (lambda: rate_strength_diagram([0.1], [np.nan], 0.5), "strengths must be"),
         (lambda: rate_strength_diagram([0.1], [1.0], -0.5), "std is"),
+        (lambda: rate_strength_diagram([0.1], [1.0], 1e-9), "std must lie"),
+        (lambda: window_diagram(0.9, 0.5, [0.0], [0.1], t_max=1e13), "t_max must be at most"),
         (lambda: window_diagram(0.0, 0.5, [0.0], [0.1], t_max=50.0), "rate = log"),
         (lambda: window_diagram(0.9, 0.5, [0.0], [0.1], t_max=np.inf), "finite time"),
     ],

@@ -259,6 +259,28 @@ def test_without_a_negative_strength_the_variance_is_lost(
     assert float(shift) > 0
 
 
+FIELDS = ("mean", "variance", "tilted_mean", "tilted_variance", "fisher")
+
+
+def test_numbers_give_numbers_and_arrays_give_arrays() -> None:
+    scalar = guided_gaussian(1, 2, np.float64(0), np.array(0.5), 2.0)  # wide enough that there is no tilted law
+    assert all(type(getattr(scalar, name)) is float for name in FIELDS)
+    assert [math.isnan(getattr(scalar, name)) for name in FIELDS] == [False, False, True, True, True]
+    arrays = guided_gaussian([[1.0, 1.0]], 2.0, 0.0, 0.5, 2.0)
+    for name in FIELDS:
+        assert getattr(arrays, name).shape == (1, 2)
+        np.testing.assert_array_equal(getattr(arrays, name), getattr(scalar, name))
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("lam", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("t_max", [np.inf, 1e12])
+@pytest.mark.parametrize(("c", "u"), [(1e-12, 1e12), (1e12, 1e12), (1e-12, 1e-12), (1e12, 1e-12)])
+def test_the_ends_of_the_allowed_range_do_not_warn(c: float, u: float, t_max: float, lam: float) -> None:
+    for w in (-1.0, 0.0, 3.0):
+        assert guided_gaussian(1.0, c, 0.0, u, w, t_max=t_max, lam=lam).variance >= 0
+
+
 def test_a_negative_window_can_return_the_variance() -> None:
     shift, variance = scheduled_gaussian(0.25, 1.25, Linear(w0=-0.4, slope=0.2), t_max=50.0, start="exact")
     assert float(shift) > 0
@@ -270,7 +292,12 @@ def test_a_negative_window_can_return_the_variance() -> None:
     [
         ({"cond_var": 0.0}, "conditional variance"),
         ({"uncond_var": -1.0}, "unconditional variance"),
+        ({"cond_var": 1e-13}, "conditional variance must lie between 1e-12 and 1e.12, got 1e-13"),
+        ({"uncond_var": [2.0, 1e13]}, "unconditional variance must lie between 1e-12 and 1e.12, got 1e.13"),
+        ({"cond_mean": np.nan}, "the conditional mean must be finite, got nan"),
+        ({"uncond_mean": [0.0, np.inf]}, "the unconditional mean must be finite, got inf"),
         ({"lam": 1.5}, "lam must lie"),
+        ({"t_max": 1e13}, "t_max must be at most"),
         ({"t_max": -1.0}, "t_max"),
         ({"strength": Linear(w0=0.0, slope=1.0)}, "--t-max"),
         ({"strength": Constant(value=1e7), "t_max": 5.0}, "too large"),

@@ -33,7 +33,8 @@ def test_a_committed_class() -> None:
     assert prediction.variance_shift == pytest.approx(float(closed.variance_shift), rel=1e-11)
     assert prediction.variance_ratio == pytest.approx(1 + prediction.variance_shift / 0.25, rel=1e-14)
     assert prediction.critical_rate == pytest.approx(1.1353856, rel=1e-6)
-    assert (prediction.capture_time, prediction.class_posterior, prediction.lost) == (None, None, False)
+    assert (prediction.condensation_time, prediction.capture_time) == (None, None)
+    assert (prediction.class_posterior, prediction.lost, prediction.theory) == (None, False, "mean_field")
     assert "committed: the class is decided at t = 5.768" in prediction.diagnosis()
 
 
@@ -52,14 +53,37 @@ def test_capture_names_the_cure() -> None:
     assert prediction.lost
     assert prediction.speciation_time is None
     assert prediction.capture_time == pytest.approx(1.6135549, rel=1e-6)
+    assert prediction.condensation_time == pytest.approx(prediction.capture_time, rel=1e-12)
     assert prediction.critical_rate is None
     assert "less negative strength" in prediction.diagnosis()
 
 
-def test_a_dense_window_that_no_rate_commits() -> None:
-    prediction = predict(setting(-0.8, rate=3.0, t_max=50.0))
+def test_a_return_from_capture_is_told() -> None:
+    prediction = predict(setting(-0.3, t_max=50.0))
+    assert prediction.regime == "committed"
+    captured, returned = prediction.capture_time, prediction.speciation_time
+    assert captured is not None
+    assert returned is not None
+    expected = f"captured at t = {captured:.4g}, returned to its class at t = {returned:.4g}; leading order only"
+    assert expected in prediction.diagnosis()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "t_max", "blamed"),
+    [
+        (Constant(value=-0.8), 50.0, "this schedule and start let no class commit"),
+        (Constant(value=-0.8), math.inf, "this schedule lets no class commit"),
+        (Linear(w0=-0.8, slope=0.0001), 50.0, "this schedule lets no class commit"),
+    ],
+    ids=repr,
+)
+def test_what_no_rate_commits_is_blamed_on_schedule_and_start(
+    schedule: GuidanceSchedule, t_max: float, blamed: str
+) -> None:
+    prediction = predict(setting(schedule, rate=3.0, t_max=t_max))
     assert prediction.regime == "dense"
-    assert "lets no class commit" in prediction.diagnosis()
+    assert prediction.critical_rate is None
+    assert blamed in prediction.diagnosis()
 
 
 def test_a_useful_window_restores_the_variance() -> None:
@@ -74,16 +98,55 @@ def test_finite_dimension_is_asked_for_by_dim() -> None:
     prediction, direct = predict(at), solve_finite(at.problem(), 45)
     assert prediction.mean_shift == direct.mean_shift == pytest.approx(0.0382887, rel=1e-5)
     assert prediction.class_posterior == direct.class_posterior == pytest.approx(1, abs=1e-6)
+    assert prediction.theory == "finite_dim"
     assert prediction.speciation_time == predict(setting(t_max=50.0)).speciation_time
     overlap, variance = prediction.path([0.0, 50.0])
     np.testing.assert_allclose(overlap, [1 + direct.mean_shift, 0], rtol=1e-9, atol=1e-12)
     np.testing.assert_allclose(variance, [0.25 + direct.variance_shift, 51.25], rtol=1e-9)
 
 
-def test_captured_paths_keep_mean_field_moments_in_finite_dimension() -> None:
-    infinite, finite = predict(setting(-0.7)), predict(setting(-0.7, dim=45))
+# A start within the condensed phase, from which the strength, never negative, wins the class back.
+FROZEN = {"schedule": Constant(value=2.0), "rate": 0.3, "t_max": 0.8}
+
+
+@pytest.mark.parametrize(
+    "condensed",
+    [
+        {"schedule": Constant(value=-0.7)},
+        {"schedule": Constant(value=-0.3), "t_max": 50.0},
+        FROZEN,
+    ],
+    ids=["lost", "returned", "frozen"],
+)
+def test_condensed_paths_keep_mean_field_moments_in_finite_dimension(condensed: dict[str, object]) -> None:
+    infinite, finite = predict(setting(**condensed)), predict(setting(**condensed, dim=45))
+    assert finite.condensation_time is not None
     assert (finite.mean_shift, finite.variance_shift) == (infinite.mean_shift, infinite.variance_shift)
-    assert finite.class_posterior == 0
+    assert (finite.theory, finite.class_posterior) == ("mean_field", None)
+    for found, expected in zip(finite.path([0.0, 0.5]), infinite.path([0.0, 0.5]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_frozen_paths_have_condensed_without_being_captured() -> None:
+    prediction = predict(setting(**FROZEN))
+    assert prediction.condensation_time == pytest.approx(0.8, rel=1e-12)
+    assert prediction.capture_time is None
+    # Later, at a strength that turns negative, what has condensed is captured.
+    later = predict(setting(Step(early=0.5, late=-0.9, switch=0.6), rate=0.3, t_max=0.8))
+    assert later.condensation_time == pytest.approx(0.8, rel=1e-12)
+    assert later.capture_time == pytest.approx(0.6, rel=1e-8)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("dim", [None, 16])
+@pytest.mark.parametrize("lam", [0.0, 1.0])
+@pytest.mark.parametrize("std", [1e-6, 0.5, 1e6])
+def test_the_ends_of_the_allowed_range_do_not_overflow(std: float, lam: float, dim: int | None) -> None:
+    for w in (-0.3, 0.0, 2.0):
+        for start in ("prior", "exact"):
+            prediction = predict(setting(w, std=std, t_max=1e12, lam=lam, start=start, dim=dim))
+            assert math.isfinite(prediction.mean_shift)
+            assert prediction.variance_ratio > 0
 
 
 @pytest.mark.parametrize("dim", [None, 20])
@@ -122,6 +185,11 @@ def test_every_window_gives_a_consistent_answer(
         assert rate <= prediction.critical_rate * (1 + 1e-8)
     if prediction.lost:
         assert prediction.capture_time is not None
+    if prediction.capture_time is not None:
+        assert prediction.condensation_time is not None
+        assert prediction.condensation_time >= prediction.capture_time
+    if None not in (prediction.condensation_time, prediction.speciation_time):
+        assert prediction.condensation_time >= prediction.speciation_time
     if prediction.regime == "dense" and prediction.critical_rate is not None:
         assert rate >= prediction.critical_rate * (1 - 1e-8)
 
@@ -144,6 +212,11 @@ def test_predictions_are_written_as_strict_json() -> None:
         ({"lam": 1.1}, "lam must lie"),
         ({"dim": 0}, "dim must be >= 1"),
         ({"dim": 10, "ensemble": "sphere"}, "not available for the sphere"),
+        ({"dim": 3, "rate": 0.01}, "expected at least 2 classes, got 1.03: raise the rate or dim"),
+        ({"dim": 10, "rate": 0.0693}, "expected at least 2 classes, got 1.999"),
+        ({"std": 1e-7}, "std must lie between 1e-06 and 1e"),
+        ({"std": 1e7}, "std must lie between 1e-06 and 1e"),
+        ({"t_max": 1e13}, "t_max must be at most 1e"),
         ({"schedule": Step(early=1.0, late=0.0, switch=0.5, clock="step")}, "clock=step"),
     ],
 )
@@ -151,6 +224,11 @@ def test_unusable_settings_say_so_in_one_line(changes: dict[str, object], messag
     with pytest.raises(ConfigError, match=message) as caught:
         setting(**changes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dim", [1, 3, 7, 10, 49, 1000])
+def test_two_classes_are_enough(dim: int) -> None:
+    assert setting(rate=math.log(2) / dim, dim=dim).dim == dim
 
 
 def test_unknown_starts_are_named() -> None:

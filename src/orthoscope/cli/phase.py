@@ -9,6 +9,7 @@ import typer
 
 from orthoscope.cli import options
 from orthoscope.cli.output import emit
+from orthoscope.errors import ConfigError
 
 if TYPE_CHECKING:
     from orthoscope.study.datasets import Study
@@ -84,6 +85,8 @@ def _write(study: Study, out: Path, *, as_json: bool) -> None:
     from orthoscope.study.datasets import write
     from orthoscope.study.windows import summary
 
+    if out.suffix != ".nc":
+        raise ConfigError(f"--out names the NetCDF file and must end in .nc, got {out}; figures are written beside it")
     result = study.run()
     write(result, out)
     shown: dict[str, Any] = summary(result) | {"file": str(out)}

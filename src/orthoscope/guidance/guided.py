@@ -11,6 +11,7 @@ from orthoscope.denoise import Denoiser, Evaluation, Fixed, Label, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.rules import LinearCFG, Rule
 from orthoscope.guidance.schedules import GuidanceSchedule
+from orthoscope.prediction import from_denoised, to_denoised
 from orthoscope.process import NoiseLevel
 from orthoscope.typing import Events
 
@@ -51,8 +52,13 @@ class Guided(Denoiser):
         """The guided denoised mean; predictions that the strength makes irrelevant are not computed.
 
         Raises:
-            ConfigError: if the strength is infinite.
+            ConfigError: if the strength is infinite, or a rule that is not linear meets an absorbed target.
         """
+        if level.offset > 0 and not self.rule.is_linear:
+            raise ConfigError(
+                f"{type(self.rule).__name__} is not linear: it needs the target's own denoised mean, not that of its "
+                "absorbed form; use a process without offset"
+            )
         w = self.schedule.strength(level)
         if not np.isfinite(w).all():
             schedule = f"{type(self.schedule).__name__} with clock={self.schedule.clock}"
@@ -63,10 +69,11 @@ class Guided(Denoiser):
         denoisers = {"cond": self.main, "uncond": self.reference, **self.extra}
         kept = memory or GuidedMemory()
         parts = {name: denoisers[name].evaluate(x, level, label, kept.parts.get(name)) for name in self.rule.needed(w)}
-        predictions = {name: part.denoised for name, part in parts.items()}
-        denoised, rule_memory = self.rule(x, level, predictions, w, kept.rule)
+        space = self.rule.space
+        predictions = {name: from_denoised(part.denoised, x, level, space) for name, part in parts.items()}
+        guided, rule_memory = self.rule(x, level, predictions, w, kept.rule)
         return Evaluation(
-            denoised=denoised,
+            denoised=to_denoised(guided, x, level, space),
             memory=GuidedMemory(rule_memory, {**kept.parts, **{name: part.memory for name, part in parts.items()}}),
             calls=sum(part.calls for part in parts.values()),
             modes_read=sum(part.modes_read for part in parts.values()),

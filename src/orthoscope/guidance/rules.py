@@ -1,8 +1,8 @@
 r"""Guidance rules: how several predictions become one, at a given strength.
 
-A rule maps named predictions, all denoised means of one state, to one denoised mean, and may carry a memory from step
-to step. It declares the space it acts in and whether it is linear: linear rules are the same in every space and are
-the only ones that may be used after the width of a target was absorbed into the noise.
+A rule maps named predictions of one state to one prediction, and may carry a memory from step to step. It
+declares the space it acts in and whether it is linear: linear rules are the same in every space and are the
+only ones that may be used after the width of a target was absorbed into the noise.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Rule(ABC):
     def __call__(
         self, x: Events, level: NoiseLevel, predictions: Predictions, w: Scalar, memory: Memory
     ) -> tuple[Events, Memory]:
-        """The combined denoised mean and the memory for the next step."""
+        """The combined prediction, in the rule's space, and the memory for the next step."""
 
 
 @dataclass(frozen=True, slots=True)

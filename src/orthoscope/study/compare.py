@@ -112,9 +112,7 @@ def _gap(name: str, measured: Estimate, mean_field: Prediction, finite: Predicti
         return []
     title, there = name.replace("_", " "), f"{limit:.4g} in infinite dimension"
     if finite is None:
-        return [
         return [f"dimension too small, or too few --steps: {title} {measured} measured, {there}"]
-        ]
     here = getattr(finite, name)
     text = f"{title} {measured} measured, {here:.4g} in this dimension, {there}"
     if not measured.differs(here, slack=FINITE_DIM_SLACK[name] * abs(here), false_alarm=FALSE_ALARM):

@@ -81,8 +81,8 @@ class Simulation:
             self._check_memory()
         self.log_classes  # noqa: B018 - validates the number of classes
         try:
-            torch.empty(0, device=self.device)
-        except (RuntimeError, AssertionError) as error:
+            torch.zeros(1, device=self.device).item()
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
             raise ConfigError(f"device {self.device!r} cannot be used: {str(error).splitlines()[0]}") from error
 
     @property
@@ -119,7 +119,7 @@ class Simulation:
         if need > _MEMORY_SHARE * have:
             raise ConfigError(
                 f"exp(rate * dim) = exp({rate * self.dim:.1f}) modes need {_gib(need)}, and {_gib(have)} are free; "
-                "lower --rate or --dim, or use --planted, which stores no modes"
+                f"lower {'--classes' if self.classes else '--rate or --dim'}, or use --planted, which stores no modes"
             )
 
 

@@ -18,6 +18,8 @@ from orthoscope.study.shifts import point
 from orthoscope.study.simulation import Simulation
 from orthoscope.theory import rate_strength_diagram, window_diagram
 
+_MOST_VALUES = 2048  # a plane of so many points squared still fits in memory
+
 
 def axis(text: str) -> np.ndarray:
     """Grid values from `LO:HI:N`, or a single number.
@@ -32,6 +34,8 @@ def axis(text: str) -> np.ndarray:
         low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
     except (ValueError, IndexError) as error:
         raise ConfigError(f"expected LO:HI:N (two numbers and a count) or a number, got {text!r}") from error
+    if count > _MOST_VALUES:
+        raise ConfigError(f"expected at most {_MOST_VALUES} values along an axis, got {text!r}")
     if len(parts) != 3 or count < 1 or not np.isfinite([low, high]).all() or (count > 1 and high <= low):
         raise ConfigError(f"expected LO:HI:N with finite LO < HI and N >= 1, got {text!r}")
     return np.linspace(low, high, count)
