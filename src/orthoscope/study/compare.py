@@ -56,10 +56,11 @@ def simulation_result(simulation: Simulation, *, progress: Progress | None = Non
     """The JSON object of `orthoscope simulate`."""
     result = simulate(simulation, progress=progress)
     predictions = theories(simulation)
+    named: dict[str, dict[str, Any] | None] = {name: as_numbers(found) for name, found in result.estimates.items()}
+    for name in ("variance_shift_across", "frechet_distance"):  # not in one dimension, not from too few samples
+        named.setdefault(name, None)
     return {
-        "frechet_distance": None,  # where there are too few samples for one
-        "variance_shift_across": None,  # in one dimension
-        **{name: as_numbers(estimate) for name, estimate in result.estimates.items()},
+        **named,
         "theory": {name: found and prediction_result(found) for name, found in predictions._asdict().items()},
         "diagnosis": diagnose(result.estimates, predictions, simulation),
         "path": {
