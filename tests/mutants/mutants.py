@@ -212,8 +212,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "biased variance",
         "metrics/moments.py",
-        "unbias = n / (n - 1)",
-        "unbias = 1.0",
+        "affine(n / (n - 1))",
+        "affine(1.0)",
         "metrics/test_moments.py::test_second_moments_are_their_definitions",
     ),
     _mutant(

@@ -161,8 +161,9 @@ def simulate(
     draws: int,
     paths: int,
     steps: int,
+    lam: float = 1.0,
 ) -> Sampled:
-    """Guided sampling with every mode explicit: second-order steps of the reverse SDE in the noise level v.
+    """Guided sampling with every mode explicit: second-order steps in the noise level v of the reverse SDE, or the ODE.
 
     All draws of the modes run side by side; the first axis counts them.
     """
@@ -183,11 +184,12 @@ def simulate(
 
     x = math.sqrt(grid[0] + 1) * generator.standard_normal((draws, paths, dim))
     for v, lower in pairwise(grid):
-        noise = math.sqrt(lower * (1 - lower / v)) * generator.standard_normal(x.shape)
+        shrink = (lower / v) ** ((1 + lam**2) / 2)
+        noise = math.sqrt(lower * (1 - (lower / v) ** lam**2)) * generator.standard_normal(x.shape)
         first = centroid(x, v, lower)
-        second = centroid(first + lower / v * (x - first) + noise, lower, v)
+        second = centroid(first + shrink * (x - first) + noise, lower, v)
         middle = (first + second) / 2
-        x = middle + lower / v * (x - middle) + noise
+        x = middle + shrink * (x - middle) + noise
     shift = (x.mean(1) * modes[:, 0]).sum(1) / (2 * half[:, 0, 0]) - 1
     results = shift, x.var(1, ddof=1).mean(1) - base, posterior(x, base)[..., 0].mean(1)
     return Sampled(*((float(r.mean()), float(r.std(ddof=1) / math.sqrt(draws))) for r in results))

@@ -117,6 +117,23 @@ def test_a_constant_schedule_is_the_closed_form(lam: float) -> None:
         np.testing.assert_allclose(marched, closed, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.parametrize("w", [-0.5, 0.3, 2.0])
+def test_very_unlike_laws_lose_no_digits(w: float) -> None:
+    # c = 1e-9 u; the integral of the mean in x = log(c + t), for the ODE.
+    c, u = 1e-9, 1.0
+
+    def integrand(x: float) -> float:
+        t = math.exp(x) - c
+        return math.exp(x) * w / (2 * (u + t)) * math.exp(((1 + w) * (math.log(c) - x) + w * math.log((u + t) / u)) / 2)
+
+    marks = [math.log(c), -15.0, -8.0, -3.0, 0.0, 4.0, 10.0, 30.0, 80.0]
+    expected = sum(quad(integrand, a, b, epsabs=0, epsrel=1e-12)[0] for a, b in pairwise(marks))
+    assert guided_gaussian(1.0, c, 0.0, u, w, lam=0.0).mean - 1 == pytest.approx(expected, rel=1e-7, abs=1e-11)
+    assert guided_gaussian(1.0, c, 0.0, u, w, lam=1.0).mean - 1 == pytest.approx(
+        c * (1 - c**w) / (1 - c), rel=1e-7, abs=1e-15
+    )
+
+
 @given(st.floats(-1, 60), st.floats(0.02, 0.98), st.floats(0.5, 2))
 def test_response_is_its_integral(w: float, r: float, order: float) -> None:
     def integrand(s: float) -> float:
@@ -277,8 +294,11 @@ def test_numbers_give_numbers_and_arrays_give_arrays() -> None:
 @pytest.mark.parametrize("t_max", [np.inf, 1e12])
 @pytest.mark.parametrize(("c", "u"), [(1e-12, 1e12), (1e12, 1e12), (1e-12, 1e-12), (1e12, 1e-12)])
 def test_the_ends_of_the_allowed_range_do_not_warn(c: float, u: float, t_max: float, lam: float) -> None:
-    for w in (-1.0, 0.0, 3.0):
-        assert guided_gaussian(1.0, c, 0.0, u, w, t_max=t_max, lam=lam).variance >= 0
+    unconditional, plain, guided = (guided_gaussian(1.0, c, 0.0, u, w, t_max=t_max, lam=lam) for w in (-1.0, 0.0, 3.0))
+    if np.isinf(t_max):
+        assert (plain.mean, plain.variance) == pytest.approx((1.0, c), rel=1e-9)
+        assert (unconditional.mean, unconditional.variance) == pytest.approx((0.0, u), rel=1e-9, abs=1e-9)
+    assert guided.variance >= 0
 
 
 def test_a_negative_window_can_return_the_variance() -> None:

@@ -98,7 +98,8 @@ def solve_finite(problem: Problem, dim: int, times: Sequence[float] = ()) -> Fin
         Numerically 1e-8. As a theory, for the SDE, of mean shifts: a few per cent from dim = 16 on at rate 0.2; of
         variance shifts: 10 to 60 %, since it takes the shrinkage to be the same in every direction. For the ODE at
         dim = 16, rate 0.2, std 0.5, w = 1 and t_max = 50 the mean shift is about 8 % too large, 0.0964 against
-        0.0891(4) sampled, and the variance shift about 22 %. Not for captured or frozen paths.
+        0.0891(4) sampled, and the variance shift about 22 %. Less accurate on
+        frozen paths, and not for captured ones.
 
     Raises:
         ConfigError: if a run from infinite noise has no strength there.

@@ -35,6 +35,7 @@ from orthoscope.numerics import Array, unit_gauss, unit_integrals
 Start = Literal["prior", "exact"]
 STARTS: tuple[Start, ...] = ("prior", "exact")
 _STRONGEST = 1000.0
+_TINY = 1e-200
 _LATEST = 1e12  # largest finite time of a start: squares and exponents stay far from the ends of float64
 NODES = 10  # quadrature nodes per panel
 _GROWTH = 4.0  # largest growth exponent within one panel
@@ -107,13 +108,15 @@ def response(strength: Array | float, ratio: Array | float, order: float) -> Arr
     r"""How strongly constant guidance from infinite noise on has acted, per unit of strength.
 
     $$ \Phi_\kappa(w, r) = r\;{}_2F_1(1,\, 1 - \kappa w;\, 1 + \kappa;\, 1 - r)
-       = \int_0^1 \Bigl(\frac{r}{1 - (1 - r)\,s^{1/\kappa}}\Bigr)^{\kappa(1+w)} ds $$
+       = \int_0^1 \Bigl(\frac{r}{1 - (1 - r)\,s^{1/\kappa}}\Bigr)^{\kappa(1+w)} ds, \qquad
+       \Phi_1 = \frac{r\,(1 - r^w)}{w\,(1 - r)} $$
 
     The shift is $w\,\Phi_k$ and the excess $-w\,\Delta\,\Phi_{2k}$, with $r = (c+t)/(u+t)$.
 
     Accuracy:
-        Relative error below 1e-10 (against 40-digit arithmetic); infinite where the exact value exceeds the range
-        of float64, which needs a conditional law wider than the unconditional one.
+        Relative error below 1e-10 (against 40-digit arithmetic), for orders other than 1 as long as r > 1e-5;
+        infinite where the exact value exceeds the range of float64, which needs a conditional law wider than the
+        unconditional one.
 
     Raises:
         ConfigError: if a strength is larger than 1000: scipy's hypergeometric function then loses its digits.
@@ -124,8 +127,17 @@ def response(strength: Array | float, ratio: Array | float, order: float) -> Arr
     w, r = np.asarray(strength, dtype=np.float64), np.asarray(ratio, dtype=np.float64)
     if (largest := float(np.abs(w).max(initial=0.0))) > _STRONGEST:
         raise ConfigError(f"expected strengths below {_STRONGEST:.0f}, got {largest:g}; use a smaller one")
-    value = r * hyp2f1(1.0, 1 - order * w, 1 + order, 1 - r)
+    value = _sde_response(w, r) if order == 1 else r * hyp2f1(1.0, 1 - order * w, 1 + order, 1 - r)
     return np.where(np.isnan(value), np.inf, value)
+
+
+def _sde_response(strength: Array, ratio: Array) -> Array:
+    # Removable at w = 0 and at r = 1, and accurate about both through expm1.
+    exponent = strength * np.log(ratio)
+    weak, one = np.abs(exponent) < _TINY, ratio == 1
+    with np.errstate(over="ignore"):
+        power = np.where(weak, np.log(ratio), np.expm1(exponent) / np.where(weak, 1.0, strength))
+        return np.where(one, 1.0, ratio * power / np.where(one, 1.0, ratio - 1))
 
 
 def panel_edges(
