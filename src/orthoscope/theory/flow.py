@@ -36,6 +36,7 @@ Start = Literal["prior", "exact"]
 STARTS: tuple[Start, ...] = ("prior", "exact")
 _STRONGEST = 1000.0
 _TINY = 1e-200
+_ROUNDING = 1e-17
 _LATEST = 1e12  # largest finite time of a start: squares and exponents stay far from the ends of float64
 NODES = 10  # quadrature nodes per panel
 _GROWTH = 4.0  # largest growth exponent within one panel
@@ -170,7 +171,8 @@ def panel_edges(
     edges = [t_max]
     for high, low in pairwise(marks):
         span = float(np.log1p((high - low) / (base + low)))
-        nodes = (base + low) * np.exp(span * unit_gauss(4 * NODES)[0]) - base
+        # Rounding must not carry a time to 0, where some clocks end.
+        nodes = np.maximum((base + low) * np.exp(span * unit_gauss(4 * NODES)[0]) - base, _ROUNDING * base)
         panels = int(np.ceil(max(span * float(np.max(growth(nodes))) / _GROWTH, span / _WIDEST, 1)))
         if panels > _MOST_PANELS:
             raise ConfigError(f"strength is too large for the theory: {panels} panels; use a smaller one")
