@@ -28,6 +28,11 @@ def test_geometric_levels_have_equal_ratios_and_exact_ends(t_max: float, steps: 
     assert (levels.times[0], levels.times[-1], levels.steps) == (t_max, 0.0, steps)
 
 
+def test_a_grid_may_end_in_noise() -> None:
+    levels = geometric(VarianceExploding(), 16.0, 4, end=1.0)
+    np.testing.assert_allclose(levels.times, [16, 8, 4, 2, 1], rtol=1e-9)
+
+
 @pytest.mark.parametrize("process", [VarianceExploding, OrnsteinUhlenbeck, EDM, RectifiedFlow])
 def test_levels_are_numbered_and_carry_their_chart(process: type[VarianceExploding]) -> None:
     chart = process(offset=0.5)
@@ -80,7 +85,7 @@ def test_jumps_are_inserted_once_and_only_inside() -> None:
     ("times", "message"),
     [
         ([0.0], "at least two finite times"),
-        ([2.0, 1.0], "the last of them 0"),
+        ([2.0, -1.0], "all >= 0"),
         ([math.inf, 0.0], "finite times"),
         ([math.nan, 0.0], "finite times"),
         ([1.0, 1.0, 0.0], "strictly descending"),
@@ -98,7 +103,9 @@ def test_unusable_times_are_refused(times: list[float], message: str) -> None:
         (lambda: geometric(CARRIER, 0.0, 3), "t_max must be finite and > 0"),
         (lambda: geometric(CARRIER, math.inf, 3), "t_max must be finite and > 0"),
         (lambda: geometric(CARRIER, 1.0, 0), "steps must be >= 1"),
-        (lambda: geometric(VarianceExploding(), 1.0, 3), "offset > 0"),
+        (lambda: geometric(VarianceExploding(), 1.0, 3), "offset > 0, or an end > 0"),
+        (lambda: geometric(CARRIER, 1.0, 3, end=1.0), "below t_max"),
+        (lambda: geometric(CARRIER, 1.0, 3, end=-0.1), "from 0 to below"),
         (lambda: refined(CARRIER, 1.0, 3, center=1, width=0), "width > 0"),
         (lambda: refined(CARRIER, 1.0, 3, center=-1, width=1), "center >= 0"),
         (lambda: refined(CARRIER, 1.0, 3, center=1, width=1, weight=1), "weight < 1"),

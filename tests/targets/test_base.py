@@ -31,6 +31,18 @@ def test_score_is_the_gradient_of_the_log_density(target: Target, seed: int) -> 
 
 
 @every
+def test_posterior_variance_is_the_divergence_of_the_denoised_mean(target: Target, seed: int) -> None:
+    for level in [*LEVELS, NoiseLevel(time=np.linspace(0.2, 1.8, 9))]:
+        x = points(seed).requires_grad_()
+        denoised = target.denoised(x, level)
+        divergence = sum(
+            torch.autograd.grad(denoised[:, k].sum(), x, retain_graph=True)[0][:, k] for k in range(target.dim)
+        )
+        expected = torch.as_tensor(level.variance, dtype=torch.float64) * divergence
+        torch.testing.assert_close(target.posterior_variance(x.detach(), level), expected, rtol=1e-8, atol=1e-10)
+
+
+@every
 def test_noising_is_a_semigroup(target: Target, seed: int) -> None:
     # Narrowed by some offset and noised again, a law is itself at every later level.
     x, offset = points(seed), 0.6 * target.width
@@ -57,7 +69,7 @@ def test_the_absorbed_law_with_its_offset_is_the_law(target: Target, seed: int) 
 def test_levels_may_differ_from_row_to_row(target: Target, seed: int) -> None:
     x, times = points(seed, 3), np.array([0.2, 5.0, 0.9])
     rows = NoiseLevel(time=times, offset=0.1)
-    for name in ("denoised", "score", "log_prob"):
+    for name in ("denoised", "score", "log_prob", "posterior_variance"):
         whole = getattr(target, name)(x, rows)
         for k in range(3):
             alone = getattr(target, name)(x[k : k + 1], NoiseLevel(time=float(times[k]), offset=0.1))
@@ -68,8 +80,8 @@ def test_levels_may_differ_from_row_to_row(target: Target, seed: int) -> None:
 def test_everything_is_finite_a_thousand_deviations_away(target: Target) -> None:
     x = 1e3 * torch.eye(3, dtype=torch.float64)
     for level in LEVELS:
-        for value in (target.denoised(x, level), target.score(x, level), target.log_prob(x, level)):
-            assert torch.isfinite(value).all()
+        for name in ("denoised", "score", "log_prob", "posterior_variance"):
+            assert torch.isfinite(getattr(target, name)(x, level)).all()
 
 
 @every

@@ -31,7 +31,7 @@ class Grid:
     """Noise levels in the order in which a run visits them, numbered.
 
     Attributes:
-        levels: At least two levels, strictly descending in time, the last at time 0.
+        levels: At least two levels, strictly descending in time.
     """
 
     levels: tuple[NoiseLevel, ...]
@@ -48,13 +48,13 @@ class Grid:
 
 
 def grid(process: Process, times: Sequence[float]) -> Grid:
-    """The grid through given variance times, descending and ending at 0.
+    """The grid through given variance times, descending to clean data or to the noise at which a run stops.
 
     Raises:
-        ConfigError: if the times are not finite, strictly descending and ending at 0.
+        ConfigError: if the times are not finite, strictly descending and >= 0.
     """
-    if len(times) < 2 or times[-1] != 0 or not all(math.isfinite(t) for t in times):
-        raise ConfigError("a grid needs at least two finite times, the last of them 0; steps must be >= 1")
+    if len(times) < 2 or not times[-1] >= 0 or not all(math.isfinite(t) for t in times):
+        raise ConfigError("a grid needs at least two finite times, all >= 0; steps must be >= 1")
     if any(b >= a for a, b in itertools.pairwise(times)):
         raise ConfigError("the times of a grid must be strictly descending")
     levels = (process.at(float(t)) for t in times)
@@ -62,34 +62,46 @@ def grid(process: Process, times: Sequence[float]) -> Grid:
     return Grid(tuple(replace(level, step=k, steps=steps) for k, level in enumerate(levels)))
 
 
-def _check(process: Process, t_max: float, steps: int) -> None:
+def _check(process: Process, t_max: float, steps: int, end: float = 0.0) -> None:
     if not (math.isfinite(t_max) and t_max > 0):
         raise ConfigError(f"t_max must be finite and > 0 to make a grid, got {t_max}")
     if steps < 1:
         raise ConfigError(f"steps must be >= 1, got {steps}")
-    if process.offset <= 0:
-        raise ConfigError("this grid divides log(sigma^2) down to clean data and needs a process with an offset > 0")
+    if not 0 <= end < t_max:
+        raise ConfigError(f"a grid ends at a time from 0 to below t_max = {t_max:g}, got end={end:g}")
+    if process.offset + end <= 0:
+        raise ConfigError(
+            "this grid divides log(sigma^2) and cannot reach 0: use a process with an offset > 0, or an end > 0"
+        )
 
 
-def _through_density(process: Process, t_max: float, steps: int, share: Callable[[FloatArray], FloatArray]) -> Grid:
+def _through_density(
+    process: Process, t_max: float, steps: int, share: Callable[[FloatArray], FloatArray], end: float = 0.0
+) -> Grid:
     """Levels at equal shares of a cumulative density over log v, descending."""
-    fine = np.linspace(math.log(process.offset + t_max), math.log(process.offset), 4097)
+    fine = np.linspace(math.log(process.offset + t_max), math.log(process.offset + end), 4097)
     cumulative = share(fine)
     cumulative = (cumulative - cumulative[0]) / (cumulative[-1] - cumulative[0])
     log_v = np.interp(np.linspace(0, 1, steps + 1), cumulative, fine)
     times = np.exp(log_v) - process.offset
-    times[0], times[-1] = t_max, 0.0
+    times[0], times[-1] = t_max, end
     return grid(process, times.tolist())
 
 
-def geometric(process: Process, t_max: float, steps: int) -> Grid:
+def geometric(process: Process, t_max: float, steps: int, *, end: float = 0.0) -> Grid:
     """Equal ratios of the variance that the denoiser sees.
 
+    Args:
+        process: Chart.
+        t_max: Variance time of the first level.
+        steps: Number of steps.
+        end: Variance time of the last level; above 0 for a target without width, whose process has no offset.
+
     Raises:
-        ConfigError: if t_max or steps is out of range, or the process has no offset.
+        ConfigError: if a number is out of range, or neither the process has an offset nor the grid an end > 0.
     """
-    _check(process, t_max, steps)
-    return _through_density(process, t_max, steps, lambda log_v: -log_v)
+    _check(process, t_max, steps, end)
+    return _through_density(process, t_max, steps, lambda log_v: -log_v, end)
 
 
 def refined(process: Process, t_max: float, steps: int, *, center: float, width: float, weight: float = 0.5) -> Grid:
@@ -154,18 +166,17 @@ def equalized(
 
 
 def posterior_variance(target: Target, *, n: int = 256, seed: int = 0) -> Callable[[NoiseLevel], float]:
-    """Total posterior variance of the clean state at a level, measured on the target's own noised samples.
+    """Total posterior variance of the clean state at a level, over the target's own noised samples.
 
     Accuracy:
-        Monte-Carlo with n samples, the same at every level; good to a few percent, enough to place a grid.
+        Exact for each sample; a mean over n of them, the same at every level.
     """
     stream = rng.stream(seed, "posterior variance")
     clean = target.sample(n, stream)
     normal = torch.from_numpy(stream.standard_normal((n, target.dim))).to(clean)
 
     def at(level: NoiseLevel) -> float:
-        x = clean + float(level.sigma) * normal
-        return float((clean - target.denoised(x, level)).double().square().sum(1).mean())
+        return float(target.posterior_variance(clean + float(level.sigma) * normal, level).mean())
 
     return at
 

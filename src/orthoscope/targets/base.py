@@ -51,6 +51,13 @@ class Target(ABC):
         """E[x0 | x] at a noise level."""
 
     @abstractmethod
+    def posterior_variance(self, x: Rows, level: NoiseLevel) -> PerRow:
+        r"""Total variance of the clean state given each row, tr Cov[x0 | x], in float64.
+
+        The divergence of the denoised mean is made of it: $\nabla\cdot D = \mathrm{tr\,Cov}[x_0|x]/\sigma^2$.
+        """
+
+    @abstractmethod
     def log_prob(self, x: Rows, level: NoiseLevel = CLEAN) -> PerRow:
         """Log-density of the noised law, in nats."""
 

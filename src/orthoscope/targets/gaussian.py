@@ -58,6 +58,11 @@ class Gaussian(Target):
         noise = per_row(level.variance, x)
         return (self.variance * x + noise * self.mean) / (noise + self.variance)
 
+    def posterior_variance(self, x: Rows, level: NoiseLevel) -> PerRow:
+        """Tr Cov[x0 | x], the same for every row at a level."""
+        noise, variance = per_row(level.variance, x.double()), self.variance.double()
+        return (variance * noise / (noise + variance)).expand(x.shape).sum(1)
+
     def log_prob(self, x: Rows, level: NoiseLevel = CLEAN) -> PerRow:
         """Log-density of the noised law, in nats and float64."""
         v = per_row(level.variance, x.double()) + self.variance.double()
@@ -112,6 +117,10 @@ class Pair(Target):
     def denoised(self, x: Rows, level: NoiseLevel) -> Rows:
         """E[x0 | x] under the unconditional law."""
         return self.uncond.denoised(x, level)
+
+    def posterior_variance(self, x: Rows, level: NoiseLevel) -> PerRow:
+        """Tr Cov[x0 | x] under the unconditional law."""
+        return self.uncond.posterior_variance(x, level)
 
     def log_prob(self, x: Rows, level: NoiseLevel = CLEAN) -> PerRow:
         """Log-density of the noised unconditional law."""

@@ -20,7 +20,7 @@ from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.prediction import per_row
 from orthoscope.process import NoiseLevel
 from orthoscope.targets.base import CLEAN, Target
-from orthoscope.targets.modes import Table, log_partition, mode_table, posterior_mean
+from orthoscope.targets.modes import Table, log_partition, mode_table, posterior_mean, posterior_spread
 from orthoscope.typing import Centroids, Labels, PerRow, Rows, Vector
 
 
@@ -76,6 +76,18 @@ class Mixture(Target):
         noise = per_row(level.variance, x)
         mu = posterior_mean(self.table, x - self.center, noise + self.width) + self.center
         return (self.width * x + noise * mu) / (noise + self.width) if self.width else mu
+
+    def posterior_variance(self, x: Rows, level: NoiseLevel) -> PerRow:
+        """Tr Cov[x0 | x]: within the modes, and between their centroids.
+
+        Accuracy:
+            Rounding of a difference of squares in the mixture's own type, about eps * |m|^2.
+        """
+        noise = per_row(level.variance, x)
+        v = noise + self.width
+        between = posterior_spread(self.table, x - self.center, v)
+        noise, v = (torch.as_tensor(part, dtype=torch.float64, device=x.device).reshape(-1) for part in (noise, v))
+        return self.dim * self.width * noise / v + (noise / v).square() * between
 
     def log_prob(self, x: Rows, level: NoiseLevel = CLEAN) -> PerRow:
         """Log-density of the noised mixture, in nats and float64."""

@@ -65,10 +65,23 @@ def posterior_mean(table: Table, x: Rows, variance: float | Tensor) -> Rows:
         Rounding in the logits, about eps * |m|^2 / v with m measured from the center: below 1e-4 in float32 at d = 64,
         v = 0.25.
     """
-    dim = x.shape[1]
-    queries = _queries(table, x, variance, dim)[None, None]
+    return _read(table, x, variance)[:, : x.shape[1]]
+
+
+def posterior_spread(table: Table, x: Rows, variance: float | Tensor) -> PerRow:
+    """Total posterior variance of the centroid given each row, from the same read; arguments as `posterior_mean`.
+
+    Accuracy:
+        Rounding of a difference of squares, about eps * |m|^2.
+    """
+    read, dim = _read(table, x, variance).double(), x.shape[1]
+    return (-2 * read[:, dim] - read[:, :dim].square().sum(1)).clamp_min(0)  # column dim holds -|m|^2 / 2
+
+
+def _read(table: Table, x: Rows, variance: float | Tensor) -> Tensor:
+    queries = _queries(table, x, variance, x.shape[1])[None, None]
     keys = table[None, None]
-    return F.scaled_dot_product_attention(queries, keys, keys, scale=1.0)[0, 0, :, :dim]
+    return F.scaled_dot_product_attention(queries, keys, keys, scale=1.0)[0, 0]
 
 
 def log_partition(

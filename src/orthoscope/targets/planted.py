@@ -84,10 +84,16 @@ class Planted(Target):
     def denoised(self, x: Rows, level: NoiseLevel) -> Rows:
         """E[x0 | x]: the two components' means, weighted by the class posterior."""
         p = torch.sigmoid(self.log_odds(x, level)).to(x.dtype)[:, None]
-        noise, width = per_row(level.variance, x), self.width
-        own = (width * x + noise * self.centroid) / (noise + width)
-        others = (width + self.spread) / (noise + width + self.spread) * x
+        own, others = (component.denoised(x, level) for component in self._components())
         return p * own + (1 - p) * others
+
+    def posterior_variance(self, x: Rows, level: NoiseLevel) -> PerRow:
+        """Tr Cov[x0 | x]: within the two components, and between their means."""
+        p = torch.sigmoid(self.log_odds(x, level))
+        own, others = self._components()
+        within = p * own.posterior_variance(x, level) + (1 - p) * others.posterior_variance(x, level)
+        gap = own.denoised(x.double(), level) - others.denoised(x.double(), level)
+        return within + p * (1 - p) * gap.square().sum(1)
 
     def log_prob(self, x: Rows, level: NoiseLevel = CLEAN) -> PerRow:
         """Log-density of the noised law, in nats and float64."""
