@@ -85,8 +85,11 @@ class Estimate:
 
     def differs(self, expected: float, *, slack: float = 0.0, false_alarm: float = 1e-4) -> bool:
         """Whether the gap to an expected value is too large for chance; by Student's t where draws are few."""
-        limit = stdtrit(self.dof, 1 - false_alarm / 2) if self.dof else ndtri(1 - false_alarm / 2)
-        return bool(abs(self.z(expected, slack=slack)) > limit)
+        return bool(abs(self.z(expected, slack=slack)) > self.limit(false_alarm))
+
+    def limit(self, false_alarm: float) -> float:
+        """Standard errors that chance exceeds, on either side, with this probability; by Student's t if `dof` is set."""
+        return float(-stdtrit(self.dof, false_alarm / 2) if self.dof else -ndtri(false_alarm / 2))
 
     def affine(self, scale: float = 1.0, shift: float = 0.0) -> Estimate:
         """The estimate of scale * value + shift."""

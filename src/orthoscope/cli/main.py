@@ -9,12 +9,14 @@ from typing import Annotated
 import typer
 
 from orthoscope import __version__
+from orthoscope.cli.claims import claims
 from orthoscope.cli.demo import demo
 from orthoscope.cli.gaussian import gaussian
 from orthoscope.cli.output import remark
 from orthoscope.cli.phase import phase
 from orthoscope.cli.predict import predict
 from orthoscope.cli.simulate import simulate
+from orthoscope.cli.study import study
 from orthoscope.errors import DivergenceError, OrthoscopeError
 
 UNUSABLE_INPUT, FAILED, INTERRUPTED, BUG = 2, 1, 130, 70
@@ -43,7 +45,7 @@ def _root(
     """Measure, explain and remove the distortions of classifier-free guidance."""
 
 
-for _command in (demo, predict, simulate, gaussian):
+for _command in (demo, predict, simulate, gaussian, claims, study):
     app.command()(_command)
 app.add_typer(phase, name="phase")
 

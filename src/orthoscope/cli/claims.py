@@ -1,0 +1,74 @@
+"""`orthoscope claims`: what the papers say, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+
+from orthoscope.cli import options
+from orthoscope.cli.output import emit, remark, show
+from orthoscope.errors import unknown
+
+_COLORS = {"holds": "green", "depends": "yellow", "contradicted": "magenta", "fails": "bold red"}
+
+
+def claims(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Fewer samples: the same checks, seeing larger errors.")
+    ] = False,
+    only: Annotated[list[str] | None, typer.Option(help="Only this claim, by name; may be repeated.")] = None,
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> int:
+    """Check every claim of the source papers: theory, measurement with its error, and a verdict.
+
+    A row fails if theory and measurement disagree; the exit status is then 1. `contradicted` means that both agree
+    with each other and not with the claim.
+
+    Example: orthoscope claims --quick
+    """
+    from orthoscope.study.claims import CLAIMS, Effort, examine
+    from orthoscope.study.threads import one_thread
+
+    names = [row.name for row in CLAIMS]
+    for name in only or []:
+        if name not in names:
+            raise unknown("claim", name, names)
+    chosen = [row for row in CLAIMS if not only or row.name in only]
+    effort = Effort(quick=quick, seed=seed)
+    rows: list[dict[str, Any]] = []
+    for row in chosen:
+        if json and not quiet:
+            remark(f"{len(rows) + 1}/{len(chosen)} {row.name}")
+        with one_thread():
+            rows.append(examine(row, effort))
+        if not json:
+            _show(rows[-1])
+    failed = [row["name"] for row in rows if row["verdict"] == "fails"]
+    if json:
+        emit({"claims": rows}, as_json=True, title="claims")
+    else:
+        counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in _COLORS}
+        total = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+        Console(highlight=False).print(f"\n{len(rows)} claims: {total}; {sum(row['seconds'] for row in rows):.0f} s")
+    if failed:
+        remark(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+def _show(row: Mapping[str, Any]) -> None:
+    """One claim as it is done: verdict and numbers, then the words."""
+    console = Console(highlight=False)
+    measured = row["measured"] if row["measured"]["stderr"] is not None else row["measured"]["value"]
+    distance = "" if row["z"] is None else f", z = {row['z'] + 0.0:+.1f} (bound {row['bound']:.1f})"
+    color = _COLORS[row["verdict"]]
+    console.print(f"[{color}]{row['verdict']:<12}[/] [bold]{row['name']}[/]")
+    lines = [row["claim"], f"theory {show(row['theory'])}, measured {show(measured)}{distance}; {row['seconds']:.1f} s"]
+    lines += [f"in: {row['setting']}", *([row["note"]] if row["note"] else []), f"again: {row['command']}"]
+    for line in lines:
+        console.print(Padding(line, (0, 0, 0, 13)), markup=False)

@@ -1,0 +1,10 @@
+"""The claims of the source papers as checks that anyone can run: theory, measurement, verdict."""
+
+from __future__ import annotations
+
+from orthoscope.study.claims import gaussian_rows, mixture_rows, window_rows
+from orthoscope.study.claims.claim import Claim as Claim
+from orthoscope.study.claims.claim import Effort as Effort
+from orthoscope.study.claims.claim import examine as examine
+
+CLAIMS: tuple[Claim, ...] = (*mixture_rows.ROWS, *window_rows.ROWS, *gaussian_rows.ROWS)

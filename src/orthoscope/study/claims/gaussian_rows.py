@@ -1,0 +1,107 @@
+"""Claims about joint Gaussians, where everything has a closed form."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from orthoscope import metrics, rng
+from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Tabulated
+from orthoscope.quantities import Estimate
+from orthoscope.study.claims.claim import Claim, Effort, Finding, agrees, beyond, both, claim, exactly
+from orthoscope.study.pairs import sample_pair
+from orthoscope.targets import Gaussian, Pair
+from orthoscope.theory import guided_gaussian
+from orthoscope.theory.gaussian import scheduled_gaussian
+
+_COORDINATES = 32  # independent copies of the one-dimensional law: rows are drawn one stream each
+_RANDOM_SCHEDULES = 200
+
+
+def _pair(cond_var: float, uncond_var: float, cond_mean: float = 0.0, uncond_mean: float = 0.0) -> Pair:
+    def law(mean: float, variance: float) -> Gaussian:
+        ones = torch.ones(_COORDINATES, dtype=torch.float64)
+        return Gaussian(mean=mean * ones, variance=variance * ones)
+
+    return Pair(cond=law(cond_mean, cond_var), uncond=law(uncond_mean, uncond_var))
+
+
+def _variance(schedule: GuidanceSchedule, effort: Effort, *, lam: float = 1.0, t_max: float = 1e4) -> Estimate:
+    """Variance of guided samples of N(0, 1) against N(0, 2)."""
+    x = sample_pair(
+        _pair(1.0, 2.0), schedule, samples=effort.pick(2000, 20000), steps=60, seed=effort.seed, lam=lam, t_max=t_max
+    )
+    return metrics.variance(x)
+
+
+@claim(
+    "tilted-not-sampled",
+    "Guidance does not sample the tilted law p_c^(1+w) p_u^(-w).",
+    source="chidambaram2024does",
+    setting="N(0, 1) against N(0, 2), w = 2, reverse SDE: the tilted law has variance 0.5",
+)
+def tilted_not_sampled(effort: Effort) -> Finding:
+    """The variance is that of the guided law, not of the tilted one."""
+    measured = _variance(Constant(value=2.0), effort)
+    guided = guided_gaussian(0.0, 1.0, 0.0, 2.0, 2.0)
+    apart = beyond(measured, float(guided.tilted_variance), below=True, note=f"tilted: {guided.tilted_variance:.4g}")
+    return both(agrees(measured, float(guided.variance), slack=1e-3), apart)
+
+
+def random_schedule(stream: np.random.Generator, *, t_max: float) -> GuidanceSchedule:
+    """A non-negative schedule that is piecewise linear in time with one to eight knots and jumps."""
+    knots = int(stream.integers(1, 9))
+    at = np.sort(np.exp(stream.uniform(np.log(1e-3), np.log(t_max), knots)))
+    strengths = stream.exponential(2.0, knots) * (stream.random(knots) < 0.7)
+    strengths[stream.integers(knots)] += 0.1  # not zero almost everywhere
+    return Tabulated(at=tuple(at), strengths=tuple(strengths))
+
+
+@claim(
+    "no-positive-schedule",
+    "No non-negative schedule avoids the shrinkage of the variance.",
+    source="ventura2026emergence",
+    setting=f"{_RANDOM_SCHEDULES} random schedules, SDE and ODE; N(0, 1) against N(0, 2), exact start at T = 100; "
+    "the largest variance ratio of all, that schedule sampled",
+)
+def no_positive_schedule(effort: Effort) -> Finding:
+    """Theory over the family, and a simulation of the schedule that comes closest."""
+    stream, t_max = rng.stream(effort.seed, "schedules"), 100.0
+    family = [random_schedule(stream, t_max=t_max) for _ in range(_RANDOM_SCHEDULES)]
+    ratios = {
+        (k, lam): float(scheduled_gaussian(1.0, 2.0, schedule, lam=lam, t_max=t_max, start="exact")[1])
+        for k, schedule in enumerate(family)
+        for lam in (1.0, 0.0)
+    }
+    (k, lam), largest = max(ratios.items(), key=lambda item: item[1])
+    measured = _variance(family[k], effort, lam=lam, t_max=t_max)
+    shrunk = sum(ratio < 1 for ratio in ratios.values())
+    every = exactly(shrunk, len(ratios), within=0, note=f"{shrunk} of {len(ratios)} ratios below 1")
+    return both(agrees(measured, largest, slack=1e-3), every)
+
+
+@claim(
+    "rectified-coefficients",
+    "With conditional N(c, 1), c ~ N(0, 1), the guided mean is c phi(scale): phi(3) = 2.",
+    source="xia2025rectified",
+    setting="probability-flow ODE, scale 3 (w = 2), T = infinity; sampled at c = 1 from T = 10^4, "
+    "for which theory is shown",
+)
+def rectified_coefficients(effort: Effort) -> Finding:
+    """The closed form, and sampled from a finite time, whose theory is known too."""
+    limit = guided_gaussian(1.0, 1.0, 0.0, 2.0, 2.0, lam=0.0)
+    here = guided_gaussian(1.0, 1.0, 0.0, 2.0, 2.0, lam=0.0, t_max=1e4, start="exact")
+    x = sample_pair(
+        _pair(1.0, 2.0, cond_mean=1.0),
+        Constant(value=2.0),
+        samples=effort.pick(500, 5000),
+        steps=100,
+        seed=effort.seed,
+        lam=0.0,
+    )
+    note = f"{float(limit.mean):.10g} from infinite noise"
+    infinite = exactly(float(limit.mean), 2.0, within=1e-10, note=note)
+    return both(agrees(metrics.mean_of(x.mean(1)), float(here.mean), slack=2e-3), infinite)
+
+
+ROWS: tuple[Claim, ...] = (tilted_not_sampled, no_positive_schedule, rectified_coefficients)

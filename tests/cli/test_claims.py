@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from orthoscope.cli.main import main
+from orthoscope.cli.study import StudyName
+from orthoscope.report.studies import STUDIES
+from orthoscope.study import claims
+from orthoscope.study.claims.claim import Effort, Finding, claim, exactly
+
+
+def wrong(effort: Effort) -> Finding:
+    return exactly(2.0, 1.0, within=0.0, note="two is not one")
+
+
+WRONG = claim("wrong", "One is two.", source="ho2022classifier", setting="arithmetic")(wrong)
+
+
+def test_claims_give_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "--quick", "--only", "unconditional", "--only", "rectified-coefficients", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["claims"]
+    assert [row["name"] for row in rows] == ["unconditional", "rectified-coefficients"]
+    keys = {"claim", "setting", "theory", "measured", "z", "bound", "verdict", "seconds", "command"}
+    assert all(keys <= set(row) for row in rows)
+
+
+def test_claims_are_shown_with_verdict_and_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "--quick", "--only", "unconditional"]) == 0
+    out = capsys.readouterr().out
+    assert "holds        unconditional" in out
+    assert "orthoscope claims --only unconditional --quick" in out
+    assert "1 claims: 1 holds" in out
+
+
+def test_a_failed_claim_gives_exit_status_1(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "CLAIMS", (WRONG,))
+    assert main(["claims"]) == 1
+    captured = capsys.readouterr()
+    assert "two is not one" in captured.out
+    assert "failed: wrong" in captured.err
+
+
+def test_an_unknown_claim_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["claims", "--only", "uncondition"]) == 2
+    assert "unconditional" in capsys.readouterr().err
+
+
+def test_studies_on_the_command_line_are_those_that_exist() -> None:
+    assert {name.value for name in StudyName} == set(STUDIES)
