@@ -47,12 +47,19 @@ QUANTITIES: dict[str, Quantity] = {
         ("variance_shift", r"\delta V", "data units squared", "variance shift"),
         ("variance_shift_along", r"\delta V_\parallel", "data units squared", "variance shift along the centroid"),
         ("variance_shift_across", r"\delta V_\perp", "data units squared", "variance shift across the centroid"),
+        ("along_excess", r"\Delta_\parallel", "data units squared", "variance along the centroid minus that across"),
+        ("mean_square_correlation", r"\overline{\rho^2}", "1", "mean square correlation of two coordinates"),
         ("variance_ratio", r"V/s^2", "1", "variance ratio"),
         ("total_variance", r"\mathrm{tr}\,C", "data units squared", "total variance"),
         ("participation_ratio", r"\mathrm{PR}", "1", "participation ratio"),
         ("frechet_distance", r"d_F^2/d", "data units squared", "squared Fréchet distance per dimension"),
         ("class_share", "1", "1", "share of samples in their class"),
         ("class_posterior", r"p(c\,|\,x)", "1", "posterior of the class"),
+        ("mode_entropy", r"H(\hat\pi)", "nats", "entropy of the shares of the modes"),
+        ("weak_weight", r"\hat\pi_{\min}", "1", "share of the weakest mode"),
+        ("mode_distance", r"\|\hat\pi - \pi\|", "1", "total-variation distance of the shares of the modes"),
+        ("mode_spread", r"V_k/s^2", "1", "variance ratio within modes"),
+        ("class_information", r"I(c; x)", "nats", "information of a sample about its class"),
         ("speciation_time", r"t_s", "data units squared", "speciation time"),
         ("capture_time", r"t_k", "data units squared", "capture time"),
         ("critical_rate", r"\beta_c", "nats per dimension", "critical rate"),
@@ -88,7 +95,7 @@ class Estimate:
         return bool(abs(self.z(expected, slack=slack)) > self.limit(false_alarm))
 
     def limit(self, false_alarm: float) -> float:
-        """Standard errors that chance exceeds, on either side, with this probability; by Student's t if `dof` is set."""
+        """Standard errors that chance exceeds on either side with this probability; by Student's t if `dof` is set."""
         return float(-stdtrit(self.dof, false_alarm / 2) if self.dof else -ndtri(false_alarm / 2))
 
     def affine(self, scale: float = 1.0, shift: float = 0.0) -> Estimate:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from orthoscope.targets import Gaussian, Mixture, Pair, Planted, Target, mixture
+from orthoscope.targets import Gaussian, Mixture, Pair, Planted, Target, covariant, mixture
 
 
 def random_mixture_of(seed: int, *, modes: int = 7, dim: int = 3, std: float = 0.6, classes: int = 3) -> Mixture:
@@ -27,7 +27,9 @@ def every_target() -> dict[str, Target]:
         variance=torch.tensor([0.4, 2.0, 0.9], dtype=torch.float64),
     )
     centroid = torch.tensor([1.2, -0.4, 0.8], dtype=torch.float64)
+    covariance = torch.tensor([[1.0, 0.3, 0.0], [0.3, 0.6, -0.1], [0.0, -0.1, 0.8]], dtype=torch.float64)
     return {
+        "covariant": covariant(centroid, cov=covariance),
         "gaussian": gaussian,
         "pair": Pair(cond=gaussian, uncond=random_mixture_of(1)),
         "mixture": random_mixture_of(0),

@@ -1,21 +1,28 @@
-"""`orthoscope gaussian`: a pair of Gaussians, in closed form."""
+"""`orthoscope gaussian`: a pair of Gaussians, in closed form or by matrix moment equations."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit
-from orthoscope.study.predictions import gaussian_result
+from orthoscope.cli.output import emit, show
+from orthoscope.study.joint import pair_result
+
+_SHOWN = 6  # entries of a list that people see
 
 
 def gaussian(
-    cond_mean: Annotated[float, typer.Option(help="Mean of the conditional law.")],
-    cond_var: Annotated[float, typer.Option(help="Variance of the conditional law.")],
-    uncond_mean: Annotated[float, typer.Option(help="Mean of the unconditional law.")],
-    uncond_var: Annotated[float, typer.Option(help="Variance of the unconditional law.")],
+    cond_mean: Annotated[float | None, typer.Option(help="Mean of the conditional law.")] = None,
+    cond_var: Annotated[float | None, typer.Option(help="Variance of the conditional law.")] = None,
+    uncond_mean: Annotated[float | None, typer.Option(help="Mean of the unconditional law.")] = None,
+    uncond_var: Annotated[float | None, typer.Option(help="Variance of the unconditional law.")] = None,
+    laws: Annotated[
+        Path | None,
+        typer.Option(help="JSON file of two laws with any covariances, instead of the four numbers; see the docs."),
+    ] = None,
     strength: options.Strength = None,
     schedule: options.Schedule = None,
     ode: options.Ode = False,
@@ -27,7 +34,8 @@ def gaussian(
 
     Example: orthoscope gaussian --cond-mean 1 --cond-var 0.5 --uncond-mean 0.2 --uncond-var 2 --strength 2
     """
-    result = gaussian_result(
+    result = pair_result(
+        laws=laws,
         cond_mean=cond_mean,
         cond_var=cond_var,
         uncond_mean=uncond_mean,
@@ -38,4 +46,12 @@ def gaussian(
         t_max=t_max,
         start=start.value,
     )
-    emit(result, as_json=json, title="joint Gaussian")
+    emit(result if json else {name: _readable(value) for name, value in result.items()}, as_json=json,
+         title="joint Gaussian")  # fmt: skip
+
+
+def _readable(value: Any) -> Any:
+    """A list as a line of its first entries; anything else as it is."""
+    if not isinstance(value, list):
+        return value
+    return ", ".join(str(show(entry)) for entry in value[:_SHOWN]) + (", ..." if len(value) > _SHOWN else "")

@@ -11,12 +11,14 @@ import typer
 from orthoscope import __version__
 from orthoscope.cli.claims import claims
 from orthoscope.cli.demo import demo
+from orthoscope.cli.design import design
 from orthoscope.cli.gaussian import gaussian
 from orthoscope.cli.output import remark
 from orthoscope.cli.phase import phase
 from orthoscope.cli.predict import predict
 from orthoscope.cli.simulate import simulate
 from orthoscope.cli.study import study
+from orthoscope.cli.two_class import two_class
 from orthoscope.errors import DivergenceError, OrthoscopeError
 
 UNUSABLE_INPUT, FAILED, INTERRUPTED, BUG = 2, 1, 130, 70
@@ -45,8 +47,9 @@ def _root(
     """Measure, explain and remove the distortions of classifier-free guidance."""
 
 
-for _command in (demo, predict, simulate, gaussian, claims, study):
+for _command in (demo, predict, simulate, gaussian, design, claims, study):
     app.command()(_command)
+app.command("two-class")(two_class)
 app.add_typer(phase, name="phase")
 
 

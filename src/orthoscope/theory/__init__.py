@@ -13,6 +13,10 @@ from orthoscope.theory.diagrams import rate_strength_diagram as rate_strength_di
 from orthoscope.theory.diagrams import window_diagram as window_diagram
 from orthoscope.theory.gaussian import GaussianPrediction as GaussianPrediction
 from orthoscope.theory.gaussian import guided_gaussian as guided_gaussian
+from orthoscope.theory.joint import GaussianLaw as GaussianLaw
+from orthoscope.theory.joint import JointPrediction as JointPrediction
+from orthoscope.theory.joint import gaussian_law as gaussian_law
+from orthoscope.theory.joint import guided_joint as guided_joint
 from orthoscope.theory.predict import REGIMES as REGIMES
 from orthoscope.theory.predict import Prediction as Prediction
 from orthoscope.theory.predict import Setting as Setting

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
-from orthoscope.study.claims import gaussian_rows, mixture_rows, window_rows
+from orthoscope.study.claims import (
+    gaussian_rows,
+    limit_rows,
+    mixture_rows,
+    support_rows,
+    tilted_rows,
+    window_rows,
+)
 from orthoscope.study.claims.claim import Claim as Claim
 from orthoscope.study.claims.claim import Effort as Effort
 from orthoscope.study.claims.claim import examine as examine
 
-CLAIMS: tuple[Claim, ...] = (*mixture_rows.ROWS, *window_rows.ROWS, *gaussian_rows.ROWS)
+CLAIMS: tuple[Claim, ...] = (
+    *mixture_rows.ROWS,
+    *limit_rows.ROWS,
+    *window_rows.ROWS,
+    *gaussian_rows.ROWS,
+    *tilted_rows.ROWS,
+    *support_rows.ROWS,
+)

@@ -12,24 +12,32 @@ from orthoscope.study.claims.claim import Claim, Effort, Finding, agrees, beyond
 from orthoscope.study.pairs import sample_pair
 from orthoscope.targets import Gaussian, Pair
 from orthoscope.theory import guided_gaussian
-from orthoscope.theory.gaussian import scheduled_gaussian
+from orthoscope.theory.gaussian import constant_gaussian, scheduled_gaussian
 
 _COORDINATES = 32  # independent copies of the one-dimensional law: rows are drawn one stream each
 _RANDOM_SCHEDULES = 200
 
 
-def _pair(cond_var: float, uncond_var: float, cond_mean: float = 0.0, uncond_mean: float = 0.0) -> Pair:
+def gaussian_pair(cond_var: float, uncond_var: float, cond_mean: float = 0.0, *, dim: int = _COORDINATES) -> Pair:
+    """Independent copies of one pair of Gaussians."""
+
     def law(mean: float, variance: float) -> Gaussian:
-        ones = torch.ones(_COORDINATES, dtype=torch.float64)
+        ones = torch.ones(dim, dtype=torch.float64)
         return Gaussian(mean=mean * ones, variance=variance * ones)
 
-    return Pair(cond=law(cond_mean, cond_var), uncond=law(uncond_mean, uncond_var))
+    return Pair(cond=law(cond_mean, cond_var), uncond=law(0.0, uncond_var))
 
 
 def _variance(schedule: GuidanceSchedule, effort: Effort, *, lam: float = 1.0, t_max: float = 1e4) -> Estimate:
     """Variance of guided samples of N(0, 1) against N(0, 2)."""
     x = sample_pair(
-        _pair(1.0, 2.0), schedule, samples=effort.pick(2000, 20000), steps=60, seed=effort.seed, lam=lam, t_max=t_max
+        gaussian_pair(1.0, 2.0),
+        schedule,
+        samples=effort.pick(2000, 20000),
+        steps=60,
+        seed=effort.seed,
+        lam=lam,
+        t_max=t_max,
     )
     return metrics.variance(x)
 
@@ -92,7 +100,7 @@ def rectified_coefficients(effort: Effort) -> Finding:
     limit = guided_gaussian(1.0, 1.0, 0.0, 2.0, 2.0, lam=0.0)
     here = guided_gaussian(1.0, 1.0, 0.0, 2.0, 2.0, lam=0.0, t_max=1e4, start="exact")
     x = sample_pair(
-        _pair(1.0, 2.0, cond_mean=1.0),
+        gaussian_pair(1.0, 2.0, cond_mean=1.0),
         Constant(value=2.0),
         samples=effort.pick(500, 5000),
         steps=100,
@@ -104,4 +112,56 @@ def rectified_coefficients(effort: Effort) -> Finding:
     return both(agrees(metrics.mean_of(x.mean(1)), float(here.mean), slack=2e-3), infinite)
 
 
-ROWS: tuple[Claim, ...] = (tilted_not_sampled, no_positive_schedule, rectified_coefficients)
+def _participation(wide: float, narrow: float, effort: Effort) -> tuple[Estimate, float, float]:
+    """Participation ratio of guided samples where half of the directions are wide (variance 2) and half narrow (0.5).
+
+    Args:
+        wide: Unconditional over conditional variance in the wide directions.
+        narrow: The same in the narrow ones.
+        effort: How much to sample.
+
+    Returns:
+        Measured, predicted, and without guidance.
+    """
+    half = torch.ones(_COORDINATES // 2, dtype=torch.float64)
+    cond, ratio = torch.cat([2.0 * half, 0.5 * half]), torch.cat([wide * half, narrow * half])
+    mean = torch.zeros_like(cond)
+    pair = Pair(cond=Gaussian(mean=mean, variance=cond), uncond=Gaussian(mean=mean, variance=ratio * cond))
+    x = sample_pair(pair, Constant(value=2.0), samples=effort.pick(2000, 20000), steps=60, seed=effort.seed)
+    _, guided = constant_gaussian(cond.numpy(), (ratio * cond).numpy(), 2.0)
+    predicted, plain = (float(c.sum() ** 2 / (c**2).sum()) for c in (guided, cond.numpy()))
+    return metrics.participation_ratio(x), predicted, plain
+
+
+@claim(
+    "participation-ratio",
+    "Guidance changes the participation ratio of the covariance.",
+    source="ventura2026emergence",
+    setting="w = 2, 32 directions: all alike (an isotropic class), the wide half shrunk most, the narrow half shrunk "
+    "most; shown is the second",
+    verdict="depends",
+)
+def participation_ratio(effort: Effort) -> Finding:
+    """Up, down, or not at all: it sees only how unevenly the directions shrink."""
+    up, up_theory, plain = _participation(4.0, 1.1, effort)
+    down, down_theory, _ = _participation(1.1, 4.0, effort)
+    alike = metrics.participation_ratio(
+        sample_pair(
+            gaussian_pair(1.0, 2.0), Constant(value=2.0), samples=effort.pick(2000, 20000), steps=60, seed=effort.seed
+        )
+    )
+    return both(
+        beyond(up, plain, theory=up_theory, note=f"unguided {plain:.4g}, wide half shrunk {up}"),
+        agrees(up, up_theory, slack=0.05),
+        beyond(down, plain, below=True, note=f"narrow half shrunk {down}"),
+        agrees(down, down_theory, slack=0.05),
+        agrees(alike, _COORDINATES, slack=0.05, note=f"all alike {alike} of {_COORDINATES}"),
+    )
+
+
+ROWS: tuple[Claim, ...] = (
+    tilted_not_sampled,
+    no_positive_schedule,
+    participation_ratio,
+    rectified_coefficients,
+)

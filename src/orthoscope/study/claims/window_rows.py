@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.optimize import brentq
 
 from orthoscope import metrics
-from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step
+from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step, Tabulated
 from orthoscope.quantities import Estimate
 from orthoscope.study.claims.claim import FALSE_FAIL, Claim, Effort, Finding, agrees, beyond, both, claim, exactly
 from orthoscope.study.claims.mixture_rows import DENSE_RATE, dense, measured
 from orthoscope.study.simulate import draw_target, final_estimates, make_grid, run_draw
 from orthoscope.study.simulation import Simulation
 from orthoscope.theory import predict, window_diagram
+from orthoscope.theory.design import Goal, MixtureLaw, design
 
 _REGIONS = {(-0.45, 0.65): "restored", (0.25, 0.5): "distorted", (-0.15, 0.05): "reversed"}
 _LOST = (-0.9, 0.3)
@@ -123,4 +125,36 @@ def window_regions(effort: Effort) -> Finding:
     return exactly(float(confirmed), 4.0, within=0.0, note="; ".join([*notes, f"lost: class posterior {posterior}"]))
 
 
-ROWS: tuple[Claim, ...] = (negative_window, class_lost, late_window_idle, window_regions)
+def _three_phases(switch: float, last: float) -> Tabulated:
+    """5 down to `switch`, then -1, and 5 again below `last`."""
+    return Tabulated(at=(last, last, switch, switch), strengths=(5.0, -1.0, -1.0, 5.0))
+
+
+@claim(
+    "finishing-positive",
+    "It does not help to finish positive: (positive, negative) beats (positive, negative, positive).",
+    source="ventura2026emergence",
+    setting="planted ensemble: rate 2, std 0.5, d = 32, T = 10, strengths from -1 to 5, variance kept: the designed "
+    "schedule, and 5 again for t < 0.03 with the first switch set anew; shown is what the mean shift loses",
+)
+def finishing_positive(effort: Effort) -> Finding:
+    """The best three phases are two, and a third phase costs mean shift at equal variance."""
+    law = MixtureLaw(rate=DENSE_RATE, std=0.5, t_max=10.0)
+    found = design(law, Goal(objective="mean_shift", variance_ratio=1.0, high=5.0))
+    phases = next(candidate for candidate in found.candidates if candidate.name == "three_phase")
+    gain = phases.outcome.mean_shift - next(c for c in found.candidates if c.name == "step").outcome.mean_shift
+    switch = brentq(lambda t: law.evaluate(_three_phases(t, 0.03)).variance_ratio - 1, 0.04, 9.0, xtol=1e-12)
+    two, three = (dense(schedule, effort) for schedule in (found.schedule, _three_phases(switch, 0.03)))
+    shifts = [measured(simulation, "mean_shift")[0] for simulation in (two, three)]
+    theory = predict(three.setting).mean_shift - predict(two.setting).mean_shift
+    loss = Estimate(
+        value=shifts[1].value - shifts[0].value, stderr=math.hypot(*(shift.stderr for shift in shifts)), n=shifts[0].n
+    )
+    return both(
+        agrees(loss, theory, slack=4e-3),
+        beyond(loss, 0.0, below=True),
+        exactly(gain, 0.0, within=1e-6, note=f"best three phases gain {gain:.1e} on the best two"),
+    )
+
+
+ROWS: tuple[Claim, ...] = (negative_window, class_lost, late_window_idle, window_regions, finishing_positive)

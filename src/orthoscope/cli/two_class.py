@@ -1,0 +1,76 @@
+"""`orthoscope two-class`: two classes on a line, where guidance takes them and where the tilted law lies."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from orthoscope.cli import options
+from orthoscope.cli.output import emit, progress
+
+
+class LawKind(StrEnum):
+    """The two laws."""
+
+    gaussian = "gaussian"
+    uniform = "uniform"
+
+
+class ErrorKind(StrEnum):
+    """How a score is wrong."""
+
+    bounded = "bounded"
+    missing_pullback = "missing-pullback"
+
+
+def two_class(
+    law: Annotated[LawKind, typer.Option(help="N(+-1, 1), or uniform on [1, 2] and [-2, -1].")],
+    strength: Annotated[float, typer.Option(help="Guidance strength: 0 = conditional, scale = 1 + strength.")],
+    sde: Annotated[bool, typer.Option("--sde", help="Reverse SDE instead of the probability-flow ODE.")] = False,
+    score_error: Annotated[float | None, typer.Option(help="Size of an error of the score; none if left out.")] = None,
+    error_kind: Annotated[
+        ErrorKind,
+        typer.Option(help="bounded: off by a constant. missing-pullback: nothing pulls back far outside the support."),
+    ] = ErrorKind.bounded,
+    recommend: Annotated[
+        bool, typer.Option("--recommend", help="Also find the largest strength whose path never turns back.")
+    ] = False,
+    samples: Annotated[int, typer.Option(help="Trajectories.")] = 2000,
+    steps: Annotated[int, typer.Option(help="Steps of the sampler.")] = 200,
+    sigma_end: Annotated[float, typer.Option(help="Noise at which runs of the uniform law stop.")] = 0.0045,
+    seed: options.Seed = 0,
+    out: Annotated[Path | None, typer.Option(help="Draw paths and the final law into this file.")] = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Sample the right one of two classes on a line under guidance, beside the tilted law that it does not sample.
+
+    Example: orthoscope two-class --law uniform --strength 3
+    """
+    from orthoscope.study.two_class import TwoClass
+    from orthoscope.study.two_class_measures import two_class_result
+
+    setting = TwoClass(
+        law=law.value,
+        strength=strength,
+        lam=1.0 if sde else 0.0,
+        score_error=score_error,
+        error_kind=error_kind.value,
+        samples=samples,
+        steps=steps,
+        sigma_end=sigma_end,
+        seed=seed,
+    )
+    with progress("sampling", quiet=quiet) as advance:
+        found, result = two_class_result(setting, recommend=recommend, progress=advance)
+    shown: dict[str, Any] = result
+    if out is not None:
+        from orthoscope.plots.two_class import two_class_figure
+        from orthoscope.report.page import save_figure
+
+        save_figure(two_class_figure(found), out)
+        shown = result | {"figure": str(out.with_suffix(".svg"))}
+    emit(shown, as_json=json, title=f"two classes: {law.value}")

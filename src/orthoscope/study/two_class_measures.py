@@ -1,0 +1,139 @@
+r"""What guided samples of two classes do at the edges of the support, and which strength still goes straight.
+
+Every measure is taken from the dataset of one run, and comes with its standard error.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import NDArray
+
+from orthoscope import __version__, metrics
+from orthoscope.denoise import Denoiser, Evaluation, Label, Memory
+from orthoscope.guidance.guided import Guided
+from orthoscope.guidance.rules import LinearCFG
+from orthoscope.numerics import Array
+from orthoscope.process import NoiseLevel
+from orthoscope.quantities import Estimate
+from orthoscope.serialize import to_dict
+from orthoscope.study.compare import as_numbers
+from orthoscope.study.datasets import Progress
+from orthoscope.study.threads import one_thread
+from orthoscope.study.two_class import PATHS, TwoClass, counter
+from orthoscope.theory.two_class import SUPPORT, check_law, guided_moments, tilted_moments
+from orthoscope.typing import Rows
+
+EDGE = SUPPORT[1] - 0.05 * (SUPPORT[1] - SUPPORT[0])  # beyond it lie the outer 5 % of the support
+TOLERANCE = 3.0  # final noise standard deviations that a sample may lie outside
+_STRONGEST, _FAN, _ROUNDS, _FINE = 32.0, 129, 2, 200
+
+
+def is_monotone(path: Array) -> bool:
+    """Whether a path never turns back; first axis is time."""
+    return bool(np.all(np.diff(path, axis=0) >= -1e-12))
+
+
+def share(hits: NDArray[np.bool_]) -> Estimate:
+    """A rate with its standard error, which is never 0.
+
+    Accuracy:
+        The error is that of the rate with one success and one failure added.
+    """
+    n, count = len(hits), int(np.sum(hits))
+    near = (count + 1) / (n + 2)
+    return Estimate(value=count / n, stderr=math.sqrt(near * (1 - near) / (n + 2)), n=n)
+
+
+def spread(samples: Array) -> Estimate:
+    """Standard deviation of numbers, from their variance by the delta method."""
+    found = metrics.variance(samples[:, None])
+    root = math.sqrt(found.value)
+    return Estimate(value=root, stderr=found.stderr / (2 * root) if root > 0 else 0.0, n=found.n)
+
+
+def measured(found: xr.Dataset) -> dict[str, Any]:
+    """What a run found: estimates, theory for the exact flow, the tilted law, and how the middle path behaves."""
+    x, law, w = found["sample"].values, check_law(found.attrs["law"]), float(found.attrs["strength"])
+    tilted = tilted_moments(law, w)
+    is_exact_flow = found.attrs["lam"] == 0 and not found.attrs["score_error"]
+    sigma_end = float(found.attrs["sigma_end"])
+    theory = guided_moments(law, w, sigma_end=sigma_end) if is_exact_flow else None
+    bounded = law == "uniform"
+    outside = np.maximum(np.maximum(SUPPORT[0] - x, x - SUPPORT[1]), 0.0)
+    is_off = outside > TOLERANCE * sigma_end
+    return {
+        "mean": metrics.mean_of(x),
+        "std": spread(x),
+        "flow_mean": theory and theory.mean,
+        "flow_std": theory and theory.std,
+        "tilted_mean": tilted.mean,
+        "tilted_std": tilted.std,
+        "boundary_fraction": share((x >= EDGE) & ~is_off) if bounded else None,
+        "off_support_fraction": share(is_off) if bounded else None,
+        "off_support_distance": metrics.mean_of(outside) if bounded else None,
+        "monotone": is_monotone(found["path"].values[:, PATHS // 2]),
+    }
+
+
+def findings(found: xr.Dataset) -> dict[str, Any]:
+    """What a run found, as plain values."""
+    return {
+        name: as_numbers(value) if isinstance(value, Estimate) else value for name, value in measured(found).items()
+    }
+
+
+# The largest strength whose path is monotone
+
+
+@dataclass(frozen=True, eq=False)
+class _Fan(Denoiser):
+    """One denoiser at many constant strengths, one per row."""
+
+    guided: Guided
+    strengths: Array
+
+    def evaluate(self, x: Rows, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
+        parts = {"cond": self.guided.main(x, level, label), "uncond": self.guided.reference(x, level, label)}
+        return Evaluation(denoised=LinearCFG()(x, level, parts, self.strengths, None)[0])
+
+
+def largest_monotone_strength(setting: TwoClass, progress: Progress | None = None) -> float | None:
+    """The largest strength up to which the middle path, from state 0, never turns back on its way to the class.
+
+    Returns:
+        The strength; None if there is none to recommend: every path up to strength 32 is monotone, or none is.
+
+    Accuracy:
+        About 5e-3; the search itself is resolved to 2e-3.
+    """
+    setting = replace(setting, strength=0.0, steps=max(setting.steps, _FINE))
+    low, high = 0.0, _STRONGEST
+    tick = counter(progress, _ROUNDS * (setting.steps + 1))
+    guided = setting.guided()
+    for _ in range(_ROUNDS):
+        strengths = np.linspace(low, high, _FAN)
+        with one_thread():
+            zeros = torch.zeros(_FAN, 1, dtype=torch.float64)
+            _, paths = setting.follow(_Fan(guided, strengths), zeros, tick=tick)
+        turns = [k for k in range(_FAN) if not is_monotone(paths[:, k])]
+        if not turns or turns[0] == 0:
+            return None
+        low, high = float(strengths[turns[0] - 1]), float(strengths[turns[0]])
+    return low
+
+
+def two_class_result(
+    setting: TwoClass, *, recommend: bool = False, progress: Progress | None = None
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """A run with what it found, as plain values, and on request the largest strength to recommend."""
+    found = setting.run(progress)
+    result = findings(found)
+    if recommend:
+        result["largest_monotone_strength"] = largest_monotone_strength(setting, progress)
+    return found, result | {"orthoscope": __version__, "spec": to_dict(setting)}
