@@ -2,6 +2,10 @@
 
 from orthoscope.metrics.estimators import jackknife as jackknife
 from orthoscope.metrics.estimators import mean_of as mean_of
+from orthoscope.metrics.modes import mode_distance as mode_distance
+from orthoscope.metrics.modes import mode_entropy as mode_entropy
+from orthoscope.metrics.modes import mode_spread as mode_spread
+from orthoscope.metrics.modes import mode_weights as mode_weights
 from orthoscope.metrics.moments import frechet_distance as frechet_distance
 from orthoscope.metrics.moments import mean_shift as mean_shift
 from orthoscope.metrics.moments import overlap as overlap
