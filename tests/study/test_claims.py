@@ -77,7 +77,7 @@ def test_verdicts() -> None:
 
 def test_a_check_that_stops_fails_its_row_and_says_why() -> None:
     row = examine(toy(ConfigError("expected this, got that")), Effort())
-    assert (row["verdict"], row["note"]) == ("fails", "expected this, got that")
+    assert (row["verdict"], row["note"]) == ("fails", "ConfigError: expected this, got that")
 
 
 def test_rows_have_names_and_sources_of_their_own() -> None:

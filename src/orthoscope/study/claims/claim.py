@@ -7,12 +7,12 @@ sentence survives is another matter, and a row says so with its verdict.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from orthoscope.errors import OrthoscopeError
 from orthoscope.quantities import Estimate
 from orthoscope.study.compare import as_numbers
 
@@ -134,8 +134,9 @@ def examine(row: Claim, effort: Effort) -> dict[str, Any]:
     begin = time.perf_counter()
     try:
         found = row.check(effort)
-    except OrthoscopeError as error:
-        found = Finding(theory=None, measured=float("nan"), passed=False, z=None, bound=float("nan"), note=str(error))
+    except Exception as error:
+        note = f"{type(error).__name__}: {error}"
+        found = Finding(theory=None, measured=math.nan, passed=False, z=None, bound=math.nan, note=note)
     command = f"orthoscope claims --only {row.name}{' --quick' if effort.quick else ''}"
     measured = found.measured
     return {

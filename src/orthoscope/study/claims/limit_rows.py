@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orthoscope.quantities import Estimate
+from orthoscope.errors import ConfigError
 from orthoscope.study import approach, correlations, limits
 from orthoscope.study.approach import ApproachStudy
 from orthoscope.study.claims.claim import Claim, Effort, Finding, agrees, beyond, both, claim
@@ -125,14 +125,14 @@ def mean_field_rate(effort: Effort) -> Finding:
     if effort.quick:
         study = replace(study, dims=(64, 128, 256, 512, 1024, 4096))
     result = study.run()
-    law = approach.approach_law(result, "mean_shift", 0.2, 1.0)
-    if law is None:
-        return agrees(Estimate(value=float("nan"), stderr=1.0, n=0), 1.0, note="no gap seen")
-    low, high = law.interval()
+    fitted = approach.approach_law(result, "mean_shift", 0.2, 1.0)
+    if fitted is None:
+        raise ConfigError("no power law fits the gap to mean field")
+    low, high = fitted.law.interval()
     near = approach.smallest_dim(result, "mean_shift", 0.2, 1.0)
     reached = ", ".join(f"{kind.replace('_', ' ')} {value:.0f}" for kind, value in near.items())
-    note = f"95 % interval {low:.2f} to {high:.2f}; within 5 % from d: {reached}"
-    return _exponent(law, 1.0, slack=0.1, note=note)
+    note = f"95 % interval {low:.2f} to {high:.2f}; from d = {fitted.from_dim}; within 5 % from d: {reached}"
+    return _exponent(fitted.law, 1.0, slack=0.1, note=note)
 
 
 @claim(

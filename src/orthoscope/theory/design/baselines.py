@@ -1,0 +1,99 @@
+"""The best schedule of each simple family under a goal.
+
+Source:
+    derived in explanation/design.
+"""
+
+from __future__ import annotations
+
+from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Interval, Linear, Step
+from orthoscope.theory.design.families import Family, simple_families, starts
+from orthoscope.theory.design.goals import Candidate, Goal
+from orthoscope.theory.design.laws import Law
+from orthoscope.theory.design.parametrization import Pieces
+from orthoscope.theory.design.scan import scanned
+from orthoscope.theory.design.search import TOLERANCE, Found, Task, best_of, climb
+
+
+def best_candidates(law: Law, goal: Goal) -> tuple[Candidate, ...]:
+    """The best constant, linear and step window, three-phase schedule and interval under a goal.
+
+    Where a family cannot keep the floors its candidate is the member that comes closest, marked as not feasible.
+
+    Accuracy:
+        Best of several local searches from a coarse scan of each family.
+
+    Source:
+        derived in explanation/design.
+    """
+    task = Task.of(law, goal)
+    return tuple(candidate(law, goal, name, schedule_of(found)) for name, found in searched(task).items())
+
+
+def candidate(law: Law, goal: Goal, name: str, schedule: GuidanceSchedule) -> Candidate:
+    """A schedule with its outcome, judged by a goal.
+
+    Source:
+        derived in explanation/design.
+    """
+    outcome = law.evaluate(schedule)
+    feasible = outcome.violation(goal) <= 10 * TOLERANCE
+    return Candidate(name=name, schedule=schedule, outcome=outcome, feasible=feasible)
+
+
+def searched(task: Task) -> dict[str, Found]:
+    """The best point of each simple family; a family is also searched from the best of those that it contains.
+
+    Source:
+        derived in explanation/design.
+    """
+    run = task.family
+    found: dict[str, Found] = {}
+    for family in simple_families(run.top, run.bottom, run.low, run.high):
+        inherited = [
+            point
+            for name, smaller in found.items()
+            if name != "linear" and not family.lines and (point := family.embedded(smaller.pieces)) is not None
+        ]
+        best = best_of(task, family, [*inherited, *starts(family)])
+        if task.law.jumps and family.name in ("linear", "step"):
+            best = task.better(best, _scanned(task, family))
+        if best is not None:
+            found[family.name] = best
+    return found
+
+
+def _scanned(task: Task, family: Family) -> Found | None:
+    _, window = scanned(task, family.name)
+    point = None if window is None else family.embedded(task.law.pieces(window))
+    return None if point is None else climb(task, family, point)
+
+
+def schedule_of(found: Found) -> GuidanceSchedule:
+    """The plainest schedule that says the same: a constant, line, step or interval where it is one, else a table.
+
+    Source:
+        derived in explanation/design.
+    """
+    return plain(found.family, found.pieces)
+
+
+def plain(family: Family, pieces: Pieces) -> GuidanceSchedule:
+    """As `schedule_of`, for pieces of a family.
+
+    Source:
+        derived in explanation/design.
+    """
+    table = pieces.schedule()
+    at, w = table.at, table.strengths
+    if len(set(w)) == 1:
+        return Constant(value=w[0])
+    if family.name == "linear":
+        slope = (w[1] - w[0]) / (at[1] - at[0])
+        return Linear(w0=w[0], slope=slope)
+    flat = all(a == b for a, b in zip(w[::2], w[1::2], strict=False)) and len(w) % 2 == 0
+    if flat and len(at) == 4:
+        return Step(early=w[2], late=w[0], switch=at[1])
+    if flat and len(at) == 6 and w[0] == w[4]:
+        return Interval(inside=w[2], low=at[1], high=at[3], outside=w[0])
+    return table

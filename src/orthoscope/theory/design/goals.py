@@ -1,0 +1,180 @@
+"""What a design is asked for, and what it answers.
+
+A `Goal` names one quantity to make as large or as small as possible and the least values that others must keep. Every
+quantity belongs to a law and a schedule together (`laws`):
+
+- `mean_shift`: how far the class mean moves away from the unconditional mean, in units of their distance;
+- `variance_ratio`: guided over true variance within the class;
+- `class_posterior`: mean probability of the own class at the end, only for laws that know it;
+- `separability`: Fisher ratio of the guided class;
+- `frechet`: squared Frechet distance to the true conditional law;
+- `effort`: the cost of control, quadratic in the strength.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from orthoscope.errors import ConfigError, unknown
+from orthoscope.guidance.schedules import GuidanceSchedule
+
+Quantity = Literal["mean_shift", "variance_ratio", "class_posterior", "separability", "frechet", "effort"]
+QUANTITIES: tuple[Quantity, ...] = (
+    "mean_shift",
+    "variance_ratio",
+    "class_posterior",
+    "separability",
+    "frechet",
+    "effort",
+)
+Objective = Literal["mean_shift", "separability", "variance_ratio", "effort", "frechet"]
+MAXIMIZED: tuple[Objective, ...] = ("mean_shift", "separability", "variance_ratio")
+MINIMIZED: tuple[Objective, ...] = ("effort", "frechet")
+FLOORS: tuple[Quantity, ...] = ("mean_shift", "variance_ratio", "class_posterior", "separability")
+LOWEST, HIGHEST = -1.0, 10.0  # default bounds of the strength
+_STRONGEST = 100.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Goal:
+    """What to make extreme, and what must be kept. Floors are lower bounds; None asks for nothing.
+
+    Without a bound from above most problems have no optimum at a finite strength, and negative strengths below -1
+    extrapolate beyond the unconditional model; so both bounds always exist.
+
+    Attributes:
+        objective: `mean_shift`, `separability` or `variance_ratio` (maximized), `effort` or `frechet` (minimized).
+        mean_shift: Least mean shift.
+        variance_ratio: Least variance ratio.
+        class_posterior: Least mean posterior of the own class, for a law with a dimension.
+        separability: Least Fisher separability.
+        low: Smallest strength allowed.
+        high: Largest strength allowed.
+    """
+
+    objective: Objective = "mean_shift"
+    mean_shift: float | None = None
+    variance_ratio: float | None = None
+    class_posterior: float | None = None
+    separability: float | None = None
+    low: float = LOWEST
+    high: float = HIGHEST
+
+    def __post_init__(self) -> None:
+        """Reject unknown objectives, empty bounds and floors that nothing can meet."""
+        if self.objective not in (*MAXIMIZED, *MINIMIZED):
+            raise unknown("objective", str(self.objective), (*MAXIMIZED, *MINIMIZED))
+        if not -_STRONGEST <= self.low < self.high <= _STRONGEST:
+            raise ConfigError(
+                f"bounds on the strength must satisfy {-_STRONGEST:g} <= low < high <= {_STRONGEST:g}, "
+                f"got low={self.low:g}, high={self.high:g}"
+            )
+        for name, floor in self.floors.items():
+            if not math.isfinite(floor):
+                raise ConfigError(f"the least {name} must be a finite number, got {floor}")
+        if self.variance_ratio is not None and self.variance_ratio < 0:
+            raise ConfigError(f"the least variance_ratio must be >= 0, got {self.variance_ratio:g}")
+        if self.class_posterior is not None and not 0 <= self.class_posterior <= 1:
+            raise ConfigError(f"the least class_posterior is a probability, got {self.class_posterior:g}")
+
+    @property
+    def floors(self) -> dict[Quantity, float]:
+        """The quantities that must be kept, and their least values."""
+        asked = {name: getattr(self, name) for name in FLOORS}
+        return {name: float(value) for name, value in asked.items() if value is not None}
+
+    @property
+    def sign(self) -> float:
+        """1 where the objective is maximized, -1 where it is minimized."""
+        return 1.0 if self.objective in MAXIMIZED else -1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a schedule does to a law.
+
+    Attributes:
+        mean_shift: See the module's head, as the others.
+        variance_ratio: Guided over true variance.
+        class_posterior: Mean posterior of the own class; None where the law does not know it.
+        separability: Fisher ratio.
+        frechet: Squared Frechet distance to the true conditional law.
+        effort: Cost of control.
+        regime: `committed`, `dense` or `captured` in mean-field theory; None for joint Gaussians.
+        speciation_time: Variance time at which the class commits in mean-field theory; None if it does not.
+    """
+
+    mean_shift: float
+    variance_ratio: float
+    class_posterior: float | None
+    separability: float
+    frechet: float
+    effort: float
+    regime: str | None = None
+    speciation_time: float | None = None
+
+    @property
+    def lost(self) -> bool:
+        """Whether another mode holds the path at the end."""
+        return self.regime == "captured"
+
+    def violation(self, goal: Goal) -> float:
+        """Largest amount by which a floor of the goal is missed, 0 if all are kept; infinite for a lost class."""
+        if self.lost:
+            return math.inf
+        values = {name: getattr(self, name) for name in goal.floors}
+        return max((max(goal.floors[name] - (v or 0.0), 0.0) for name, v in values.items()), default=0.0)
+
+    def gain(self, goal: Goal) -> float:
+        """The objective, signed so that more is better."""
+        return goal.sign * float(getattr(self, goal.objective))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A named schedule with its outcome and whether it keeps what the goal asks.
+
+    Attributes:
+        name: `constant`, `interval`, `linear`, `step`, `three_phase`, or the name of a published schedule.
+        schedule: The schedule.
+        outcome: What it does.
+        feasible: Whether it keeps every floor.
+    """
+
+    name: str
+    schedule: GuidanceSchedule
+    outcome: Outcome
+    feasible: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """The answer to a goal.
+
+    Attributes:
+        goal: What was asked.
+        schedule: The best schedule found; if nothing is feasible the one that comes closest.
+        outcome: What it does.
+        feasible: Whether every floor is kept.
+        binding: Floors that hold with equality, or, if nothing is feasible, the one that cannot be kept; also
+            `low` and `high` where the strength rests on a bound.
+        multipliers: What the objective would gain per unit by which a binding floor is lowered.
+        attainable: If nothing is feasible, the best value of the floor that cannot be kept, given the others.
+        is_bang_bang: Whether the strength takes only values on its bounds (up to at most one piece, see `notes`).
+        notes: Plain sentences: what binds, what is lost, where no window helps.
+        candidates: The best schedule of each simple family under the same goal.
+    """
+
+    goal: Goal
+    schedule: GuidanceSchedule
+    outcome: Outcome
+    feasible: bool
+    binding: tuple[str, ...] = ()
+    multipliers: Mapping[str, float] = field(default_factory=dict)
+    attainable: Mapping[str, float] = field(default_factory=dict)
+    is_bang_bang: bool = False
+    notes: tuple[str, ...] = ()
+    candidates: tuple[Candidate, ...] = ()

@@ -1,0 +1,299 @@
+r"""One class among exponentially many, as a law to design for.
+
+Without `dim` the theory is mean-field. A path that commits at $v_s$ keeps $p = p_s(s^2/v_s)^k$, and $v_s$ moves with
+the schedule: it is the root of $F = \beta_s(p, e, v) - \beta$, so that $dy_s = -dF|_{y}/\partial_yF$. A path of the
+dense regime has no event and is smooth. With `dim` commitment is gradual, everything is smooth, and the class
+posterior is known.
+
+Source:
+    derived in explanation/design.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import expit
+
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.schedules import Constant, GuidanceSchedule
+from orthoscope.numerics import Array, normal_grid
+from orthoscope.theory.design.adjoint import linear_moments, linear_panels
+from orthoscope.theory.design.finite_adjoint import (
+    NODES_XI,
+    FiniteFlow,
+    condensation_slopes,
+    finite_gradient,
+    finite_panels,
+    finite_paths,
+    rate_slopes,
+)
+from orthoscope.theory.design.goals import Outcome, Quantity
+from orthoscope.theory.design.laws import Law, Response, check_start, composed, displaced, effort, stacked
+from orthoscope.theory.design.parametrization import PieceGradient, Pieces
+from orthoscope.theory.energy import GaussianModes
+from orthoscope.theory.finite import log_others, solve_finite
+from orthoscope.theory.flow import Start, drift_factor, limit_strength
+from orthoscope.theory.moments import Moments, solve
+from orthoscope.theory.problem import OneSchedule, Problem, Rows
+from orthoscope.theory.stages import Stage
+
+_AT_START = 1e-12  # distance of a commitment from the start, in log v, below which no schedule can move it
+_FEWEST = 2 - 1e-9
+_Differentiate = Callable[[], tuple[PieceGradient, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Path:
+    moments: Array
+    differentiate: _Differentiate
+    margin: float
+    margin_gradient: PieceGradient
+
+
+@dataclass(frozen=True, slots=True)
+class ManySchedules:
+    """One schedule in each row (`theory.problem.Strengths`)."""
+
+    schedules: tuple[GuidanceSchedule, ...]
+    graded: bool = False
+
+    @property
+    def knots(self) -> tuple[float, ...]:
+        """The switches of all."""
+        return tuple(sorted({time for schedule in self.schedules for time in schedule.switches()}))
+
+    def at(self, time: Array, rows: Rows) -> Array:
+        """Each schedule at its times."""
+        return np.stack([self.schedules[row].at_time(times) for row, times in zip(rows, time, strict=True)])
+
+    def limit(self) -> Array:
+        """The limits of all."""
+        return np.array([limit_strength(schedule) for schedule in self.schedules])
+
+    def take(self, rows: slice) -> ManySchedules:
+        """The schedules of a block of rows."""
+        return ManySchedules(self.schedules[rows])
+
+
+@dataclass(frozen=True, kw_only=True)
+class MixtureLaw(Law):
+    """One class among exp(rate * d) with Gaussian centroids.
+
+    A path that another mode ever captures in mean-field theory counts as lost, also if it may return: there the
+    theory is only of leading order.
+
+    Attributes:
+        rate: Class rate, in nats per dimension.
+        std: Within-class standard deviation; centroids have unit variance per coordinate.
+        t_max: Variance time of the start, finite.
+        start: "prior" or "exact".
+        lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
+        dim: Dimension; None for mean-field theory, exact as the dimension grows.
+    """
+
+    rate: float
+    std: float
+    t_max: float
+    start: Start = "prior"
+    lam: float = 1.0
+    dim: int | None = None
+
+    def __post_init__(self) -> None:
+        """Reject numbers out of range."""
+        check_start(self.t_max, self.start, self.lam)
+        self._problem(Constant(value=0.0))
+        if self.dim is not None and (self.dim < 1 or self.rate * self.dim < math.log(_FEWEST)):
+            raise ConfigError(
+                f"expected dim >= 1 and at least 2 classes, got dim={self.dim} and rate={self.rate:g}: "
+                "raise the rate or dim"
+            )
+
+    @property
+    def base(self) -> float:
+        """s^2."""
+        return self.std**2
+
+    @property
+    def missing(self) -> Mapping[Quantity, str]:
+        """The class posterior, unless there is a dimension."""
+        return (
+            {}
+            if self.dim
+            else {"class_posterior": "mean-field theory has no class posterior; give the dimension (--dim)"}
+        )
+
+    @property
+    def jumps(self) -> bool:
+        """In mean-field theory, where a class can commit or be captured."""
+        return self.dim is None and self._regime(self.solved(Constant(value=0.0))) != "dense"
+
+    @property
+    def factor(self) -> float:
+        """Drift factor k."""
+        return drift_factor(self.lam)
+
+    def solved(self, schedule: GuidanceSchedule) -> Moments:
+        """Mean-field moments and events."""
+        return solve(self._problem(schedule))
+
+    def evaluate(self, schedule: GuidanceSchedule) -> Outcome:
+        """What a schedule does, by `moments.solve` and `finite.solve_finite`."""
+        if schedule.clock == "step":
+            raise ConfigError("theory needs a schedule in time, got clock=step; resolve it on the grid of a run first")
+        events = self.solved(schedule)
+        shift, excess, posterior = float(events.mean_shift[0]), float(events.variance_shift[0]), None
+        if self.dim is not None:
+            finite = solve_finite(self._problem(schedule), self.dim)
+            shift, excess, posterior = finite.mean_shift, finite.variance_shift, finite.class_posterior
+        values, _ = self._measures(shift, excess)
+        return Outcome(
+            mean_shift=values[0],
+            variance_ratio=values[1],
+            class_posterior=posterior,
+            separability=values[2],
+            frechet=values[3],
+            effort=self._effort(self.pieces(schedule))[0],
+            regime=self._regime(events),
+            speciation_time=None if np.isnan(time := events.speciation_time[0]) else float(time),
+        )
+
+    def respond(self, pieces: Pieces) -> Response:
+        """The same for a piecewise schedule, with gradients.
+
+        Accuracy:
+            Gradients are exact for the numbers computed, but central differences on paths that freeze
+            (mean-field theory only).
+        """
+        events = self.solved(pieces.schedule())
+        lost = self._regime(events) == "captured"
+        if np.isfinite(events.condensation_time[0]) and not lost and self.dim is None:
+            return self._differences(pieces)
+        path = self._mean_field(pieces, events)
+        moments, differentiate = path.moments, path.differentiate
+        if self.dim is not None:
+            moments, differentiate = self._finite(pieces)
+        values, jacobian = self._measures(*moments[:2])
+        cost, cost_gradient = self._effort(pieces)
+        # Rows of the outcome: shift, variance, posterior, separability, frechet, effort; and the margin.
+        rows = np.zeros((7, 5))
+        rows[[0, 1, 3, 4], :2] = jacobian
+        rows[2, 2] = rows[5, 3] = rows[6, 4] = 1.0
+        return Response(
+            values=np.array([values[0], values[1], moments[2], values[2], values[3], cost]),
+            differentiate=lambda: composed(rows, stacked(*differentiate(), cost_gradient, path.margin_gradient)),
+            lost=lost,
+            margin=path.margin,
+        )
+
+    def _regime(self, events: Moments) -> str:
+        if np.isfinite(events.capture_time[0]):
+            return "captured"
+        return "committed" if events.stage[0] == Stage.COMMITTED else "dense"
+
+    def _differences(self, pieces: Pieces) -> Response:
+        # Paths that freeze: all displaced schedules in one pass.
+        sides = displaced(pieces)
+        events = solve(self._problem(*(p.schedule() for p in (pieces, *sides.moved))))
+        moments = zip(events.mean_shift, events.variance_shift, strict=True)
+        values = np.array([self._measures(float(p), float(e))[0] for p, e in moments])
+        costs = np.array([self._effort(p)[0] for p in (pieces, *sides.moved)])
+        nothing = np.zeros((len(values), 1))
+        table = np.column_stack([values[:, :2], np.nan + nothing, values[:, 2:], costs, nothing])
+        return Response(values=table[0, :-1], differentiate=lambda: sides.gradient(table[1:]), margin=0.0)
+
+    def _problem(self, *schedules: GuidanceSchedule) -> Problem:
+        strengths = OneSchedule(schedules[0]) if len(schedules) == 1 else ManySchedules(schedules)
+        return Problem(
+            rate=np.full(len(schedules), float(self.rate)),
+            std=self.std,
+            strengths=strengths,
+            t_max=self.t_max,
+            start=self.start,
+            lam=self.lam,
+        )
+
+    def _effort(self, pieces: Pieces) -> tuple[float, PieceGradient]:
+        return effort(pieces, np.array([self.base]), np.ones(1), self.factor)
+
+    def _measures(self, shift: float, excess: float) -> tuple[tuple[float, float, float, float], Array]:
+        # Mean shift, variance ratio, separability and frechet, and their derivatives by shift and excess.
+        variance = max(self.base + excess, 1e-300)
+        overlap, std = 1 + shift, math.sqrt(variance)
+        values = (shift, variance / self.base, overlap**2 / variance, shift**2 + (std - self.std) ** 2)
+        jacobian = np.array(
+            [
+                [1.0, 0.0],
+                [0.0, 1 / self.base],
+                [2 * overlap / variance, -((overlap / variance) ** 2)],
+                [2 * shift, (std - self.std) / std],
+            ]
+        )
+        return values, jacobian
+
+    def _mean_field(self, pieces: Pieces, events: Moments) -> _Path:
+        """The free path down to its first event, or to clean data, and from there on as if committed."""
+        first = np.nanmax([events.speciation_time[0], events.condensation_time[0], 0.0])
+        condensed = bool(np.isfinite(events.condensation_time[0]))
+        y = math.log(self.base + first)
+        kept = pieces.cut(y) if first > 0 else pieces
+        shift, excess = (0.0, 0.0) if self.start == "exact" else (-1.0, 1.0)
+        grid = linear_panels(kept, 2 * self.factor)
+        law = (np.array([self.base]), np.ones(1), self.factor)
+        p, e, *by = linear_moments(grid, *law, np.array([shift]), np.array([excess]))
+        ends = [grid.pullback(node.strength[0], node.position[0], node.width[0]) for node in by]
+        state, v = np.array([p[0], e[0]]), math.exp(y)
+        moved, along = zip(*(pieces.uncut(y, end) for end in ends), strict=True) if first > 0 else (ends, np.zeros(2))
+        total = stacked(*moved)
+        at = (p, e, np.array([v]))
+        own, others = np.array(rate_slopes(*at))[:, 0], np.array(condensation_slopes(*at))[:, 0]
+        event, slopes = others if condensed else own, own - others
+        if first > 0 and pieces.edges[0] - y > _AT_START:
+            # The event is where a rate meets that of the law, and moves with the schedule.
+            moves = -event[:2] / (event[:2] @ np.array(along, dtype=np.float64) + event[2])
+        else:
+            moves = np.zeros(2)
+        orders = self.factor * np.array([1, 2])
+        decay = (self.base / v) ** orders
+        after = decay[:, None] * (np.eye(2) + np.outer(np.array(along) - orders * state, moves))
+        at_event = np.eye(2) + np.outer(np.array(along), moves)
+        margin_row = slopes[:2] @ at_event + slopes[2] * moves
+        both = composed(np.vstack([after, np.zeros(2), margin_row]), total)
+        modes = GaussianModes()
+        margin = modes.speciation_rate(p, e, np.array([v])) if condensed or first > 0 else np.array([self.rate])
+        margin = margin - modes.condensation_rate((1 + p) ** 2 + v + e, np.array([v]))
+        return _Path(
+            moments=np.append(state * decay, np.nan),
+            differentiate=lambda: (both.row(0), both.row(1), both.row(2)),
+            margin=float(margin[0]),
+            margin_gradient=both.row(3) if first > 0 else composed(-np.array([others[:2]]), total).row(0),
+        )
+
+    def _finite(self, pieces: Pieces) -> tuple[Array, _Differentiate]:
+        assert self.dim is not None
+        flow = FiniteFlow(dim=self.dim, others=log_others(self.rate, self.dim), factor=self.factor)
+        grid = finite_panels(pieces, self.factor, self.dim)
+        paths = finite_paths(flow, grid, *((0.0, 0.0) if self.start == "exact" else (-1.0, 1.0)))
+        (shift, excess), weights = paths.end, normal_grid(NODES_XI)[1]
+        log_odds, slopes = flow.log_odds_slopes(shift, excess, np.array([self.base]))
+        own = expit(log_odds)
+        mean = float(weights @ shift)
+        steep = weights * own * expit(-log_odds)
+        ends = np.array(
+            [
+                [weights, 0 * weights],
+                [2 * weights * (shift - mean), weights],
+                [steep * slopes[0], steep * slopes[1]],
+            ]
+        )
+        moments = np.array([mean, weights @ (excess + (shift - mean) ** 2), weights @ own])
+
+        def differentiate() -> tuple[PieceGradient, ...]:
+            by = finite_gradient(flow, grid, paths, ends)
+            total = grid.pullback(by.strength, by.position, by.width)
+            return tuple(total.row(i) for i in range(3))
+
+        return moments, differentiate

@@ -1,0 +1,66 @@
+"""The front of what can be had: the best objective at each level of one floor.
+
+Source:
+    derived in explanation/design.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+from orthoscope.errors import ConfigError, unknown
+from orthoscope.theory.design.goals import FLOORS, Candidate, Design, Goal, Quantity
+from orthoscope.theory.design.laws import Law
+from orthoscope.theory.design.optimize import design
+from orthoscope.theory.design.parametrization import Pieces
+
+
+def front(law: Law, goal: Goal, levels: Sequence[float], floor: Quantity = "variance_ratio") -> tuple[Design, ...]:
+    """Designs at each level of a floor, each also searched from its neighbor's answer, upward and then downward.
+
+    Args:
+        law: What the schedules are for.
+        goal: Objective, bounds and the other floors.
+        levels: Least values of the floor, in any order; designs come back in ascending order.
+        floor: The floor that is swept.
+
+    Accuracy:
+        As `design`. Along feasible levels the objective never improves as the floor rises: a later answer that is
+        better replaces earlier ones.
+
+    Raises:
+        ConfigError: if there is no level, or the floor is none.
+
+    Source:
+        derived in explanation/design.
+    """
+    if floor not in FLOORS:
+        raise unknown("floor", floor, FLOORS)
+    if not len(levels):
+        raise ConfigError("a front needs at least one level of the floor")
+    designs: list[Design] = []
+    before: tuple[Pieces, ...] = ()
+    for level in sorted(levels, reverse=True):
+        asked = replace(goal, **cast(Any, {floor: float(level)}))
+        found = design(law, asked, extra=before)
+        if designs and designs[-1].feasible and found.outcome.gain(asked) < designs[-1].outcome.gain(asked):
+            found = replace(designs[-1], goal=asked)  # what keeps the higher floor keeps the lower one
+        designs.append(found)
+        before = (law.pieces(found.schedule),)
+    return tuple(designs[::-1])
+
+
+def dominated(candidate: Candidate, designs: Sequence[Design], floor: Quantity = "variance_ratio") -> Design | None:
+    """The design of a front that keeps at least as much of the floor and gains most on a schedule; None if none gains.
+
+    Source:
+        derived in explanation/design.
+    """
+    value = getattr(candidate.outcome, floor)
+    above = [d for d in designs if d.feasible and getattr(d.outcome, floor) >= value]
+    best = max(above, key=lambda d: d.outcome.gain(d.goal), default=None)
+    if best is None or best.outcome.gain(best.goal) <= candidate.outcome.gain(best.goal):
+        return None
+    return best
