@@ -154,12 +154,6 @@ class Ball(Target):
         distance = self.radius * uniform.double() ** (1 / self.dim)
         return (self.center.double().cpu() + distance[:, None] * direction).to(self.center)
 
-    def conditional(self, label: int) -> Ball:
-        """A single class, itself, with label 0."""
-        if label != 0:
-            raise ConfigError(f"label {label} is not present; a ball has the single class 0")
-        return self
-
     def narrowed(self, offset: float) -> Ball:
         """Itself: only the offset 0 is there to be taken."""
         self._checked(offset)

@@ -65,13 +65,19 @@ class Target(ABC):
     def transport(self, uniform: PerRow, normal: Rows) -> Rows:
         """Samples as a function of base noise: one uniform number and one standard normal vector per row."""
 
-    @abstractmethod
     def conditional(self, label: int) -> Target:
-        """The law of one class.
+        """The law of one class; a law without classes is one itself, label 0.
 
         Raises:
             ConfigError: if there is no such class.
         """
+        self._check_only_class(label)
+        return self
+
+    @staticmethod
+    def _check_only_class(label: int) -> None:
+        if label != 0:
+            raise ConfigError(f"label {label} is not present; this law has the single class 0")
 
     @abstractmethod
     def narrowed(self, offset: float) -> Target:

@@ -98,12 +98,6 @@ class Covariant(Target):
         outside = normal - inside @ self.basis.T
         return self.mean + (self.variances.sqrt() * inside) @ self.basis.T + math.sqrt(self.rest) * outside
 
-    def conditional(self, label: int) -> Covariant:
-        """A single class, itself, with label 0."""
-        if label != 0:
-            raise ConfigError(f"label {label} is not present; a Gaussian has the single class 0")
-        return self
-
     def narrowed(self, offset: float) -> Covariant:
         """The same law with variance `offset` taken from every direction."""
         taken = self._checked(offset)

@@ -73,12 +73,6 @@ class Gaussian(Target):
         """Shift and scale the normal vectors."""
         return self.mean + self.variance.sqrt() * normal.to(self.mean)
 
-    def conditional(self, label: int) -> Gaussian:
-        """A single class, itself, with label 0."""
-        if label != 0:
-            raise ConfigError(f"label {label} is not present; a Gaussian has the single class 0")
-        return self
-
     def narrowed(self, offset: float) -> Gaussian:
         """The same law with variance `offset` taken from every coordinate."""
         return Gaussian(mean=self.mean, variance=(self.variance - self._checked(offset)).clamp_min(0))
@@ -132,8 +126,7 @@ class Pair(Target):
 
     def conditional(self, label: int) -> Target:
         """The conditional law, label 0."""
-        if label != 0:
-            raise ConfigError(f"label {label} is not present; a pair has the single class 0")
+        self._check_only_class(label)
         return self.cond
 
     def narrowed(self, offset: float) -> Pair:

@@ -198,12 +198,6 @@ class Intervals(Target):
         x = np.where(flat, begin + (end - begin) * ndtr(normals), location + np.where(mirrored, -spread, spread) * z)
         return torch.from_numpy(np.clip(x, low, high)).to(self.lower)
 
-    def conditional(self, label: int) -> Intervals:
-        """A single class, itself, with label 0."""
-        if label != 0:
-            raise ConfigError(f"label {label} is not present; a law on intervals has the single class 0")
-        return self
-
     def narrowed(self, offset: float) -> Intervals:
         """Itself: only the offset 0 is there to be taken."""
         self._checked(offset)

@@ -109,8 +109,7 @@ class Planted(Target):
 
     def conditional(self, label: int) -> Gaussian:
         """The class, label 0."""
-        if label != 0:
-            raise ConfigError(f"label {label} is not present; the planted ensemble has the single class 0")
+        self._check_only_class(label)
         return self._components()[0]
 
     def narrowed(self, offset: float) -> Planted:
