@@ -1,5 +1,6 @@
 """Estimates from samples, each with its standard error."""
 
+from orthoscope.metrics.correlations import mean_square_correlation as mean_square_correlation
 from orthoscope.metrics.estimators import jackknife as jackknife
 from orthoscope.metrics.estimators import mean_of as mean_of
 from orthoscope.metrics.modes import mode_distance as mode_distance
