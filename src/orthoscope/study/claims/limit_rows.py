@@ -5,21 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 
 from orthoscope.errors import ConfigError
+from orthoscope.quantities import Estimate
 from orthoscope.study import approach, correlations, limits
 from orthoscope.study.approach import ApproachStudy
 from orthoscope.study.claims.claim import Claim, Effort, Finding, agrees, beyond, both, claim
 from orthoscope.study.correlations import CorrelationStudy
 from orthoscope.study.limits import Row
 from orthoscope.study.radial import radial
-from orthoscope.study.scaling import PowerLaw
 from orthoscope.theory import predict
 
 _DENSE_BIAS = 1e-3  # relative, of the finite number of steps where nothing says where to place them
 
 
-def _exponent(law: PowerLaw, theory: float, *, slack: float, note: str = "") -> Finding:
-    # The fit widens errors by its residuals and never narrows them: the normal bound errs on the safe side.
-    return agrees(replace(law.exponent, dof=None), theory, slack=slack, note=note)
+def _fitted(found: Estimate, theory: float, *, slack: float, note: str = "") -> Finding:
+    # A fit widens errors by its residuals and never narrows them: the normal bound errs on the safe side.
+    return agrees(replace(found, dof=None), theory, slack=slack, note=note)
 
 
 @claim(
@@ -36,7 +36,7 @@ def speciation_time(effort: Effort) -> Finding:
         0.2, 1.0, dims=dims, trajectories=effort.pick(16384, 65536), steps=effort.pick(120, 240), seed=effort.seed
     )
     # The parabola in 1/d that extrapolates leaves out orders beyond: a few parts in a thousand with three dimensions.
-    return agrees(found.limit, found.theory, slack=5e-3 * found.theory)
+    return _fitted(found.limit, found.theory, slack=5e-3 * found.theory)
 
 
 def _dense(log_classes_per_dim: float, dims: tuple[int, ...], effort: Effort) -> Finding:
@@ -92,7 +92,7 @@ def few_classes(effort: Effort) -> Finding:
     found = limits.few_classes(dims=dims, draws=effort.pick(16, 64), steps=effort.pick(25, 40), seed=effort.seed)
     shifts = "; ".join(f"d = {row.dim}: {row.measured}" for row in found.rows)
     # The correction of relative order 1/dim is fitted; what lies beyond it bends the exponent by a few parts in 100.
-    return _exponent(found.law, 1.0, slack=0.05, note=shifts)
+    return _fitted(found.law.exponent, 1.0, slack=0.05, note=shifts)
 
 
 @claim(
@@ -132,7 +132,7 @@ def mean_field_rate(effort: Effort) -> Finding:
     near = approach.smallest_dim(result, "mean_shift", 0.2, 1.0)
     reached = ", ".join(f"{kind.replace('_', ' ')} {value:.0f}" for kind, value in near.items())
     note = f"95 % interval {low:.2f} to {high:.2f}; from d = {fitted.from_dim}; within 5 % from d: {reached}"
-    return _exponent(fitted.law, 1.0, slack=0.1, note=note)
+    return _fitted(fitted.law.exponent, 1.0, slack=0.1, note=note)
 
 
 @claim(
@@ -151,7 +151,7 @@ def coordinate_correlations(effort: Effort) -> Finding:
     null = correlations.column(correlations.select(result, "SDE", 0.0, "planted"), "mean_square_correlation")
     control = (agrees(square, 0.0, note=f"w = 0, d = {dim}: {square.value:.1e}({square.stderr:.0e})") for dim, square in
                zip(study.dims, null, strict=True))  # fmt: skip
-    return both(_exponent(law, 2.0, slack=0.1), *control)
+    return both(_fitted(law.exponent, 2.0, slack=0.1), *control)
 
 
 ROWS: tuple[Claim, ...] = (

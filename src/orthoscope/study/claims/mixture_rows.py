@@ -100,9 +100,9 @@ def unconditional(effort: Effort) -> Finding:
         rate=0.7,
         std=0.5,
         schedule=Constant(value=-1.0),
-        samples=128,
-        draws=effort.pick(8, 64),
-        steps=20,
+        samples=64,
+        draws=effort.pick(24, 96),
+        steps=60,
         seed=effort.seed,
     )
     (shift,) = measured(simulation, "variance_shift")
