@@ -23,6 +23,7 @@ PAIR = ("design", "--cond-var", 0.5, "--uncond-var", 2, "--t-max", 50)
 KEYS = {"schedule", "mean_shift", "variance_ratio", "class_posterior", "baselines", "notes", "simulation", "spec"}
 
 
+@pytest.mark.slow
 def test_json_holds_the_schedule_its_numbers_and_the_baselines(run_cli: Run, tmp_path: Path) -> None:
     out = tmp_path / "window.json"
     run = run_cli(

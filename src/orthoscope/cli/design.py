@@ -1,0 +1,168 @@
+"""`orthoscope design`: the schedule that meets given constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from orthoscope.cli import options
+from orthoscope.cli.output import emit, remark, show
+
+if TYPE_CHECKING:
+    from orthoscope.study.design import Report
+
+_LONGEST = 600  # text of a schedule that people still read
+FAILED = 1  # sampling disagrees with the theory
+
+
+class Objective(StrEnum):
+    """What to make as large as possible."""
+
+    mean_shift = "mean-shift"
+    separability = "separability"
+
+
+_Numbers = list[float] | None
+
+
+def design(
+    rate: Annotated[float | None, typer.Option(help="A random mixture: class rate log(classes)/dim.")] = None,
+    std: Annotated[float | None, typer.Option(help="Its within-class standard deviation.")] = None,
+    dim: Annotated[int | None, typer.Option(help="Its dimension: finite-dimension theory, class posterior.")] = None,
+    spectrum: Annotated[Path | None, typer.Option(help="Two Gaussians: a JSON file, see the manual.")] = None,
+    cond_var: Annotated[_Numbers, typer.Option(help="Variance of the conditional law; repeat per direction.")] = None,
+    uncond_var: Annotated[_Numbers, typer.Option(help="Variance of the unconditional law; repeat.")] = None,
+    gap: Annotated[_Numbers, typer.Option(help="Distance of the two means; repeat. 1 each if left out.")] = None,
+    data: Annotated[str | None, typer.Option(help="A data set: digits, FILE.npz (x, y) or FILE.csv.")] = None,
+    label: Annotated[int | None, typer.Option(help="Its class.")] = None,
+    maximize: Annotated[Objective | None, typer.Option(help="What to make as large as possible.")] = None,
+    mean_shift: Annotated[float | None, typer.Option(help="Meet this mean shift, with least effort.")] = None,
+    least_frechet: Annotated[
+        bool, typer.Option("--least-frechet", help="Least Frechet distance at the --separability asked for.")
+    ] = False,
+    separability: Annotated[float | None, typer.Option(help="Keep at least this Fisher separability.")] = None,
+    variance_ratio: Annotated[float | None, typer.Option(help="Keep at least this variance ratio.")] = None,
+    class_posterior: Annotated[float | None, typer.Option(help="Keep the class with this probability.")] = None,
+    low: Annotated[float, typer.Option(help="Smallest strength allowed.")] = -1.0,
+    high: Annotated[float, typer.Option(help="Largest strength allowed.")] = 10.0,
+    t_max: options.TMax = None,
+    start: Annotated[options.StartKind | None, typer.Option(help="Start: prior, or exact (data sets: exact).")] = None,
+    ode: options.Ode = False,
+    simulate: Annotated[bool, typer.Option(help="Verify by sampling.")] = True,
+    samples: Annotated[int | None, typer.Option(help="Trajectories of the verification.")] = None,
+    front: Annotated[bool, typer.Option("--front", help="Trace the Pareto front of the objective.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Write the schedule here (.json), a figure beside it.")] = None,
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> int:
+    """The best guidance schedule for a law under constraints, beside simple and published ones, verified by sampling.
+
+    Example: orthoscope design --rate 0.7 --std 0.5 --t-max 10 --maximize mean-shift --variance-ratio 1
+    """
+    from orthoscope.study.design import design_result
+    from orthoscope.study.design_options import design_report, make_goal, make_problem
+
+    goal = make_goal(
+        maximize=maximize.value if maximize else None,
+        least_frechet=least_frechet,
+        mean_shift=mean_shift,
+        separability=separability,
+        variance_ratio=variance_ratio,
+        class_posterior=class_posterior,
+        low=low,
+        high=high,
+    )
+    problem = make_problem(
+        goal,
+        rate=rate,
+        std=std,
+        dim=dim,
+        spectrum=spectrum,
+        cond_var=cond_var,
+        uncond_var=uncond_var,
+        gap=gap,
+        data=data,
+        label=label,
+        t_max=t_max,
+        start=start.value if start else None,
+        ode=ode,
+        simulate=simulate,
+        samples=samples,
+        front=front,
+        seed=seed,
+        out=out,
+    )
+    report = design_report(problem, say=(lambda text: None) if quiet else remark)
+    result = design_result(report)
+    if out is not None:
+        result |= _write(report, out)
+    if json:
+        emit(result, as_json=True, title="design")
+    else:
+        _print(result)
+    return 0 if report.agrees else FAILED
+
+
+def _write(report: Report, out: Path) -> dict[str, str]:
+    """The schedule as JSON, and the figure beside it."""
+    from orthoscope.guidance.grammar import write_schedule
+    from orthoscope.plots.design import design_figure
+    from orthoscope.report.page import save_figure
+    from orthoscope.study.design_dataset import design_dataset
+
+    save_figure(design_figure(design_dataset(report)), out)
+    write_schedule(report.design.schedule, out)
+    return {"file": str(out), "figure": str(out.with_suffix(".svg"))}
+
+
+def _print(result: Mapping[str, Any]) -> None:
+    """The design, then every schedule beside it, then what there is to say."""
+    console = Console(soft_wrap=True, highlight=False)
+    names = ("mean_shift", "variance_ratio", "class_posterior", "separability", "frechet", "effort")
+    head = Table(title="design", title_justify="left", show_header=False, box=None, pad_edge=False)
+    head.add_column(style="bold")
+    head.add_column()
+    head.add_column()
+    for name in names:
+        check = result["simulation"].get(name)
+        sampled = f"sampled {show(check)}" if check else ""
+        if result[name] is not None:
+            head.add_row(name.replace("_", " "), show(result[name]), sampled)
+    text = result["text"]
+    console.print(f"schedule: {text if len(text) <= _LONGEST else 'a table; --json or --out has it'}", markup=False)
+    console.print(head)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    extra = [result["objective"]] if result["objective"] not in ("mean_shift", "variance_ratio") else []
+    titles = (
+        "schedule",
+        "kept",
+        "mean shift",
+        "variance ratio",
+        "class",
+        *(e.replace("_", " ") for e in extra),
+        "behind by",
+    )
+    for title in titles:
+        table.add_column(title, no_wrap=True)
+    for row in result["baselines"]:
+        posterior = "" if row["class_posterior"] is None else show(row["class_posterior"])
+        behind = "" if row["behind"] is None else show(row["behind"])
+        table.add_row(
+            row["name"].replace("_", " "),
+            "yes" if row["feasible"] else "no",
+            f"{row['mean_shift']:.4g}",
+            f"{row['variance_ratio']:.4g}",
+            posterior,
+            *(f"{row[name]:.4g}" for name in extra),
+            behind,
+        )
+    console.print(table)
+    for note in result["notes"]:
+        console.print(f"- {note}", markup=False)

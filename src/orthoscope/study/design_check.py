@@ -1,0 +1,205 @@
+"""Verification of a designed schedule by exact sampling.
+
+A mixture is simulated in the law's own dimension, or in a large one if the law is the limit of infinite dimension, and
+compared with the finite-dimension theory *of that dimension*. What that theory may be wrong by is forgiven: its stated
+relative accuracy, of the shifts that the positive part of the schedule alone would cause, because a window pays one
+shift back with another. Two Gaussians are sampled direction by direction and forgive nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from orthoscope import rng
+from orthoscope.denoise import Exact
+from orthoscope.guidance.guided import classifier_free
+from orthoscope.guidance.schedules import GuidanceSchedule, Tabulated
+from orthoscope.metrics import jackknife
+from orthoscope.numerics import Array
+from orthoscope.process import VarianceExploding
+from orthoscope.quantities import Estimate
+from orthoscope.sample import Exponential, Independent, geometric, sample, start, through
+from orthoscope.study.compare import FALSE_ALARM, FINITE_DIM_SLACK, Theories, as_numbers, theories
+from orthoscope.study.datasets import Progress
+from orthoscope.study.simulate import simulate
+from orthoscope.study.simulation import Simulation
+from orthoscope.targets import Gaussian, Pair
+from orthoscope.theory.design import MixtureLaw, Outcome, SpectrumLaw
+
+LARGE_DIM = 128  # stands for infinite dimension
+_MOST_MODES = 4_000  # held exactly; more are averaged ...
+_MANY_MODES = 100_000  # ... unless they condense, which an average does not
+_GAUSSIAN_STEPS = 100
+MEASURED = ("mean_shift", "variance_ratio", "separability", "frechet")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One quantity, measured and predicted.
+
+    Attributes:
+        measured: From sampling.
+        theory: Predicted for what was sampled; None if nothing predicts it.
+        slack: What the theory may be wrong by.
+    """
+
+    measured: Estimate
+    theory: float | None = None
+    slack: float = 0.0
+
+    @property
+    def z(self) -> float | None:
+        """Distance in standard errors beyond the slack; None if there is nothing to compare with."""
+        if self.theory is None:
+            return None
+        gap = self.measured.z(self.theory, slack=self.slack)
+        return None if math.isnan(gap) else gap
+
+    @property
+    def agrees(self) -> bool:
+        """Whether measurement and theory agree up to chance and slack."""
+        if self.theory is None or not self.measured.stderr > 0:
+            return True
+        return not self.measured.differs(self.theory, slack=self.slack, false_alarm=FALSE_ALARM)
+
+    def as_numbers(self) -> dict[str, Any]:
+        """The check as a JSON object."""
+        return as_numbers(self.measured) | {
+            "theory": self.theory,
+            "slack": self.slack,
+            "z": self.z,
+            "agrees": self.agrees,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How much is sampled.
+
+    Attributes:
+        samples: Trajectories in all.
+        draws: Draws of the modes among which they are divided.
+        steps: Steps of the sampler, before a schedule's jumps are inserted.
+        seed: Root seed.
+    """
+
+    samples: int = 4096
+    draws: int = 16
+    steps: int = 40
+    seed: int = 0
+
+
+def mixture_simulation(law: MixtureLaw, schedule: GuidanceSchedule, budget: Budget) -> Simulation:
+    """The simulation that verifies a schedule for a mixture."""
+    dim, condenses = law.dim, not np.isnan(law.solved(schedule).condensation_time[0])
+    if dim is None:
+        dim = max(int(math.log(_MOST_MODES) / law.rate), 2) if condenses else LARGE_DIM
+    stored = law.rate * dim <= math.log(_MANY_MODES if condenses else _MOST_MODES)
+    return Simulation(
+        dim=dim,
+        rate=law.rate,
+        std=law.std,
+        schedule=schedule,
+        lam=law.lam,
+        t_max=law.t_max,
+        start=law.start,
+        planted=not stored,
+        samples=max(budget.samples // budget.draws, 8),
+        draws=budget.draws,
+        steps=budget.steps,
+        seed=budget.seed,
+    )
+
+
+def check_mixture(
+    law: MixtureLaw, schedule: GuidanceSchedule, budget: Budget, progress: Progress | None = None
+) -> tuple[dict[str, Check], dict[str, Any]]:
+    """Checks of one schedule, and what was simulated."""
+    simulation = mixture_simulation(law, schedule, budget)
+    result = simulate(simulation, progress=progress)
+    found = theories(simulation)
+    positive = theories(replace(simulation, schedule=positive_part(schedule)))
+    return _mixture_checks(result.estimates, found, positive, law), {
+        "dim": simulation.dim,
+        "planted": simulation.planted,
+        "samples": simulation.samples * simulation.draws,
+        "draws": simulation.draws,
+        "steps": simulation.steps,
+        "theory": "finite_dim" if found.finite_dim else "mean_field",
+    }
+
+
+def _mixture_checks(
+    measured: Mapping[str, Estimate], found: Theories, positive: Theories, law: MixtureLaw
+) -> dict[str, Check]:
+    theory, alone = (each.finite_dim or each.mean_field for each in (found, positive))
+    slack = {
+        name: share * max(abs(getattr(theory, name)), abs(getattr(alone, name)))
+        for name, share in FINITE_DIM_SLACK.items()
+    }
+    checks = {"mean_shift": Check(measured=measured["mean_shift"], theory=theory.mean_shift, slack=slack["mean_shift"])}
+    ratio = Check(
+        measured=measured["variance_ratio"], theory=theory.variance_ratio, slack=slack["variance_shift"] / law.base
+    )
+    if found.finite_dim is None:  # nothing is said about this dimension: measured only
+        return {name: Check(measured=measured[name]) for name in ("mean_shift", "variance_ratio", "class_posterior")}
+    return checks | {"variance_ratio": ratio, "class_posterior": Check(measured=measured["class_posterior"])}
+
+
+def positive_part(schedule: GuidanceSchedule) -> GuidanceSchedule:
+    """The schedule with negative strengths replaced by none, for schedules straight between their switches."""
+    times = sorted({0.0, *schedule.switches()})
+    at = [times[0], *(t for time in times[1:] for t in (time, np.nextafter(time, np.inf)))]
+    return Tabulated(at=tuple(at), strengths=tuple(np.maximum(schedule.at_time(at), 0.0).tolist()))
+
+
+def check_spectrum(law: SpectrumLaw, schedule: GuidanceSchedule, outcome: Outcome, budget: Budget) -> dict[str, Check]:
+    """Checks of one schedule between two Gaussians."""
+    rows = sample_spectrum(law, schedule, budget)
+
+    def statistic(name: str) -> Any:
+        return lambda part: spectrum_measures(law, part)[name]
+
+    return {
+        name: Check(measured=jackknife(statistic(name), rows), theory=getattr(outcome, name))
+        for name in MEASURED
+        if name not in law.missing
+    }
+
+
+def sample_spectrum(law: SpectrumLaw, schedule: GuidanceSchedule, budget: Budget) -> Array:
+    """Guided samples between two Gaussians, in float64."""
+    mu_c, c, mu_u, u = (
+        torch.tensor(np.asarray(part, dtype=np.float64))
+        for part in (law.cond_mean, law.cond_var, law.uncond_mean, law.uncond_var)
+    )
+    pair = Pair(cond=Gaussian(mean=mu_c, variance=c), uncond=Gaussian(mean=mu_u, variance=u))
+    narrow, offset = pair.absorbed()
+    process = VarianceExploding(offset=offset)
+    levels = through(geometric(process, law.t_max, max(budget.steps, _GAUSSIAN_STEPS)), process, schedule.switches())
+    streams = rng.row_streams(budget.seed, "design", "spectrum", rows=range(budget.samples))
+    first = pair.cond if law.start == "exact" else pair.uncond
+    x = start("exact", first, levels.levels[0], streams, prior_variance=1.0)
+    noise = Independent(streams, (pair.dim,), like=x)
+    denoiser = classifier_free(Exact(narrow), schedule)
+    run = sample(denoiser, x, levels, step=Exponential(lam=law.lam), noise=noise if law.lam else None, label=0)
+    return run.x.numpy()
+
+
+def spectrum_measures(law: SpectrumLaw, rows: Array) -> dict[str, float]:
+    """The quantities of a law of two Gaussians, from samples: definitions as in `theory.design.laws`."""
+    mu_c, c, mu_u = (np.asarray(part, dtype=np.float64) for part in (law.cond_mean, law.cond_var, law.uncond_mean))
+    mean, variance = rows.mean(0), rows.var(0, ddof=1)
+    distance = mu_c - mu_u
+    return {
+        "mean_shift": float((mean - mu_c) @ distance / max(distance @ distance, 1e-300)),
+        "variance_ratio": float(variance.sum() / c.sum()),
+        "separability": float(((mean - mu_u) ** 2 / variance).sum()),
+        "frechet": float(((mean - mu_c) ** 2).sum() + ((np.sqrt(variance) - np.sqrt(c)) ** 2).sum()),
+    }

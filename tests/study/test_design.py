@@ -1,0 +1,338 @@
+"""Designs beside simple and published schedules, their verification by sampling, and designs for data sets."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.published import PUBLISHED
+from orthoscope.guidance.schedules import Constant, Interval, Linear, Step, Tabulated
+from orthoscope.quantities import Estimate
+from orthoscope.study.design import DesignProblem, design_result, gap, run_design
+from orthoscope.study.design_check import (
+    Budget,
+    Check,
+    check_mixture,
+    check_spectrum,
+    mixture_simulation,
+    positive_part,
+    sample_spectrum,
+    spectrum_measures,
+)
+from orthoscope.study.design_data import Batch, DataLaw, judge, paired
+from orthoscope.study.design_notes import lowest
+from orthoscope.study.design_published import extremes, held, published_candidates
+from orthoscope.study.design_search import Search, scaled
+from orthoscope.study.labelled import load_mixture
+from orthoscope.theory.design import Goal, MixtureLaw, SpectrumLaw
+from tests.stat.expect import expect_estimate
+
+MIXTURE = MixtureLaw(rate=0.7, std=0.5, t_max=10.0)
+SPECTRUM = SpectrumLaw(
+    cond_mean=[1.0, 0.5], cond_var=[0.5, 0.3], uncond_mean=[0.0, 0.0], uncond_var=[2.0, 1.0], t_max=50.0
+)
+WINDOW = Step(early=3.0, late=-0.2, switch=2.0)
+SMALL = Budget(samples=512, draws=8, steps=16)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> DataLaw:
+    """Two overlapping clouds of 200 points in four dimensions."""
+    stream = np.random.default_rng(5)
+    labels = np.repeat([0, 1], 200)
+    points = stream.standard_normal((400, 4)) * [1.0, 0.7, 0.5, 0.5] + 2.0 * labels[:, None] * [1, 0, 0, 0]
+    path = tmp_path_factory.mktemp("data") / "clouds.npz"
+    np.savez(path, x=points, y=labels)
+    return DataLaw(source=str(path), label=1, t_max=40.0)
+
+
+def batch(law: DataLaw, rows: int = 64, steps: int = 16, name: str = "test") -> Batch:
+    return Batch(law=law, rows=rows, steps=steps, seed=3, name=name)
+
+
+# Published schedules
+
+
+def test_holding_a_schedule_during_steps_keeps_its_strength_at_their_starts() -> None:
+    base, t_max = 0.25, 10.0
+    for name, family in PUBLISHED.items():
+        found = held(family(2.0), base, t_max, steps=8)
+        assert found.clock == "variance"
+        if family(2.0).clock == "step":
+            times = [(base + t_max) * (base / (base + t_max)) ** (k / 8) - base for k in range(9)]
+            run = family(2.0).resolved(times)
+            inside = [(a + b) / 2 for a, b in itertools.pairwise(times)]
+            np.testing.assert_allclose(found.at_time(inside), run.at_time(inside), atol=1e-12, err_msg=name)
+
+
+def test_extremes_see_both_sides_of_a_jump() -> None:
+    assert extremes(WINDOW) == (-0.2, 3.0)
+    assert extremes(Interval(inside=2.0, low=0.5, high=4.0, outside=-1.0)) == (-1.0, 2.0)
+    assert extremes(Tabulated(at=(0, 1, 1, 4), strengths=(-1, 0.5, 2, 3))) == (-1.0, 3.0)
+
+
+def test_published_candidates_stay_in_bounds_and_say_whether_they_keep_the_floors() -> None:
+    goal = Goal(objective="mean_shift", variance_ratio=0.9, low=0.0, high=4.0)
+    found = list(published_candidates(SPECTRUM.evaluate, goal, base=SPECTRUM.base, t_max=SPECTRUM.t_max))
+    names = {candidate.name for candidate in found}
+    assert "tv-triangle" in names
+    assert "increasing-linear" not in names  # starts from the unconditional model, below the bound
+    for candidate in found:
+        low, high = extremes(candidate.schedule)
+        assert low >= -1e-6
+        assert high <= 4.0 + 1e-6
+        assert candidate.feasible == (candidate.outcome.variance_ratio >= 0.9 - 1e-7)
+
+
+# Verification
+
+
+def test_a_check_forgives_its_slack_and_no_more() -> None:
+    measured = Estimate(value=1.0, stderr=0.01, n=100)
+    assert Check(measured=measured, theory=1.02).agrees
+    assert not Check(measured=measured, theory=1.2).agrees
+    assert Check(measured=measured, theory=1.2, slack=0.19).agrees
+    assert Check(measured=measured, theory=1.2, slack=0.1).z == pytest.approx(-10.0)
+    assert Check(measured=measured).agrees
+    assert Check(measured=measured).z is None
+
+
+@pytest.mark.parametrize("schedule", [WINDOW, Constant(value=3.0), Linear(w0=-0.2, slope=0.1)])
+@pytest.mark.parametrize("lam", [1.0, 0.0])
+def test_two_gaussians_are_sampled_as_theory_says(schedule: Step, lam: float) -> None:
+    law = replace(SPECTRUM, lam=lam)
+    checks = check_spectrum(law, schedule, law.evaluate(schedule), Budget(samples=8192))
+    assert checks.keys() == {"mean_shift", "variance_ratio", "separability", "frechet"}
+    for name, check in checks.items():
+        # 24 comparisons; the sampler's own error is far below.
+        detect = {"separability": 0.12 * check.theory, "frechet": 0.05}.get(name, 0.1)
+        expect_estimate(
+            check.measured.value, check.measured.stderr, check.theory, detect=max(detect, 12 * check.measured.stderr),
+            false_fail=1e-6 / 24,
+        )  # fmt: skip
+
+
+def test_the_check_of_two_gaussians_notices_another_schedule() -> None:
+    wrong = check_spectrum(SPECTRUM, WINDOW, SPECTRUM.evaluate(replace(WINDOW, early=2.0)), Budget(samples=8192))
+    assert not all(check.agrees for check in wrong.values())
+
+
+def test_measures_of_samples_agree_with_the_law_s_own_definitions() -> None:
+    rows = sample_spectrum(SPECTRUM, Constant(value=0.0), Budget(samples=64))
+    # Rows rescaled to the exact moments under a schedule must give the law's outcome exactly.
+    from orthoscope.theory.gaussian import scheduled_gaussian
+
+    shift, variance = scheduled_gaussian(SPECTRUM.cond_var, SPECTRUM.uncond_var, WINDOW, t_max=SPECTRUM.t_max)
+    mean = SPECTRUM.cond_mean + shift * (SPECTRUM.cond_mean - SPECTRUM.uncond_mean)
+    rows = (rows - rows.mean(0)) / rows.std(0, ddof=1) * np.sqrt(variance) + mean
+    expected = SPECTRUM.evaluate(WINDOW)
+    for name, value in spectrum_measures(SPECTRUM, rows).items():
+        assert value == pytest.approx(getattr(expected, name), rel=1e-10)
+
+
+def test_a_mixture_is_simulated_in_its_own_dimension_or_in_a_large_one() -> None:
+    assert mixture_simulation(replace(MIXTURE, dim=9), WINDOW, SMALL).dim == 9
+    large = mixture_simulation(MIXTURE, Constant(value=1.0), SMALL)
+    assert (large.dim, large.planted) == (128, True)
+    condensing = mixture_simulation(MIXTURE, Step(early=2, late=-0.5, switch=1), SMALL)
+    assert not condensing.planted  # an average over modes does not condense
+
+
+def test_a_mixture_s_check_agrees_with_theory_and_says_what_was_sampled() -> None:
+    checks, simulated = check_mixture(MixtureLaw(rate=0.9, std=0.5, t_max=10.0), Constant(value=1.0), SMALL)
+    assert all(check.agrees for check in checks.values())
+    assert checks["mean_shift"].theory is not None
+    assert simulated["dim"] == 128
+    assert simulated["samples"] == 512
+
+
+def test_the_positive_part_keeps_positive_strengths_and_drops_the_others() -> None:
+    time = np.array([0.0, 0.5, 1.9, 2.0, 2.1, 30.0])
+    np.testing.assert_array_equal(positive_part(WINDOW).at_time(time), np.maximum(WINDOW.at_time(time), 0.0))
+    assert lowest(WINDOW) == -0.2
+    assert lowest(positive_part(WINDOW)) == 0.0
+
+
+# The whole
+
+
+def test_a_design_is_nowhere_behind_and_its_json_says_so() -> None:
+    goal = Goal(objective="mean_shift", variance_ratio=0.9, high=4.0)
+    report = run_design(DesignProblem(law=SPECTRUM, goal=goal, budget=Budget(samples=2048), front=False))
+    gaps = [gap(report, candidate) for candidate in report.candidates]
+    assert sum(value is not None for value in gaps) >= 5
+    assert all(value is None or value >= -1e-6 for value in gaps)
+    found = design_result(report)
+    assert found.keys() >= {"schedule", "mean_shift", "variance_ratio", "class_posterior", "baselines"}
+    assert found["agrees"]
+    assert found["variance_ratio"] == pytest.approx(0.9, abs=1e-6)
+    assert {"constant", "interval", "linear", "step", "three_phase", "tv-triangle", "exponential"} <= {
+        row["name"] for row in found["baselines"]
+    }
+    assert any("negative strength is worth" in note for note in found["notes"])
+
+
+def test_where_no_negative_strength_is_needed_it_is_said() -> None:
+    goal = Goal(objective="mean_shift", high=4.0)  # no floor: nothing to repay
+    report = run_design(DesignProblem(law=SPECTRUM, goal=goal, budget=None))
+    assert report.design.outcome.mean_shift == pytest.approx(
+        SPECTRUM.evaluate(Constant(value=4.0)).mean_shift, abs=1e-6
+    )
+    assert any("no negative window helps" in note for note in report.notes)
+
+
+def test_what_cannot_be_kept_is_named_with_the_best_value() -> None:
+    with pytest.raises(ConfigError, match=r"variance_ratio at least 1\.2 cannot be kept: the best attainable is 1\.0*"):
+        run_design(DesignProblem(law=SPECTRUM, goal=Goal(variance_ratio=1.2, low=0.0), budget=None))
+
+
+# Data sets
+
+
+def test_plain_conditional_runs_are_the_origin_of_every_measure(data: DataLaw) -> None:
+    found = batch(data).values(Constant(value=0.0))
+    for name, value in data.exact.items():
+        assert found[name] == pytest.approx(value, abs=1e-9)
+
+
+def test_gradients_through_the_sampler_are_those_of_finite_differences(data: DataLaw) -> None:
+    paths = batch(data)
+    strengths = torch.full((16,), 1.0, dtype=torch.float64, requires_grad=True)
+    measured = paths.measure(strengths)
+    for name in ("mean_shift", "variance_ratio", "separability"):
+        (slope,) = torch.autograd.grad(measured[name], strengths, retain_graph=True)
+        for k in (4, 8):
+            ends = []
+            for step in (0.02, -0.02):
+                moved = strengths.detach().clone()
+                moved[k] += step
+                ends.append(paths.values(moved)[name])
+            # Single precision: differences of float32 paths.
+            assert float(slope[k]) == pytest.approx((ends[0] - ends[1]) / 0.04, rel=0.02, abs=2e-4)
+
+
+def test_one_strength_per_step_is_the_same_run_as_its_schedule(data: DataLaw) -> None:
+    paths = batch(data)
+    strengths = np.linspace(3, -0.5, 16)
+    schedule = paths.schedule(strengths)
+    np.testing.assert_allclose(paths.strengths(schedule), strengths)
+    by_steps, by_schedule = paths.values(torch.from_numpy(strengths)), paths.values(schedule)
+    for name, value in by_steps.items():
+        assert by_schedule[name] == pytest.approx(value, rel=1e-4)
+
+
+def test_paired_gains_are_those_of_the_means_with_a_smaller_error(data: DataLaw) -> None:
+    paths = batch(data, rows=256)
+    one, other = Constant(value=1.0), Constant(value=1.2)
+    judged = judge(paths, {"one": one, "other": other})
+    both = paired(paths, "mean_shift", other, one)
+    apart = judged["other"]["mean_shift"], judged["one"]["mean_shift"]
+    assert both.value == pytest.approx(apart[0].value - apart[1].value, abs=1e-9)
+    assert both.stderr < 0.5 * math.hypot(apart[0].stderr, apart[1].stderr)
+
+
+def test_fresh_paths_differ_from_the_search_s(data: DataLaw) -> None:
+    one = Constant(value=1.0)
+    assert batch(data).values(one) == batch(data).values(one)
+    assert batch(data, name="search").values(one) != batch(data, name="judge").values(one)
+
+
+def test_scaling_multiplies_strengths_within_the_bounds() -> None:
+    goal = Goal(low=-0.25, high=4.0)
+    assert scaled(WINDOW, 2.0, goal) == Step(early=4.0, late=-0.25, switch=2.0)
+    assert scaled(Linear(w0=-0.1, slope=0.3), 2.0, goal) == Linear(w0=-0.2, slope=0.6)
+    table = Tabulated(at=(0, 1), strengths=(-1, 1))
+    assert scaled(table, 0.5, goal) == Tabulated(at=(0, 1), strengths=(-0.25, 0.5))
+
+
+def test_calibration_brings_a_floor_to_equality(data: DataLaw) -> None:
+    goal = Goal(objective="mean_shift", variance_ratio=0.96)
+    search = Search(batch=batch(data), check=batch(data, rows=256, name="check"), goal=goal)
+    found = search.calibrated(Constant(value=4.0))
+    assert search.check.values(found)["variance_ratio"] == pytest.approx(0.96, abs=0.005)
+    assert search.check.values(Constant(value=4.0))["variance_ratio"] < 0.95
+
+
+def test_gradients_improve_on_where_they_start(data: DataLaw) -> None:
+    goal = Goal(objective="mean_shift", variance_ratio=0.9)
+    search = Search(batch=batch(data), check=batch(data, name="check"), goal=goal)
+    start = Constant(value=0.1)
+    found = search.values(search.pieces(start))
+    assert found["mean_shift"] > search.values(start)["mean_shift"] + 0.01
+    assert found["variance_ratio"] > 0.9 - 5e-3
+
+
+# Files
+
+
+def test_csv_and_npz_give_the_same_mixture(tmp_path: Path) -> None:
+    stream = np.random.default_rng(1)
+    points, labels = stream.standard_normal((40, 3)), np.repeat([2, 7], 20)
+    np.savez(tmp_path / "a.npz", x=points, y=labels)
+    head = "a,b,c,label\n"
+    rows = "\n".join(",".join(map(repr, [*map(float, p), int(k)])) for p, k in zip(points, labels, strict=True))
+    (tmp_path / "a.csv").write_text(head + rows + "\n")
+    one, other = load_mixture(str(tmp_path / "a.npz")), load_mixture(str(tmp_path / "a.csv"))
+    assert torch.equal(one.table, other.table)
+    assert one.std == other.std
+    assert float(one.centroids.var(0, correction=0).mean()) == pytest.approx(1.0, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"x": np.zeros((4, 2))}, "expected arrays x and y, got x"),
+        ({"x": np.ones((4, 2)), "y": np.arange(3)}, "one label per point"),
+        ({"x": np.ones((4, 2)), "y": np.arange(4) % 2}, "not all the same"),
+        ({"x": np.eye(4), "y": np.arange(4) / 3}, "whole numbers"),
+        ({"x": np.eye(4), "y": np.array(["a", "b", "a", "b"])}, "whole numbers"),
+    ],
+)
+def test_unusable_data_is_refused_in_one_line(content: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "bad.npz", **content)
+    with pytest.raises(ConfigError, match=message) as refused:
+        load_mixture(str(tmp_path / "bad.npz"))
+    assert "\n" not in str(refused.value)
+
+
+def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_mixture(str(tmp_path / "none.csv"))
+    with pytest.raises(ConfigError, match="digits, FILE"):
+        load_mixture("cifar10")
+    (tmp_path / "bad.csv").write_text("1,2,3\n4,x,6\n")
+    with pytest.raises(ConfigError, match="label in the last column"):
+        load_mixture(str(tmp_path / "bad.csv"))
+    (tmp_path / "bad.npz").write_text("no archive")
+    with pytest.raises(ConfigError, match=r"no readable \.npz"):
+        load_mixture(str(tmp_path / "bad.npz"))
+
+
+def test_the_law_of_a_missing_or_tiny_class_is_refused(data: DataLaw) -> None:
+    with pytest.raises(ConfigError, match="label 9 is not present"):
+        DataLaw(source=data.source, label=9)
+
+
+# The grid
+
+
+@pytest.mark.slow
+def test_the_design_of_a_cell_leads_its_windows() -> None:
+    from orthoscope.study.design_grid import DesignGridStudy, findings
+
+    study = replace(DesignGridStudy.quick(), rates=(0.9,), stds=(0.5,), samples=512, draws=4, steps=12)
+    result = study.run()
+    found = findings(result)
+    assert found["cells"] == found["feasible"] == 1
+    assert found["never_worse_in_theory"]
+    assert found["never_worse_when_sampled"]
+    predicted, sampled = float(result["mean_shift_theory"][0, 0]), result["mean_shift"].sel(sampled="design")
+    assert float(sampled[0, 0]) == pytest.approx(predicted, abs=0.05)  # in 128 dimensions, with 512 trajectories
+    assert found["least_margin"]["constant"] > 0.1
