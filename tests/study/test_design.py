@@ -15,8 +15,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.published import PUBLISHED
 from orthoscope.guidance.schedules import Constant, Interval, Linear, Step, Tabulated
 from orthoscope.quantities import Estimate
-from orthoscope.study.design import DesignProblem, design_result, gap, run_design
-from orthoscope.study.design_check import (
+from orthoscope.study.design.check import (
     Budget,
     Check,
     check_mixture,
@@ -26,11 +25,12 @@ from orthoscope.study.design_check import (
     sample_spectrum,
     spectrum_measures,
 )
-from orthoscope.study.design_data import Batch, DataLaw, judge, paired
-from orthoscope.study.design_notes import lowest
-from orthoscope.study.design_published import extremes, held, published_candidates
-from orthoscope.study.design_search import Search, scaled
-from orthoscope.study.labelled import load_mixture
+from orthoscope.study.design.data import Batch, DataLaw, judge, paired
+from orthoscope.study.design.data_search import Search, scaled
+from orthoscope.study.design.labelled import load_mixture
+from orthoscope.study.design.notes import lowest
+from orthoscope.study.design.published import extremes, held, published_candidates
+from orthoscope.study.design.run import DesignProblem, design_result, gap, run_design
 from orthoscope.theory.design import Goal, MixtureLaw, SpectrumLaw
 from tests.stat.expect import expect_estimate
 

@@ -15,7 +15,7 @@ from orthoscope.cli import options
 from orthoscope.cli.output import emit, remark, show
 
 if TYPE_CHECKING:
-    from orthoscope.study.design import Report
+    from orthoscope.study.design.run import Report
 
 _LONGEST = 600  # text of a schedule that people still read
 FAILED = 1  # sampling disagrees with the theory
@@ -66,8 +66,8 @@ def design(
 
     Example: orthoscope design --rate 0.7 --std 0.5 --t-max 10 --maximize mean-shift --variance-ratio 1
     """
-    from orthoscope.study.design import design_result
-    from orthoscope.study.design_options import design_report, make_goal, make_problem
+    from orthoscope.study.design.options import design_report, make_goal, make_problem
+    from orthoscope.study.design.run import design_result
 
     goal = make_goal(
         maximize=maximize.value if maximize else None,
@@ -115,7 +115,7 @@ def _write(report: Report, out: Path) -> dict[str, str]:
     from orthoscope.guidance.grammar import write_schedule
     from orthoscope.plots.design import design_figure
     from orthoscope.report.page import save_figure
-    from orthoscope.study.design_dataset import design_dataset
+    from orthoscope.study.design.dataset import design_dataset
 
     save_figure(design_figure(design_dataset(report)), out)
     write_schedule(report.design.schedule, out)

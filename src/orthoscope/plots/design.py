@@ -72,7 +72,9 @@ def _plane(ax: Axes, design: xr.Dataset) -> None:
     ax.axvline(1.0, color=MUTED, linewidth=0.9, zorder=1)
     ax.axhline(0.0, color=MUTED, linewidth=0.9, zorder=1)
     ax.set(xlim=(limits[0][0], limits[0][1] + _ROOM * np.ptp(limits[0])), ylim=limits[1])
-    _labels(ax, design.isel(schedule=np.flatnonzero(design["kind"].values != "design")))
+    below = -_labels(ax, design.isel(schedule=np.flatnonzero(design["kind"].values != "design")))
+    if below > 0:  # room for a stack of names that would cover the axis
+        ax.set_ylim(bottom=limits[1][0] - np.ptp(limits[1]) * below / max(_SIZE[1] - below, 1.0))
     floors = design.attrs["floors"]
     asked = ", ".join([floors] if isinstance(floors, str) else floors).replace("_", " ").replace(">=", "≥")
     ax.set(
@@ -94,8 +96,12 @@ def _outcomes(ax: Axes, rows: xr.Dataset, kind: str, marker: str, color: str) ->
     ax.scatter([], [], s=size, marker=marker, color=color, label=kind)
 
 
-def _labels(ax: Axes, rows: xr.Dataset) -> None:
-    """Names beside their points, from the top down, each below those that would cover it."""
+def _labels(ax: Axes, rows: xr.Dataset) -> float:
+    """Names beside their points, from the top down, each below those that would cover it.
+
+    Returns:
+        Height of the lowest name above the axis, in points.
+    """
     (left, right), (bottom, top) = ax.get_xlim(), ax.get_ylim()
     x = (rows["variance_ratio"].values - left) / (right - left) * _SIZE[0]
     y = (rows["mean_shift"].values - bottom) / (top - bottom) * _SIZE[1]
@@ -110,6 +116,7 @@ def _labels(ax: Axes, rows: xr.Dataset) -> None:
         name = _title(str(rows["schedule"].values[k]))
         offset = (6.0, at - float(y[k]) - 2.5)
         ax.annotate(name, where, xytext=offset, textcoords="offset points", fontsize=7.5, color=INK)
+    return min((at for _, at in placed), default=0.0) - _LABEL[1]
 
 
 def _title(name: str) -> str:

@@ -19,8 +19,8 @@ from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.quantities import Estimate
 from orthoscope.study.datasets import Progress, dataset, estimates
-from orthoscope.study.design_check import Budget, mixture_simulation
-from orthoscope.study.design_notes import lowest
+from orthoscope.study.design.check import Budget, mixture_simulation
+from orthoscope.study.design.notes import lowest
 from orthoscope.study.simulate import simulate
 from orthoscope.theory.design import Design, Goal, MixtureLaw, design
 

@@ -15,11 +15,11 @@ from orthoscope.theory.design import (
     MixtureLaw,
     SpectrumLaw,
     best_candidates,
+    candidate,
     compared,
     design,
     dominated,
     front,
-    judged,
     switching_function,
     window_notes,
 )
@@ -109,9 +109,9 @@ def test_candidates_are_members_of_their_families_and_judged_alike() -> None:
     assert set(found) == {"constant", "interval", "linear", "step", "three_phase"}
     assert found["three_phase"].outcome.mean_shift >= found["step"].outcome.mean_shift - 1e-9
     assert found["step"].outcome.mean_shift >= found["constant"].outcome.mean_shift - 1e-9
-    for candidate in found.values():
-        assert candidate.outcome == DENSE.evaluate(candidate.schedule)
-        assert candidate.feasible == (candidate.outcome.variance_ratio >= 1 - 1e-6)
+    for one in found.values():
+        assert one.outcome == DENSE.evaluate(one.schedule)
+        assert one.feasible == (one.outcome.variance_ratio >= 1 - 1e-6)
 
 
 def test_the_scan_finds_the_windows_of_the_search() -> None:
@@ -127,7 +127,7 @@ def test_a_front_falls_and_dominates() -> None:
     assert [d.goal.variance_ratio for d in designs] == [0.5, 0.8, 1.0]
     shifts = [d.outcome.mean_shift for d in designs]
     assert shifts == sorted(shifts, reverse=True)
-    (plain,) = judged(GAUSSIAN, Goal(), {"constant": Constant(value=0.2)})
+    plain = candidate(GAUSSIAN, Goal(), "constant", Constant(value=0.2))
     assert plain.outcome.variance_ratio > 0.5
     assert isinstance(plain, Candidate)
     assert dominated(plain, designs) is not None

@@ -9,8 +9,8 @@ from scipy.integrate import quad
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Linear
 from orthoscope.theory.design import Goal, SpectrumLaw, design, least_effort
-from orthoscope.theory.design.linear_quadratic import moments_of_kernels, neutral_window
-from orthoscope.theory.gaussian import kernels
+from orthoscope.theory.design.linear_quadratic import moments_of_kernels
+from orthoscope.theory.gaussian import kernels, variance_neutral_start
 
 C, U, T = 0.25, 1.25, 30.0
 LAW = SpectrumLaw(cond_mean=1.0, cond_var=C, uncond_mean=0.0, uncond_var=U, t_max=T, start="exact")
@@ -53,7 +53,7 @@ def test_no_line_beside_it_and_no_curve_is_cheaper() -> None:
 
 def test_far_away_it_is_the_variance_neutral_window() -> None:
     window = least_effort(C, U, 1e9, 1e-3).schedule
-    assert window.w0 == pytest.approx(neutral_window(C, U, window.slope).w0, rel=1e-6)
+    assert window.w0 == pytest.approx(float(variance_neutral_start(C, U, window.slope)), rel=1e-6)
 
 
 def test_the_search_finds_the_line() -> None:

@@ -13,7 +13,6 @@ from orthoscope.theory.design.laws import Law as Law
 from orthoscope.theory.design.linear_quadratic import least_effort as least_effort
 from orthoscope.theory.design.mixture import MixtureLaw as MixtureLaw
 from orthoscope.theory.design.optimize import design as design
-from orthoscope.theory.design.optimize import judged as judged
 from orthoscope.theory.design.pareto import dominated as dominated
 from orthoscope.theory.design.pareto import front as front
 from orthoscope.theory.design.spectrum import SpectrumLaw as SpectrumLaw

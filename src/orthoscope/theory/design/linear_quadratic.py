@@ -29,7 +29,6 @@ import numpy as np
 
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Linear
-from orthoscope.theory.gaussian import variance_neutral_start
 
 _ALIKE = 1e-6  # relative difference of the variances below which the kernels of mean and variance cannot be told apart
 
@@ -111,15 +110,3 @@ def least_effort(
         variance_ratio=float(1 - alpha * m1 - gamma * m0),
         effort=float(alpha**2 * m2 + 2 * alpha * gamma * m1 + gamma**2 * m0),
     )
-
-
-def neutral_window(cond_var: float, uncond_var: float, slope: float) -> Linear:
-    """The linear window of a given slope that leaves the variance unchanged, from far away (t_max much above u).
-
-    Accuracy:
-        First order in the slope; exact for t_max to infinity, and off by terms of order u log(t_max)/t_max before.
-
-    Source:
-        [ventura2026emergence] for the window; derived in explanation/design.
-    """
-    return Linear(w0=float(variance_neutral_start(cond_var, uncond_var, slope)), slope=slope)

@@ -11,17 +11,16 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
 from orthoscope.errors import ConfigError
-from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.numerics import Array
 from orthoscope.theory.design.baselines import candidate, plain, searched
 from orthoscope.theory.design.diagnosis import active, bang_bang, missed_notes, notes, unattainable
 from orthoscope.theory.design.families import Family
-from orthoscope.theory.design.goals import MAXIMIZED, Candidate, Design, Goal
+from orthoscope.theory.design.goals import MAXIMIZED, Design, Goal
 from orthoscope.theory.design.laws import Law
 from orthoscope.theory.design.parametrization import Pieces
 from orthoscope.theory.design.search import TOLERANCE, Found, Task, climb
@@ -207,12 +206,3 @@ def attainables(task: Task, closest: Found) -> tuple[dict[str, float], bool]:
         if missed:
             return missed, not others
     return {}, True
-
-
-def judged(law: Law, goal: Goal, schedules: Mapping[str, GuidanceSchedule]) -> tuple[Candidate, ...]:
-    """Named schedules under a goal, for instance published ones.
-
-    Source:
-        derived in explanation/design.
-    """
-    return tuple(candidate(law, goal, name, schedule) for name, schedule in schedules.items())

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
-from orthoscope.study.design_check import Check
-from orthoscope.theory.design import Candidate, Design, MixtureLaw, SpectrumLaw
+from orthoscope.study.design.check import Check
+from orthoscope.theory.design import Candidate, Design, MixtureLaw, SpectrumLaw, least_effort
 
 _NOTHING = 1e-6  # gain in the objective that is no gain
 _SAFE = 0.9  # class posterior below which a class counts as lost to some samples
@@ -26,16 +28,33 @@ def notes(
             the design has no negative strength anyway.
         checks: What sampling said.
     """
-    said = list(found.notes)
+    said = [*_closed_form(law, found), *found.notes]
     if without is not None:
         said.append(_worth(found, without[0]))
     elif found.goal.low < 0:
         said.append("no negative window helps here: the best schedule has none")
     if isinstance(law, MixtureLaw):
-        said += _commitment(found)
+        said += _commitment(law, found)
         said += _class(law, checks)
     said += [_disagreement(name, check) for name, check in checks.items() if not check.agrees]
     return tuple(said)
+
+
+def _closed_form(law: MixtureLaw | SpectrumLaw, found: Design) -> list[str]:
+    """The linear-quadratic solution beside a design of least effort, where there is one."""
+    goal = found.goal
+    c, u = (law.base, 1 + law.base) if isinstance(law, MixtureLaw) else (law.cond_var, law.uncond_var)
+    if goal.objective != "effort" or goal.mean_shift is None or np.size(c) > 1 or law.lam != 1:
+        return []
+    try:
+        weak = least_effort(np.ravel(c)[0], np.ravel(u)[0], law.t_max, goal.mean_shift, goal.variance_ratio)
+    except ConfigError:  # the class is as wide as its surroundings
+        return []
+    outcome = law.evaluate(weak.schedule)
+    return [
+        f"the closed form for weak guidance is {format_schedule(weak.schedule)}: mean shift {outcome.mean_shift:.4g}, "
+        f"variance ratio {outcome.variance_ratio:.4g}, effort {outcome.effort:.4g}"
+    ]
 
 
 def _worth(found: Design, without: Candidate | None) -> str:
@@ -51,16 +70,16 @@ def _worth(found: Design, without: Candidate | None) -> str:
     )
 
 
-def _commitment(found: Design) -> list[str]:
+def _commitment(law: MixtureLaw, found: Design) -> list[str]:
     outcome = found.outcome
     if outcome.regime == "captured":
         return ["the class is lost: another mode captures the path"]
     if outcome.speciation_time is None:
         return ["dense regime: the class is never decided, so that strength acts down to clean data"]
-    return [
-        f"the class is decided at t = {outcome.speciation_time:.4g}: strength below it does nothing, and a window has "
-        "to act before"
-    ]
+    decided = f"the class is decided at t = {outcome.speciation_time:.4g}"
+    if law.dim is not None:
+        return [f"{decided} in infinite dimension; in this one paths decide over a range of times, and strength fades"]
+    return [f"{decided}: strength below it does nothing, and a window has to act before"]
 
 
 def _class(law: MixtureLaw, checks: Mapping[str, Check]) -> list[str]:

@@ -10,12 +10,12 @@ from typing import Any
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.quantities import Estimate
-from orthoscope.study.design import Report, Say
-from orthoscope.study.design_check import Check
-from orthoscope.study.design_data import MEASURED, Batch, DataLaw, judge, paired
-from orthoscope.study.design_notes import lowest
-from orthoscope.study.design_published import published_candidates
-from orthoscope.study.design_search import Search, Tick, effort
+from orthoscope.study.design.check import Check
+from orthoscope.study.design.data import MEASURED, Batch, DataLaw, judge, paired
+from orthoscope.study.design.data_search import Search, Tick, effort
+from orthoscope.study.design.notes import lowest
+from orthoscope.study.design.published import published_candidates
+from orthoscope.study.design.run import Report, Say
 from orthoscope.study.threads import one_thread
 from orthoscope.theory.design import Candidate, Design, Goal, Outcome
 

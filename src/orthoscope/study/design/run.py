@@ -19,9 +19,9 @@ from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import to_dict
-from orthoscope.study.design_check import Budget, Check, check_mixture, check_spectrum
-from orthoscope.study.design_notes import lowest, notes
-from orthoscope.study.design_published import published_candidates
+from orthoscope.study.design.check import Budget, Check, check_mixture, check_spectrum
+from orthoscope.study.design.notes import lowest, notes
+from orthoscope.study.design.published import published_candidates
 from orthoscope.theory.design import (
     Candidate,
     Design,

@@ -16,17 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from orthoscope import rng
-from orthoscope.denoise import Exact
-from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import GuidanceSchedule, Tabulated
 from orthoscope.metrics import jackknife
 from orthoscope.numerics import Array
-from orthoscope.process import VarianceExploding
 from orthoscope.quantities import Estimate
-from orthoscope.sample import Exponential, Independent, geometric, sample, start, through
 from orthoscope.study.compare import FALSE_ALARM, FINITE_DIM_SLACK, Theories, as_numbers, theories
 from orthoscope.study.datasets import Progress
+from orthoscope.study.pairs import sample_pair
 from orthoscope.study.simulate import simulate
 from orthoscope.study.simulation import Simulation
 from orthoscope.targets import Gaussian, Pair
@@ -180,16 +176,16 @@ def sample_spectrum(law: SpectrumLaw, schedule: GuidanceSchedule, budget: Budget
         for part in (law.cond_mean, law.cond_var, law.uncond_mean, law.uncond_var)
     )
     pair = Pair(cond=Gaussian(mean=mu_c, variance=c), uncond=Gaussian(mean=mu_u, variance=u))
-    narrow, offset = pair.absorbed()
-    process = VarianceExploding(offset=offset)
-    levels = through(geometric(process, law.t_max, max(budget.steps, _GAUSSIAN_STEPS)), process, schedule.switches())
-    streams = rng.row_streams(budget.seed, "design", "spectrum", rows=range(budget.samples))
-    first = pair.cond if law.start == "exact" else pair.uncond
-    x = start("exact", first, levels.levels[0], streams, prior_variance=1.0)
-    noise = Independent(streams, (pair.dim,), like=x)
-    denoiser = classifier_free(Exact(narrow), schedule)
-    run = sample(denoiser, x, levels, step=Exponential(lam=law.lam), noise=noise if law.lam else None, label=0)
-    return run.x.numpy()
+    return sample_pair(
+        pair,
+        schedule,
+        samples=budget.samples,
+        steps=max(budget.steps, _GAUSSIAN_STEPS),
+        seed=budget.seed,
+        t_max=law.t_max,
+        lam=law.lam,
+        begin=pair.cond if law.start == "exact" else pair.uncond,
+    )
 
 
 def spectrum_measures(law: SpectrumLaw, rows: Array) -> dict[str, float]:

@@ -37,7 +37,7 @@ from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sample import Exponential, Grid, geometric, sample, start
 from orthoscope.sample.start import Start
-from orthoscope.study.labelled import load_mixture
+from orthoscope.study.design.labelled import load_mixture
 from orthoscope.targets import Mixture
 from orthoscope.typing import Events, PerRow, Rows
 

@@ -11,10 +11,10 @@ import numpy as np
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.sample.start import Start
 from orthoscope.serialize import read_json
-from orthoscope.study.design import DesignProblem, Report, Say, run_design
-from orthoscope.study.design_check import Budget
-from orthoscope.study.design_data import DataLaw
-from orthoscope.study.design_empirical import DataProblem, run_data_design
+from orthoscope.study.design.check import Budget
+from orthoscope.study.design.data import DataLaw
+from orthoscope.study.design.data_design import DataProblem, run_data_design
+from orthoscope.study.design.run import DesignProblem, Report, Say, run_design
 from orthoscope.theory.design import Goal, MixtureLaw, SpectrumLaw
 
 T_MAX, DATA_T_MAX = 50.0, 200.0

@@ -11,7 +11,7 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.numerics import Array
 from orthoscope.serialize import to_dict
 from orthoscope.study.datasets import dataset
-from orthoscope.study.design import SIMPLE, Report
+from orthoscope.study.design.run import SIMPLE, Report
 
 _TIMES = 400
 _NEAREST = 1e-3  # first variance time shown above 0, in units of the start

@@ -1,7 +1,7 @@
 """Design for a data set: simple families first, then a strength per stretch of noise, by gradients through the sampler.
 
 All candidates run on the same paths. What is found there is partly fitted to these paths; therefore nothing here is a
-result: `design_data.judge` measures it again on fresh ones.
+result: `data.judge` measures it again on fresh ones.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Interval, Linear, Step, Tabulated
 from orthoscope.numerics import Array
-from orthoscope.study.design_data import Batch
+from orthoscope.study.design.data import Batch
 from orthoscope.theory.design.goals import Goal
 
 Tick = Callable[[], None]
