@@ -23,6 +23,7 @@ def test_agreement_is_judged_in_standard_errors_beyond_the_slack() -> None:
     assert agrees(estimate(1.48), 1.0).passed
     assert not agrees(estimate(1.5), 1.0).passed  # 5 errors, 4.89 pass
     assert agrees(estimate(1.5), 1.0, slack=0.02).passed
+    assert not agrees(estimate(0.5), 1.0).passed
     assert not agrees(estimate(math.nan), 1.0).passed
     assert not agrees(estimate(1.0, stderr=0.0), 1.0).passed
 

@@ -20,7 +20,6 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.quantities import Estimate
 from orthoscope.study.datasets import Progress, dataset, estimates
 from orthoscope.study.design.check import Budget, mixture_simulation
-from orthoscope.study.design.notes import lowest
 from orthoscope.study.simulate import simulate
 from orthoscope.theory.design import Design, Goal, MixtureLaw, design
 
@@ -114,7 +113,7 @@ class DesignGridStudy:
             "speciation_time": (plane, grid([_number(one.outcome.speciation_time) for one in found])),
             "feasible": (plane, grid([one.feasible for one in found])),
             "bang_bang": (plane, grid([one.is_bang_bang for one in found])),
-            "lowest_strength": (plane, grid([lowest(one.schedule) for one in found])),
+            "lowest_strength": (plane, grid([extremes(one.schedule, self.t_max)[0] for one in found])),
             "text": (plane, grid([format_schedule(one.schedule) for one in found])),
             "margin": (dims, grid(behind)),
         }

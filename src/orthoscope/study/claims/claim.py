@@ -1,7 +1,7 @@
 """What a claim is: a sentence of a paper, a setting, a check that measures it, and a verdict.
 
-A statistical check fails by chance with probability at most `FALSE_FAIL`; a check without randomness states its bound
-instead. What is tested is our theory against our measurement: a row fails if these two disagree. Whether a paper's
+Every statistical comparison of a check fails by chance with probability at most `FALSE_FAIL`; one without randomness
+states its bound instead. What is tested is our theory against our measurement: a row fails if these two disagree. Whether a paper's
 sentence survives is another matter, and a row says so with its verdict.
 """
 
@@ -115,14 +115,17 @@ def exactly(value: float, theory: float, *, within: float, note: str = "") -> Fi
 
 
 def both(first: Finding, *others: Finding) -> Finding:
-    """The first finding, passed only if all are."""
+    """The first finding, passed only if all are; the note says which of the others are not."""
+    missed = [f"not passed: {found.measured}, z = {found.z}, bound {found.bound:.4g}" for found in others
+              if not found.passed]  # fmt: skip
+    notes = [found.note for found in (first, *others) if found.note]
     return Finding(
         theory=first.theory,
         measured=first.measured,
         passed=all(finding.passed for finding in (first, *others)),
         z=first.z,
         bound=first.bound,
-        note="; ".join(finding.note for finding in (first, *others) if finding.note),
+        note="; ".join([*notes, *missed]),
     )
 
 

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from orthoscope.guidance.schedules import GuidanceSchedule, Tabulated
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.metrics import jackknife
 from orthoscope.numerics import Array
 from orthoscope.quantities import Estimate
@@ -26,12 +27,13 @@ from orthoscope.study.pairs import sample_pair
 from orthoscope.study.simulate import simulate
 from orthoscope.study.simulation import Simulation
 from orthoscope.targets import Gaussian, Pair
-from orthoscope.theory.design import MixtureLaw, Outcome, SpectrumLaw
+from orthoscope.theory.design import MixtureLaw, Outcome, SpectrumLaw, without_negative
 
 LARGE_DIM = 128  # stands for infinite dimension
 _MOST_MODES = 4_000  # held exactly; more are averaged ...
 _MANY_MODES = 100_000  # ... unless they condense, which an average does not
 _GAUSSIAN_STEPS = 100
+_ROUNDING = 1e-6  # by which numbers without chance may differ
 MEASURED = ("mean_shift", "variance_ratio", "separability", "frechet")
 
 
@@ -59,9 +61,13 @@ class Check:
 
     @property
     def agrees(self) -> bool:
-        """Whether measurement and theory agree up to chance and slack."""
-        if self.theory is None or not self.measured.stderr > 0:
+        """Whether measurement and theory agree up to chance and slack; what is not finite agrees with nothing."""
+        if self.theory is None:
             return True
+        if not math.isfinite(self.measured.value - self.theory) or math.isnan(self.measured.stderr):
+            return False
+        if self.measured.stderr == 0:
+            return math.isclose(self.measured.value, self.theory, rel_tol=_ROUNDING, abs_tol=self.slack + _ROUNDING)
         return not self.measured.differs(self.theory, slack=self.slack, false_alarm=FALSE_ALARM)
 
     def as_numbers(self) -> dict[str, Any]:
@@ -89,6 +95,14 @@ class Budget:
     draws: int = 16
     steps: int = 40
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Reject what has no standard error, or no run."""
+        if self.samples < 2 or self.draws < 1 or self.steps < 1:
+            raise ConfigError(
+                "verification needs samples >= 2, draws >= 1 and steps >= 1, "
+                f"got {self.samples}, {self.draws} and {self.steps}"
+            )
 
 
 def mixture_simulation(law: MixtureLaw, schedule: GuidanceSchedule, budget: Budget) -> Simulation:
@@ -120,7 +134,7 @@ def check_mixture(
     simulation = mixture_simulation(law, schedule, budget)
     result = simulate(simulation, progress=progress)
     found = theories(simulation)
-    positive = theories(replace(simulation, schedule=positive_part(schedule)))
+    positive = theories(replace(simulation, schedule=without_negative(law, schedule)))
     return _mixture_checks(result.estimates, found, positive, law), {
         "dim": simulation.dim,
         "planted": simulation.planted,
@@ -139,20 +153,15 @@ def _mixture_checks(
         name: share * max(abs(getattr(theory, name)), abs(getattr(alone, name)))
         for name, share in FINITE_DIM_SLACK.items()
     }
-    checks = {"mean_shift": Check(measured=measured["mean_shift"], theory=theory.mean_shift, slack=slack["mean_shift"])}
-    ratio = Check(
-        measured=measured["variance_ratio"], theory=theory.variance_ratio, slack=slack["variance_shift"] / law.base
-    )
+    checks = {name: Check(measured=measured[name]) for name in ("mean_shift", "variance_ratio", "class_posterior")}
     if found.finite_dim is None:  # nothing is said about this dimension: measured only
-        return {name: Check(measured=measured[name]) for name in ("mean_shift", "variance_ratio", "class_posterior")}
-    return checks | {"variance_ratio": ratio, "class_posterior": Check(measured=measured["class_posterior"])}
-
-
-def positive_part(schedule: GuidanceSchedule) -> GuidanceSchedule:
-    """The schedule with negative strengths replaced by none, for schedules straight between their switches."""
-    times = sorted({0.0, *schedule.switches()})
-    at = [times[0], *(t for time in times[1:] for t in (time, np.nextafter(time, np.inf)))]
-    return Tabulated(at=tuple(at), strengths=tuple(np.maximum(schedule.at_time(at), 0.0).tolist()))
+        return checks
+    return checks | {
+        "mean_shift": replace(checks["mean_shift"], theory=theory.mean_shift, slack=slack["mean_shift"]),
+        "variance_ratio": replace(
+            checks["variance_ratio"], theory=theory.variance_ratio, slack=slack["variance_shift"] / law.base
+        ),
+    }
 
 
 def check_spectrum(law: SpectrumLaw, schedule: GuidanceSchedule, outcome: Outcome, budget: Budget) -> dict[str, Check]:

@@ -13,11 +13,10 @@ from orthoscope.quantities import Estimate
 from orthoscope.study.design.check import Check
 from orthoscope.study.design.data import MEASURED, Batch, DataLaw, judge, paired
 from orthoscope.study.design.data_search import Search, Tick, effort
-from orthoscope.study.design.notes import lowest
 from orthoscope.study.design.published import published_candidates
 from orthoscope.study.design.run import Report, Say
 from orthoscope.study.threads import one_thread
-from orthoscope.theory.design import Candidate, Design, Goal, Outcome
+from orthoscope.theory.design import Candidate, Design, Goal, Outcome, extremes
 
 _SEARCH_ROWS, _CHECK_ROWS, _SEARCH_STEPS = 128, 512, 16
 _JUDGE_STEPS = 48  # a multiple of the search's, so that jumps fall on the grid
@@ -26,7 +25,6 @@ _FEWEST_ROWS = 48
 _ZOOMS = 1
 _ERRORS = 3.0  # standard errors by which a floor may seem missed
 _FLOOR_ROUNDING = 1e-9
-_FORGIVEN = 0.003  # by which a floor may be missed after calibration
 _PUBLISHED = ("increasing-linear", "decreasing-linear", "tv-triangle", "tv-interval", "time-rescaled")
 _MISSED = 0.02  # by which the search may miss a floor on its own paths
 
@@ -95,7 +93,7 @@ def _run(problem: DataProblem, say: Say, tick: Tick) -> Report:
     say("scaling to the constraints")
     families, published = ({name: search.calibrated(s) for name, s in group.items()} for group in (families, published))
     tried = (search.calibrated(fitted), *families.values(), *published.values())
-    chosen = max(tried, key=lambda schedule: _checked(search, schedule))
+    chosen = max(tried, key=search.checked_score)
     say("judging on fresh paths")
     fresh = problem.batch("judge", problem.samples, _JUDGE_STEPS)
     others = {**families, **published}
@@ -110,6 +108,7 @@ def _run(problem: DataProblem, say: Say, tick: Tick) -> Report:
         Candidate(name=name, schedule=s, outcome=outcomes[name], feasible=_kept(judged[name], goal))
         for name, s in others.items()
     )
+    rivals = {c.name: gains[c.name] for c in candidates if c.feasible and c.name in gains}
     return Report(
         law=law.spec,
         goal=goal,
@@ -124,7 +123,7 @@ def _run(problem: DataProblem, say: Say, tick: Tick) -> Report:
         checks={name: Check(measured=judged["design"][name]) for name in MEASURED},
         simulated={"samples": problem.samples, "steps": _JUDGE_STEPS, "search_rows": rows, "theory": None},
         gains=gains,
-        notes=_notes(goal, chosen, others, gains, judged["design"]),
+        notes=_notes(goal, chosen, others, rivals, judged["design"], law.t_max),
         seconds=time.perf_counter() - begin,
     )
 
@@ -140,13 +139,6 @@ def _published(search: Search) -> dict[str, GuidanceSchedule]:
         evaluate, search.goal, base=law.data.width, t_max=law.t_max, zooms=_ZOOMS, names=_PUBLISHED
     )
     return {candidate.name: candidate.schedule for candidate in found}
-
-
-def _checked(search: Search, schedule: GuidanceSchedule) -> float:
-    """The objective on paths that the gradients have not seen; floors hold there up to calibration."""
-    found = search.check.values(schedule) | {"effort": effort(search.check, schedule)}
-    forgiven = {name: found[name] + _FORGIVEN for name in search.goal.floors}
-    return search.rank(found | forgiven)
 
 
 def _require_feasible(search: Search, chosen: GuidanceSchedule) -> None:
@@ -186,6 +178,7 @@ def _notes(
     others: Mapping[str, GuidanceSchedule],
     gains: Mapping[str, Estimate],
     judged: Mapping[str, Estimate],
+    t_max: float,
 ) -> tuple[str, ...]:
     said = ["all numbers are measured on fresh paths, which the search has not seen"]
     title = goal.objective.replace("_", " ")
@@ -197,10 +190,11 @@ def _notes(
         clear = abs(least.value) > _ERRORS * least.stderr
         verdict = "ahead of" if clear and least.value > 0 else "behind" if clear else "not distinguishable from"
         said.append(f"{title}: {verdict} its nearest rival, {name.replace('_', ' ')}, by {least}")
-    if (constant := gains.get("constant")) is None or constant.value <= _ERRORS * constant.stderr:
+    # A cost of effort is not sampled: nothing to set against chance.
+    if goal.objective in MEASURED and ((constant := gains.get("constant")) is None or constant.value <= _ERRORS * constant.stderr):
         found = "" if constant is None else f": it adds {constant} of {title} to what a constant strength has"
         said.append(f"no window helps here beyond chance{found}")
-    if lowest(chosen) < 0:
+    if extremes(chosen, t_max)[0] < 0:
         said.append("the design has a negative window")
     said += [
         f"{name.replace('_', ' ')} misses its floor {floor:g} on fresh paths: {judged[name]}"

@@ -26,6 +26,7 @@ _TOLERANCE = 1e-4
 _CALIBRATIONS = 6  # steps of the search for the scale at which the floors hold
 _MOST_SHARE = 4.0  # by which strengths are scaled up
 _CLOSE = 2e-3  # margin of a floor that counts as none
+_FORGIVEN = 0.003  # by which a floor may be missed after calibration
 _FRUGAL = 1e-4  # weight of the mean square strength, which settles strengths that do nothing
 _MISSED = 1e3  # weight of a missed floor when simple families are compared
 _POSITIONS = 5  # breakpoints tried, even in log-variance
@@ -47,6 +48,7 @@ class Search:
     goal: Goal
     tick: Tick = lambda: None
     _seen: dict[GuidanceSchedule, dict[str, float]] = field(default_factory=dict, init=False)
+    _checked: dict[GuidanceSchedule, dict[str, float]] = field(default_factory=dict, init=False)
 
     def values(self, schedule: GuidanceSchedule) -> dict[str, float]:
         """Quantities on the training paths, effort included."""
@@ -58,6 +60,18 @@ class Search:
     def score(self, schedule: GuidanceSchedule) -> float:
         """The objective, less a penalty for missed floors."""
         return self.rank(self.values(schedule))
+
+    def checked(self, schedule: GuidanceSchedule) -> dict[str, float]:
+        """Quantities on the paths of `check`, effort included."""
+        if schedule not in self._checked:
+            self._checked[schedule] = self.check.values(schedule) | {"effort": effort(self.check, schedule)}
+            self.tick()
+        return self._checked[schedule]
+
+    def checked_score(self, schedule: GuidanceSchedule) -> float:
+        """The objective on paths that the gradients have not seen; floors hold there up to calibration."""
+        found = self.checked(schedule)
+        return self.rank(found | {name: found[name] + _FORGIVEN for name in self.goal.floors})
 
     def rank(self, found: Mapping[str, float]) -> float:
         """The objective of some quantities, less a penalty for missed floors."""
@@ -130,14 +144,15 @@ class Search:
         """The schedule scaled until its floors hold, and no better than that, on the many paths of `check`.
 
         Floors are met on the training paths up to their noise only; without this, schedules that happened to miss
-        theirs would look strong.
+        theirs would look strong. Where floors are not what limits the objective, the schedule stays as it is.
         """
         if not self.goal.floors or (isinstance(schedule, Constant) and schedule.value == 0):
             return schedule
+        return max((self._on_floors(schedule), schedule), key=self.checked_score)
 
+    def _on_floors(self, schedule: GuidanceSchedule) -> GuidanceSchedule:
         def margin(share: float) -> float:
-            found = self.check.values(scaled(schedule, share, self.goal))
-            self.tick()
+            found = self.checked(scaled(schedule, share, self.goal))
             return min(found[name] - floor for name, floor in self.goal.floors.items())
 
         # Both ends of a bracket and their margins; a line between them proposes, and halving keeps it moving.

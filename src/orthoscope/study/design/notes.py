@@ -8,7 +8,6 @@ import numpy as np
 
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import format_schedule
-from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.study.design.check import Check
 from orthoscope.theory.design import Candidate, Design, MixtureLaw, SpectrumLaw, least_effort
 
@@ -46,8 +45,11 @@ def _closed_form(law: MixtureLaw | SpectrumLaw, found: Design) -> list[str]:
     c, u = (law.base, 1 + law.base) if isinstance(law, MixtureLaw) else (law.cond_var, law.uncond_var)
     if goal.objective != "effort" or goal.mean_shift is None or np.size(c) > 1 or law.lam != 1:
         return []
+    run, floor = (np.ravel(c)[0], np.ravel(u)[0], law.t_max), goal.variance_ratio
     try:
-        weak = least_effort(np.ravel(c)[0], np.ravel(u)[0], law.t_max, goal.mean_shift, goal.variance_ratio)
+        weak = least_effort(*run, goal.mean_shift, None)
+        if floor is not None and weak.variance_ratio < floor:  # a floor that is kept anyway asks for nothing
+            weak = least_effort(*run, goal.mean_shift, floor)
     except ConfigError:  # the class is as wide as its surroundings
         return []
     outcome = law.evaluate(weak.schedule)
@@ -97,14 +99,3 @@ def _class(law: MixtureLaw, checks: Mapping[str, Check]) -> list[str]:
 def _disagreement(name: str, check: Check) -> str:
     title = name.replace("_", " ")
     return f"sampling disagrees with theory: {title} {check.measured} against {check.theory:.4g}; try more --steps"
-
-
-def _marks(schedule: GuidanceSchedule) -> np.ndarray:
-    times = np.array([0.0, *sorted(schedule.switches())])
-    between = (times[:-1] + times[1:]) / 2
-    return np.unique(np.concatenate([times, between, [2 * times[-1] + 1]]))
-
-
-def lowest(schedule: GuidanceSchedule) -> float:
-    """Smallest strength of a schedule, at its switches and between them."""
-    return float(schedule.at_time(_marks(schedule)).min())

@@ -15,7 +15,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.published import PUBLISHED
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Interval, Tabulated
 from orthoscope.study.predictions import on_geometric_steps
-from orthoscope.theory.design import Candidate, Goal, Outcome
+from orthoscope.theory.design import Candidate, Goal, Outcome, extremes
 
 STEPS = 32  # of the run that holds them
 _COARSE, _FINE = 7, 3  # scales tried: over the whole range, then each time between the neighbours of the best
@@ -74,7 +74,7 @@ def published_candidates(
     for name in names:
         if name == "constant":
             continue  # one of the simple families already
-        found = _best(_held(PUBLISHED[name], base, t_max), evaluate, goal, zooms)
+        found = _best(_held(PUBLISHED[name], base, t_max), evaluate, goal, zooms, t_max)
         if found is not None:
             schedule, outcome = found
             yield Candidate(
@@ -86,9 +86,11 @@ def _held(published: Family, base: float, t_max: float) -> Family:
     return lambda scale: held(published(scale), base, t_max)
 
 
-def _best(family: Family, evaluate: Evaluate, goal: Goal, zooms: int) -> tuple[GuidanceSchedule, Outcome] | None:
+def _best(
+    family: Family, evaluate: Evaluate, goal: Goal, zooms: int, t_max: float
+) -> tuple[GuidanceSchedule, Outcome] | None:
     # Scales of a family grow with the mean scale, and scale 1 is no guidance in most of them.
-    high = _largest(lambda scale: _fits(family, scale, goal), 1 + max(goal.high, 0.0))
+    high = _largest(lambda scale: _fits(family, scale, goal, t_max), 1 + max(goal.high, 0.0))
     if high is None:
         return None
     known: dict[float, tuple[float, GuidanceSchedule, Outcome]] = {}
@@ -111,21 +113,13 @@ def _best(family: Family, evaluate: Evaluate, goal: Goal, zooms: int) -> tuple[G
     return schedule, outcome
 
 
-def _fits(family: Family, scale: float, goal: Goal) -> bool:
+def _fits(family: Family, scale: float, goal: Goal, t_max: float) -> bool:
     try:
         schedule = family(scale)
     except ConfigError:
         return False
-    strengths = extremes(schedule)
+    strengths = extremes(schedule, t_max)
     return goal.low - _TOLERANCE <= strengths[0] and strengths[1] <= goal.high + _TOLERANCE
-
-
-def extremes(schedule: GuidanceSchedule) -> tuple[float, float]:
-    """Smallest and largest strength of a schedule in variance time that is straight between its switches."""
-    times = np.array([0.0, *schedule.switches()])
-    ends = np.concatenate([times, np.nextafter(times, np.inf), np.nextafter(times, 0.0)])
-    strengths = schedule.at_time(np.maximum(ends, 0.0))
-    return float(strengths.min()), float(strengths.max())
 
 
 def _largest(fits: Callable[[float], bool], high: float) -> float | None:

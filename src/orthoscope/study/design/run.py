@@ -20,7 +20,7 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import to_dict
 from orthoscope.study.design.check import Budget, Check, check_mixture, check_spectrum
-from orthoscope.study.design.notes import lowest, notes
+from orthoscope.study.design.notes import notes
 from orthoscope.study.design.published import published_candidates
 from orthoscope.theory.design import (
     Candidate,
@@ -31,6 +31,7 @@ from orthoscope.theory.design import (
     SpectrumLaw,
     best_candidates,
     design,
+    extremes,
     front,
     window_notes,
 )
@@ -114,7 +115,7 @@ def run_design(problem: DesignProblem, say: Say = lambda text: None) -> Report:
     published = _published(law, goal)
     candidates = (*found.candidates, *published)
     without: tuple[Candidate | None] | None = None
-    if lowest(found.schedule) < 0 < goal.high:
+    if extremes(found.schedule, law.t_max)[0] < 0 < goal.high:
         say("the same without negative strength")
         bounded = replace(goal, low=0.0)
         plain = [c for c in best_candidates(law, bounded) if c.feasible]
@@ -233,7 +234,7 @@ def outcome_numbers(outcome: Outcome) -> dict[str, Any]:
 
 
 def _row(report: Report, candidate: Candidate) -> dict[str, Any]:
-    gain = report.gains.get(candidate.name)
+    gain = report.gains.get(candidate.name) if candidate.feasible else None
     return {
         "name": candidate.name,
         "kind": "simple" if candidate.name in SIMPLE else "published",

@@ -4,6 +4,7 @@ from orthoscope.theory.design.baselines import best_candidates as best_candidate
 from orthoscope.theory.design.baselines import candidate as candidate
 from orthoscope.theory.design.diagnosis import switching_function as switching_function
 from orthoscope.theory.design.diagnosis import window_notes as window_notes
+from orthoscope.theory.design.diagnosis import without_negative as without_negative
 from orthoscope.theory.design.goals import Candidate as Candidate
 from orthoscope.theory.design.goals import Design as Design
 from orthoscope.theory.design.goals import Goal as Goal
@@ -13,6 +14,6 @@ from orthoscope.theory.design.laws import Law as Law
 from orthoscope.theory.design.linear_quadratic import least_effort as least_effort
 from orthoscope.theory.design.mixture import MixtureLaw as MixtureLaw
 from orthoscope.theory.design.optimize import design as design
-from orthoscope.theory.design.pareto import dominated as dominated
+from orthoscope.theory.design.parametrization import extremes as extremes
 from orthoscope.theory.design.pareto import front as front
 from orthoscope.theory.design.spectrum import SpectrumLaw as SpectrumLaw

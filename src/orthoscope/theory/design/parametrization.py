@@ -259,5 +259,18 @@ def from_schedule(schedule: GuidanceSchedule, t_max: float, base: float) -> Piec
     )
 
 
+def extremes(schedule: GuidanceSchedule, t_max: float) -> tuple[float, float]:
+    """Smallest and largest strength of a run, for schedules that are monotone between their switches.
+
+    Source:
+        derived in explanation/design.
+    """
+    times = np.array([0.0, *(t for t in schedule.switches() if 0 < t < t_max), t_max])
+    # Both sides of every jump; the sides beyond the run do not count.
+    sides = np.concatenate([times, np.nextafter(times[:-1], np.inf), np.nextafter(times[1:], 0.0)])
+    strengths = schedule.at_time(sides)
+    return float(strengths.min()), float(strengths.max())
+
+
 def _between(high: float, low: float, base: float) -> Array:
     return np.exp(np.linspace(np.log(base + high), np.log(base + low), _CURVED + 1)[:-1]) - base

@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import Any, cast
 
 from orthoscope.errors import ConfigError, unknown
-from orthoscope.theory.design.goals import FLOORS, Candidate, Design, Goal, Quantity
+from orthoscope.theory.design.goals import FLOORS, Design, Goal, Quantity
 from orthoscope.theory.design.laws import Law
 from orthoscope.theory.design.optimize import design
 from orthoscope.theory.design.parametrization import Pieces
 
 
 def front(law: Law, goal: Goal, levels: Sequence[float], floor: Quantity = "variance_ratio") -> tuple[Design, ...]:
-    """Designs at each level of a floor, each also searched from its neighbor's answer, upward and then downward.
+    """Designs at each level of a floor, from the highest down, each also searched from the answer above it.
 
     Args:
         law: What the schedules are for.
@@ -27,8 +27,8 @@ def front(law: Law, goal: Goal, levels: Sequence[float], floor: Quantity = "vari
         floor: The floor that is swept.
 
     Accuracy:
-        As `design`. Along feasible levels the objective never improves as the floor rises: a later answer that is
-        better replaces earlier ones.
+        As `design`. Along feasible levels the objective never improves as the floor rises: where a search ends worse
+        than the answer to a higher floor, it takes that answer.
 
     Raises:
         ConfigError: if there is no level, or the floor is none.
@@ -50,17 +50,3 @@ def front(law: Law, goal: Goal, levels: Sequence[float], floor: Quantity = "vari
         designs.append(found)
         before = (law.pieces(found.schedule),)
     return tuple(designs[::-1])
-
-
-def dominated(candidate: Candidate, designs: Sequence[Design], floor: Quantity = "variance_ratio") -> Design | None:
-    """The design of a front that keeps at least as much of the floor and gains most on a schedule; None if none gains.
-
-    Source:
-        derived in explanation/design.
-    """
-    value = getattr(candidate.outcome, floor)
-    above = [d for d in designs if d.feasible and getattr(d.outcome, floor) >= value]
-    best = max(above, key=lambda d: d.outcome.gain(d.goal), default=None)
-    if best is None or best.outcome.gain(best.goal) <= candidate.outcome.gain(best.goal):
-        return None
-    return best
