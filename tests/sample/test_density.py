@@ -175,6 +175,11 @@ def test_unusable_flows_are_refused(schedule: GuidanceSchedule, options: dict[st
         GuidedFlow(pair(LINE), schedule, **options)
 
 
+def test_an_entropy_needs_samples_for_its_error() -> None:
+    with pytest.raises(ConfigError, match="at least 2 samples"):
+        entropy_change(gaussian_pair(), Constant(value=1.0), samples=1)
+
+
 def test_the_strain_alone_needs_a_constant_strength() -> None:
     flow = GuidedFlow(pair(LINE), Linear(w0=0.0, slope=0.1), t_max=10.0)
     with pytest.raises(ConfigError, match="constant strength"):

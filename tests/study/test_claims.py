@@ -23,6 +23,7 @@ def test_agreement_is_judged_in_standard_errors_beyond_the_slack() -> None:
     assert agrees(estimate(1.48), 1.0).passed
     assert not agrees(estimate(1.5), 1.0).passed  # 5 errors, 4.89 pass
     assert agrees(estimate(1.5), 1.0, slack=0.02).passed
+    assert agrees(estimate(1.5), 1.0, slack=0.02, note="why").note == "why (forgiven: 0.02)"
     assert not agrees(estimate(0.5), 1.0).passed
     assert not agrees(estimate(math.nan), 1.0).passed
     assert not agrees(estimate(1.0, stderr=0.0), 1.0).passed
@@ -50,7 +51,12 @@ def test_one_failure_fails_the_whole() -> None:
     good, bad = exactly(1.0, 1.0, within=0.0, note="good"), exactly(2.0, 1.0, within=0.0, note="bad")
     assert not both(good, bad).passed
     assert both(good, good).passed
-    assert (both(good, bad).measured, both(good, bad).note) == (1.0, "good; bad")
+    assert (both(good, good).measured, both(good, good).note) == (1.0, "good; good")
+
+
+def test_what_fails_beside_the_number_shown_is_in_the_note() -> None:
+    found = both(agrees(estimate(1.0), 1.0, note="shown"), agrees(estimate(2.0), 1.0))
+    assert (found.z, found.note) == (0.0, "shown; not passed: 2.00(10), z = 10, bound 4.892")
 
 
 def toy(finding: Finding | Exception, **fields: str) -> Claim:

@@ -15,23 +15,24 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.published import PUBLISHED
 from orthoscope.guidance.schedules import Constant, Interval, Linear, Step, Tabulated
 from orthoscope.quantities import Estimate
+from orthoscope.study.compare import FINITE_DIM_SLACK
 from orthoscope.study.design.check import (
     Budget,
     Check,
     check_mixture,
     check_spectrum,
     mixture_simulation,
-    positive_part,
     sample_spectrum,
     spectrum_measures,
 )
 from orthoscope.study.design.data import Batch, DataLaw, judge, paired
+from orthoscope.study.design.data_design import _notes as data_notes
 from orthoscope.study.design.data_search import Search, scaled
 from orthoscope.study.design.labelled import load_mixture
-from orthoscope.study.design.notes import lowest
-from orthoscope.study.design.published import extremes, held, published_candidates
+from orthoscope.study.design.notes import notes
+from orthoscope.study.design.published import held, published_candidates
 from orthoscope.study.design.run import DesignProblem, design_result, gap, run_design
-from orthoscope.theory.design import Goal, MixtureLaw, SpectrumLaw
+from orthoscope.theory.design import Goal, MixtureLaw, SpectrumLaw, design, extremes, without_negative
 from tests.stat.expect import expect_estimate
 
 MIXTURE = MixtureLaw(rate=0.7, std=0.5, t_max=10.0)
@@ -73,9 +74,15 @@ def test_holding_a_schedule_during_steps_keeps_its_strength_at_their_starts() ->
 
 
 def test_extremes_see_both_sides_of_a_jump() -> None:
-    assert extremes(WINDOW) == (-0.2, 3.0)
-    assert extremes(Interval(inside=2.0, low=0.5, high=4.0, outside=-1.0)) == (-1.0, 2.0)
-    assert extremes(Tabulated(at=(0, 1, 1, 4), strengths=(-1, 0.5, 2, 3))) == (-1.0, 3.0)
+    assert extremes(WINDOW, 10.0) == (-0.2, 3.0)
+    assert extremes(Interval(inside=2.0, low=0.5, high=4.0, outside=-1.0), 10.0) == (-1.0, 2.0)
+    assert extremes(Tabulated(at=(0, 1, 1, 4), strengths=(-1, 0.5, 2, 3)), 10.0) == (-1.0, 3.0)
+
+
+def test_extremes_of_a_line_are_those_of_the_run() -> None:
+    assert extremes(Linear(w0=1.0, slope=-0.1), 50.0) == pytest.approx((-4.0, 1.0))
+    assert extremes(Linear(w0=-1.0, slope=1.0, clock="sigma"), 9.0) == pytest.approx((-1.0, 2.0))
+    assert extremes(WINDOW, 1.0) == (-0.2, -0.2)  # the run starts below the switch
 
 
 def test_published_candidates_stay_in_bounds_and_say_whether_they_keep_the_floors() -> None:
@@ -85,7 +92,7 @@ def test_published_candidates_stay_in_bounds_and_say_whether_they_keep_the_floor
     assert "tv-triangle" in names
     assert "increasing-linear" not in names  # starts from the unconditional model, below the bound
     for candidate in found:
-        low, high = extremes(candidate.schedule)
+        low, high = extremes(candidate.schedule, SPECTRUM.t_max)
         assert low >= -1e-6
         assert high <= 4.0 + 1e-6
         assert candidate.feasible == (candidate.outcome.variance_ratio >= 0.9 - 1e-7)
@@ -102,6 +109,18 @@ def test_a_check_forgives_its_slack_and_no_more() -> None:
     assert Check(measured=measured, theory=1.2, slack=0.1).z == pytest.approx(-10.0)
     assert Check(measured=measured).agrees
     assert Check(measured=measured).z is None
+
+
+@pytest.mark.parametrize(("value", "stderr"), [(math.nan, 0.1), (1.0, math.nan), (math.inf, 0.1), (1.1, 0.0)])
+def test_what_was_not_measured_agrees_with_no_theory(value: float, stderr: float) -> None:
+    assert not Check(measured=Estimate(value=value, stderr=stderr, n=100), theory=1.0).agrees
+    assert Check(measured=Estimate(value=1.0, stderr=0.0, n=100), theory=1.0).agrees
+
+
+def test_a_verification_without_samples_draws_or_steps_is_refused() -> None:
+    for nothing in ({"samples": 1}, {"draws": 0}, {"steps": 0}):
+        with pytest.raises(ConfigError, match="verification needs"):
+            Budget(**nothing)
 
 
 @pytest.mark.parametrize("schedule", [WINDOW, Constant(value=3.0), Linear(w0=-0.2, slope=0.1)])
@@ -153,11 +172,20 @@ def test_a_mixture_s_check_agrees_with_theory_and_says_what_was_sampled() -> Non
     assert simulated["samples"] == 512
 
 
-def test_the_positive_part_keeps_positive_strengths_and_drops_the_others() -> None:
-    time = np.array([0.0, 0.5, 1.9, 2.0, 2.1, 30.0])
-    np.testing.assert_array_equal(positive_part(WINDOW).at_time(time), np.maximum(WINDOW.at_time(time), 0.0))
-    assert lowest(WINDOW) == -0.2
-    assert lowest(positive_part(WINDOW)) == 0.0
+@pytest.mark.parametrize("schedule", [WINDOW, Linear(w0=-0.2, slope=0.1), Linear(w0=1.0, slope=-0.3)])
+def test_without_negative_keeps_positive_strengths_and_drops_the_others(schedule: Step | Linear) -> None:
+    time = np.array([0.0, 0.5, 1.9, 2.0, 2.1, 9.0])
+    positive = without_negative(MIXTURE, schedule)
+    np.testing.assert_allclose(positive.at_time(time), np.maximum(schedule.at_time(time), 0.0), atol=1e-12)
+    assert extremes(positive, MIXTURE.t_max)[0] == 0.0
+
+
+def test_what_theory_may_be_wrong_by_counts_the_strength_of_a_line() -> None:
+    law, window = MixtureLaw(rate=0.9, std=0.5, t_max=10.0), Linear(w0=-0.45, slope=0.65)
+    checks, _ = check_mixture(law, window, SMALL)
+    net, alone = (law.evaluate(schedule).mean_shift for schedule in (window, without_negative(law, window)))
+    assert alone > 1.3 * net  # the window pays back a part of what the rest causes
+    assert checks["mean_shift"].slack == pytest.approx(FINITE_DIM_SLACK["mean_shift"] * alone, rel=1e-3)
 
 
 # The whole
@@ -191,6 +219,16 @@ def test_where_no_negative_strength_is_needed_it_is_said() -> None:
 def test_what_cannot_be_kept_is_named_with_the_best_value() -> None:
     with pytest.raises(ConfigError, match=r"variance_ratio at least 1\.2 cannot be kept: the best attainable is 1\.0*"):
         run_design(DesignProblem(law=SPECTRUM, goal=Goal(variance_ratio=1.2, low=0.0), budget=None))
+
+
+def test_the_closed_form_of_least_effort_ignores_a_floor_that_is_kept_anyway() -> None:
+    law = SpectrumLaw(cond_mean=[1.0], cond_var=[1.0], uncond_mean=[0.0], uncond_var=[2.0], t_max=50.0, start="exact")
+    said = []
+    for floor in (None, 0.5, 1.0):
+        found = design(law, Goal(objective="effort", mean_shift=0.05, variance_ratio=floor))
+        said.append(next(note for note in notes(law, found, None, {}) if note.startswith("the closed form")))
+    assert said[0] == said[1] != said[2]
+    assert "variance ratio 1," in said[2]
 
 
 # Data sets
@@ -260,6 +298,20 @@ def test_calibration_brings_a_floor_to_equality(data: DataLaw) -> None:
     assert search.check.values(Constant(value=4.0))["variance_ratio"] < 0.95
 
 
+def test_calibration_leaves_alone_what_floors_do_not_limit(data: DataLaw) -> None:
+    goal = Goal(objective="frechet", variance_ratio=0.3)  # least without guidance, where the floor holds
+    search = Search(batch=batch(data), check=batch(data, rows=256, name="check"), goal=goal)
+    assert search.calibrated(Constant(value=0.5)) == Constant(value=0.5)
+
+
+def test_notes_of_a_data_set_claim_no_more_than_was_measured() -> None:
+    constant, goal = Constant(value=1.0), Goal(objective="effort", mean_shift=0.1)
+    judged = {"mean_shift": Estimate(value=0.1, stderr=0.01, n=100)}
+    idle = "no window helps here beyond chance"
+    assert idle not in data_notes(goal, WINDOW, {"constant": constant}, {}, judged, 10.0)
+    assert idle in data_notes(goal, constant, {"constant": constant}, {}, judged, 10.0)
+
+
 def test_gradients_improve_on_where_they_start(data: DataLaw) -> None:
     goal = Goal(objective="mean_shift", variance_ratio=0.9)
     search = Search(batch=batch(data), check=batch(data, name="check"), goal=goal)
@@ -318,6 +370,12 @@ def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
 def test_the_law_of_a_missing_or_tiny_class_is_refused(data: DataLaw) -> None:
     with pytest.raises(ConfigError, match="label 9 is not present"):
         DataLaw(source=data.source, label=9)
+
+
+@pytest.mark.parametrize("wrong", [{"lam": -2.0}, {"lam": math.nan}, {"t_max": math.inf}])
+def test_a_run_of_data_that_cannot_be_is_refused(data: DataLaw, wrong: dict[str, float]) -> None:
+    with pytest.raises(ConfigError):
+        replace(data, **wrong)
 
 
 # The grid

@@ -61,14 +61,26 @@ def claims(
     return 1 if failed else 0
 
 
+def _distance(row: Mapping[str, Any]) -> str:
+    """How far the measurement lies from what it is compared with: near enough to theory, or clear of a limit."""
+    z, bound = row["z"], row["bound"]
+    if z is None:
+        return ""
+    if row["verdict"] == "fails":
+        return f", z = {z + 0.0:+.1f} (bound {bound:.1f})"
+    if abs(z) > bound:  # only a one-sided check passes there
+        return f", clear of the limit by {abs(z):.1f} standard errors ({bound:.1f} needed)"
+    return f", {abs(z):.1f} standard errors off ({bound:.1f} allowed)"
+
+
 def _show(row: Mapping[str, Any]) -> None:
     """One claim as it is done: verdict and numbers, then the words."""
     console = Console(highlight=False)
     measured = row["measured"] if row["measured"]["stderr"] is not None else row["measured"]["value"]
-    distance = "" if row["z"] is None else f", z = {row['z'] + 0.0:+.1f} (bound {row['bound']:.1f})"
     color = _COLORS[row["verdict"]]
     console.print(f"[{color}]{row['verdict']:<12}[/] [bold]{row['name']}[/]")
-    lines = [row["claim"], f"theory {show(row['theory'])}, measured {show(measured)}{distance}; {row['seconds']:.1f} s"]
+    seconds = f"{row['seconds']:.1f}\N{NO-BREAK SPACE}s"
+    lines = [row["claim"], f"theory {show(row['theory'])}, measured {show(measured)}{_distance(row)}; {seconds}"]
     lines += [f"in: {row['setting']}", *([row["note"]] if row["note"] else []), f"again: {row['command']}"]
     for line in lines:
         console.print(Padding(line, (0, 0, 0, 13)), markup=False)

@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, remark, show
+from orthoscope.cli.output import emit, remark, show, writable
 
 if TYPE_CHECKING:
     from orthoscope.study.design.run import Report
 
 _LONGEST = 600  # text of a schedule that people still read
+_WIDE = 160
+_NEGLIGIBLE = 1e-6  # of the objective: what the search does not tell apart
 FAILED = 1  # sampling disagrees with the theory
 
 
@@ -99,6 +101,8 @@ def design(
         seed=seed,
         out=out,
     )
+    if out is not None:
+        writable(out)
     report = design_report(problem, say=(lambda text: None) if quiet else remark)
     result = design_result(report)
     if out is not None:
@@ -122,9 +126,18 @@ def _write(report: Report, out: Path) -> dict[str, str]:
     return {"file": str(out), "figure": str(out.with_suffix(".svg"))}
 
 
+def _behind(value: Any) -> str:
+    """By how much the design is better; nothing where a constraint is missed."""
+    if value is None:
+        return ""
+    return "0" if isinstance(value, float) and abs(value) < _NEGLIGIBLE else str(show(value))
+
+
 def _print(result: Mapping[str, Any]) -> None:
     """The design, then every schedule beside it, then what there is to say."""
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(
+        soft_wrap=True, highlight=False, emoji=False, width=_WIDE
+    )  # tables lose digits where a terminal is narrow
     names = ("mean_shift", "variance_ratio", "class_posterior", "separability", "frechet", "effort")
     head = Table(title="design", title_justify="left", show_header=False, box=None, pad_edge=False)
     head.add_column(style="bold")
@@ -145,7 +158,7 @@ def _print(result: Mapping[str, Any]) -> None:
         "kept",
         "mean shift",
         "variance ratio",
-        "class",
+        "class posterior",
         *(e.replace("_", " ") for e in extra),
         "behind by",
     )
@@ -153,7 +166,7 @@ def _print(result: Mapping[str, Any]) -> None:
         table.add_column(title, no_wrap=True)
     for row in result["baselines"]:
         posterior = "" if row["class_posterior"] is None else show(row["class_posterior"])
-        behind = "" if row["behind"] is None else show(row["behind"])
+        behind = _behind(row["behind"])
         table.add_row(
             row["name"].replace("_", " "),
             "yes" if row["feasible"] else "no",

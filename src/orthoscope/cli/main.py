@@ -22,6 +22,7 @@ from orthoscope.cli.two_class import two_class
 from orthoscope.errors import DivergenceError, OrthoscopeError
 
 UNUSABLE_INPUT, FAILED, INTERRUPTED, BUG = 2, 1, 130, 70
+_STOPPED = "interrupted; what was already written stays"
 
 app = typer.Typer(
     name="orthoscope",
@@ -53,6 +54,11 @@ app.command("two-class")(two_class)
 app.add_typer(phase, name="phase")
 
 
+def _one_line(message: str) -> str:
+    """The parser's message without its line breaks and without the class of the error it caught."""
+    return " ".join(message.split()).replace(": Value error, ", ": ")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status: 0 success, 1 a failed result, 2 unusable input.
 
@@ -62,9 +68,11 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         status = app(argv or ["--help"], standalone_mode=False)
+        if status == INTERRUPTED:  # the parser has caught Ctrl-C itself, without a word
+            remark(_STOPPED)
         return status if isinstance(status, int) else 0
     except typer.TyperException as error:
-        remark(f"error: {error.format_message()}")
+        remark(f"error: {_one_line(error.format_message())}")
         return UNUSABLE_INPUT
     except DivergenceError as error:
         remark(f"error: {error}")
@@ -73,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         remark(f"error: {error}")
         return UNUSABLE_INPUT
     except (KeyboardInterrupt, typer.Abort):
-        remark("interrupted; what was already written stays")
+        remark(_STOPPED)
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()

@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from orthoscope.errors import ConfigError
 from orthoscope.serialize import dumps
 
 _DIMENSION = {"finite_dim": "this d", "mean_field": "d = ∞"}
 Advance = Callable[[int, int], None]
 
 
+def writable(path: Path, *, folder: bool = False) -> None:
+    """Refuse a place that cannot be written, before anything is computed for it.
+
+    Raises:
+        ConfigError: if the file, or the folder, cannot be made or written.
+    """
+    try:
+        home = path if folder else path.parent
+        home.mkdir(parents=True, exist_ok=True)
+        if not os.access(home, os.W_OK) or (not folder and path.exists() and not os.access(path, os.W_OK)):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(home))
+        if not folder and path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+
+
 def remark(text: str) -> None:
     """A line for people, on standard error."""
-    Console(stderr=True, soft_wrap=True, highlight=False).print(text, markup=False)
+    Console(stderr=True, soft_wrap=True, highlight=False, emoji=False).print(text, markup=False)
 
 
 def emit(result: Mapping[str, Any], *, as_json: bool, title: str) -> None:
@@ -34,7 +55,28 @@ def emit(result: Mapping[str, Any], *, as_json: bool, title: str) -> None:
         shown = show(value)
         if shown is not None:
             table.add_row(name.replace("_", " "), shown)
-    Console(soft_wrap=True, highlight=False).print(table)
+    Console(soft_wrap=True, highlight=False, markup=False, emoji=False).print(table)
+
+
+def flat(result: Mapping[str, Any], within: str = "") -> dict[str, Any]:
+    """Entries within entries as one table for people: `approach: mean shift: exponent`."""
+    found: dict[str, Any] = {}
+    for name, value in result.items():
+        key = f"{within}: {name}" if within else name
+        match value:
+            case {"value": float(), "stderr": float()}:
+                rest = {n: show(v) for n, v in value.items() if n in ("theory", "z", "verdict") and v is not None}
+                found[key] = ", ".join([str(show(value)), *(f"{n} {text}" for n, text in rest.items())])
+            case Mapping():
+                found |= flat(value, key)
+            case [*entries] if any(isinstance(entry, Mapping) for entry in entries):
+                for k, entry in enumerate(entries, 1):
+                    found |= flat(entry, f"{key} {k}") if isinstance(entry, Mapping) else {f"{key} {k}": entry}
+            case [*entries]:
+                found[key] = ", ".join(str(show(entry)) for entry in entries)
+            case _:
+                found[key] = value
+    return found
 
 
 def beside_theory(result: Mapping[str, Any]) -> None:

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress
+from orthoscope.cli.output import emit, flat, progress, remark, writable
+
+_SHOWN = 60  # numbers that people read
 
 
 class StudyName(StrEnum):
@@ -42,6 +44,15 @@ def study(
     """
     from orthoscope.report.studies import run_study
 
+    folder = out or Path("runs") / name.value
+    writable(folder, folder=True)
     with progress(name.value, quiet=quiet) as advance:
-        found = run_study(name.value, out=out or Path("runs") / name.value, quick=quick, seed=seed, progress=advance)
-    emit(found, as_json=json, title=name.value)
+        found = run_study(name.value, out=folder, quick=quick, seed=seed, progress=advance)
+    if json:
+        emit(found, as_json=True, title=name.value)
+        return
+    shown = flat(found)
+    first = dict(list(shown.items())[:_SHOWN]) | {"folder": found["folder"]}
+    emit(first, as_json=False, title=name.value)
+    if len(shown) > len(first):
+        remark(f"{len(shown) - len(first)} more numbers with --json")

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress
+from orthoscope.cli.output import emit, progress, writable
+from orthoscope.errors import ConfigError
 
 
 class LawKind(StrEnum):
@@ -42,7 +43,7 @@ def two_class(
     steps: Annotated[int, typer.Option(help="Steps of the sampler.")] = 200,
     sigma_end: Annotated[float, typer.Option(help="Noise at which runs of the uniform law stop.")] = 0.0045,
     seed: options.Seed = 0,
-    out: Annotated[Path | None, typer.Option(help="Draw paths and the final law into this file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Draw paths and samples into this file (.svg or .png).")] = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -64,6 +65,10 @@ def two_class(
         sigma_end=sigma_end,
         seed=seed,
     )
+    if out is not None:
+        if out.suffix not in (".svg", ".png"):
+            raise ConfigError(f"--out names the figure and must end in .svg or .png (both are written), got {out}")
+        writable(out)
     with progress("sampling", quiet=quiet) as advance:
         found, result = two_class_result(setting, recommend=recommend, progress=advance)
     shown: dict[str, Any] = result

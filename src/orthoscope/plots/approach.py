@@ -36,5 +36,6 @@ def approach_figure(approach: xr.Dataset) -> Figure:
             title=f"{title}: relative distance to $d = \\infty$", xlabel="dimension $d$", xscale="log", yscale="log",
             ylim=(1e-5, 10),
         )  # fmt: skip
+        ax.plot([], [], color=COLORS[0], alpha=0.45, label="lines: theory in $d$")
     axes[1].legend(fontsize=7.5, ncols=2)
     return figure

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, panels, styled
+from orthoscope.plots.style import COLORS, INK, panels, styled
 
 TITLES = {"mean_shift": "Mean shift", "variance_shift": "Variance shift"}
 
@@ -21,6 +21,7 @@ def captured_figure(captured: xr.Dataset) -> Figure:
             at = 1 / one["point_dim"].values
             ax.errorbar(at, one[name], 2 * one[f"{name}_stderr"], fmt="o-", color=color, linewidth=0.8, label=str(path))
             ax.plot([0], [float(captured[f"{name}_mean_field"].sel(path=path))], "*", color=color, markersize=12)
-        ax.set(title=title, xlabel="$1/d$", xlim=(-0.002, None))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+        ax.plot([], [], "*", color=INK, markersize=12, label=r"theory, $d = \infty$")
+        ax.set(title=title, xlabel="$1/d$, one over dimension", xlim=(-0.002, None))
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     return figure

@@ -43,4 +43,4 @@ def _behind(ax: Axes, grid: xr.Dataset) -> None:
         margin = grid["margin"].sel(family=name).values.ravel()
         ax.plot(at, np.where(np.isfinite(margin), margin, np.nan), "o", color=color, label=str(name).replace("_", " "))
     zero_line(ax)
-    ax.set(title="How far each family stays behind the design", ylabel=r"mean shift $\delta\mu$")
+    ax.set(title="How far each family stays behind the design", ylabel=r"loss of mean shift $\delta\mu$")

@@ -38,7 +38,7 @@ def manifold_figure(manifold: xr.Dataset) -> Figure:
     figure, axes = panels(2, 2, size=(11, 8.5))
     flat = manifold.sel(rate=slice(float(manifold["rate_ambient"].min()), float(manifold["rate_intrinsic"].max())))
     for ax, rate in zip(axes, NAMES, strict=False):
-        ax.plot(flat["rate"], flat["flat_variance"], color=MUTED, linewidth=1.2)
+        ax.plot(flat["rate"], flat["flat_variance"], color=MUTED, linewidth=1.2, label="theory, flat")
         _points(ax, manifold, rate, "speciation_time", 0.0, offset=manifold.attrs["std"] ** 2)
         ax.set(
             title=f"Speciation against the {NAMES[rate].partition(' $')[0]}", ylabel="speciation variance $t_s + s^2$"
@@ -49,5 +49,5 @@ def manifold_figure(manifold: xr.Dataset) -> Figure:
     _points(axes[3], manifold, "ambient", "mean_shift", strength)
     axes[3].set(title=f"Mean shift at w = {strength:g}", ylabel=r"mean shift $\delta\mu$")
     handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, labelcolor=INK)
+    figure.legend(handles, names, loc="outside lower center", ncols=4, labelcolor=INK)
     return figure

@@ -33,7 +33,8 @@ def _plane(ax: Axes, result: xr.Dataset, law: str) -> None:
     shown = result["plane_shown"].sel(law=law)
     ax.plot(shown[:, 0], shown[:, 1], ".", color=SHADES[law], markersize=2.5)
     center = result["plane_mean"].sel(law=law)
-    ax.plot(*center.values, "+", color=INK, markersize=11, markeredgewidth=1.6)
+    ax.plot(*center.values, "+", color=INK, markersize=11, markeredgewidth=1.6, label="mean")
+    ax.legend(fontsize=8, loc="lower left")
     ax.set(xlim=(-3.5, 3.5), ylim=(-3.0, 3.0), xlabel="$x_1$", aspect="equal")
     ax.grid(color=GRID)
 

@@ -185,9 +185,14 @@ def entropy_change(
     Accuracy:
         Fourth order in the step.
 
+    Raises:
+        ConfigError: if a number is out of range or the schedule reads clock=step.
+
     Source:
         [wu2024theoretical] for its sign; derived in explanation/tilted.
     """
+    if samples < 2:
+        raise ConfigError(f"expected at least 2 samples for an error, got {samples}")
     guided = GuidedFlow(pair, schedule, t_max=t_max, steps=steps, end=end)
     plain = GuidedFlow(pair, Constant(value=0.0), t_max=t_max, steps=steps, end=end)
     stream = rng.stream(seed, "entropy")

@@ -21,7 +21,7 @@ from orthoscope.quantities import Estimate
 from orthoscope.study.datasets import Progress, dataset, estimates
 from orthoscope.study.design.check import Budget, mixture_simulation
 from orthoscope.study.simulate import simulate
-from orthoscope.theory.design import Design, Goal, MixtureLaw, design
+from orthoscope.theory.design import Design, Goal, MixtureLaw, design, extremes
 
 FAMILIES = ("constant", "interval", "linear", "step", "three_phase")
 RIVALS = ("linear", "step")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from orthoscope import __version__
-from orthoscope.errors import ConfigError, unknown
+from orthoscope.errors import ConfigError, OrthoscopeError, unknown
 from orthoscope.serialize import read_json, to_dict
 from orthoscope.study.predictions import gaussian_result, make_schedule
 from orthoscope.theory.flow import Start
@@ -38,10 +38,10 @@ def _law(data: Any, name: str, path: Path) -> GaussianLaw:
         raise ConfigError(f"{path}: the {name} law must be an object with mean, and cov or factor with diag")
     for key in data:
         if key not in _KEYS:
-            raise unknown(f"key of the {name} law", str(key), _KEYS)
+            raise unknown(f"key of the {name} law in {path}", str(key), _KEYS)
     try:
         return gaussian_law(**{str(key): value for key, value in data.items()}, name=name)
-    except ConfigError as error:
+    except OrthoscopeError as error:
         raise ConfigError(f"{path}: {error}") from error
 
 

@@ -50,6 +50,7 @@ from orthoscope.typing import Rows
 ErrorKind = Literal["bounded", "missing-pullback"]
 ERROR_KINDS: tuple[ErrorKind, ...] = ("bounded", "missing-pullback")
 PATHS = 9  # starts whose paths are kept, at even quantiles; the middle one is 0
+_STRONGEST, _LEAST_NOISE = 1e6, 1e-8  # beyond them rounding decides where paths end
 _RIGHT = 0  # label of the class that is asked for
 
 
@@ -59,7 +60,7 @@ class TwoClass:
 
     Attributes:
         law: `gaussian` or `uniform`.
-        strength: Guidance strength, >= -1.
+        strength: Guidance strength, from -1 to 1e6.
         lam: 0 for the probability-flow ODE, 1 for the reverse SDE.
         score_error: Size of an error of the score of the variance-preserving state; None for exact scores.
         error_kind: `bounded`: the conditional score is off by a constant. `missing-pullback`: both scores are 0 far
@@ -87,6 +88,10 @@ class TwoClass:
         """Reject what cannot be run."""
         check_law(self.law)
         check_strength(self.strength)
+        if self.strength > _STRONGEST:
+            raise ConfigError(
+                f"strength must be at most {_STRONGEST:g} for paths to be followed, got {self.strength:g}"
+            )
         if self.error_kind not in ERROR_KINDS:
             raise unknown("kind of score error", self.error_kind, ERROR_KINDS)
         if self.score_error is not None and not (math.isfinite(self.score_error) and self.score_error > 0):
@@ -95,8 +100,8 @@ class TwoClass:
             raise ConfigError("a missing pull-back needs a law with a support that ends: use the uniform law")
         if self.samples < 2:
             raise ConfigError(f"samples must be at least 2 to have a standard error, got {self.samples}")
-        if not 0 < self.sigma_end < 1:
-            raise ConfigError(f"sigma_end must lie between 0 and 1, got {self.sigma_end:g}")
+        if not _LEAST_NOISE <= self.sigma_end < 1:
+            raise ConfigError(f"sigma_end must lie between {_LEAST_NOISE:g} and 1, got {self.sigma_end:g}")
 
     def run(self, progress: Progress | None = None) -> xr.Dataset:
         """Samples of the guided class, and paths of the probability flow from even quantiles of the start."""

@@ -10,15 +10,12 @@ import pytest
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, Linear, Step
 from orthoscope.theory.design import (
-    Candidate,
     Goal,
     MixtureLaw,
     SpectrumLaw,
     best_candidates,
-    candidate,
     compared,
     design,
-    dominated,
     front,
     switching_function,
     window_notes,
@@ -122,15 +119,11 @@ def test_the_scan_finds_the_windows_of_the_search() -> None:
 # Front
 
 
-def test_a_front_falls_and_dominates() -> None:
+def test_a_front_falls() -> None:
     designs = front(GAUSSIAN, Goal(), [1.0, 0.5, 0.8])
     assert [d.goal.variance_ratio for d in designs] == [0.5, 0.8, 1.0]
     shifts = [d.outcome.mean_shift for d in designs]
     assert shifts == sorted(shifts, reverse=True)
-    plain = candidate(GAUSSIAN, Goal(), "constant", Constant(value=0.2))
-    assert plain.outcome.variance_ratio > 0.5
-    assert isinstance(plain, Candidate)
-    assert dominated(plain, designs) is not None
 
 
 # Infeasible, degenerate
@@ -259,3 +252,11 @@ def test_the_class_posterior_is_watched_in_finite_dimension() -> None:
 
 def test_without_negative_strengths_there_is_nothing_to_say() -> None:
     assert said(DENSE, Step(early=3.0, late=0.0, switch=1.0)) == ""
+
+
+def test_directions_and_means_must_fit() -> None:
+    with pytest.raises(ConfigError, match="at least one direction"):
+        SpectrumLaw(cond_mean=[], cond_var=[], uncond_mean=[], uncond_var=[], t_max=5.0)
+    eye = np.eye(2)
+    with pytest.raises(ConfigError, match=r"the unconditional mean must have 2 numbers, got shape \(3,\)"):
+        SpectrumLaw.from_covariances([1.0, 0.0], eye, [0.0, 0.0, 0.0], 2 * eye, t_max=5.0)

@@ -1,8 +1,8 @@
 """What a claim is: a sentence of a paper, a setting, a check that measures it, and a verdict.
 
 Every statistical comparison of a check fails by chance with probability at most `FALSE_FAIL`; one without randomness
-states its bound instead. What is tested is our theory against our measurement: a row fails if these two disagree. Whether a paper's
-sentence survives is another matter, and a row says so with its verdict.
+states its bound instead. What is tested is our theory against our measurement: a row fails if these two disagree.
+Whether a paper's sentence survives is another matter, and a row says so with its verdict.
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ def claim(
 
 
 def agrees(measured: Estimate, theory: float, *, slack: float = 0.0, note: str = "") -> Finding:
-    """Measurement and theory agree, up to chance and a known bias of at most `slack`."""
+    """Measurement and theory agree, up to chance and a known bias of at most `slack`, which the note states."""
     z, bound = measured.z(theory, slack=slack), measured.limit(FALSE_FAIL)
+    note = f"{note} (forgiven: {slack:.2g})".strip() if slack else note
     # Written so that a NaN does not pass.
     return Finding(theory=theory, measured=measured, passed=abs(z) <= bound, z=z, bound=bound, note=note)
 
@@ -116,8 +117,7 @@ def exactly(value: float, theory: float, *, within: float, note: str = "") -> Fi
 
 def both(first: Finding, *others: Finding) -> Finding:
     """The first finding, passed only if all are; the note says which of the others are not."""
-    missed = [f"not passed: {found.measured}, z = {found.z}, bound {found.bound:.4g}" for found in others
-              if not found.passed]  # fmt: skip
+    missed = [_missed(found) for found in others if not found.passed]
     notes = [found.note for found in (first, *others) if found.note]
     return Finding(
         theory=first.theory,
@@ -127,6 +127,11 @@ def both(first: Finding, *others: Finding) -> Finding:
         bound=first.bound,
         note="; ".join([*notes, *missed]),
     )
+
+
+def _missed(found: Finding) -> str:
+    z = "" if found.z is None else f"z = {found.z:.4g}, "
+    return f"not passed: {found.measured}, {z}bound {found.bound:.4g}"
 
 
 def examine(row: Claim, effort: Effort) -> dict[str, Any]:

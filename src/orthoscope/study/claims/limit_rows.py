@@ -10,7 +10,6 @@ from orthoscope.study import approach, correlations, limits
 from orthoscope.study.approach import ApproachStudy
 from orthoscope.study.claims.claim import Claim, Effort, Finding, agrees, beyond, both, claim
 from orthoscope.study.correlations import CorrelationStudy
-from orthoscope.study.limits import Row
 from orthoscope.study.radial import radial
 from orthoscope.theory import predict
 
@@ -49,12 +48,11 @@ def _dense(log_classes_per_dim: float, dims: tuple[int, ...], effort: Effort) ->
         seed=effort.seed,
     )
     every = [row for name in ("variance_shift", "mean_shift") for row in rows[name]]
-    first, *others = (agrees(row.measured, row.theory, slack=_DENSE_BIAS * abs(row.theory)) for row in every)
-    return replace(both(first, *others), note="; ".join(map(_dense_note, every)))
-
-
-def _dense_note(row: Row) -> str:
-    return f"d = {row.dim}: {row.measured}"
+    first, *others = (
+        agrees(row.measured, row.theory, slack=_DENSE_BIAS * abs(row.theory), note=f"d = {row.dim}: {row.measured}")
+        for row in every
+    )
+    return both(first, *others)
 
 
 @claim(

@@ -39,6 +39,7 @@ from orthoscope.sample import Exponential, Grid, geometric, sample, start
 from orthoscope.sample.start import Start
 from orthoscope.study.design.labelled import load_mixture
 from orthoscope.targets import Mixture
+from orthoscope.theory.flow import check_run
 from orthoscope.typing import Events, PerRow, Rows
 
 MEASURED = ("mean_shift", "variance_ratio", "class_posterior", "separability", "frechet")
@@ -65,7 +66,8 @@ class DataLaw:
     data: Mixture = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Read the data; reject a class that is not there or too small."""
+        """Read the data; reject numbers out of range, and a class that is not there or too small."""
+        check_run(self.t_max, self.start, self.lam)
         if not (np.isfinite(self.t_max) and self.t_max > 0):
             raise ConfigError(f"t_max must be finite and > 0 to sample a data set, got {self.t_max}")
         object.__setattr__(self, "data", load_mixture(self.source))

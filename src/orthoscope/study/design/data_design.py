@@ -190,8 +190,8 @@ def _notes(
         clear = abs(least.value) > _ERRORS * least.stderr
         verdict = "ahead of" if clear and least.value > 0 else "behind" if clear else "not distinguishable from"
         said.append(f"{title}: {verdict} its nearest rival, {name.replace('_', ' ')}, by {least}")
-    # A cost of effort is not sampled: nothing to set against chance.
-    if goal.objective in MEASURED and ((constant := gains.get("constant")) is None or constant.value <= _ERRORS * constant.stderr):
+    constant = gains.get("constant")
+    if others.get("constant") == chosen or (constant is not None and constant.value <= _ERRORS * constant.stderr):
         found = "" if constant is None else f": it adds {constant} of {title} to what a constant strength has"
         said.append(f"no window helps here beyond chance{found}")
     if extremes(chosen, t_max)[0] < 0:

@@ -34,7 +34,7 @@ def notes(
         said.append("no negative window helps here: the best schedule has none")
     if isinstance(law, MixtureLaw):
         said += _commitment(law, found)
-        said += _class(law, checks)
+        said += _class(law, checks) if found.outcome.regime != "dense" else []  # dense classes overlap, guided or not
     said += [_disagreement(name, check) for name, check in checks.items() if not check.agrees]
     return tuple(said)
 

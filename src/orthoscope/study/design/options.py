@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
-from orthoscope.errors import ConfigError, unknown
+from orthoscope.errors import ConfigError, OrthoscopeError, unknown
 from orthoscope.sample.start import Start
 from orthoscope.serialize import read_json
 from orthoscope.study.design.check import Budget
@@ -74,6 +75,12 @@ def make_problem(
     listed = bool(cond_var or uncond_var or gap)
     if sum((rate is not None or std is not None, spectrum is not None or listed, data is not None)) != 1:
         raise ConfigError(f"give one law: {_LAWS}")
+    for name, value, owner, fits in (
+        ("--label", label, "--data", data is not None),
+        ("--dim", dim, "--rate and --std", rate is not None or std is not None),
+    ):
+        if value is not None and not fits:
+            raise ConfigError(f"{name} belongs to the law of {owner}; leave it out")
     run: dict[str, Any] = {"lam": 0.0 if ode else 1.0}
     if data is not None:
         if not simulate or front:
@@ -82,7 +89,7 @@ def make_problem(
             raise ConfigError("--data needs --label, the class to design for")
         run |= {"t_max": DATA_T_MAX if t_max is None else t_max, "start": _start(start, "exact")}
         counts = {} if samples is None else {"samples": samples}
-        return DataProblem(law=DataLaw(source=data, label=label, **run), goal=goal, seed=seed, **counts)
+        return DataProblem(law=_data(data, label, run), goal=goal, seed=seed, **counts)
     run |= {"t_max": T_MAX if t_max is None else t_max, "start": _start(start, "prior")}
     law = (
         _mixture(rate, std, dim, run)
@@ -101,6 +108,15 @@ def design_report(problem: DesignProblem | DataProblem, say: Say) -> Report:
 
 def _start(start: str | None, default: Start) -> Start:
     return default if start is None else start  # type: ignore[return-value]  # the law checks it
+
+
+def _data(source: str, label: int, run: dict[str, Any]) -> DataLaw:
+    try:
+        return DataLaw(source=source, label=label, **run)
+    except OrthoscopeError:
+        raise
+    except (ValueError, OSError, BadZipFile) as error:
+        raise ConfigError(f"{source}: expected rows of numbers and a whole number as label of each: {error}") from error
 
 
 def _mixture(rate: float | None, std: float | None, dim: int | None, run: dict[str, Any]) -> MixtureLaw:

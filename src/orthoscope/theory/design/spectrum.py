@@ -65,6 +65,8 @@ class SpectrumLaw(Law):
             raise ConfigError(f"expected one number per direction in each of {shapes}") from error
         if arrays[0].ndim != 1:
             raise ConfigError(f"expected one number per direction, got arrays of {arrays[0].ndim} axes")
+        if not arrays[0].size:
+            raise ConfigError("expected at least one direction, got none")
         guided_gaussian(arrays[0], arrays[1], arrays[2], arrays[3], 0.0)  # says which number is no mean or no variance
         for name, array in zip(names, arrays, strict=True):
             object.__setattr__(self, name, array)
@@ -84,7 +86,8 @@ class SpectrumLaw(Law):
         """The law of two covariance matrices that commute, in their shared eigenbasis.
 
         Raises:
-            ConfigError: if a matrix is not symmetric and positive definite, or the two do not commute.
+            ConfigError: if a matrix is not symmetric and positive definite, the two do not commute, or a mean does not
+                fit.
         """
         cond, uncond = _covariance("conditional", cond_cov), _covariance("unconditional", uncond_cov)
         if cond.shape != uncond.shape:
@@ -95,12 +98,16 @@ class SpectrumLaw(Law):
                 "the covariances must commute (share their eigendirections) for a design; "
                 "give both in a common eigenbasis, or the conditional one projected on the other's"
             )
+        means = [np.asarray(mean, dtype=np.float64) for mean in (cond_mean, uncond_mean)]
+        for name, mean in zip(("conditional", "unconditional"), means, strict=True):
+            if mean.shape != cond.shape[:1]:
+                raise ConfigError(f"the {name} mean must have {len(cond)} numbers, got shape {mean.shape}")
         # A generic combination has the eigenbasis of both, also where one of them is degenerate.
         basis = np.linalg.eigh(cond / np.trace(cond) + np.sqrt(2) * uncond / np.trace(uncond))[1]
         return cls(
-            cond_mean=basis.T @ np.asarray(cond_mean, dtype=np.float64),
+            cond_mean=basis.T @ means[0],
             cond_var=np.einsum("ij,ik,kj->j", basis, cond, basis),
-            uncond_mean=basis.T @ np.asarray(uncond_mean, dtype=np.float64),
+            uncond_mean=basis.T @ means[1],
             uncond_var=np.einsum("ij,ik,kj->j", basis, uncond, basis),
             t_max=t_max,
             start=start,
