@@ -18,8 +18,10 @@ from orthoscope.study.design.run import Report, Say
 from orthoscope.study.threads import one_thread
 from orthoscope.theory.design import Candidate, Design, Goal, Outcome, extremes
 
-_SEARCH_ROWS, _CHECK_ROWS, _SEARCH_STEPS = 128, 512, 16
-_JUDGE_STEPS = 48  # a multiple of the search's, so that jumps fall on the grid
+_SEARCH_ROWS, _CHECK_ROWS, _SEARCH_STEPS = 128, 256, 16
+# A multiple of the search's, so that jumps fall on the grid. Schedules are also chosen at this many steps: what only
+# looks good at few steps must not win.
+_JUDGE_STEPS = 48
 _NUMBERS = 128 * 1797 * 64  # read per step at these rows from the bundled digits; larger data sets get fewer rows
 _FEWEST_ROWS = 48
 _ZOOMS = 1
@@ -78,7 +80,7 @@ def _run(problem: DataProblem, say: Say, tick: Tick) -> Report:
     rows = max(int(_SEARCH_ROWS * share), _FEWEST_ROWS)
     search = Search(
         batch=problem.batch("search", rows, _SEARCH_STEPS),
-        check=problem.batch("check", rows * _CHECK_ROWS // _SEARCH_ROWS, _SEARCH_STEPS),
+        check=problem.batch("check", rows * _CHECK_ROWS // _SEARCH_ROWS, _JUDGE_STEPS),
         goal=goal,
         tick=tick,
     )
@@ -123,6 +125,7 @@ def _run(problem: DataProblem, say: Say, tick: Tick) -> Report:
         checks={name: Check(measured=judged["design"][name]) for name in MEASURED},
         simulated={"samples": problem.samples, "steps": _JUDGE_STEPS, "search_rows": rows, "theory": None},
         gains=gains,
+        errors={name: {quantity: judged[name][quantity].stderr for quantity in MEASURED} for name in others},
         notes=_notes(goal, chosen, others, rivals, judged["design"], law.t_max),
         seconds=time.perf_counter() - begin,
     )

@@ -17,6 +17,7 @@ from orthoscope.targets import Mixture, empirical_mixture
 BUNDLED = "digits"
 _POINTS, _LABELS = ("x", "data", "points"), ("y", "labels", "label", "target")
 _MOST_NUMBERS = 5e7  # entries of a data set that can be read at every step of thousands of runs
+_LARGEST_LABEL = 2.0**31
 
 
 def load_mixture(source: str) -> Mixture:
@@ -45,16 +46,20 @@ def _scaled(points: NDArray[Any], labels: NDArray[Any], path: Path) -> Mixture:
         raise ConfigError(
             f"{path}: expected one row of numbers and one label per point, got shapes {points.shape} and {labels.shape}"
         )
+    if points.dtype.kind not in "biuf":
+        raise ConfigError(f"{path}: points must be real numbers, got the type {points.dtype}")
     points = points.reshape(len(points), -1).astype(np.float64)
     if points.size > _MOST_NUMBERS:
         raise ConfigError(f"{path} holds {points.size:.3g} numbers; take a subset of at most {_MOST_NUMBERS:.0e}")
     whole = labels.astype(np.float64) if labels.dtype.kind in "biuf" else np.full(len(labels), np.nan)
-    if not np.array_equal(whole, np.round(whole)):
-        raise ConfigError(f"{path}: labels must be whole numbers, got {labels[:3].tolist()}")
+    if not (np.array_equal(whole, np.round(whole)) and (np.abs(whole) < _LARGEST_LABEL).all()):
+        raise ConfigError(f"{path}: labels must be whole numbers below {_LARGEST_LABEL:g}, got {labels[:3].tolist()}")
+    if (bad := int((~np.isfinite(points)).any(1).sum())) > 0:
+        raise ConfigError(f"{path}: {bad} of {len(points)} points hold NaN or infinity; clean or drop them first")
     centered = points - points.mean(0)
     scale = float(np.sqrt(centered.var(0).mean()))
-    if not (np.isfinite(points).all() and scale > 0):
-        raise ConfigError(f"{path}: points must be finite and not all the same; clean the data first")
+    if not scale > 0:
+        raise ConfigError(f"{path}: all points are the same: there is nothing to design for")
     return empirical_mixture(torch.from_numpy(centered / scale).float(), torch.from_numpy(whole.astype(np.int64)))
 
 

@@ -32,6 +32,11 @@ def notes(
         said.append(_worth(found, without[0]))
     elif found.goal.low < 0:
         said.append("no negative window helps here: the best schedule has none")
+    if isinstance(law, SpectrumLaw) and (wide := int((law.gap < 0).sum())):
+        said.append(
+            f"the class is wider than its surroundings in {wide} of {law.gap.size} directions: there positive strength "
+            "widens it, and moves it the further the larger --high is"
+        )
     if isinstance(law, MixtureLaw):
         said += _commitment(law, found)
         said += _class(law, checks) if found.outcome.regime != "dense" else []  # dense classes overlap, guided or not

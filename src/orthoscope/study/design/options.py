@@ -173,6 +173,8 @@ def read_spectrum(path: Path, run: dict[str, Any]) -> SpectrumLaw:
         arrays: dict[str, Any] = {key: np.asarray(found[key], dtype=np.float64) for key in keys}
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{path}: expected lists of numbers: {error}") from error
+    if keys == _SPECTRUM_KEYS and len(lengths := {arrays[key].size for key in keys}) > 1:
+        raise ConfigError(f"{path}: expected one number per direction in every list, got lengths {sorted(lengths)}")
     try:
         if keys == _COVARIANCE_KEYS:
             return SpectrumLaw.from_covariances(**arrays, **run)

@@ -75,6 +75,7 @@ class Report:
         checks: Measured against predicted, by quantity.
         simulated: What was sampled.
         gains: For a data set, the objective minus that of each candidate on the same fresh paths.
+        errors: For a data set, the standard errors of what each candidate does, by name and quantity.
         notes: Plain sentences.
         seconds: Wall time.
     """
@@ -87,6 +88,7 @@ class Report:
     checks: Mapping[str, Check] = field(default_factory=dict)
     simulated: Mapping[str, Any] = field(default_factory=dict)
     gains: Mapping[str, Estimate] = field(default_factory=dict)
+    errors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
@@ -241,6 +243,7 @@ def _row(report: Report, candidate: Candidate) -> dict[str, Any]:
         "schedule": to_dict(candidate.schedule),
         "text": format_schedule(candidate.schedule),
         **outcome_numbers(candidate.outcome),
+        "stderr": report.errors.get(candidate.name),
         "feasible": candidate.feasible,
         "behind": gap(report, candidate) if gain is None else {"value": gain.value, "stderr": gain.stderr},
     }
