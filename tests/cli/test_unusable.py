@@ -96,14 +96,15 @@ def test_the_unconditional_law_of_two_gaussians_warns_of_nothing(run_cli: Run) -
 
 
 def _files(folder: Path) -> list[Path]:
-    """Data sets that are none: a binary table, points of text, no points, an archive cut short."""
+    """Data sets that are none: a binary table, points of text or complex, no points, an archive cut short."""
     points, labels = np.zeros((50, 2)), np.zeros(50, dtype=int)
     (folder / "binary.csv").write_bytes(bytes(range(128, 256)))
     np.savez(folder / "text.npz", x=np.array([["a", "b"]] * 50), y=labels)
+    np.savez(folder / "complex.npz", x=points + 1j, y=labels)
     np.savez(folder / "empty.npz", x=points[:0], y=labels[:0])
     np.savez(folder / "whole.npz", x=points, y=labels)
     (folder / "cut.npz").write_bytes((folder / "whole.npz").read_bytes()[:300])
-    return [folder / name for name in ("binary.csv", "text.npz", "empty.npz", "cut.npz")]
+    return [folder / name for name in ("binary.csv", "text.npz", "complex.npz", "empty.npz", "cut.npz")]
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # NumPy leaves the cut archive open

@@ -343,6 +343,8 @@ def test_csv_and_npz_give_the_same_mixture(tmp_path: Path) -> None:
         ({"x": np.zeros((4, 2))}, "expected arrays x and y, got x"),
         ({"x": np.ones((4, 2)), "y": np.arange(3)}, "one label per point"),
         ({"x": np.ones((4, 2)), "y": np.arange(4) % 2}, "all points are the same"),
+        ({"x": np.full((4, 2), np.inf), "y": np.arange(4) % 2}, "4 of 4 points hold NaN or infinity"),
+        ({"x": np.eye(4), "y": np.full(4, 1e30)}, "whole numbers below"),
         ({"x": np.eye(4), "y": np.arange(4) / 3}, "whole numbers"),
         ({"x": np.eye(4), "y": np.array(["a", "b", "a", "b"])}, "whole numbers"),
     ],

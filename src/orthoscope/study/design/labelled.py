@@ -47,7 +47,7 @@ def _scaled(points: NDArray[Any], labels: NDArray[Any], path: Path) -> Mixture:
             f"{path}: expected one row of numbers and one label per point, got shapes {points.shape} and {labels.shape}"
         )
     if points.dtype.kind not in "biuf":
-        raise ConfigError(f"{path}: points must be real numbers, got the type {points.dtype}")
+        raise ConfigError(f"{path}: expected rows of numbers, got points of the type {points.dtype}")
     points = points.reshape(len(points), -1).astype(np.float64)
     if points.size > _MOST_NUMBERS:
         raise ConfigError(f"{path} holds {points.size:.3g} numbers; take a subset of at most {_MOST_NUMBERS:.0e}")
