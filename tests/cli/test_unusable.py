@@ -20,7 +20,7 @@ MIXTURE = ("design", "--rate", 0.7, "--std", 0.5, "--maximize", "mean-shift")
 GAUSSIANS = ("design", "--cond-var", 0.5, "--uncond-var", 2, "--maximize", "mean-shift")
 
 
-def _refused(run: Finished, message: str) -> None:
+def assert_refused(run: Finished, message: str) -> None:
     assert run.status == 2, run.err
     assert run.out == ""
     assert run.err.startswith("error: ")
@@ -46,7 +46,7 @@ def _refused(run: Finished, message: str) -> None:
     ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
 )
 def test_one_clear_line_and_status_2(run_cli: Run, arguments: tuple[object, ...], message: str) -> None:
-    _refused(run_cli(*arguments), message)
+    assert_refused(run_cli(*arguments), message)
 
 
 @pytest.mark.parametrize(
@@ -59,13 +59,13 @@ def test_an_unwritable_place_is_refused_before_anything_runs(
 ) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("")
-    _refused(run_cli(*command, "--out", blocker / name), "cannot write .*; choose another --out")
+    assert_refused(run_cli(*command, "--out", blocker / name), "cannot write .*; choose another --out")
 
 
 def test_a_folder_is_no_file_to_write(run_cli: Run, tmp_path: Path) -> None:
     folder = tmp_path / "schedule.json"
     folder.mkdir()
-    _refused(run_cli(*MIXTURE, "--out", folder), "schedule.json: Is a directory; choose another --out")
+    assert_refused(run_cli(*MIXTURE, "--out", folder), "schedule.json: Is a directory; choose another --out")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_a_bad_file_of_laws_is_named(
     path = tmp_path / "laws.json"
     path.write_text(json.dumps({"cond": law, "uncond": {"mean": [0, 0], "cov": [[2, 0], [0, 2]]}}))
     run = run_cli("gaussian", "--laws", path, "--strength", 1)
-    _refused(run, message)
+    assert_refused(run, message)
     assert "laws.json" in run.err
 
 
@@ -111,7 +111,7 @@ def _files(folder: Path) -> list[Path]:
 def test_a_data_set_that_is_none_is_named(run_cli: Run, unchecked: None, tmp_path: Path) -> None:
     for path in _files(tmp_path):
         run = run_cli("design", "--data", path, "--label", 0, "--maximize", "mean-shift")
-        _refused(run, f"{path.name}: expected rows of numbers")
+        assert_refused(run, f"{path.name}: expected rows of numbers")
 
 
 def test_findings_within_findings_are_printed_as_they_are() -> None:

@@ -163,7 +163,7 @@ def test_labels_are_right_and_left() -> None:
         ({"error_kind": "missing"}, "kind of score error 'missing'"),
         ({"law": "gaussian", "score_error": 0.1, "error_kind": "missing-pullback"}, "use the uniform law"),
         ({"samples": 1}, "samples must be at least 2"),
-        ({"sigma_end": 0.0}, "sigma_end must lie between 0 and 1"),
+        ({"sigma_end": 0.0}, "sigma_end must lie between 1e-08 and 1"),
     ],
 )
 @pytest.mark.usefixtures("unchecked")
