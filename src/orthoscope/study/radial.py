@@ -81,11 +81,14 @@ class RadialResult:
     posterior: tuple[Estimate, ...]
 
 
-def radial(simulation: Simulation, *, progress: Callable[[int, int], None] | None = None) -> RadialResult:
+def radial(
+    simulation: Simulation, *, length: float | None = None, progress: Callable[[int, int], None] | None = None
+) -> RadialResult:
     """Simulate a planted setting in reduced coordinates: `draws * samples` trajectories, two per centroid.
 
     Args:
         simulation: The setting; planted, in at least 4 dimensions.
+        length: |m| of all centroids; each is drawn as N(0, I) if None.
         progress: Called with the blocks done and their number.
 
     Raises:
@@ -102,14 +105,15 @@ def radial(simulation: Simulation, *, progress: Callable[[int, int], None] | Non
     columns: list[Array] = []
     moments = np.zeros((2, len(grid.levels)))
     for index, size in enumerate(sizes):
-        for level, paths in enumerate(follow(simulation, grid, size, rng.stream(simulation.seed, "radial", index))):
+        stream = rng.stream(simulation.seed, "radial", index)
+        for level, paths in enumerate(follow(simulation, grid, size, stream, length=length)):
             own = expit(log_odds(simulation, paths.along, paths.across, paths.length, grid.levels[level].variance))
             pair_means = own.reshape(2, -1).mean(0)
             moments[:, level] += pair_means.sum(), (pair_means**2).sum()
         columns.append(pair_statistics(paths, simulation.dim))
         if progress is not None:
             progress(index + 1, len(sizes))
-    return _result(simulation, grid, np.concatenate(columns, 1), moments / pairs)
+    return _result(simulation, grid, np.concatenate(columns, 1), moments / pairs, drawn=length is None)
 
 
 def log_odds(simulation: Simulation, along: Array, across: Array, length: Array, variance: float) -> Array:
@@ -121,9 +125,12 @@ def log_odds(simulation: Simulation, along: Array, across: Array, length: Array,
     return -many - math.log(-math.expm1(-many)) + (gap + simulation.dim * math.log(total / variance)) / 2
 
 
-def follow(simulation: Simulation, grid: Grid, pairs: int, stream: np.random.Generator) -> Iterator[Paths]:
+def follow(
+    simulation: Simulation, grid: Grid, pairs: int, stream: np.random.Generator, *, length: float | None = None
+) -> Iterator[Paths]:
     """Yield the reduced paths at every level of the grid."""
-    paths = _begin(simulation, grid, pairs, stream)
+    lengths = np.sqrt(stream.chisquare(simulation.dim, pairs)) if length is None else np.full(pairs, length)
+    paths = _begin(simulation, grid, np.tile(lengths, 2), stream)
     yield paths
     for level, next_level in pairwise(grid.levels):
         ends = level, next_level, next_level.from_noise_side(level.step)
@@ -132,12 +139,11 @@ def follow(simulation: Simulation, grid: Grid, pairs: int, stream: np.random.Gen
         yield paths
 
 
-def _begin(simulation: Simulation, grid: Grid, pairs: int, stream: np.random.Generator) -> Paths:
-    length = np.sqrt(np.tile(stream.chisquare(simulation.dim, pairs), 2))
+def _begin(simulation: Simulation, grid: Grid, length: Array, stream: np.random.Generator) -> Paths:
     exact = simulation.start == "exact"
     width = math.sqrt(grid.levels[0].variance + (0 if exact else 1))
-    along = width * stream.standard_normal(2 * pairs) + (length if exact else 0)
-    across = width * np.sqrt(stream.chisquare(simulation.dim - 1, 2 * pairs))
+    along = width * stream.standard_normal(length.size) + (length if exact else 0)
+    across = width * np.sqrt(stream.chisquare(simulation.dim - 1, length.size))
     return Paths(
         length=length,
         along=along,
@@ -223,12 +229,12 @@ def pair_statistics(paths: Paths, dim: int) -> Array:
     return np.array([*guided, excess, *column(paths.free_along, square, paths.free_along / paths.length)])
 
 
-def _result(simulation: Simulation, grid: Grid, pairs: Array, posteriors: Array) -> RadialResult:
+def _result(simulation: Simulation, grid: Grid, pairs: Array, posteriors: Array, *, drawn: bool) -> RadialResult:
     dim, base = simulation.dim, simulation.std**2
     shift, along, across, excess, *twin = pairs
     known_shift, known_variance = unguided_law(simulation, grid)
     free_shift, free_along, free_across = np.array(twin) - [[known_shift], [known_variance], [known_variance]]
-    lengths = excess, excess**2 - 2 / dim  # |m|^2/d - 1 has mean 0 and variance 2/d
+    lengths = (excess, excess**2 - 2 / dim) if drawn else ()  # |m|^2/d - 1 has mean 0 and variance 2/d
 
     def estimate(values: Array, twin: Array) -> Estimate:
         return replace(controlled(values, np.array([twin, *lengths])), n=2 * shift.size)
