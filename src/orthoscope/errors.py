@@ -22,7 +22,11 @@ class ShapeError(OrthoscopeError, ValueError):
     """Arrays whose shapes do not fit each other."""
 
 
-class DivergenceError(OrthoscopeError, RuntimeError):
+class StoppedError(OrthoscopeError, RuntimeError):
+    """Work that could not go on; what was finished stays."""
+
+
+class DivergenceError(StoppedError):
     """A run whose state stopped being finite.
 
     Attributes:

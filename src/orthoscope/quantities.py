@@ -61,7 +61,10 @@ QUANTITIES: dict[str, Quantity] = {
         ("mode_spread", r"V_k/s^2", "1", "variance ratio within modes"),
         ("class_information", r"I(c; x)", "nats", "information of a sample about its class"),
         ("speciation_time", r"t_s", "data units squared", "speciation time"),
+        ("condensation_time", "t_c", "data units squared", "condensation time"),
         ("capture_time", r"t_k", "data units squared", "capture time"),
+        ("draws_used", "n", "1", "draws of the modes"),
+        ("precision_met", "1", "1", "whether the errors wanted are met"),
         ("critical_rate", r"\beta_c", "nats per dimension", "critical rate"),
     ]
 }
@@ -102,6 +105,16 @@ class Estimate:
         """The estimate of scale * value + shift."""
         within = None if self.stderr_within is None else abs(scale) * self.stderr_within
         return replace(self, value=scale * self.value + shift, stderr=abs(scale) * self.stderr, stderr_within=within)
+
+    def plus(self, other: Estimate) -> Estimate:
+        """The sum with an independent estimate; rows are counted of this one, the scarcer."""
+        first, second = (e.stderr if e.stderr_within is None else e.stderr_within for e in (self, other))
+        return replace(
+            self,
+            value=self.value + other.value,
+            stderr=math.hypot(self.stderr, other.stderr),
+            stderr_within=None if self.stderr_within is None else math.hypot(first, second),
+        )
 
     def __str__(self) -> str:
         """The value with its error in the last two digits' notation, e.g. 0.1234(56)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -145,3 +146,12 @@ def test_a_narrow_terminal_costs_no_digits(run_cli: Run, monkeypatch: pytest.Mon
     run = run_cli(*GAUSSIANS, "--no-simulate")
     assert run.status == 0
     assert "…" not in run.out
+
+
+def test_a_missing_extra_names_what_to_install(run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    monkeypatch.delitem(sys.modules, "orthoscope.study.sweep.store", raising=False)
+    monkeypatch.delitem(sys.modules, "orthoscope.study.sweep.run", raising=False)
+    study = tmp_path / "study.toml"
+    study.write_text('[study]\nsource = "theory"\n[axes]\nrate = [0.2]\n[fixed]\nstd = 0.5\nstrength = 1\n')
+    assert_refused(run_cli("sweep", study, "--out", tmp_path / "run"), r"pip install 'orthoscope\[scale\]'")

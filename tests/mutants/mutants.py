@@ -119,15 +119,29 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "single precision in the sums",
         "targets/modes.py",
-        "queries @ table[block].double().T",
-        "(queries.float() @ table[block].float().T).double()",
+        "_scan(doubles, x.double(), variance, only_total=True)",
+        "_scan((d.float() for d in doubles), x.float(), variance, only_total=True)",
         "targets/test_modes.py::test_log_partition_is_the_naive_sum",
+    ),
+    _mutant(
+        "shift never raised by the excess",
+        "targets/modes.py",
+        "excess.clamp_min_(0)",
+        "excess.zero_()",
+        "targets/test_modes.py",
+    ),
+    _mutant(
+        "own modes among the others, streamed",
+        "targets/streamed.py",
+        "kept[here] = False",
+        "kept[here] = True",
+        "targets/test_streamed.py",
     ),
     _mutant(
         "odds against everybody",
         "targets/mixture.py",
-        "members=~members",
-        "members=members | ~members",
+        "self.tables(without=label)",
+        "self.tables()",
         "targets/test_mixture.py::test_classes_make_up_the_whole",
     ),
     _mutant(
@@ -305,8 +319,8 @@ MUTANTS: tuple[Mutant, ...] = (
     _mutant(
         "one direction too few across the centroid",
         "study/radial.py",
-        "across = width * np.sqrt(stream.chisquare(simulation.dim - 1, 2 * pairs))",
-        "across = width * np.sqrt(stream.chisquare(simulation.dim - 2, 2 * pairs))",
+        "across = width * np.sqrt(stream.chisquare(simulation.dim - 1, length.size))",
+        "across = width * np.sqrt(stream.chisquare(simulation.dim - 2, length.size))",
         "study/test_radial.py::test_paths_begin_in_the_law_of_the_start",
     ),
     _mutant(
@@ -315,5 +329,48 @@ MUTANTS: tuple[Mutant, ...] = (
         "passed=abs(z) <= bound",
         "passed=z <= bound",
         "study/test_claims.py::test_agreement_is_judged_in_standard_errors_beyond_the_slack",
+    ),
+    # Engine
+    _mutant(
+        "planted law of other classes",
+        "study/engine/twin.py",
+        "rate=simulation.log_classes / simulation.dim,",
+        "rate=2 * simulation.log_classes / simulation.dim,",
+        "study/engine/test_estimators.py::test_the_planted_law_is_what_planted_runs_measure",
+    ),
+    _mutant(
+        "completion forgets what is left",
+        "study/engine/completion.py",
+        "(last * (1 - share)).numpy()",
+        "(0 * last * (1 - share)).numpy()",
+        "study/engine/test_estimators.py::test_completed_rows_are_decided_rows_carried_on",
+    ),
+    _mutant(
+        "correction without its coarse run",
+        "study/engine/levels.py",
+        "found[0][0] if len(found) > 1 else 0.0",
+        "0.0",
+        "study/engine/test_levels.py::test_a_sum_over_levels_is_the_finest_level_alone",
+    ),
+    _mutant(
+        "schedules mixed up between rows",
+        "study/engine/together.py",
+        "np.repeat([",
+        "np.resize([",
+        "study/engine/test_together.py::test_each_schedule_gets_what_it_gets_alone",
+    ),
+    _mutant(
+        "what is left out may not move",
+        "denoise/active.py",
+        "+ rest * longest",
+        "+ 0 * rest * longest",
+        "test_active.py::test_no_group_ever_exceeds_its_bound",
+    ),
+    _mutant(
+        "odds without guidance's square",
+        "theory/odds.py",
+        "power = 1 + 2 * strength",
+        "power = 1 + strength",
+        "theory/test_odds.py::test_the_scale_is_the_odds_the_posterior_and_its_logarithm",
     ),
 )

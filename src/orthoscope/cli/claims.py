@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +11,7 @@ from rich.console import Console
 from rich.padding import Padding
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, remark, show
+from orthoscope.cli.output import emit, remark, show, writable
 from orthoscope.errors import unknown
 
 _COLORS = {"holds": "green", "depends": "yellow", "contradicted": "magenta", "fails": "bold red"}
@@ -21,6 +22,11 @@ def claims(
         bool, typer.Option("--quick", help="Fewer samples: the same checks, seeing larger errors.")
     ] = False,
     only: Annotated[list[str] | None, typer.Option(help="Only this claim, by name; may be repeated.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Keep finished rows in this folder, and go on from those it holds.")
+    ] = None,
+    workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -28,27 +34,29 @@ def claims(
     """Check every claim of the source papers: theory, measurement with its error, and a verdict.
 
     A row fails if theory and measurement disagree; the exit status is then 1. `contradicted` means that both agree
-    with each other and not with the claim.
+    with each other and not with the claim. Rows kept with --out are used again as long as the code is the same.
 
     Example: orthoscope claims --quick
     """
-    from orthoscope.study.claims import CLAIMS, Effort, examine
-    from orthoscope.study.threads import one_thread
+    from orthoscope.study.claims import CLAIMS, Effort
+    from orthoscope.study.claims.run import run_claims
 
     names = [row.name for row in CLAIMS]
     for name in only or []:
         if name not in names:
             raise unknown("claim", name, names)
-    chosen = [row for row in CLAIMS if not only or row.name in only]
-    effort = Effort(quick=quick, seed=seed)
+    chosen = [name for name in names if not only or name in only]
+    if out is not None:
+        writable(out, folder=True)
     rows: list[dict[str, Any]] = []
-    for row in chosen:
+    effort = Effort(quick=quick, seed=seed)
+    for row in run_claims(chosen, effort, kept=out, workers=workers, scheduler=scheduler):
+        rows.append(row)
         if json and not quiet:
-            remark(f"{len(rows) + 1}/{len(chosen)} {row.name}")
-        with one_thread():
-            rows.append(examine(row, effort))
+            remark(f"{len(rows)}/{len(chosen)} {row['name']}")
         if not json:
-            _show(rows[-1])
+            _show(row)
+    rows.sort(key=lambda row: names.index(row["name"]))
     failed = [row["name"] for row in rows if row["verdict"] == "fails"]
     if json:
         emit({"claims": rows}, as_json=True, title="claims")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from orthoscope import __version__
+from orthoscope.cli.bench import bench
 from orthoscope.cli.claims import claims
 from orthoscope.cli.demo import demo
 from orthoscope.cli.design import design
@@ -18,10 +19,12 @@ from orthoscope.cli.phase import phase
 from orthoscope.cli.predict import predict
 from orthoscope.cli.simulate import simulate
 from orthoscope.cli.study import study
+from orthoscope.cli.sweep import sweep
 from orthoscope.cli.two_class import two_class
-from orthoscope.errors import DivergenceError, OrthoscopeError
+from orthoscope.errors import OrthoscopeError, StoppedError
 
 UNUSABLE_INPUT, FAILED, INTERRUPTED, BUG = 2, 1, 130, 70
+_EXTRAS = {"distributed": "scale", "zarr": "scale"}  # packages that not every installation has
 _STOPPED = "interrupted; what was already written stays"
 
 app = typer.Typer(
@@ -48,10 +51,11 @@ def _root(
     """Measure, explain and remove the distortions of classifier-free guidance."""
 
 
-for _command in (demo, predict, simulate, gaussian, design, claims, study):
+for _command in (demo, predict, simulate, gaussian, design, claims, study, sweep):
     app.command()(_command)
 app.command("two-class")(two_class)
 app.add_typer(phase, name="phase")
+app.add_typer(bench, name="bench")
 
 
 def _one_line(message: str) -> str:
@@ -74,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     except typer.TyperException as error:
         remark(f"error: {_one_line(error.format_message())}")
         return UNUSABLE_INPUT
-    except DivergenceError as error:
+    except StoppedError as error:
         remark(f"error: {error}")
         return FAILED
     except OrthoscopeError as error:
@@ -87,6 +91,9 @@ def main(argv: list[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (package := str(error.name).partition(".")[0]) in _EXTRAS:
+            remark(f"error: this needs {package}: pip install 'orthoscope[{_EXTRAS[package]}]'")
+            return UNUSABLE_INPUT
         if os.environ.get("ORTHOSCOPE_DEBUG"):
             raise
         remark(f"internal error: {type(error).__name__}: {error}; set ORTHOSCOPE_DEBUG=1 to see where, and report it")

@@ -51,3 +51,7 @@ Seed = Annotated[int, typer.Option(help="Root seed; equal seeds give equal numbe
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")]
 Out = Annotated[Path, typer.Option(help="Where to write.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
+Workers = Annotated[int, typer.Option(help="Processes to work with; numbers do not depend on it.")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Address of a running Dask cluster, such as tcp://host:8786, instead of --workers.")
+]

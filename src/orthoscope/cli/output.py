@@ -91,8 +91,17 @@ def beside_theory(result: Mapping[str, Any]) -> None:
             table.add_row(name.replace("_", " "), show(value), *predicted)
     console = Console(soft_wrap=True, highlight=False)
     console.print(table)
+    for other in result["versus"]:
+        gaps = (f"{name.replace('_', ' ')} {show(gap)}" for name, gap in other["difference"].items())
+        console.print(f"\nversus {_named(other['schedule'])}: {', '.join(gaps)}", markup=False)
     cost = f"{result['model_calls']} model calls, {result['seconds']:.1f} s"
     console.print(f"\ndiagnosis: {result['diagnosis']}\n{cost}", markup=False)
+
+
+def _named(schedule: Mapping[str, Any]) -> str:
+    """A schedule's dictionary on one line."""
+    values = (f"{name}={value}" for name, value in schedule.items() if name not in ("type", "version", "clock"))
+    return f"{schedule['type']}({', '.join(values)})"
 
 
 def show(value: Any) -> str | None:

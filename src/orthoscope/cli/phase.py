@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit
+from orthoscope.cli.output import emit, progress
 from orthoscope.errors import ConfigError
 
 if TYPE_CHECKING:
-    from orthoscope.study.datasets import Study
+    from orthoscope.study.planes import RateStrengthDiagram, WindowDiagram
 
 phase = typer.Typer(
     help="Phase diagrams of guidance, to NetCDF and a figure.", no_args_is_help=True, rich_markup_mode=None
@@ -30,13 +30,15 @@ def rate_strength(
     start: options.Start = options.StartKind.prior,
     ode: options.Ode = False,
     out: options.Out = Path("rate-strength.nc"),
+    workers: options.Workers = 1,
+    quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
     """Regions and shifts over class rate and constant strength.
 
     Example: orthoscope phase rate-strength --rate 0.05:1.4:256 --strength 0:5:256 --std 0.5 --out rate-strength.nc
     """
-    from orthoscope.study.windows import RateStrengthDiagram, axis
+    from orthoscope.study.planes import RateStrengthDiagram, axis
 
     study = RateStrengthDiagram(
         std=std,
@@ -46,7 +48,7 @@ def rate_strength(
         start=start.value,
         lam=0.0 if ode else 1.0,
     )
-    _write(study, out, as_json=json)
+    _write(study, out, workers=workers, quiet=quiet, as_json=json)
 
 
 @phase.command("window")
@@ -59,13 +61,15 @@ def window(
     start: options.Start = options.StartKind.prior,
     ode: options.Ode = False,
     out: options.Out = Path("window.nc"),
+    workers: options.Workers = 1,
+    quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
     """Regions and shifts over linear windows, strength = w0 + slope * t.
 
     Example: orthoscope phase window --rate 0.9 --std 0.5 --t-max 10 --w0=-1:0:256 --slope 0:1:256 --out window.nc
     """
-    from orthoscope.study.windows import WindowDiagram, axis
+    from orthoscope.study.planes import WindowDiagram, axis
 
     study = WindowDiagram(
         rate=rate,
@@ -76,18 +80,19 @@ def window(
         start=start.value,
         lam=0.0 if ode else 1.0,
     )
-    _write(study, out, as_json=json)
+    _write(study, out, workers=workers, quiet=quiet, as_json=json)
 
 
-def _write(study: Study, out: Path, *, as_json: bool) -> None:
+def _write(study: RateStrengthDiagram | WindowDiagram, out: Path, *, workers: int, quiet: bool, as_json: bool) -> None:
     from orthoscope.plots.diagrams import phase_figure
     from orthoscope.report.page import save_figure
     from orthoscope.study.datasets import write
-    from orthoscope.study.windows import summary
+    from orthoscope.study.planes import summary
 
     if out.suffix != ".nc":
         raise ConfigError(f"--out names the NetCDF file and must end in .nc, got {out}; figures are written beside it")
-    result = study.run()
+    with progress(study.name, quiet=quiet) as advance:
+        result = study.run(advance, workers=workers)
     write(result, out)
     shown: dict[str, Any] = summary(result) | {"file": str(out)}
     if min(result.sizes.values()) > 1:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from orthoscope.cli import options
 from orthoscope.cli.output import beside_theory, emit, progress
+
+
+class EstimatorKind(StrEnum):
+    """How final estimates are made."""
+
+    plain = "plain"
+    completed = "completed"
+    twin = "twin"
 
 
 def simulate(
@@ -22,11 +31,23 @@ def simulate(
     start: options.Start = options.StartKind.prior,
     ensemble: options.Ensemble = options.EnsembleKind.gaussian,
     planted: Annotated[bool, typer.Option("--planted", help="Average the other classes: any dim, any rate.")] = False,
+    modes: Annotated[
+        str, typer.Option(help="Where modes are kept: memory, regenerated (from the seed, at every step) or FILE.npy.")
+    ] = "memory",
     samples: Annotated[int, typer.Option(help="Trajectories per draw of the modes.")] = 512,
     draws: Annotated[int, typer.Option(help="Draws of the modes.")] = 4,
     steps: Annotated[int, typer.Option(help="Steps of the sampler.")] = 30,
     grid: Annotated[options.GridKind, typer.Option(help="How the steps are placed.")] = options.GridKind.refined,
     order: Annotated[int, typer.Option(help="Order of the sampler, 1 or 2.")] = 2,
+    estimator: Annotated[
+        EstimatorKind, typer.Option(help="twin: far smaller errors, by a planted control variate.")
+    ] = EstimatorKind.plain,
+    tolerance: Annotated[
+        float, typer.Option(help="Error that may be spent on reading fewer modes; 0: read all.")
+    ] = 0.0,
+    versus: Annotated[
+        list[str] | None, typer.Option(help="Another schedule, compared on the same noise; may be repeated.")
+    ] = None,
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     seed: options.Seed = 0,
@@ -37,6 +58,7 @@ def simulate(
 
     Example: orthoscope simulate --dim 32 --rate 0.2 --std 0.5 --strength 1
     """
+    from orthoscope.guidance.grammar import parse_schedule
     from orthoscope.study.compare import make_simulation, simulation_result
 
     simulation = make_simulation(
@@ -51,17 +73,24 @@ def simulate(
         start=start.value,
         ensemble=ensemble.value,
         planted=planted,
+        modes=modes,
         samples=samples,
         draws=draws,
         steps=steps,
         grid=grid.value,
         order=order,
+        tolerance=tolerance,
         dtype=dtype,
         device=device,
         seed=seed,
     )
     with progress("sampling", quiet=quiet) as advance:
-        result = simulation_result(simulation, progress=advance)
+        result = simulation_result(
+            simulation,
+            estimator=estimator.value,
+            versus=[parse_schedule(one) for one in versus or []],
+            progress=advance,
+        )
     if json:
         emit(result, as_json=True, title="simulation")
     else:

@@ -1,11 +1,13 @@
 """Denoisers: the contract, the exact ones, and exact ones made wrong in known ways."""
 
+from orthoscope.denoise.active import Active as Active
 from orthoscope.denoise.base import Denoiser as Denoiser
 from orthoscope.denoise.base import Evaluation as Evaluation
 from orthoscope.denoise.base import Exact as Exact
 from orthoscope.denoise.base import Fixed as Fixed
 from orthoscope.denoise.base import Label as Label
 from orthoscope.denoise.base import Memory as Memory
+from orthoscope.denoise.committed import Committed as Committed
 from orthoscope.denoise.imperfect import Biased as Biased
 from orthoscope.denoise.imperfect import MissingPullback as MissingPullback
 from orthoscope.denoise.imperfect import Pullback as Pullback

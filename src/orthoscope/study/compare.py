@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 
 from orthoscope import __version__
+from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import to_dict
 from orthoscope.study.datasets import Progress
+from orthoscope.study.engine.estimators import choose
+from orthoscope.study.engine.together import simulate_together
 from orthoscope.study.predictions import make_schedule, prediction_result
 from orthoscope.study.simulate import simulate
 from orthoscope.study.simulation import Simulation
@@ -52,9 +55,25 @@ def theories(simulation: Simulation) -> Theories:
     return Theories(mean_field, finite)
 
 
-def simulation_result(simulation: Simulation, *, progress: Progress | None = None) -> dict[str, Any]:
-    """The JSON object of `orthoscope simulate`."""
-    result = simulate(simulation, progress=progress)
+def simulation_result(
+    simulation: Simulation,
+    *,
+    estimator: str = "plain",
+    versus: Sequence[GuidanceSchedule] = (),
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The JSON object of `orthoscope simulate`.
+
+    Args:
+        simulation: The setting.
+        estimator: `plain`, `completed` or `twin`.
+        versus: Further schedules to compare with on common random numbers.
+        progress: Called with levels visited and levels in all, over all draws.
+
+    Raises:
+        ConfigError: if the setting does not allow the estimator, or schedules cannot be compared.
+    """
+    result = simulate(simulation, estimator=choose(estimator, simulation), progress=progress)
     predictions = theories(simulation)
     named: dict[str, dict[str, Any] | None] = {name: as_numbers(found) for name, found in result.estimates.items()}
     for name in ("variance_shift_across", "frechet_distance"):  # not in one dimension, not from too few samples
@@ -68,6 +87,8 @@ def simulation_result(simulation: Simulation, *, progress: Progress | None = Non
             "overlap": [as_numbers(q) for q in result.overlap],
             "variance": [as_numbers(v) for v in result.variance],
         },
+        "versus": _versus(simulation, versus),
+        "estimator": estimator,
         "log_classes": simulation.log_classes,
         "seconds": result.seconds,
         "model_calls": result.model_calls,
@@ -76,6 +97,21 @@ def simulation_result(simulation: Simulation, *, progress: Progress | None = Non
         "threads": torch.get_num_threads(),
         "spec": to_dict(simulation),
     }
+
+
+def _versus(simulation: Simulation, schedules: Sequence[GuidanceSchedule]) -> list[dict[str, Any]]:
+    """Further schedules on the same modes, starts and noise, and how they differ from the simulation's own."""
+    if not schedules:
+        return []
+    found = simulate_together(simulation, schedules)
+    return [
+        {
+            "schedule": to_dict(schedule),
+            "estimates": {name: as_numbers(estimate) for name, estimate in estimates.items()},
+            "difference": {name: as_numbers(estimate) for name, estimate in difference.items()},
+        }
+        for schedule, estimates, difference in zip(schedules, found.estimates[1:], found.differences, strict=True)
+    ]
 
 
 def as_numbers(estimate: Estimate) -> dict[str, Any]:

@@ -6,18 +6,21 @@ that every standard error covers both trajectories and modes. All estimators are
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 
 from orthoscope import metrics, rng
-from orthoscope.denoise import Exact
-from orthoscope.guidance.guided import classifier_free
+from orthoscope.denoise import Active, Committed, Exact
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.guided import Guided, classifier_free
 from orthoscope.process import VarianceExploding
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sample import (
@@ -35,8 +38,10 @@ from orthoscope.sample import (
     through,
 )
 from orthoscope.study.simulation import Simulation
-from orthoscope.targets import Mixture, Planted, Target, random_mixture, random_planted
+from orthoscope.targets import Mixture, Planted, Target, class_count, random_mixture, random_planted
+from orthoscope.targets.streamed import OnFile, Regenerated, Streamed, streamed
 from orthoscope.theory import predict
+from orthoscope.theory.odds import stopping_odds
 
 REFINED_WIDTH = 8.0  # in units of dim**-0.5; measured by benchmarks/grids.py
 _FRECHET_ROWS_PER_DIM = 2  # below, the covariance is too ill-determined for a distance to mean anything
@@ -67,49 +72,114 @@ class SimulationResult:
     modes_read: int
 
 
-def simulate(simulation: Simulation, *, progress: Callable[[int, int], None] | None = None) -> SimulationResult:
+class Estimator(Protocol):
+    """A better estimator of some quantities, made anew for each draw of the modes."""
+
+    def watch(self, state: State) -> None:
+        """Told of the state at every level."""
+        ...
+
+    def estimates(self, simulation: Simulation, target: Mixture, run: Run, index: int) -> Mapping[str, Estimate]:
+        """What the finished run of a draw comes to, by quantity name."""
+        ...
+
+    @staticmethod
+    def known(simulation: Simulation) -> Mapping[str, Estimate]:
+        """What has to be added to the mean over draws, from elsewhere."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draw:
+    """One draw of the modes, sampled.
+
+    Attributes:
+        estimates: Final estimates by quantity name.
+        run: The run they come from.
+    """
+
+    estimates: Mapping[str, Estimate]
+    run: Run
+
+
+def simulate(
+    simulation: Simulation,
+    *,
+    estimator: Callable[[], Estimator] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> SimulationResult:
     """Run a simulation.
 
     Args:
         simulation: The setting.
+        estimator: Makes what replaces some of a draw's final estimates; for modes that are not planted.
         progress: Called with levels visited and levels in all, over all draws.
 
     Raises:
         DivergenceError: if a state stops being finite.
     """
     begin = time.perf_counter()
-    levels = None
-    finals: list[Mapping[str, Estimate]] = []
-    paths: list[tuple[tuple[Estimate, Estimate], ...]] = []
-    calls = read = 0
-    for index in range(simulation.draws):
-        target = draw_target(simulation, index)
-        levels = levels or make_grid(simulation, target)
-        tick = partial(_tick, progress, index, simulation.draws) if progress is not None else None
-        run = run_draw(simulation, target, levels, index, tick=tick)
-        finals.append(final_estimates(simulation, target, run))
-        paths.append(run.observed)
-        calls, read = calls + run.calls, read + run.modes_read
-    assert levels is not None
-    q, v = ([pool([path[k][part] for path in paths]) for k in range(levels.steps + 1)] for part in (0, 1))
+    every = draws(simulation, estimator=estimator, progress=progress)
+    done = [next(every) for _ in range(simulation.draws)]
+    paths = [draw.run.observed for draw in done]
+    q, v = ([pool([at[part] for at in level]) for level in zip(*paths, strict=True)] for part in (0, 1))
     return SimulationResult(
         simulation=simulation,
-        estimates={name: pool([final[name] for final in finals]) for name in finals[0]},
-        times=levels.times,
+        estimates=pooled(simulation, [draw.estimates for draw in done], estimator),
+        times=done[0].run.grid.times,
         overlap=tuple(q),
         variance=tuple(v),
         seconds=time.perf_counter() - begin,
-        model_calls=calls,
-        modes_read=read,
+        model_calls=sum(draw.run.calls for draw in done),
+        modes_read=sum(draw.run.modes_read for draw in done),
     )
 
 
-def _tick(progress: Callable[[int, int], None], draw: int, draws: int, level: int, levels: int) -> None:
-    progress(draw * levels + level, draws * levels)
+def draws(
+    simulation: Simulation,
+    *,
+    estimator: Callable[[], Estimator] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Iterator[Draw]:
+    """Draws of the modes, each sampled, without end; the grid is that of the first. Arguments as `simulate`."""
+    levels = None
+    for index in itertools.count():
+        target = draw_target(simulation, index)
+        levels = levels or make_grid(simulation, target)
+        better = estimator() if estimator is not None else None
+        watchers = [better.watch] if better is not None else []
+        if progress is not None:
+            watchers.append(partial(_tick, progress, index, simulation.draws, levels.steps))
+        run = run_draw(simulation, target, levels, index, watchers=watchers)
+        final = final_estimates(simulation, target, run)
+        if better is not None:
+            if not isinstance(target, Mixture):
+                raise ConfigError("only modes held in memory can be estimated better; use the plain estimator")
+            final |= better.estimates(simulation, target, run, index)
+        yield Draw(estimates=final, run=run)
 
 
-def draw_target(simulation: Simulation, index: int) -> Mixture | Planted:
+def pooled(
+    simulation: Simulation,
+    finals: Sequence[Mapping[str, Estimate]],
+    estimator: Callable[[], Estimator] | None = None,
+) -> dict[str, Estimate]:
+    """Final estimates over several draws."""
+    found = {name: pool([final[name] for final in finals]) for name in finals[0]}
+    if estimator is None:
+        return found
+    found |= {name: found[name].plus(part) for name, part in estimator().known(simulation).items()}
+    return found | {"variance_ratio": found["variance_shift"].affine(1 / simulation.std**2, 1.0)}
+
+
+def _tick(progress: Callable[[int, int], None], draw: int, draws: int, steps: int, state: State) -> None:
+    progress(draw * (steps + 1) + (state.level.step or 0) + 1, draws * (steps + 1))
+
+
+def draw_target(simulation: Simulation, index: int) -> Mixture | Planted | Streamed:
     """The modes of one draw; the class that is sampled is label 0."""
+    if simulation.modes != "memory":
+        return stream_target(simulation, index)
     stream = rng.stream(simulation.seed, "modes", index)
     if simulation.planted:
         planted = random_planted(
@@ -130,6 +200,21 @@ def draw_target(simulation: Simulation, index: int) -> Mixture | Planted:
         dtype=simulation.torch_dtype,
     )
     return drawn.to(simulation.device)
+
+
+def stream_target(simulation: Simulation, index: int) -> Streamed:
+    """The modes of one draw, left where they come from."""
+    source = (
+        Regenerated(
+            dim=simulation.dim,
+            modes=class_count(simulation.dim, rate=simulation.rate, classes=simulation.classes),
+            stream=partial(rng.stream, simulation.seed, "modes", index),
+            ensemble=simulation.ensemble,
+        )
+        if simulation.modes == "regenerated"
+        else OnFile(path=Path(simulation.modes))
+    )
+    return streamed(source, std=simulation.std, dtype=simulation.torch_dtype, device=simulation.device)
 
 
 def make_grid(simulation: Simulation, target: Target) -> Grid:
@@ -161,13 +246,13 @@ def decision_time(simulation: Simulation) -> float | None:
 
 def run_draw(
     simulation: Simulation,
-    target: Mixture | Planted,
+    target: Mixture | Planted | Streamed,
     levels: Grid,
     index: int,
     *,
-    tick: Callable[[int, int], None] | None = None,
+    watchers: Sequence[Callable[[State], None]] = (),
 ) -> Run:
-    """Sample the class once, recording overlap and variance at every level; `tick` is told of each."""
+    """Sample the class once, recording overlap and variance at every level; `watchers` are told of each state."""
     narrow, _ = target.absorbed()
     law = target.conditional(0)
     centroid = class_centroid(target)
@@ -176,13 +261,13 @@ def run_draw(
     x = x.to(simulation.device, simulation.torch_dtype)
 
     def observe(state: State) -> tuple[Estimate, Estimate]:
-        if tick is not None:
-            tick((state.level.step or 0) + 1, levels.steps + 1)
+        for watch in watchers:
+            watch(state)
         rows = state.x.cpu().numpy()
         return metrics.overlap(rows, centroid), metrics.variance(rows)
 
     return sample(
-        classifier_free(Exact(narrow), simulation.schedule),
+        guided(simulation, narrow, levels),
         x,
         levels,
         step=Exponential(lam=simulation.lam, order=simulation.order),
@@ -192,13 +277,27 @@ def run_draw(
     )
 
 
-def class_centroid(target: Mixture | Planted) -> Any:
+def guided(simulation: Simulation, law: Target, levels: Grid) -> Guided:
+    """The guided denoiser of a run; with a tolerance, one that reads fewer modes once they no longer matter."""
+    main = Exact(law)
+    if simulation.tolerance == 0 or not isinstance(law, Mixture | Streamed):
+        return classifier_free(main, simulation.schedule)
+    if simulation.lam < 1:
+        if not isinstance(law, Mixture):
+            raise ConfigError("only modes in memory can be left out of an ODE's scans: use a tolerance of 0")
+        return classifier_free(Active(law, tolerance=simulation.tolerance * math.sqrt(law.dim)), simulation.schedule)
+    strengths = [float(simulation.schedule.strength(level)) for level in levels.levels[:-1]]
+    reference = Committed(law, 0, odds=stopping_odds(simulation.tolerance, strengths))
+    return Guided(main=main, reference=reference, schedule=simulation.schedule)
+
+
+def class_centroid(target: Mixture | Planted | Streamed) -> Any:
     """Centroid of the sampled class, as an array."""
     centroid = target.centroid if isinstance(target, Planted) else target.conditional(0).centroids[0]
     return centroid.cpu().numpy()
 
 
-def final_estimates(simulation: Simulation, target: Mixture | Planted, run: Run) -> dict[str, Estimate]:
+def final_estimates(simulation: Simulation, target: Mixture | Planted | Streamed, run: Run) -> dict[str, Estimate]:
     """Every estimate at the end of one draw, by quantity name."""
     rows, m, std = run.x.cpu().numpy(), class_centroid(target), simulation.std
     estimates = {

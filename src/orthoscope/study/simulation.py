@@ -13,10 +13,12 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.sample.start import Start
 from orthoscope.study.predictions import make_rate, on_geometric_steps
 from orthoscope.targets.ensembles import Ensemble, class_count, mixture_bytes
+from orthoscope.targets.streamed import OnFile
 from orthoscope.theory import Setting
 
 GRIDS = ("refined", "geometric", "equalized")
 _MEMORY_SHARE = 0.8  # of the free memory that modes may take
+_PATIENCE = 100  # times the free memory up to which modes can be drawn again at every step within days
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class Simulation:
         start: `prior` or `exact`.
         ensemble: `gaussian` or `sphere`.
         planted: Use the planted ensemble, which stores no modes.
+        modes: Where modes are kept: `memory`; `regenerated`, which draws them anew for every evaluation; or a .npy
+            file of centroids, one per row and class.
         samples: Trajectories per draw.
         draws: Draws of the modes.
         steps: Steps of the grid.
@@ -42,6 +46,8 @@ class Simulation:
         seed: Root seed.
         device: Torch device.
         dtype: `float32` or `float64`.
+        tolerance: What may be spent on reading fewer modes; 0 reads them all. Reverse SDE: total variation distance
+            from the law of samples. Otherwise: error of a posterior mean, in units of sqrt(dim).
     """
 
     dim: int
@@ -54,6 +60,7 @@ class Simulation:
     start: Start = "prior"
     ensemble: Ensemble = "gaussian"
     planted: bool = False
+    modes: str = "memory"
     samples: int = 512
     draws: int = 4
     steps: int = 30
@@ -62,6 +69,7 @@ class Simulation:
     seed: int = 0
     device: str = "cpu"
     dtype: str = "float32"
+    tolerance: float = 0.0
 
     def __post_init__(self) -> None:
         """Reject what cannot be run, before anything is computed."""
@@ -74,11 +82,12 @@ class Simulation:
             raise unknown("grid", self.grid, GRIDS)
         if self.dtype not in ("float32", "float64"):
             raise unknown("dtype", self.dtype, ("float32", "float64"))
+        if not 0 <= self.tolerance < 1:
+            raise ConfigError(f"the tolerance must lie in [0, 1), got {self.tolerance}")
         if self.planted and self.ensemble != "gaussian":
             raise ConfigError("the planted ensemble averages Gaussian centroids; use it without --ensemble sphere")
         self.setting  # noqa: B018 - validates what theory and simulation share
-        if not self.planted:
-            self._check_memory()
+        self._check_modes()
         self.log_classes  # noqa: B018 - validates the number of classes
         try:
             torch.zeros(1, device=self.device).item()
@@ -113,13 +122,32 @@ class Simulation:
             ensemble=self.ensemble,
         )
 
+    def _check_modes(self) -> None:
+        if self.planted and self.modes != "memory":
+            raise ConfigError(f"the planted ensemble keeps no modes; use it without --modes {self.modes}")
+        if not self.planted and self.modes == "memory":
+            self._check_memory()
+        if self.modes in ("memory", "regenerated"):
+            return
+        if not self.modes.endswith(".npy"):
+            raise unknown("place for modes", self.modes, ("memory", "regenerated", "FILE.npy"))
+        if self.draws != 1:
+            raise ConfigError(f"modes on file are not drawn anew: use --draws 1, got {self.draws}")
+        source, wanted = OnFile(path=Path(self.modes)), round(math.exp(self.log_classes))
+        if (source.modes, source.dim) != (wanted, self.dim):
+            raise ConfigError(
+                f"{self.modes} holds {source.modes} modes of dimension {source.dim}, got {wanted} classes and dim "
+                f"{self.dim}; give --classes {source.modes} --dim {source.dim}"
+            )
+
     def _check_memory(self) -> None:
         rate = self.setting.rate
         need, have = mixture_bytes(self.dim, rate * self.dim, self.torch_dtype), available_memory()
         if need > _MEMORY_SHARE * have:
+            slow = "--modes regenerated, which draws them again at every step, or " if need < _PATIENCE * have else ""
             raise ConfigError(
                 f"exp(rate * dim) = exp({rate * self.dim:.1f}) modes need {_gib(need)}, and {_gib(have)} are free; "
-                f"lower {'--classes' if self.classes else '--rate or --dim'}, or use --planted, which stores no modes"
+                f"lower {'--classes' if self.classes else '--rate or --dim'}, or use {slow}--planted, which stores none"
             )
 
 

@@ -19,6 +19,10 @@ from orthoscope.targets.intervals import box as box
 from orthoscope.targets.mixture import Mixture as Mixture
 from orthoscope.targets.mixture import mixture as mixture
 from orthoscope.targets.planted import Planted as Planted
+from orthoscope.targets.streamed import OnFile as OnFile
+from orthoscope.targets.streamed import Regenerated as Regenerated
+from orthoscope.targets.streamed import Streamed as Streamed
+from orthoscope.targets.streamed import streamed as streamed
 from orthoscope.targets.structured import Manifold as Manifold
 from orthoscope.targets.structured import manifold_mixture as manifold_mixture
 from orthoscope.targets.structured import multimodal_mixture as multimodal_mixture

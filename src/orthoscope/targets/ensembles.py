@@ -6,13 +6,15 @@ The number of classes is given, or follows from the rate $\beta$ as $M = \mathrm
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 import torch
 
 from orthoscope.errors import ConfigError, unknown
-from orthoscope.targets.mixture import Mixture, mixture
+from orthoscope.targets.mixture import Mixture, check_std, from_table
+from orthoscope.targets.modes import blank_table, blocks
 from orthoscope.targets.planted import Planted
 from orthoscope.typing import Centroids
 
@@ -43,19 +45,41 @@ def class_count(dim: int, *, classes: int | None = None, rate: float | None = No
     return classes
 
 
-def random_centroids(
-    dim: int, classes: int, stream: np.random.Generator, *, ensemble: Ensemble = "gaussian", dtype: torch.dtype
-) -> Centroids:
-    """Centroids N(0, I), or uniform on the sphere of squared radius dim."""
+def centroid_blocks(
+    dim: int,
+    classes: int,
+    stream: np.random.Generator,
+    *,
+    ensemble: Ensemble = "gaussian",
+    dtype: torch.dtype = torch.float32,
+) -> Iterator[Centroids]:
+    """Centroids N(0, I), or uniform on the sphere of squared radius dim, in blocks; drawn in float32 for any dtype.
+
+    Raises:
+        ConfigError: if the ensemble is unknown.
+    """
     if ensemble not in ENSEMBLES:
         raise unknown("ensemble", ensemble, ENSEMBLES)
-    centroids = torch.empty(classes, dim, dtype=dtype)
-    rows = max(1, _BLOCK // dim)
-    for start in range(0, classes, rows):
-        block = centroids[start : start + rows]
-        block.copy_(torch.from_numpy(stream.standard_normal(tuple(block.shape), dtype=np.float32)))
-        if ensemble == "sphere":
-            block *= math.sqrt(dim) / block.norm(dim=1, keepdim=True)
+    for part in blocks(classes, _BLOCK // dim):
+        block = torch.from_numpy(stream.standard_normal((part.stop - part.start, dim), dtype=np.float32)).to(dtype)
+        yield block if ensemble == "gaussian" else block * (math.sqrt(dim) / block.norm(dim=1, keepdim=True))
+
+
+def random_centroids(
+    dim: int,
+    classes: int,
+    stream: np.random.Generator,
+    *,
+    ensemble: Ensemble = "gaussian",
+    dtype: torch.dtype,
+    out: Centroids | None = None,
+) -> Centroids:
+    """All of `centroid_blocks` in one array, or in one that is given."""
+    centroids = torch.empty(classes, dim, dtype=dtype) if out is None else out
+    start = 0
+    for block in centroid_blocks(dim, classes, stream, ensemble=ensemble, dtype=dtype):
+        centroids[start : start + len(block)] = block
+        start += len(block)
     return centroids
 
 
@@ -77,7 +101,10 @@ def random_mixture(
         [ventura2026emergence], Gaussian centroids with M = exp(beta d).
     """
     count = class_count(dim, classes=classes, rate=rate)
-    return mixture(random_centroids(dim, count, stream, ensemble=ensemble, dtype=dtype), std=std)
+    check_std(std)
+    table = blank_table(count, dim, like=torch.empty(0, dtype=dtype))
+    random_centroids(dim, count, stream, ensemble=ensemble, dtype=dtype, out=table[:, :dim])
+    return from_table(table, dim, std=std)
 
 
 def random_planted(
@@ -90,6 +117,6 @@ def random_planted(
 
 
 def mixture_bytes(dim: int, log_classes: float, dtype: torch.dtype = torch.float32) -> float:
-    """Memory in bytes that a random mixture needs, centroids and their padded table while it is built."""
+    """Memory in bytes that a random mixture needs: its padded table and labels."""
     with np.errstate(over="ignore"):
-        return float(np.exp(log_classes)) * (2 * dim + 16) * dtype.itemsize
+        return float(np.exp(log_classes)) * ((dim + 8) * dtype.itemsize + torch.int64.itemsize)

@@ -72,7 +72,8 @@ class Planted(Target):
         x, m = x.double(), self.centroid.double()
         own = torch.as_tensor(per_row(level.variance, x) + self.width, dtype=torch.float64)
         others = own + self.spread
-        gap = x.square().sum(1, keepdim=True) / others - (x - m).square().sum(1, keepdim=True) / own
+        square, away = (torch.linalg.vector_norm(part, dim=1, keepdim=True).square() for part in (x, x - m))
+        gap = square / others - away / own
         prior = -self.log_classes - math.log(-math.expm1(-self.log_classes))
         return (prior + (gap + self.dim * (others / own).log()) / 2).squeeze(1)
 
@@ -82,10 +83,13 @@ class Planted(Target):
         return torch.sigmoid(self.log_odds(x, level))
 
     def denoised(self, x: Rows, level: NoiseLevel) -> Rows:
-        """E[x0 | x]: the two components' means, weighted by the class posterior."""
-        p = torch.sigmoid(self.log_odds(x, level)).to(x.dtype)[:, None]
-        own, others = (component.denoised(x, level) for component in self._components())
-        return p * own + (1 - p) * others
+        """E[x0 | x]: the two components' means, weighted by the class posterior; in state and centroid it is linear."""
+        noise = torch.as_tensor(per_row(level.variance, x), dtype=torch.float64, device=x.device)
+        own = noise + self.width
+        others = own + self.spread
+        p = torch.sigmoid(self.log_odds(x, level))[:, None]
+        of_state = p * self.width / own + (1 - p) * (self.width + self.spread) / others
+        return torch.addcmul(of_state.to(x.dtype) * x, (p * noise / own).to(x.dtype), self.centroid)
 
     def posterior_variance(self, x: Rows, level: NoiseLevel) -> PerRow:
         """Tr Cov[x0 | x]: within the two components, and between their means."""

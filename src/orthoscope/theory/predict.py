@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -104,7 +105,6 @@ class Prediction:
         mean_shift: Overlap with the own centroid minus 1, at t = 0.
         variance_shift: Mean variance per coordinate minus std^2, at t = 0.
         variance_ratio: Variance per coordinate over std^2.
-        critical_rate: Rate below which this schedule lets a class commit, None if there is none.
         class_posterior: Mean posterior of the own mode at t = 0; None where `theory` is "mean_field", which knows no
             posterior.
         lost: Whether the path ends in another mode.
@@ -119,10 +119,14 @@ class Prediction:
     mean_shift: float
     variance_shift: float
     variance_ratio: float
-    critical_rate: float | None
     class_posterior: float | None
     lost: bool
     theory: Theory
+
+    @cached_property
+    def critical_rate(self) -> float | None:
+        """Rate below which this schedule lets a class commit, None if there is none; found when first asked for."""
+        return _critical_rate(self.setting)
 
     def path(self, times: ArrayLike) -> tuple[Array, Array]:
         """Overlap and variance per coordinate at variance times between 0 and the start, by the same `theory`.
@@ -207,7 +211,6 @@ def predict(setting: Setting) -> Prediction:
         mean_shift=mean_shift,
         variance_shift=variance_shift,
         variance_ratio=1 + variance_shift / setting.std**2,
-        critical_rate=_critical_rate(setting),
         class_posterior=class_posterior,
         lost=lost,
         theory=theory,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+TEXTBOOK_STEPS = 500
 Score = Callable[[Tensor, float], Tensor]
 
 

@@ -1,0 +1,33 @@
+"""Estimators of a simulation by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from orthoscope.errors import ConfigError, unknown
+from orthoscope.study.engine.completion import Completion
+from orthoscope.study.engine.twin import Twin
+from orthoscope.study.simulate import Estimator
+from orthoscope.study.simulation import Simulation
+
+ESTIMATORS: dict[str, Callable[[], Estimator] | None] = {"plain": None, "completed": Completion, "twin": Twin}
+_FEWEST_DIM = 4  # of the twin's reduced coordinates
+
+
+def choose(name: str, simulation: Simulation) -> Callable[[], Estimator] | None:
+    """The estimator of a name, if the setting allows it.
+
+    Raises:
+        ConfigError: with one clear line, if the name is unknown or the setting does not.
+    """
+    if name not in ESTIMATORS:
+        raise unknown("estimator", name, ESTIMATORS)
+    if name != "plain" and (simulation.planted or simulation.modes != "memory"):
+        raise ConfigError(f"the estimator {name!r} needs modes held in memory; use --estimator plain")
+    if name == "completed" and simulation.lam != 1:
+        raise ConfigError("only the reverse SDE ends in a Gaussian that can be completed; use --estimator twin")
+    if name == "completed" and not simulation.tolerance > 0:
+        raise ConfigError("trajectories are completed once they are decided: the estimator needs a --tolerance > 0")
+    if name == "twin" and simulation.dim < _FEWEST_DIM:
+        raise ConfigError(f"the planted twin needs at least {_FEWEST_DIM} dimensions, got {simulation.dim}")
+    return ESTIMATORS[name]

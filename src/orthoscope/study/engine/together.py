@@ -1,0 +1,151 @@
+r"""Several schedules together: the same modes, starts and noise, and one read of the modes for all of them.
+
+What common random numbers share cancels in differences between schedules, so that which of two schedules shifts the
+mean more is known long before either shift is. Rows of all schedules are read against the modes at once, which is what
+a read of few rows, bound by memory, gains from.
+
+Source:
+    derived in explanation/engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from orthoscope import metrics, rng
+from orthoscope.denoise import Denoiser, Exact, Fixed, Memory
+from orthoscope.denoise.committed import Committed
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.guided import Guided
+from orthoscope.guidance.rules import LinearCFG, Predictions, Rule
+from orthoscope.guidance.schedules import Constant, GuidanceSchedule
+from orthoscope.process import NoiseLevel, Scalar, VarianceExploding
+from orthoscope.quantities import Estimate, pool
+from orthoscope.sample import Exponential, Grid, Independent, Run, sample, start, through
+from orthoscope.study.engine.twin import QUANTITIES, row_values
+from orthoscope.study.simulate import class_centroid, draw_target, final_estimates, make_grid
+from orthoscope.study.simulation import Simulation
+from orthoscope.targets import Mixture, Target
+from orthoscope.theory.odds import stopping_odds
+from orthoscope.typing import Events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TogetherResult:
+    """What several schedules do to the same class.
+
+    Attributes:
+        simulation: The setting; its schedule is the first.
+        schedules: All of them.
+        estimates: Final estimates by quantity name, one mapping per schedule.
+        differences: To the first schedule, of `twin.QUANTITIES`, one mapping for every further one.
+        modes_read: Rows times modes read, over all draws.
+    """
+
+    simulation: Simulation
+    schedules: tuple[GuidanceSchedule, ...]
+    estimates: tuple[Mapping[str, Estimate], ...]
+    differences: tuple[Mapping[str, Estimate], ...]
+    modes_read: int
+
+
+def simulate_together(
+    simulation: Simulation,
+    others: Sequence[GuidanceSchedule],
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> TogetherResult:
+    """Simulate a setting under its own and further schedules with common random numbers.
+
+    Args:
+        simulation: The setting; its steps are placed for its own schedule, whatever the others are.
+        others: Further schedules; jumps are added to the grid.
+        progress: Called with draws done and their number.
+
+    Raises:
+        ConfigError: if there is no further schedule, or one of several with clock=step.
+    """
+    if not others:
+        raise ConfigError("expected at least one schedule to compare with, got none")
+    schedules = (simulation.schedule, *others)
+    if any(schedule.clock == "step" for schedule in schedules):
+        raise ConfigError("schedules on a common grid have noise levels, not steps: give them in clock=variance")
+    finals: list[list[Mapping[str, Estimate]]] = []
+    gaps: list[list[Mapping[str, Estimate]]] = []
+    read = 0
+    for index in range(simulation.draws):
+        target = draw_target(simulation, index)
+        run = _run(simulation, schedules, target, index)
+        read += run.modes_read
+        parts = [replace(run, x=x) for x in run.x.chunk(len(schedules))]
+        settings = [replace(simulation, schedule=schedule) for schedule in schedules]
+        finals.append([final_estimates(one, target, part) for one, part in zip(settings, parts, strict=True)])
+        first, *rest = (row_values(part.x.double().cpu().numpy(), class_centroid(target)) for part in parts)
+        gaps.append([{name: metrics.mean_of(other[name] - first[name]) for name in QUANTITIES} for other in rest])
+        if progress is not None:
+            progress(index + 1, simulation.draws)
+    return TogetherResult(
+        simulation=simulation,
+        schedules=schedules,
+        estimates=tuple(map(_pooled, zip(*finals, strict=True))),
+        differences=tuple(map(_pooled, zip(*gaps, strict=True))),
+        modes_read=read,
+    )
+
+
+def _pooled(draws: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
+    return {name: pool([draw[name] for draw in draws]) for name in draws[0]}
+
+
+def _run(simulation: Simulation, schedules: Sequence[GuidanceSchedule], target: Target, index: int) -> Run:
+    """Rows of all schedules in one batch, schedule by schedule."""
+    law, offset = target.absorbed()
+    jumps = [t for schedule in schedules for t in schedule.switches()]
+    grid = through(make_grid(simulation, target), VarianceExploding(offset=offset), jumps)
+    streams = rng.row_streams(simulation.seed, "trajectory", index, rows=range(simulation.samples))
+    x = start(simulation.start, target.conditional(0), grid.levels[0], streams, prior_variance=1 + simulation.std**2)
+    x = x.to(simulation.device, simulation.torch_dtype)
+    noise, copies = Independent(streams, (simulation.dim,), like=x), (len(schedules), 1)
+    return sample(
+        Guided(
+            main=Exact(law),
+            reference=_reference(simulation, schedules, law, grid),
+            schedule=Constant(value=1.0),
+            rule=Several(schedules=tuple(schedules)),
+        ),
+        x.repeat(copies),
+        grid,
+        step=Exponential(lam=simulation.lam, order=simulation.order),
+        noise=lambda level, next_level: noise(level, next_level).repeat(copies),
+        label=0,
+    )
+
+
+def _reference(simulation: Simulation, schedules: Sequence[GuidanceSchedule], law: Target, grid: Grid) -> Denoiser:
+    if simulation.tolerance == 0 or not isinstance(law, Mixture):
+        return Fixed(Exact(law))
+    strengths = ([float(schedule.strength(level)) for level in grid.levels[:-1]] for schedule in schedules)
+    return Committed(law, 0, odds=min(stopping_odds(simulation.tolerance, one) for one in strengths))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Several(Rule):
+    """Linear guidance of a batch in which equal shares of the rows follow schedules of their own.
+
+    Attributes:
+        schedules: One per share; the strength that the guided denoiser passes on plays no part.
+    """
+
+    schedules: tuple[GuidanceSchedule, ...]
+    is_linear: ClassVar[bool] = True
+
+    def __call__(
+        self, x: Events, level: NoiseLevel, predictions: Predictions, w: Scalar, memory: Memory
+    ) -> tuple[Events, Memory]:
+        """The guided denoised mean; no memory."""
+        strengths = np.repeat([float(s.strength(level)) for s in self.schedules], len(x) // len(self.schedules))
+        return LinearCFG()(x, level, predictions, strengths, memory)
