@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from benchmarks.textbook import Score, mixture_score, textbook_sample, textbook_times
 from scipy import stats
 
 from orthoscope import rng
@@ -16,6 +15,7 @@ from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, Linear, Step
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.sample import Exponential, Grid, Independent, geometric, grid, sample, start, through
+from orthoscope.study.engine.textbook import Score, mixture_score, textbook_sample, textbook_times
 from orthoscope.targets import Mixture, mixture
 from tests.sample.linear import affine_law, gaussian_pair, guided_pair, moment_equations
 from tests.stat.expect import expect_cdf, expect_same_law
