@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+from rich.console import Console
 
 from orthoscope import theory
+from orthoscope.cli import output
 from orthoscope.guidance.schedules import Constant
+from orthoscope.study import planes
 from orthoscope.study.sweep import run as sweep_run
 from orthoscope.study.sweep.store import read
 from tests.conftest import Finished
@@ -172,6 +177,28 @@ def test_a_plane_in_strips_is_the_plane_at_once(run_cli: Run, tmp_path: Path) ->
         for name in ("mean_shift", "variance_shift", "speciation_time"):
             assert found[name].dims == ("rate", "strength")
             np.testing.assert_array_equal(found[name], whole[name])
+
+
+def test_a_plane_that_cannot_be_written_is_not_solved(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planes.RateStrengthDiagram, "run", None)
+    axes = ("--rate", "0.1:1:4", "--strength", "0:3:4", "--std", 0.5)
+    run = run_cli("phase", "rate-strength", *axes, "--out", Path(__file__) / "a.nc")
+    assert run.status == 2
+    assert "cannot write" in run.err
+
+
+def test_the_time_left_is_told_however_long_a_step_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen, clock = io.StringIO(), [0.0]
+
+    def console(**options: Any) -> Console:
+        return Console(file=screen, force_terminal=True, width=100, get_time=lambda: clock[0])
+
+    monkeypatch.setattr(output, "Console", console)
+    with output.progress("long") as advance:
+        for step in range(3):
+            clock[0] = 3600.0 * step
+            advance(5 + step, 10)
+    assert "left 3:00:00" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
 
 
 def test_finished_claims_are_kept_and_reused(run_cli: Run, tmp_path: Path) -> None:

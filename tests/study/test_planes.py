@@ -8,7 +8,7 @@ import pytest
 from orthoscope import theory
 from orthoscope.errors import ConfigError
 from orthoscope.study import planes
-from orthoscope.study.planes import RateStrengthDiagram, WindowDiagram, in_strips
+from orthoscope.study.planes import RateStrengthDiagram, WindowDiagram, axis, in_strips
 
 W0, SLOPE = tuple(np.linspace(-0.4, 0.4, 7).tolist()), tuple(np.linspace(0, 0.5, 5).tolist())
 NUMBERS = ("mean_shift", "variance_shift", "variance_ratio", "speciation_time")
@@ -49,6 +49,20 @@ def test_strips_come_together_in_their_order_along_their_axis() -> None:
     found = in_strips(strip, values, 3, axis=1)
     assert list(found) == ["plane"]
     assert (found["plane"] == np.array(values)).all()
+
+
+@pytest.mark.parametrize(
+    "text", ["nan", "inf", "x", "0:nan:3", "1:0:3", "0:1", "0:1:0", "0:1:2:3", "0:1:1.5", "0:1:4096"]
+)
+def test_what_is_no_axis_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"got {text!r}"):
+        axis(text)
+
+
+def test_an_axis_is_a_range_or_one_number() -> None:
+    assert axis("0.3").tolist() == [0.3]
+    assert axis("0:1:3").tolist() == [0, 0.5, 1]
+    assert axis("2:1:1").tolist() == [2]
 
 
 def test_what_a_strip_raises_is_raised() -> None:

@@ -205,3 +205,9 @@ def test_a_missing_label_is_named_beside_the_known() -> None:
         random_mixture_of(0).log_odds(points(0), 7)
     with pytest.raises(ConfigError, match=r"has 20 classes: 0, 1, 2, 3, 4, 5, 6, 7, \.\.\."):
         mixture(torch.zeros(20, 2), std=1.0).conditional(20)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_whole_numbers_are_no_centroids() -> None:
+    with pytest.raises(ConfigError, match=r"floating-point centroids, got torch\.int64"):
+        mixture(CENTROIDS.long(), std=1.0)

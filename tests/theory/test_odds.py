@@ -106,6 +106,11 @@ def test_leaving_is_a_probability_that_guidance_lowers(odds: float, limit: float
     assert (odds < limit) or here == 1
 
 
+@pytest.mark.parametrize("strength", [-1.0, -0.5, 0.0, 1.0])
+def test_a_class_that_is_lost_has_been_left(strength: float) -> None:
+    assert leaving(math.inf, math.inf, strength) == 1
+
+
 @given(st.floats(1e-9, 10), st.floats(-4, 4))
 def test_distances_cover_the_probability_of_losing_the_class(odds: float, strength: float) -> None:
     lost = float(leaving(odds, math.inf, strength))

@@ -18,6 +18,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.serialize import dumps
 
 _DIMENSION = {"finite_dim": "this d", "mean_field": "d = ∞"}
+_LONGEST = 30 * 86400.0  # seconds between two steps for which the time left can still be told
 Advance = Callable[[int, int], None]
 
 
@@ -128,9 +129,11 @@ def progress(label: str, *, quiet: bool = False) -> Iterator[Advance]:
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("left"),
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True) as bar:
+    hidden = quiet or not console.is_terminal
+    with Progress(*columns, console=console, disable=hidden, transient=True, speed_estimate_period=_LONGEST) as bar:
         task = bar.add_task(label, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress
+from orthoscope.cli.output import emit, progress, writable
 from orthoscope.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def _write(study: RateStrengthDiagram | WindowDiagram, out: Path, *, workers: in
 
     if out.suffix != ".nc":
         raise ConfigError(f"--out names the NetCDF file and must end in .nc, got {out}; figures are written beside it")
+    writable(out)
     with progress(study.name, quiet=quiet) as advance:
         result = study.run(advance, workers=workers)
     write(result, out)

@@ -40,7 +40,11 @@ def simulate(
     grid: Annotated[options.GridKind, typer.Option(help="How the steps are placed.")] = options.GridKind.refined,
     order: Annotated[int, typer.Option(help="Order of the sampler, 1 or 2.")] = 2,
     estimator: Annotated[
-        EstimatorKind, typer.Option(help="twin: far smaller errors, by a planted control variate.")
+        EstimatorKind,
+        typer.Option(
+            help="twin: far smaller errors, by a planted control variate; completed: decided trajectories carried to "
+            "their end analytically, with a --tolerance."
+        ),
     ] = EstimatorKind.plain,
     tolerance: Annotated[
         float, typer.Option(help="Error that may be spent on reading fewer modes; 0: read all.")

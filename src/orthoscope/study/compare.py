@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import torch
 
 from orthoscope import __version__
+from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import to_dict
 from orthoscope.study.datasets import Progress
 from orthoscope.study.engine.estimators import choose
-from orthoscope.study.engine.together import simulate_together
+from orthoscope.study.engine.together import check_comparable, simulate_together
 from orthoscope.study.predictions import make_schedule, prediction_result
 from orthoscope.study.simulate import simulate
 from orthoscope.study.simulation import Simulation
@@ -31,7 +32,10 @@ def make_simulation(*, strength: float | None, schedule: str | None, ode: bool, 
     Raises:
         ConfigError: with one clear line, if they describe none.
     """
-    return Simulation(schedule=make_schedule(strength, schedule), lam=0.0 if ode else 1.0, **fields)
+    found = Simulation(schedule=make_schedule(strength, schedule), lam=0.0 if ode else 1.0, **fields)
+    if found.planted and found.tolerance:
+        raise ConfigError("the planted ensemble reads no modes that a --tolerance could leave out; use one of the two")
+    return found
 
 
 class Theories(NamedTuple):
@@ -68,11 +72,13 @@ def simulation_result(
         simulation: The setting.
         estimator: `plain`, `completed` or `twin`.
         versus: Further schedules to compare with on common random numbers.
-        progress: Called with levels visited and levels in all, over all draws.
+        progress: Called with levels visited and levels in all, over all draws; then with draws compared and their
+            number.
 
     Raises:
         ConfigError: if the setting does not allow the estimator, or schedules cannot be compared.
     """
+    check_comparable((simulation.schedule, *versus))  # before anything is computed
     result = simulate(simulation, estimator=choose(estimator, simulation), progress=progress)
     predictions = theories(simulation)
     named: dict[str, dict[str, Any] | None] = {name: as_numbers(found) for name, found in result.estimates.items()}
@@ -87,7 +93,7 @@ def simulation_result(
             "overlap": [as_numbers(q) for q in result.overlap],
             "variance": [as_numbers(v) for v in result.variance],
         },
-        "versus": _versus(simulation, versus),
+        "versus": _versus(simulation, versus, progress),
         "estimator": estimator,
         "log_classes": simulation.log_classes,
         "seconds": result.seconds,
@@ -99,11 +105,13 @@ def simulation_result(
     }
 
 
-def _versus(simulation: Simulation, schedules: Sequence[GuidanceSchedule]) -> list[dict[str, Any]]:
+def _versus(
+    simulation: Simulation, schedules: Sequence[GuidanceSchedule], progress: Progress | None
+) -> list[dict[str, Any]]:
     """Further schedules on the same modes, starts and noise, and how they differ from the simulation's own."""
     if not schedules:
         return []
-    found = simulate_together(simulation, schedules)
+    found = simulate_together(simulation, schedules, progress=progress)
     return [
         {
             "schedule": to_dict(schedule),

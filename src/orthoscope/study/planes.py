@@ -25,19 +25,19 @@ def axis(text: str) -> np.ndarray:
     """Grid values from `LO:HI:N`, or a single number.
 
     Raises:
-        ConfigError: if the text is neither, or N is below 1.
+        ConfigError: if the text is neither, N is below 1, or a number is not finite.
     """
     parts = text.split(":")
     try:
-        if len(parts) == 1:
-            return np.array([float(text)])
-        low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
+        low, high, count = (
+            (float(text), float(text), 1) if len(parts) == 1 else (float(parts[0]), float(parts[1]), int(parts[2]))
+        )
     except (ValueError, IndexError) as error:
         raise ConfigError(f"expected LO:HI:N (two numbers and a count) or a number, got {text!r}") from error
     if count > _MOST_VALUES:
         raise ConfigError(f"expected at most {_MOST_VALUES} values along an axis, got {text!r}")
-    if len(parts) != 3 or count < 1 or not np.isfinite([low, high]).all() or (count > 1 and high <= low):
-        raise ConfigError(f"expected LO:HI:N with finite LO < HI and N >= 1, got {text!r}")
+    if len(parts) > 3 or count < 1 or not np.isfinite([low, high]).all() or (count > 1 and high <= low):
+        raise ConfigError(f"expected a finite number, or LO:HI:N with finite LO < HI and N >= 1, got {text!r}")
     return np.linspace(low, high, count)
 
 

@@ -18,9 +18,10 @@ from typing import Any, Protocol
 import torch
 
 from orthoscope import metrics, rng
-from orthoscope.denoise import Active, Committed, Exact
+from orthoscope.denoise import Active, Committed, Denoiser, Exact, Fixed
 from orthoscope.errors import ConfigError
-from orthoscope.guidance.guided import Guided, classifier_free
+from orthoscope.guidance.guided import Guided
+from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.process import VarianceExploding
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sample import (
@@ -278,17 +279,25 @@ def run_draw(
 
 
 def guided(simulation: Simulation, law: Target, levels: Grid) -> Guided:
-    """The guided denoiser of a run; with a tolerance, one that reads fewer modes once they no longer matter."""
-    main = Exact(law)
+    """The guided denoiser of a run."""
+    schedule = simulation.schedule
+    return Guided(main=Exact(law), reference=reference(simulation, law, levels, (schedule,)), schedule=schedule)
+
+
+def reference(simulation: Simulation, law: Target, levels: Grid, schedules: Sequence[GuidanceSchedule]) -> Denoiser:
+    """The unconditional denoiser; with a tolerance, one that reads fewer modes once none of the schedules needs them.
+
+    Raises:
+        ConfigError: if a tolerance is given for an ODE whose modes are not in memory.
+    """
     if simulation.tolerance == 0 or not isinstance(law, Mixture | Streamed):
-        return classifier_free(main, simulation.schedule)
+        return Fixed(Exact(law))
     if simulation.lam < 1:
         if not isinstance(law, Mixture):
             raise ConfigError("only modes in memory can be left out of an ODE's scans: use a tolerance of 0")
-        return classifier_free(Active(law, tolerance=simulation.tolerance * math.sqrt(law.dim)), simulation.schedule)
-    strengths = [float(simulation.schedule.strength(level)) for level in levels.levels[:-1]]
-    reference = Committed(law, 0, odds=stopping_odds(simulation.tolerance, strengths))
-    return Guided(main=main, reference=reference, schedule=simulation.schedule)
+        return Fixed(Active(law, tolerance=simulation.tolerance * math.sqrt(law.dim)))
+    strengths = ([float(schedule.strength(level)) for level in levels.levels[:-1]] for schedule in schedules)
+    return Committed(law, 0, odds=min(stopping_odds(simulation.tolerance, one) for one in strengths))
 
 
 def class_centroid(target: Mixture | Planted | Streamed) -> Any:

@@ -14,7 +14,7 @@ import torch
 
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.targets.mixture import Mixture, check_std, from_table
-from orthoscope.targets.modes import blank_table, blocks
+from orthoscope.targets.modes import blank_table, blocks, table_columns
 from orthoscope.targets.planted import Planted
 from orthoscope.typing import Centroids
 
@@ -97,6 +97,7 @@ def random_mixture(
 
     Raises:
         ConfigError: if the setting is unusable (see `class_count`, `mixture`).
+
     Source:
         [ventura2026emergence], Gaussian centroids with M = exp(beta d).
     """
@@ -119,4 +120,4 @@ def random_planted(
 def mixture_bytes(dim: int, log_classes: float, dtype: torch.dtype = torch.float32) -> float:
     """Memory in bytes that a random mixture needs: its padded table and labels."""
     with np.errstate(over="ignore"):
-        return float(np.exp(log_classes)) * ((dim + 8) * dtype.itemsize + torch.int64.itemsize)
+        return float(np.exp(log_classes)) * (table_columns(dim) * dtype.itemsize + torch.int64.itemsize)

@@ -219,13 +219,18 @@ def mixture(
         dtype: Floating-point type; that of the centroids if None.
 
     Raises:
-        ConfigError: if std is negative, a number is not finite, a weight is not positive, or there are no modes.
+        ConfigError: if std is negative, a number is not finite, a weight is not positive, the type is not
+            floating-point, or there are no modes.
         ShapeError: if labels or weights do not have one entry per mode.
     """
     modes = len(centroids)
     check_std(std)
     if modes < 1:
         raise ConfigError("a mixture needs at least one mode, got none")
+    if not (dtype or centroids.dtype).is_floating_point:
+        raise ConfigError(
+            f"expected floating-point centroids, got {dtype or centroids.dtype}; convert them or give dtype"
+        )
     if bad := sum(int((~torch.isfinite(centroids[block]).all(1)).sum()) for block in blocks(modes, _COPIED)):
         raise ConfigError(f"{bad} of {modes} rows hold NaN or infinity; clean or drop them first")
     if labels is not None and len(labels) != modes:

@@ -70,7 +70,12 @@ def mode_table(centroids: Centroids, log_weights: PerRow, center: Vector | None 
 
 def blank_table(modes: int, dim: int, *, like: Tensor) -> Table:
     """A table of zeros, to be filled with centroids and `completed`, so that they are never held twice."""
-    return like.new_zeros(modes, math.ceil((dim + 4) / _ALIGN) * _ALIGN)
+    return like.new_zeros(modes, table_columns(dim))
+
+
+def table_columns(dim: int) -> int:
+    """Numbers that a table keeps per mode."""
+    return math.ceil((dim + 4) / _ALIGN) * _ALIGN
 
 
 def completed(table: Table, dim: int, log_weights: PerRow | float, center: Vector | None = None) -> Table:

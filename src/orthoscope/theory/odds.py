@@ -56,7 +56,8 @@ def leaving(odds: ArrayLike, limit: ArrayLike, strength: float) -> Array:
         derived in explanation/stopping.
     """
     now, then = scale(odds, strength), scale(limit, strength)
-    return np.where(now < then, now / np.maximum(then, np.finfo(np.float64).tiny), 1.0)
+    with np.errstate(invalid="ignore"):  # both infinite: the limit is already exceeded
+        return np.where(now < then, now / np.maximum(then, np.finfo(np.float64).tiny), 1.0)
 
 
 def path_divergence(odds: ArrayLike, strengths: ArrayLike) -> Array:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from orthoscope.errors import ConfigError
-from orthoscope.guidance.schedules import Constant
+from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.quantities import Estimate
 from orthoscope.study.engine.completion import Completion
 from orthoscope.study.engine.estimators import choose
@@ -85,6 +85,21 @@ def test_the_planted_law_is_what_planted_runs_measure(seed: int) -> None:
         expect_equal(plain[name], law[name], detect=detect)
     other = planted_law(replace(SETTING, seed=seed), length=1.5 * length)["mean_shift"]
     assert abs(other.value - law["mean_shift"].value) > 0.01
+
+
+def test_the_law_of_a_schedule_of_steps_is_on_the_grid_of_the_runs() -> None:
+    """On 8 steps switches at 45 % and at 50 % are one and the same; on a finer grid they are not."""
+    early, late = (Step(early=4.0, late=-0.5, switch=switch, clock="step") for switch in (0.45, 0.5))
+    law = planted_law(replace(SETTING, schedule=early, steps=8))
+    assert law == planted_law(replace(SETTING, schedule=late, steps=8))
+    assert law != planted_law(replace(SETTING, schedule=early, steps=20))
+
+
+def test_one_dimension_can_be_completed(seed: int) -> None:
+    setting = replace(SETTING, dim=1, rate=None, classes=4, draws=2, seed=seed, tolerance=1e-2)
+    found = simulate(setting, estimator=choose("completed", setting)).estimates
+    assert "variance_shift_across" not in found
+    assert found["variance_shift"].stderr > 0
 
 
 def test_completed_rows_are_decided_rows_carried_on(seed: int) -> None:

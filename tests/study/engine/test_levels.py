@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from orthoscope.errors import ConfigError
-from orthoscope.guidance.schedules import Constant
+from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.study.engine.levels import multilevel, step_bias
 from orthoscope.study.simulate import draw_target
 from orthoscope.study.simulation import Simulation
@@ -64,6 +64,15 @@ def test_levels_that_do_not_ascend_are_refused(steps: tuple[int, ...]) -> None:
         multilevel(SETTING, modes(), stderr=1e-3, steps=steps)
 
 
-def test_an_error_of_nothing_is_refused() -> None:
+def test_an_error_of_nothing_or_out_of_reach_is_refused() -> None:
     with pytest.raises(ConfigError, match="standard error > 0, got 0"):
         multilevel(SETTING, modes(), stderr=0.0)
+    with pytest.raises(ConfigError, match=r"an error of 1e-06 needs \de\+\d+ planted trajectories; ask for \d\.\de-05"):
+        multilevel(SETTING, modes(), stderr=1e-6)
+
+
+def test_a_schedule_of_steps_is_refused() -> None:
+    """On every level it would be another schedule."""
+    schedule = Step(early=1.0, late=0.0, switch=0.6, clock="step")
+    with pytest.raises(ConfigError, match="changes with the steps"):
+        multilevel(replace(SETTING, schedule=schedule), modes(), stderr=1e-3)

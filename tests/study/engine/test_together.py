@@ -7,12 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from orthoscope.denoise import Active, Committed, Fixed
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.study.engine.together import simulate_together
 from orthoscope.study.engine.twin import QUANTITIES
-from orthoscope.study.simulate import simulate
+from orthoscope.study.simulate import draw_target, make_grid, reference, simulate
 from orthoscope.study.simulation import Simulation
+from orthoscope.theory.odds import stopping_odds
 
 SETTING = Simulation(dim=16, rate=0.3, std=0.5, schedule=Constant(value=1.0), samples=64, draws=4, steps=12)
 
@@ -51,6 +53,37 @@ def test_jumps_of_every_schedule_are_on_the_grid(seed: int) -> None:
     alone = simulate(replace(setting, schedule=window)).estimates
     for name in QUANTITIES:
         assert together[name].value == pytest.approx(alone[name].value, abs=1e-4)
+
+
+@pytest.mark.parametrize("modes", ["memory", "regenerated"])
+def test_what_is_decided_is_not_read(modes: str, seed: int) -> None:
+    setting = replace(SETTING, seed=seed, modes=modes, draws=1, grid="geometric", steps=24)
+    full, less = (simulate_together(replace(setting, tolerance=t), [Constant(value=3.0)]) for t in (0.0, 1e-2))
+    assert less.modes_read < 0.95 * full.modes_read
+
+
+def test_every_sampler_gets_the_way_of_stopping_that_holds_for_it() -> None:
+    """Odds of leaving promise nothing along an ODE; of several schedules the most demanding one counts."""
+    schedules = Constant(value=1.0), Constant(value=3.0)
+    for lam in (1.0, 0.0):
+        setting = replace(SETTING, lam=lam, tolerance=1e-2)
+        target = draw_target(setting, 0)
+        law, grid = target.absorbed()[0], make_grid(setting, target)
+        both, strong = (reference(setting, law, grid, several) for several in (schedules, schedules[1:]))
+        if lam:
+            assert isinstance(both, Committed)
+            assert isinstance(strong, Committed)
+            assert both.odds == strong.odds == pytest.approx(stopping_odds(1e-2, 3.0))
+        else:
+            assert isinstance(both, Fixed)
+            assert isinstance(both.denoiser, Active)
+    with pytest.raises(ConfigError, match="use a tolerance of 0"):
+        simulate_together(replace(SETTING, lam=0.0, tolerance=1e-2, modes="regenerated"), schedules[1:])
+
+
+def test_one_dimension_has_nothing_across_the_centroid(seed: int) -> None:
+    found = simulate_together(replace(SETTING, dim=1, rate=None, classes=4, seed=seed), [Constant(value=2.0)])
+    assert set(QUANTITIES) - set(found.differences[0]) == {"variance_shift_across"}
 
 
 def test_schedules_that_cannot_share_a_grid_are_refused() -> None:

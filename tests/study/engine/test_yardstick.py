@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
 
+from orthoscope.errors import ConfigError
 from orthoscope.process import NoiseLevel
 from orthoscope.serialize import dumps
 from orthoscope.study.engine.levers import compare_with_textbook
@@ -39,6 +41,20 @@ def test_textbook_steps_are_euler_maruyama() -> None:
     )
     assert float(end) == pytest.approx(2 + 0.25 * (-2 + 0.5 * (-2 + 4)) + 0.5 * 3)
     assert textbook_times(50.0, 4) == pytest.approx(np.geomspace(50, 1e-3, 5))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"stderr": 0.0}, "standard error > 0, got 0"),
+        ({"stderr": math.nan}, "standard error > 0, got nan"),
+        ({"strength": 0.0}, "strength other than 0"),
+        ({"dim": 3}, "at least 4 dimensions, got 3"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_timed(change: dict[str, float], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Yardstick(**change)
 
 
 def test_the_report_adds_up() -> None:

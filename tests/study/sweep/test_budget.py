@@ -72,6 +72,11 @@ def test_a_theory_sweep_needs_time_and_no_memory_to_speak_of(read: Read) -> None
     assert found["bytes"] == 0
 
 
+def test_a_cell_that_will_fail_stops_no_forecast(read: Read) -> None:
+    text = '[study]\nsource = "theory"\n[axes]\nstrength = [1, 1e4]\n[fixed]\nstd = 0.5\nrate = 0.2\n'
+    assert len(forecast(read(text), 1)["cells"]) == 2
+
+
 def test_cells_that_fit_alone_but_not_together_are_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = read(SMALL + "dim = 8\nsamples = 64\n[axes]\nt_max = [10, 20, 30]\n")
     monkeypatch.setattr(simulation, "available_memory", lambda: 1e9)

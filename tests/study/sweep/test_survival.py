@@ -182,6 +182,19 @@ def test_ctrl_c(tmp_path: Path, record: Path, undisturbed: bytes, workers: int) 
     witness.assert_finishes(undisturbed)
 
 
+@pytest.mark.slow
+def test_ctrl_c_while_workers_start(tmp_path: Path, record: Path, undisturbed: bytes) -> None:
+    out = tmp_path / "out"
+    with spawn(out, record, 2) as process:
+        family = psutil.Process(process.pid)
+        wait_for(lambda: len(family.children(recursive=True)) >= 3, "the first worker beside its server and a tracker")
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, b"")
+    assert run_sweep(make_plan(many(), record=str(record)), out, work=work).reused < 200
+    assert bits(out) == undisturbed
+
+
 # Full disk
 
 

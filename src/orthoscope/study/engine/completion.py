@@ -24,7 +24,7 @@ from orthoscope import metrics
 from orthoscope.guidance.guided import GuidedMemory
 from orthoscope.quantities import Estimate
 from orthoscope.sample import Run, State
-from orthoscope.study.engine.twin import QUANTITIES, row_values
+from orthoscope.study.engine.twin import row_values
 from orthoscope.study.simulate import class_centroid
 from orthoscope.study.simulation import Simulation
 from orthoscope.targets import Mixture
@@ -59,13 +59,13 @@ class Completion:
         return (m + share[:, None] * (x - m)).numpy(), (last * (1 - share)).numpy()
 
     def estimates(self, simulation: Simulation, target: Mixture, run: Run, index: int) -> Mapping[str, Estimate]:
-        """Estimates of `twin.QUANTITIES` from means and variances."""
+        """Estimates of all `twin.row_values` from means and variances."""
         means, variances = self.rows(run, target)
         values = row_values(means, class_centroid(target))
         base = simulation.std**2
         return {
             name: metrics.mean_of(values[name] + (variances - base if name.startswith("variance") else -1.0))
-            for name in QUANTITIES
+            for name in values
         }
 
     @staticmethod

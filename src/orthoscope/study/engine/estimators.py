@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.study.engine.completion import Completion
-from orthoscope.study.engine.twin import Twin
+from orthoscope.study.engine.twin import FEWEST_DIM, Twin
 from orthoscope.study.simulate import Estimator
 from orthoscope.study.simulation import Simulation
 
 ESTIMATORS: dict[str, Callable[[], Estimator] | None] = {"plain": None, "completed": Completion, "twin": Twin}
-_FEWEST_DIM = 4  # of the twin's reduced coordinates
 
 
 def choose(name: str, simulation: Simulation) -> Callable[[], Estimator] | None:
@@ -28,6 +27,6 @@ def choose(name: str, simulation: Simulation) -> Callable[[], Estimator] | None:
         raise ConfigError("only the reverse SDE ends in a Gaussian that can be completed; use --estimator twin")
     if name == "completed" and not simulation.tolerance > 0:
         raise ConfigError("trajectories are completed once they are decided: the estimator needs a --tolerance > 0")
-    if name == "twin" and simulation.dim < _FEWEST_DIM:
-        raise ConfigError(f"the planted twin needs at least {_FEWEST_DIM} dimensions, got {simulation.dim}")
+    if name == "twin" and simulation.dim < FEWEST_DIM:
+        raise ConfigError(f"the planted twin needs at least {FEWEST_DIM} dimensions, got {simulation.dim}")
     return ESTIMATORS[name]

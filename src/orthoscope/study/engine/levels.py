@@ -37,6 +37,7 @@ STEPS = (16,)  # second-order steps on the refined grid leave no bias that a fur
 PILOT = (48, 16)  # rows of the first and of later levels before their spread is trusted
 _BATCH = 256  # rows followed together: their Brownian paths are held in memory
 _LAW_SHARE = 0.25  # of the wanted error that the planted law may take
+_MOST_LAW_SAMPLES = 1 << 24  # minutes of reduced planted paths, and half a gigabyte
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +94,13 @@ def multilevel(
         progress: Called with rows done and rows known to be needed.
 
     Raises:
-        ConfigError: if the error is not positive, or the steps do not ascend.
+        ConfigError: if the error is not positive or out of reach, the steps do not ascend, or the schedule has
+            clock=step.
         DivergenceError: if a state stops being finite.
 
     Accuracy:
-        Unbiased but for the finest steps; `step_bias` measures what they leave.
+        Unbiased but for the finest steps, whose bias `step_bias` measures, those of the planted law (a sixteenth of
+        the bias that its paths would have on 15 steps), and the tolerance.
 
     Source:
         Multilevel Monte Carlo [giles2015multilevel]; derived in explanation/engine.
@@ -107,8 +110,8 @@ def multilevel(
     if not steps or steps[0] < 1 or any(b <= a for a, b in pairwise(steps)):
         raise ConfigError(f"expected ascending numbers of steps, got {', '.join(map(str, steps)) or 'none'}")
     begin = time.perf_counter()
-    law = _law(simulation, target, _LAW_SHARE * stderr)
     pair = _Pair(simulation, target)
+    law = _law(simulation, pair.twin, _LAW_SHARE * stderr)
     terms = [_Term(pair, tuple(steps[max(k - 1, 0) : k + 1])) for k in range(len(steps))]
     wanted = [PILOT[min(k, 1)] for k in range(len(steps))]
     while any(term.rows < rows for term, rows in zip(terms, wanted, strict=True)):
@@ -134,7 +137,7 @@ def multilevel(
 
 
 def step_bias(simulation: Simulation, target: Mixture, *, steps: int, rows: int) -> Estimate:
-    """Bias of the mean shift that a number of steps leaves, from runs with twice as many on the same paths.
+    """Bias that a number of steps leaves in the differences to the twin, from twice as many on the same paths.
 
     Accuracy:
         That of the extrapolation by which second-order steps lose a factor of four per doubling.
@@ -147,12 +150,17 @@ def step_bias(simulation: Simulation, target: Mixture, *, steps: int, rows: int)
     return term.level().correction.affine(-4 / 3)
 
 
-def _law(simulation: Simulation, target: Mixture, stderr: float) -> Estimate:
-    length = float(planted_twin(simulation, target).centroid.double().norm())
+def _law(simulation: Simulation, twin: Planted, stderr: float) -> Estimate:
+    length = float(twin.centroid.double().norm())
     found = planted_law(simulation, length=length)["mean_shift"]
     if found.stderr <= stderr:
         return found
     samples = math.ceil(1.2 * found.n * (found.stderr / stderr) ** 2)
+    if samples > _MOST_LAW_SAMPLES:
+        least = found.stderr / _LAW_SHARE * math.sqrt(1.2 * found.n / _MOST_LAW_SAMPLES)
+        raise ConfigError(
+            f"an error of {stderr / _LAW_SHARE:g} needs {samples:.0e} planted trajectories; ask for {least:.1e} or more"
+        )
     return planted_law(simulation, length=length, samples=samples)["mean_shift"]
 
 
@@ -172,6 +180,8 @@ class _Pair:
     twin: Planted = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.simulation.schedule.clock == "step":
+            raise ConfigError("a schedule with clock=step changes with the steps: give it in clock=variance")
         object.__setattr__(self, "twin", planted_twin(self.simulation, self.target))
 
     def grid(self, steps: int) -> Grid:

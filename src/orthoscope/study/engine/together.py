@@ -17,20 +17,18 @@ from typing import ClassVar
 import numpy as np
 
 from orthoscope import metrics, rng
-from orthoscope.denoise import Denoiser, Exact, Fixed, Memory
-from orthoscope.denoise.committed import Committed
+from orthoscope.denoise import Exact, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import Guided
 from orthoscope.guidance.rules import LinearCFG, Predictions, Rule
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.process import NoiseLevel, Scalar, VarianceExploding
 from orthoscope.quantities import Estimate, pool
-from orthoscope.sample import Exponential, Grid, Independent, Run, sample, start, through
-from orthoscope.study.engine.twin import QUANTITIES, row_values
-from orthoscope.study.simulate import class_centroid, draw_target, final_estimates, make_grid
+from orthoscope.sample import Exponential, Independent, Run, sample, start, through
+from orthoscope.study.engine.twin import row_values
+from orthoscope.study.simulate import class_centroid, draw_target, final_estimates, make_grid, reference
 from orthoscope.study.simulation import Simulation
-from orthoscope.targets import Mixture, Target
-from orthoscope.theory.odds import stopping_odds
+from orthoscope.targets import Target
 from orthoscope.typing import Events
 
 
@@ -42,7 +40,7 @@ class TogetherResult:
         simulation: The setting; its schedule is the first.
         schedules: All of them.
         estimates: Final estimates by quantity name, one mapping per schedule.
-        differences: To the first schedule, of `twin.QUANTITIES`, one mapping for every further one.
+        differences: To the first schedule, of all `twin.row_values`, one mapping for every further one.
         modes_read: Rows times modes read, over all draws.
     """
 
@@ -72,8 +70,7 @@ def simulate_together(
     if not others:
         raise ConfigError("expected at least one schedule to compare with, got none")
     schedules = (simulation.schedule, *others)
-    if any(schedule.clock == "step" for schedule in schedules):
-        raise ConfigError("schedules on a common grid have noise levels, not steps: give them in clock=variance")
+    check_comparable(schedules)
     finals: list[list[Mapping[str, Estimate]]] = []
     gaps: list[list[Mapping[str, Estimate]]] = []
     read = 0
@@ -85,7 +82,7 @@ def simulate_together(
         settings = [replace(simulation, schedule=schedule) for schedule in schedules]
         finals.append([final_estimates(one, target, part) for one, part in zip(settings, parts, strict=True)])
         first, *rest = (row_values(part.x.double().cpu().numpy(), class_centroid(target)) for part in parts)
-        gaps.append([{name: metrics.mean_of(other[name] - first[name]) for name in QUANTITIES} for other in rest])
+        gaps.append([{name: metrics.mean_of(other[name] - first[name]) for name in first} for other in rest])
         if progress is not None:
             progress(index + 1, simulation.draws)
     return TogetherResult(
@@ -95,6 +92,16 @@ def simulate_together(
         differences=tuple(map(_pooled, zip(*gaps, strict=True))),
         modes_read=read,
     )
+
+
+def check_comparable(schedules: Sequence[GuidanceSchedule]) -> None:
+    """Refuse schedules that cannot share a grid.
+
+    Raises:
+        ConfigError: if there are several, and one has clock=step.
+    """
+    if len(schedules) > 1 and any(schedule.clock == "step" for schedule in schedules):
+        raise ConfigError("schedules on a common grid have noise levels, not steps: give them in clock=variance")
 
 
 def _pooled(draws: Sequence[Mapping[str, Estimate]]) -> dict[str, Estimate]:
@@ -113,7 +120,7 @@ def _run(simulation: Simulation, schedules: Sequence[GuidanceSchedule], target: 
     return sample(
         Guided(
             main=Exact(law),
-            reference=_reference(simulation, schedules, law, grid),
+            reference=reference(simulation, law, grid, schedules),
             schedule=Constant(value=1.0),
             rule=Several(schedules=tuple(schedules)),
         ),
@@ -123,13 +130,6 @@ def _run(simulation: Simulation, schedules: Sequence[GuidanceSchedule], target: 
         noise=lambda level, next_level: noise(level, next_level).repeat(copies),
         label=0,
     )
-
-
-def _reference(simulation: Simulation, schedules: Sequence[GuidanceSchedule], law: Target, grid: Grid) -> Denoiser:
-    if simulation.tolerance == 0 or not isinstance(law, Mixture):
-        return Fixed(Exact(law))
-    strengths = ([float(schedule.strength(level)) for level in grid.levels[:-1]] for schedule in schedules)
-    return Committed(law, 0, odds=min(stopping_odds(simulation.tolerance, one) for one in strengths))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

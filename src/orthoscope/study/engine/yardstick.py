@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from orthoscope import rng
+from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics import mean_of
 from orthoscope.numerics import Array
@@ -25,7 +26,7 @@ from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sample import BrownianPath, sample, start
 from orthoscope.study.engine.textbook import TEXTBOOK_STEPS, mixture_score, textbook_sample, textbook_times
-from orthoscope.study.engine.twin import planted_twin
+from orthoscope.study.engine.twin import FEWEST_DIM, planted_twin
 from orthoscope.study.simulate import guided, make_grid
 from orthoscope.study.simulation import Simulation
 from orthoscope.targets import Mixture, Planted
@@ -58,6 +59,15 @@ class Yardstick:
     stderr: float = 1e-3
     seed: int = 0
     device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Reject what cannot be compared, before anything is timed."""
+        if not (math.isfinite(self.stderr) and self.stderr > 0):
+            raise ConfigError(f"expected a standard error > 0, got {self.stderr}")
+        if self.strength == 0:
+            raise ConfigError("without guidance there is no shift to compare: expected a strength other than 0")
+        if self.dim < FEWEST_DIM:
+            raise ConfigError(f"the planted twin needs at least {FEWEST_DIM} dimensions, got {self.dim}")
 
     @classmethod
     def quick(cls) -> Yardstick:

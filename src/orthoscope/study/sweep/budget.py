@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orthoscope.errors import ConfigError
+from orthoscope.errors import ConfigError, OrthoscopeError
 from orthoscope.study.sweep.cell import cell_settings, run_cell
 from orthoscope.study.sweep.plan import Cell, Plan
 
@@ -54,7 +55,8 @@ def _theory_seconds(plan: Plan) -> float:
     tried = cells[:: max(1, len(cells) // 8)]
     begin = time.perf_counter()
     for cell in tried:
-        run_cell(plan, cell)
+        with suppress(OrthoscopeError):  # it will be told when it fails
+            run_cell(plan, cell)
     return (time.perf_counter() - begin) / len(tried)
 
 
@@ -66,7 +68,8 @@ def _beside(plan: Plan) -> float:
     times = []
     for _ in range(2):
         begin = time.perf_counter()
-        predicted(plan, simulation)
+        with suppress(OrthoscopeError):
+            predicted(plan, simulation)
         times.append(time.perf_counter() - begin)
     return min(times)
 

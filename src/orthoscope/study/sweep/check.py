@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 
 from orthoscope.errors import ConfigError
@@ -38,7 +39,9 @@ def check_cells(plan: Plan, mistakes: Mistakes) -> None:
 
 def _check(plan: Plan, cell: Cell) -> None:
     if plan.fixed["source"] == "theory":
-        theory_setting(plan, cell)
+        setting = theory_setting(plan, cell)
+        if setting.t_max == math.inf and setting.schedule.limit() is None:
+            raise ConfigError("schedule: it has no strength at infinite noise, where theory starts: set a finite t_max")
         return
     from orthoscope.study.sweep.simulated import cell_estimator, cell_simulation  # loads torch
 

@@ -7,8 +7,11 @@ items per worker are in flight, so a study may have any number of them.
 from __future__ import annotations
 
 import logging
+import multiprocessing.forkserver
 import pickle
 import platform
+import signal
+import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -29,6 +32,7 @@ R = TypeVar("R")
 
 IN_FLIGHT = 4  # items per worker thread
 WORKER_DEATHS = 20  # that an item may see; one more, and it is taken for their cause
+_PRELOADED = ["distributed", "orthoscope.study.sweep.run"]  # so that a new worker does not import them again
 _CONNECT = 10.0  # seconds
 _DEAF_TO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # the parent ends its workers itself
 _SETTINGS = {
@@ -65,11 +69,14 @@ def execute(
         scheduler: Address of a running Dask scheduler, used instead.
 
     Raises:
-        ConfigError: if there are fewer workers than one, no scheduler answers, or a worker has other versions.
+        ConfigError: if there are fewer workers than one, or more beside a scheduler, no scheduler answers, or a worker
+            has other versions.
         ClusterLostError: if the scheduler goes away; close the iterator, or leave it, to end what is running.
     """
     if workers < 1:
         raise ConfigError(f"expected at least 1 worker, got {workers}")
+    if scheduler is not None and workers > 1:
+        raise ConfigError(f"the cluster at {scheduler} has workers of its own: leave out --workers {workers}")
     if not items:
         return
     if scheduler is None and workers == 1:
@@ -151,7 +158,8 @@ def _cluster(workers: int, scheduler: str | None) -> Iterator[Any]:
         stack.enter_context(silence_logging_cmgr(logging.CRITICAL))
         stack.enter_context(dask.config.set(_SETTINGS))
         try:
-            cluster = scheduler or stack.enter_context(_local_cluster(workers))
+            with _ctrl_c_later():  # a cluster half started cannot be ended
+                cluster = scheduler or stack.enter_context(_local_cluster(workers))
         except OSError as error:
             raise ConfigError(f"cannot start {workers} workers: {error}; use --workers 1") from error
         try:
@@ -164,9 +172,40 @@ def _cluster(workers: int, scheduler: str | None) -> Iterator[Any]:
         yield stack.enter_context(client)
 
 
+@contextmanager
+def _ctrl_c_later() -> Iterator[None]:
+    """Keep Ctrl-C until the end of the block; only the main thread can, and only it gets one."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    pressed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if pressed:
+            raise KeyboardInterrupt
+
+
+def _start_fork_server() -> None:
+    """Start the process that workers come from, deaf to Ctrl-C as they will be then from their first moment on."""
+    from distributed.utils import get_mp_context
+
+    context = get_mp_context()  # type: ignore[no-untyped-call]
+    context.set_forkserver_preload(_PRELOADED)
+    if threading.current_thread() is threading.main_thread():
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            multiprocessing.forkserver.ensure_running()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
 def _local_cluster(workers: int) -> Any:
     from distributed import LocalCluster
 
+    _start_fork_server()
     return LocalCluster(  # type: ignore[no-untyped-call]
         n_workers=workers,
         threads_per_worker=1,

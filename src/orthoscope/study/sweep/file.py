@@ -116,8 +116,8 @@ class _Reader:
         complete = self._combination(given)
         quantities = self._quantities()
         about |= self._precision(quantities)
-        if about["precision"] and "draws" in given:
-            self._complain("draws", "[precision] decides how many draws there are: leave out draws, or set max_draws")
+        if about["precision"]:
+            complete = self._draws_may_grow(given) and complete
         theory = bool(self._value("measure", "theory", truth, True))
         filled = {n: v for n, v in defaults(self.entries, self.source).items() if n not in given}
         if about["precision"]:
@@ -204,6 +204,17 @@ class _Reader:
                 self.mistakes.add(("fixed",), f"missing: {one} or {other}, in [axes] or in [fixed]")
             complete = complete and (one in given) != (other in given)
         return complete and all(name in given for name in needed) and all(given[n] != () for n in given)
+
+    def _draws_may_grow(self, given: Mapping[str, Any]) -> bool:
+        """Whether a precision can take as many draws as it needs; what stands in its way is a mistake."""
+        modes = given.get("modes", "")
+        on_file = [place for place in (modes if isinstance(modes, tuple) else (modes,)) if place.endswith(".npy")]
+        if on_file:
+            self._complain("modes", "modes on file are one draw, and [precision] takes several: leave it out, and set "
+                           "draws = 1")  # fmt: skip
+        elif "draws" in given:
+            self._complain("draws", "[precision] decides how many draws there are: leave out draws, or set max_draws")
+        return not on_file
 
     def _quantities(self) -> tuple[str, ...]:
         """The quantities asked for."""

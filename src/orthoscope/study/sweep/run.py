@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import time
@@ -23,6 +24,7 @@ from orthoscope.study.sweep.execute import ClusterLostError, execute
 from orthoscope.study.sweep.layout import locked, open_sweep
 from orthoscope.study.sweep.plan import Cell, Plan
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Results = Mapping[str, Estimate | float]
 
 
@@ -145,10 +147,9 @@ def _problem(plan: Plan, outcome: Results | Exception) -> str:
 
 
 def _stopped(error: Exception, out: Path, stored: int, total: int) -> str:
-    reason, cure = (
-        (str(error), "") if isinstance(error, ClusterLostError) else (f"cannot write: {error}", "make room, ")
-    )
-    return f"{reason}; {stored} of {total} cells are stored in {out}: {cure}then start again to go on"
+    reason = str(error) if isinstance(error, ClusterLostError) else f"cannot write: {error}"
+    cure = "make room, then " if getattr(error, "errno", None) in _NO_ROOM else ""
+    return f"{reason}; {stored} of {total} cells are stored in {out}: {cure}start again to go on"
 
 
 @contextmanager

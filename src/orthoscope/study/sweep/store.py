@@ -57,7 +57,7 @@ class Store:
                 raise ConfigError(_unreadable(path, group.attrs))
             self.plan = _stored_plan(group)
             self._array: Any = group[ARRAY]
-        except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+        except (OSError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, ConfigError):
                 raise
             raise ConfigError(f"{path} is no store of a sweep ({error}); choose another --out") from error
