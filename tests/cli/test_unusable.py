@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable
@@ -148,10 +149,12 @@ def test_a_narrow_terminal_costs_no_digits(run_cli: Run, monkeypatch: pytest.Mon
     assert "…" not in run.out
 
 
-def test_a_missing_extra_names_what_to_install(run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "zarr", None)
-    monkeypatch.delitem(sys.modules, "orthoscope.study.sweep.store", raising=False)
-    monkeypatch.delitem(sys.modules, "orthoscope.study.sweep.run", raising=False)
+def test_a_missing_extra_names_what_to_install(tmp_path: Path) -> None:
     study = tmp_path / "study.toml"
     study.write_text('[study]\nsource = "theory"\n[axes]\nrate = [0.2]\n[fixed]\nstd = 0.5\nstrength = 1\n')
-    assert_refused(run_cli("sweep", study, "--out", tmp_path / "run"), r"pip install 'orthoscope\[scale\]'")
+    program = (
+        "import sys; sys.modules['zarr'] = None; from orthoscope.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = [sys.executable, "-c", program, "sweep", str(study), "--out", str(tmp_path / "run")]
+    run = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert_refused(Finished(run.returncode, run.stdout, run.stderr), r"pip install 'orthoscope\[scale\]'")
