@@ -11,6 +11,8 @@ from .guidance.guided import Guided as Guided
 from .guidance.guided import classifier_free as classifier_free
 from .guidance.rules import LinearCFG as LinearCFG
 from .guidance.rules import Rule as Rule
+from .guidance.rules import format_rule as format_rule
+from .guidance.rules import parse_rule as parse_rule
 from .guidance.schedules import Constant as Constant
 from .guidance.schedules import GuidanceSchedule as GuidanceSchedule
 from .guidance.schedules import Interval as Interval

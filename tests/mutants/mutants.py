@@ -18,21 +18,21 @@ MUTANTS: tuple[Mutant, ...] = (
     # Guidance
     _mutant(
         "scale for strength",
-        "guidance/rules.py",
+        "guidance/rules/linear.py",
         _GUIDE,
         'strength * predictions["cond"] - (strength - 1) * predictions["uncond"]',
         "guidance/test_rules.py::test_strength_extrapolates_from_the_unconditional_prediction",
     ),
     _mutant(
         "conditional and unconditional swapped",
-        "guidance/rules.py",
+        "guidance/rules/linear.py",
         _GUIDE,
         '(1 + strength) * predictions["uncond"] - strength * predictions["cond"]',
         "guidance/test_rules.py::test_strength_extrapolates_from_the_unconditional_prediction",
     ),
     _mutant(
         "conditional model at strength -1",
-        "guidance/rules.py",
+        "guidance/rules/linear.py",
         '-1.0: ("uncond",)',
         '-1.0: ("cond",)',
         "guidance/test_guided.py::test_the_ends_are_bit_equal_to_the_two_models",
@@ -372,5 +372,42 @@ MUTANTS: tuple[Mutant, ...] = (
         "power = 1 + 2 * strength",
         "power = 1 + strength",
         "theory/test_odds.py::test_the_scale_is_the_odds_the_posterior_and_its_logarithm",
+    ),
+    # Rules
+    _mutant(
+        "projection off the unconditional prediction",
+        "guidance/rules/projected.py",
+        "unit = cond / row_norm(cond)",
+        'unit = predictions["uncond"] / row_norm(predictions["uncond"])',
+        "guidance/test_rules_published.py::test_the_published_formula",
+    ),
+    _mutant(
+        "power law of the unscaled score on every chart",
+        "guidance/rules/magnitude.py",
+        "norm = norm / per_row(level.alpha, norm)",
+        "pass",
+        "guidance/test_rules_published.py::test_the_power_law_measures_the_score_of_the_chart",
+    ),
+    _mutant(
+        "CFG++ by the noise after the step",
+        "guidance/renoised.py",
+        "np.asarray(sigma[:-1] / (sigma[:-1] - sigma[1:]))",
+        "np.asarray(sigma[1:] / (sigma[:-1] - sigma[1:]))",
+        "guidance/test_rules_published.py::test_cfg_plus_plus_is_linear_guidance_at_its_own_strengths",
+    ),
+    # Measures of images
+    _mutant(
+        "directions chosen where they are measured",
+        "metrics/diversity.py",
+        "_about_mean(y[rows]) for rows in halves[other]",
+        "_about_mean(y[rows]) for rows in halves[half]",
+        "metrics/test_diversity.py::test_directions_chosen_on_other_images_favor_no_run",
+    ),
+    _mutant(
+        "shift and direction of the same images",
+        "metrics/adherence.py",
+        "shift[half, g] @ apart[other, g] + noise",
+        "shift[half, g] @ apart[half, g] + noise",
+        "metrics/test_adherence.py::test_independent_runs_of_one_law_show_no_shift",
     ),
 )

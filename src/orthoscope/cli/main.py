@@ -20,11 +20,20 @@ from orthoscope.cli.predict import predict
 from orthoscope.cli.simulate import simulate
 from orthoscope.cli.study import study
 from orthoscope.cli.sweep import sweep
+from orthoscope.cli.train import train
 from orthoscope.cli.two_class import two_class
 from orthoscope.errors import OrthoscopeError, StoppedError
 
 UNUSABLE_INPUT, FAILED, INTERRUPTED, BUG = 2, 1, 130, 70
-_EXTRAS = {"distributed": "scale", "zarr": "scale"}  # packages that not every installation has
+# Packages that not every installation has, and the extra that brings each.
+_EXTRAS = {
+    "accelerate": "diffusers",
+    "diffusers": "diffusers",
+    "distributed": "scale",
+    "safetensors": "diffusers",
+    "transformers": "diffusers",
+    "zarr": "scale",
+}
 _STOPPED = "interrupted; what was already written stays"
 
 app = typer.Typer(
@@ -56,6 +65,7 @@ for _command in (demo, predict, simulate, gaussian, design, claims, study, sweep
 app.command("two-class")(two_class)
 app.add_typer(phase, name="phase")
 app.add_typer(bench, name="bench")
+app.add_typer(train, name="train")
 
 
 def _one_line(message: str) -> str:

@@ -52,22 +52,14 @@ def _is_file(text: str) -> bool:
 def _parse(cls: type[GuidanceSchedule], body: str, text: str) -> GuidanceSchedule:
     # Knots are always written by name; a single bare value is the constant's.
     names = [f.name for f in dataclasses.fields(cls)]
+    bare = "value" if names == ["clock", "value"] else None
     values: dict[str, Any] = {}
     percent = False
-    for part in filter(None, (p.strip() for p in body.split(","))):
-        name, equals, raw = (p.strip() for p in part.partition("="))
-        if not equals and names == ["clock", "value"] and "value" not in values:
-            name, raw = "value", name
-        elif not equals:
-            raise ConfigError(f"schedule {text!r}: expected key=value, got {part!r}")
-        if name not in names:
-            raise unknown(f"key of schedule {cls.__name__.lower()!r}", name, names)
-        if name in values:
-            raise ConfigError(f"schedule {text!r}: {name} is given twice")
+    for name, raw in settings("schedule", cls.__name__.lower(), body, text, names, bare).items():
         if "%" in raw and name not in cls._knots:
             raise ConfigError(f"schedule {text!r}: {name}={raw} is no position on the clock; only those can be in %")
         percent |= "%" in raw
-        values[name] = raw if name == "clock" else _number(raw, name, text)
+        values[name] = raw if name == "clock" else number(raw, name, f"schedule {text!r}", name in cls._tables)
     if percent:
         if values.setdefault("clock", "step") != "step":
             raise ConfigError(f"schedule {text!r}: a position in % means clock=step, but clock={values['clock']}")
@@ -77,18 +69,52 @@ def _parse(cls: type[GuidanceSchedule], body: str, text: str) -> GuidanceSchedul
     return cls(**values)
 
 
-def _number(raw: str, name: str, text: str) -> float | tuple[float, ...]:
-    if "/" in raw or name in ("at", "strengths"):
-        return tuple(_scalar(part, name, text) for part in raw.split("/"))
-    return _scalar(raw, name, text)
+def settings(what: str, kind: str, body: str, text: str, names: list[str], bare: str | None = None) -> dict[str, str]:
+    """The key=value pairs after the colon of a schedule or rule, each key known and given once.
+
+    Args:
+        what: What the text describes, for messages.
+        kind: The word before the colon.
+        body: What follows it.
+        text: The whole text, for messages.
+        names: Known keys.
+        bare: The key that a value without one belongs to.
+
+    Raises:
+        ConfigError: if a key is unknown (with the nearest known), missing, or given twice.
+    """
+    values: dict[str, str] = {}
+    for part in filter(None, (p.strip() for p in body.split(","))):
+        name, equals, raw = (p.strip() for p in part.partition("="))
+        if not equals and bare is not None and bare not in values:
+            name, raw = bare, name
+        elif not equals:
+            raise ConfigError(f"{what} {text!r}: expected key=value, got {part!r}")
+        if name not in names:
+            raise unknown(f"key of {what} {kind!r}", name, names)
+        if name in values:
+            raise ConfigError(f"{what} {text!r}: {name} is given twice")
+        values[name] = raw
+    return values
 
 
-def _scalar(raw: str, name: str, text: str) -> float:
+def number(raw: str, name: str, where: str, several: bool = False) -> float | tuple[float, ...]:
+    """A number, with % for hundredths, or several between slashes.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    if "/" in raw or several:
+        return tuple(_scalar(part, name, where) for part in raw.split("/"))
+    return _scalar(raw, name, where)
+
+
+def _scalar(raw: str, name: str, where: str) -> float:
     try:
         # In decimal, so that 0.7% is the same number as step 7 of 1000.
         return float(Decimal(raw[:-1]) / 100) if raw.endswith("%") else float(raw)
     except (ValueError, InvalidOperation) as error:
-        raise ConfigError(f"schedule {text!r}: {name} must be a number, got {raw!r}") from error
+        raise ConfigError(f"{where}: {name} must be a number, got {raw!r}") from error
 
 
 def format_schedule(schedule: GuidanceSchedule) -> str:
@@ -96,15 +122,16 @@ def format_schedule(schedule: GuidanceSchedule) -> str:
     kind = type(schedule).__name__.lower()
     values = {f.name: getattr(schedule, f.name) for f in dataclasses.fields(schedule)}
     clock = values.pop("clock")
-    parts = [f"{name}={_format(value)}" for name, value in values.items()]
+    parts = [f"{name}={written(value)}" for name, value in values.items()]
     if kind == "constant":
-        parts = [_format(schedule.value)]  # type: ignore[attr-defined]
+        parts = [written(schedule.value)]  # type: ignore[attr-defined]
     return f"{kind}:{','.join(parts)}" + ("" if clock == "variance" else f",clock={clock}")
 
 
-def _format(value: float | tuple[float, ...]) -> str:
+def written(value: float | tuple[float, ...]) -> str:
+    """A number, or several between slashes, as `number` reads it."""
     if isinstance(value, tuple):
-        return "/".join(map(_format, value))
+        return "/".join(map(written, value))
     return repr(float(value)).removesuffix(".0")
 
 

@@ -1,8 +1,28 @@
 """Estimates from samples, each with its standard error."""
 
+from orthoscope.metrics.adherence import class_posterior as class_posterior
+from orthoscope.metrics.adherence import displacement_from as displacement_from
+from orthoscope.metrics.adherence import fisher_ratio as fisher_ratio
+from orthoscope.metrics.adherence import lda_accuracy as lda_accuracy
+from orthoscope.metrics.adherence import mean_shift_from as mean_shift_from
+from orthoscope.metrics.adherence import text_similarity as text_similarity
+from orthoscope.metrics.bootstrap import Measure as Measure
+from orthoscope.metrics.contributions import Contributions as Contributions
+from orthoscope.metrics.contributions import joined as joined
 from orthoscope.metrics.correlations import mean_square_correlation as mean_square_correlation
+from orthoscope.metrics.diversity import concentration_within as concentration_within
+from orthoscope.metrics.diversity import distance_within as distance_within
+from orthoscope.metrics.diversity import log_volume_ratio as log_volume_ratio
+from orthoscope.metrics.diversity import median_distance as median_distance
+from orthoscope.metrics.diversity import participation_within as participation_within
+from orthoscope.metrics.diversity import variance_within as variance_within
+from orthoscope.metrics.diversity import vendi as vendi
 from orthoscope.metrics.estimators import jackknife as jackknife
 from orthoscope.metrics.estimators import mean_of as mean_of
+from orthoscope.metrics.fidelity import Manifolds as Manifolds
+from orthoscope.metrics.fidelity import coverage_of_equals as coverage_of_equals
+from orthoscope.metrics.fidelity import frechet_between as frechet_between
+from orthoscope.metrics.fidelity import manifolds as manifolds
 from orthoscope.metrics.modes import mode_distance as mode_distance
 from orthoscope.metrics.modes import mode_entropy as mode_entropy
 from orthoscope.metrics.modes import mode_spread as mode_spread

@@ -128,12 +128,23 @@ def participation_ratio(samples: ArrayLike) -> Estimate:
         n = len(x)
         centred = x - x.mean(0)
         gram = centred @ centred.T if n < x.shape[1] else centred.T @ centred
-        trace, square = float(np.trace(gram)) / (n - 1), float((gram**2).sum()) / (n - 1) ** 2
-        unbiased_square = (n - 1) ** 2 / ((n - 2) * (n + 1)) * (square - trace**2 / (n - 1))
-        unbiased_trace2 = trace**2 - 2 * unbiased_square / (n - 1)
+        unbiased_trace2, unbiased_square = squared_traces(gram, n)
         return unbiased_trace2 / unbiased_square if unbiased_square > 0 else math.nan
 
     return jackknife(ratio, as_samples(samples, least=8))
+
+
+def squared_traces(gram: FloatArray, n: int) -> tuple[float, float]:
+    r"""Squared trace and trace of the square of the covariance, from the products of n centred rows or columns.
+
+    Accuracy:
+        Unbiased for Gaussian data.
+    Source:
+        Moments of the Wishart law; derived in explanation/numerics.
+    """
+    trace, square = float(np.trace(gram)) / (n - 1), float((gram**2).sum()) / (n - 1) ** 2
+    unbiased_square = (n - 1) ** 2 / ((n - 2) * (n + 1)) * (square - trace**2 / (n - 1))
+    return trace**2 - 2 * unbiased_square / (n - 1), unbiased_square
 
 
 def frechet_distance(samples: ArrayLike, mean: ArrayLike, covariance: ArrayLike) -> Estimate:

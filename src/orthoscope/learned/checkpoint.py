@@ -1,0 +1,64 @@
+"""Training that stopped, on disk: one safetensors file, replaced as a whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from orthoscope.errors import ConfigError
+from orthoscope.learned.training import Log, Trainer
+from orthoscope.serialize import dumps, from_dict, plain
+
+_KEY = "orthoscope"
+
+
+def write_checkpoint(trainer: Trainer, path: Path) -> None:
+    """Write where training stands.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+    """
+    about = {"training": trainer.training, "done": trainer.done, "log": trainer.log}
+    tensors = {name: value.detach().cpu().contiguous() for name, value in trainer.state().items()}
+    unfinished = path.with_suffix(".unfinished")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(tensors, unfinished, metadata={_KEY: dumps(about, indent=None)})
+        os.replace(unfinished, path)
+    except (OSError, SafetensorError) as error:
+        raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error
+
+
+def read_checkpoint(trainer: Trainer, path: Path) -> None:
+    """Go on from a checkpoint.
+
+    Raises:
+        ConfigError: if there is none, it is damaged, or it belongs to another training.
+    """
+    if not path.is_file():
+        raise ConfigError(f"no checkpoint {path}: nothing to resume; train without --resume")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            about = json.loads((opened.metadata() or {})[_KEY])
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}
+        log = [from_dict(entry, {"Log": Log}) for entry in about["log"]]
+        before, done = dict(about["training"]), int(about["done"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"{path} is not a readable checkpoint; train again without --resume") from error
+    _refuse_another(before, plain(trainer.training), path)
+    trainer.restore(tensors, done=done, log=log)
+
+
+def _refuse_another(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:
+    changed = [
+        f"{name} was {before.get(name)}, now {value}" for name, value in now.items() if before.get(name) != value
+    ]
+    if changed:
+        raise ConfigError(
+            f"{path} belongs to another training: {'; '.join(changed)}; change back, or leave out --resume"
+        )

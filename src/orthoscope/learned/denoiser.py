@@ -1,0 +1,41 @@
+"""A trained network as a denoiser, interchangeable with the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from orthoscope.denoise import Denoiser
+from orthoscope.denoise.base import Evaluation, Label, Memory
+from orthoscope.learned.objective import denoised
+from orthoscope.process import NoiseLevel
+from orthoscope.typing import Events
+
+# Velocity round the circle (see `objective`) of states z, with the noise standard deviation and label of each row.
+Network: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Learned(Denoiser):
+    """A denoiser that asks a network.
+
+    Attributes:
+        network: The network.
+        null: The label that stands for no class: what it is asked where the label is None.
+    """
+
+    network: Network
+    null: int
+
+    @torch.no_grad()
+    def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
+        """The denoised mean at any level; outside the levels of training it is what the network makes of them."""
+        labels = torch.as_tensor(self.null if label is None else label, device=x.device).expand(len(x))
+        sigma = torch.as_tensor(np.asarray(level.sigma), dtype=x.dtype, device=x.device).expand(len(x))
+        state = x / (1 + sigma.square()).sqrt().reshape(-1, *[1] * (x.ndim - 1))
+        return Evaluation(denoised=denoised(state, self.network(state, sigma, labels), sigma), memory=memory)

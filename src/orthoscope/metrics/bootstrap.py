@@ -1,0 +1,131 @@
+r"""Intervals for means of contributions, by a bootstrap that keeps its level for few units and skewed ones.
+
+The mean over strata of the strata's means, $\hat\theta = G^{-1}\sum_g \bar v_g$, is resampled with replacement within
+every stratum. Plain percentiles of it are too narrow by $\sqrt{1 - 1/n}$ and by the ratio of Student's to the normal
+quantile, and blind to skewness. Here deviations are widened by both factors, and the percentiles are the bias-corrected
+and accelerated ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import ndtr, ndtri, stdtrit
+
+from orthoscope.errors import ConfigError
+from orthoscope.metrics.estimators import FloatArray
+from orthoscope.quantities import Estimate
+
+_DRAWN_AT_ONCE = 1 << 22
+_STEEPEST = 0.9  # acceleration times quantile: at 1 the correction has a pole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measure:
+    """A number measured from images, with its interval.
+
+    Attributes:
+        value: The measure.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        stderr: Standard error.
+        n: Number of independent units (prompts, or images) behind it.
+        dof: Effective degrees of freedom behind `stderr`; infinite if nothing varies.
+    """
+
+    value: float
+    low: float
+    high: float
+    stderr: float
+    n: int
+    dof: float
+
+    @property
+    def estimate(self) -> Estimate:
+        """The same as an estimate."""
+        few = self.dof < 100  # beyond, Student's t is the normal law
+        return Estimate(value=self.value, stderr=self.stderr, n=self.n, dof=max(1, int(self.dof)) if few else None)
+
+    def holds(self, expected: float) -> bool:
+        """Whether the interval holds a value."""
+        return self.low <= expected <= self.high
+
+    def to_dict(self) -> dict[str, float]:
+        """Value and interval, for JSON."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+    def __str__(self) -> str:
+        """The value with its interval, e.g. 0.203 [0.18, 0.227]."""
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+def interval(
+    strata: Sequence[FloatArray],
+    stream: np.random.Generator,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+    grain: float = 0.0,
+) -> Measure:
+    r"""Mean over strata of the strata's means, with a bootstrap interval; in the units of the values.
+
+    Args:
+        strata: Independent values, resampled within each stratum.
+        stream: Random stream of the resampling.
+        level: Coverage of the interval.
+        resamples: Number of resamples.
+        bounds: The interval is cut at these.
+        grain: What one yes or no among the values' images changes. The interval reaches $-\log((1 - level)/2)$ of it
+            either way, as for a share that was never or always found: no resample shows what was never found.
+
+    Raises:
+        ConfigError: if a stratum has fewer than two values, or level or resamples are out of range.
+    Accuracy:
+        Coverage wrong by O(1/n) for n values; for normal ones Student's interval up to the noise of the resampling.
+    Source:
+        BCa percentiles [efron1987better], widened as in [hesterberg2015what]; derived in explanation/metrics.
+    """
+    if not 0.5 <= level < 1:
+        raise ConfigError(f"level must be in [0.5, 1), got {level}")
+    if resamples < 100:
+        raise ConfigError(f"an interval needs at least 100 resamples, got {resamples}")
+    if fewest := [len(v) for v in strata if len(v) < 2]:
+        raise ConfigError(f"expected at least 2 values in every stratum, got {fewest[0]}")
+    value = float(np.clip(np.mean([v.mean() for v in strata]), *bounds))
+    deviations = [(v - v.mean()) / (len(strata) * math.sqrt(len(v) * (len(v) - 1))) for v in strata]
+    shares = np.array([d @ d for d in deviations])  # what each stratum adds to the squared error
+    stderr, n = math.sqrt(shares.sum()), sum(map(len, strata))
+    reach = -math.log((1 - level) / 2) * grain
+    least, most = np.clip((value - reach, value + reach), *bounds).tolist()
+    if stderr <= 1e-14 * max(abs(value), np.finfo(np.float64).tiny):
+        return Measure(value=value, low=least, high=most, stderr=stderr, n=n, dof=math.inf)
+    dof = float(shares.sum() ** 2 / (shares**2 / [len(v) - 1 for v in strata]).sum())
+    drawn = _resampled(deviations, stream, resamples)
+    z = ndtri((1 - level) / 2) * np.array([1.0, -1.0])
+    flat = np.concatenate(deviations)
+    ends = np.quantile(drawn, _levels(z, drawn, float((flat**3).sum()) / (6 * stderr**3)))
+    low, high = np.clip(value + stdtrit(dof, (1 - level) / 2) / z[0] * ends, *bounds)
+    return Measure(value=value, low=min(float(low), least), high=max(float(high), most), stderr=stderr, n=n, dof=dof)
+
+
+def _resampled(deviations: Sequence[FloatArray], stream: np.random.Generator, resamples: int) -> FloatArray:
+    """The summed deviation of every resample."""
+    total = np.zeros(resamples)
+    for values in deviations:
+        rows = max(1, _DRAWN_AT_ONCE // len(values))
+        for start in range(0, resamples, rows):
+            part = total[start : start + rows]
+            part += values[stream.integers(0, len(values), (len(part), len(values)))].sum(1)
+    return total
+
+
+def _levels(z: FloatArray, drawn: FloatArray, acceleration: float) -> FloatArray:
+    """The bias-corrected and accelerated levels of the percentiles."""
+    below = float(np.mean(drawn < 0) + 0.5 * np.mean(drawn == 0))
+    shift = ndtri(np.clip(below, 1 / len(drawn), 1 - 1 / len(drawn)))
+    moved = z + shift
+    return np.asarray(ndtr(shift + moved / (1 - np.minimum(acceleration * moved, _STEEPEST))))

@@ -1,0 +1,75 @@
+"""`orthoscope train` through `main(argv)`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from orthoscope.integrations.digits import load_digits_pipeline
+from orthoscope.study import train as study
+from orthoscope.study.datasets import read
+from tests.conftest import Finished
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
+Run = Callable[..., Finished]
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Examine few images."""
+    few = partial(study.DigitsTraining, samples=8, strengths=(1.0,), sampler_steps=2)
+    monkeypatch.setattr(study, "DigitsTraining", few)
+
+
+def test_it_leaves_weights_log_and_sheet_and_resumes(run_cli: Run, tmp_path: Path) -> None:
+    run = run_cli("train", "digits", "--steps", 2, "--seed", 5, "--out", tmp_path, "--json", "--quiet")
+    assert run.status == 0, run.err
+    assert run.err == ""
+    found = json.loads(run.out)
+    assert found["updates"] == 2
+    assert 0.5 < found["held_out_loss"] < 2.0  # untrained: the size of the data and the noise
+    assert found["judge_accuracy"] > 0.95
+    assert set(found["strength 1"]) == {"class_share", "variance_ratio", "novelty"}
+    assert load_digits_pipeline(found["weights"]).null_label == 10
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "digits.safetensors", "checkpoint.safetensors", "training.nc",
+        "loss.svg", "loss.png", "sheet.svg", "sheet.png",
+    }  # fmt: skip
+    assert dict(read(tmp_path / "training.nc").sizes)["sample"] == 8
+    before = (tmp_path / "digits.safetensors").read_bytes()
+    again = run_cli("train", "digits", "--steps", 2, "--seed", 5, "--out", tmp_path, "--resume", "--json", "--quiet")
+    assert again.status == 0, again.err
+    assert (tmp_path / "digits.safetensors").read_bytes() == before
+    other = run_cli("train", "digits", "--steps", 3, "--seed", 5, "--out", tmp_path, "--resume")
+    assert other.status == 2
+    assert "steps was 2, now 3" in other.err
+
+
+def test_ctrl_c_says_how_to_go_on(run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "train", interrupted)
+    stopped = run_cli("train", "digits", "--out", tmp_path)
+    assert stopped.status == 130
+    assert f"the same command with --resume goes on from {tmp_path}" in stopped.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--steps", 0), "steps must be at least 1"),
+        (("--out", __file__), "cannot write"),
+        (("--resume",), "nothing to resume"),
+    ],
+)
+def test_unusable_input_is_one_line(run_cli: Run, tmp_path: Path, arguments: tuple[object, ...], message: str) -> None:
+    run = run_cli("train", "digits", "--out", tmp_path, *arguments)
+    assert run.status == 2
+    assert run.out == ""
+    assert len(run.err.splitlines()) == 1
+    assert message in run.err

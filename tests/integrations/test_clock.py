@@ -1,0 +1,182 @@
+"""The clocks of schedulers, against the noise that the schedulers themselves add."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("diffusers")
+
+import diffusers
+
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.grammar import parse_schedule
+from orthoscope.guidance.schedules import Linear
+from orthoscope.integrations.diffusers.clock import CHARTS, Position, SchedulerClock
+from orthoscope.integrations.diffusers.combine import strength
+from tests.integrations.families import shrunken
+
+pytestmark = [  # diffusers' own
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
+]
+
+STEPS = 6
+
+
+def scheduler(name: str, **changes: Any) -> Any:
+    cls = getattr(diffusers, name)
+    known = {"skip_prk_steps": True, "steps_offset": 1} if name == "PNDMScheduler" else {}
+    return cls(**{"num_train_timesteps": 100} | known | changes)  # some construct a level for every one of them
+
+
+def walk(made: Any, *, steps: int = STEPS, skip: int = 0) -> list[Position]:
+    """The positions at every evaluation of a run from pure noise, or from later on."""
+    made.set_timesteps(steps)
+    if skip and hasattr(made, "set_begin_index"):
+        made.set_begin_index(skip)
+    clock, x, found = SchedulerClock(made), torch.ones(1, 1, 2, 2), []
+    generator = torch.Generator().manual_seed(0)
+    for t in made.timesteps[skip:]:
+        ahead = clock.ahead()
+        found.append(clock.read(t))
+        assert ahead is None or repr(ahead) == repr(found[-1])
+        extra = {"generator": generator} if "generator" in made.step.__code__.co_varnames else {}
+        shrunken(made, x, t)  # some insist
+        x = made.step(0.1 * x, t, x, **extra, return_dict=False)[0]
+    return found
+
+
+@pytest.fixture(params=CHARTS)
+def name(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+def test_levels_are_those_of_the_noise_a_scheduler_adds(name: str) -> None:
+    """Only first evaluations: in between, schedulers add noise at no level of their own."""
+    made = scheduler(name)
+    found = [position for position in walk(made) if position.is_first]
+    one, none = torch.ones(1, 1), torch.zeros(1, 1)
+    add = made.scale_noise if not hasattr(made, "add_noise") else made.add_noise
+    for position in found:
+        made.set_timesteps(STEPS)
+        t = torch.tensor([position.level.t])
+        t = t if position.level.t % 1 else t.to(made.timesteps.dtype)
+        if add.__name__ == "scale_noise":
+            signal, noise = add(one, t, none), add(none, t, one)
+        else:
+            signal, noise = add(one, none, t), add(none, one, t)
+        if not position.is_pure_noise:
+            assert float(position.level.alpha) == pytest.approx(float(signal), rel=1e-5)
+            assert float(position.level.sigma) == pytest.approx(float(noise / signal), rel=1e-4)
+        else:
+            assert float(signal) == 0
+            assert position.level.time > 1e14
+
+
+@pytest.mark.parametrize("name", [name for name, chart in CHARTS.items() if chart == "exploding"])
+def test_every_evaluation_is_at_the_level_by_which_its_input_is_scaled(name: str) -> None:
+    """Also the second one of a step."""
+    made = scheduler(name)
+    made.set_timesteps(STEPS)
+    clock, x = SchedulerClock(made), torch.ones(1, 1, 2, 2)
+    generator = torch.Generator().manual_seed(0)
+    for t in made.timesteps:
+        scale = float(made.scale_model_input(torch.ones(1), t))
+        assert 1 / np.sqrt(1 + clock.read(t).level.variance) == pytest.approx(scale, rel=1e-5)
+        extra = {"generator": generator} if "generator" in made.step.__code__.co_varnames else {}
+        x = made.step(0.1 * x, t, x, **extra, return_dict=False)[0]
+
+
+def test_steps_are_counted_and_held(name: str) -> None:
+    found = walk(scheduler(name))
+    assert [p.level.step for p in found if p.is_first] == list(range(STEPS))
+    assert {p.level.steps for p in found} == {STEPS}
+    for before, after in itertools.pairwise(found):
+        assert after.level.step == before.level.step + after.is_first
+        if after.is_first is before.is_first or not after.is_first:  # ancestral steps go back up between
+            assert after.level.time < before.level.time
+
+
+def test_times_of_the_run_are_those_of_its_steps(name: str) -> None:
+    made = scheduler(name)
+    made.set_timesteps(STEPS)
+    clock = SchedulerClock(made)
+    first = clock.read(made.timesteps[0])
+    times = clock.times
+    assert len(times) == STEPS + 1
+    assert times[0] == pytest.approx(first.level.time)
+    assert all(a > b >= 0 for a, b in itertools.pairwise(times))
+    steps = [p.level.time for p in walk(scheduler(name)) if p.is_first]
+    np.testing.assert_allclose(times[:-1], steps, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["EulerDiscreteScheduler", "HeunDiscreteScheduler", "DDIMScheduler", "DEISMultistepScheduler"]
+)
+def test_a_run_that_starts_midway_counts_its_own_steps(name: str) -> None:
+    made = scheduler(name)
+    whole = [p for p in walk(made) if p.is_first]
+    late = [p for p in walk(scheduler(name), skip=2 * made.order) if p.is_first]
+    assert [p.level.step for p in late] == list(range(STEPS - 2))
+    assert {p.level.steps for p in late} == {STEPS - 2}
+    assert [p.level.time for p in late] == pytest.approx([p.level.time for p in whole[2:]])
+
+
+def test_a_table_that_ends_without_signal_starts_at_pure_noise() -> None:
+    made = scheduler("DDIMScheduler", rescale_betas_zero_snr=True, timestep_spacing="trailing")
+    found = walk(made)
+    assert [p.is_pure_noise for p in found] == [True] + [False] * (STEPS - 1)
+    assert np.isfinite(found[0].level.time)
+
+
+def test_both_evaluations_of_a_step_have_one_strength() -> None:
+    """The second one lies exactly on the next level, where the schedule jumps."""
+    found = walk(scheduler("HeunDiscreteScheduler"))
+    third = [p for p in found if p.is_first][3]
+    for text in (f"step:early=2,late=-1,switch={third.level.time!r}", "step:early=2,late=-1,switch=50%"):
+        schedule = parse_schedule(text)
+        strengths = [strength(schedule, p) for p in found]
+        assert strengths == [2.0] * 6 + [-1.0] * 5
+    assert [p.is_first for p in found] == [True, False] * 5 + [True]
+
+
+def test_pure_noise_has_the_limit_of_the_schedule_or_none() -> None:
+    start = walk(scheduler("FlowMatchEulerDiscreteScheduler"))[0]
+    assert start.is_pure_noise
+    assert strength(parse_schedule("step:early=2,late=-1,switch=1"), start) == 2
+    assert strength(parse_schedule("tabulated:at=0/4,strengths=-1/3"), start) == 3
+    assert strength(parse_schedule("linear:w0=-1,slope=2,clock=step"), start) == -1
+    for clock in ("variance", "sigma", "logsnr"):
+        with pytest.raises(ConfigError, match="no finite strength at pure noise"):
+            strength(Linear(w0=0, slope=1, clock=clock), start)
+
+
+@pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler"])
+def test_solvers_on_straight_paths_are_read_as_flows(name: str) -> None:
+    made = scheduler(name, use_flow_sigmas=True, prediction_type="flow_prediction")
+    made.set_timesteps(STEPS)
+    clock = SchedulerClock(made)
+    level = clock.read(made.timesteps[0]).level
+    sigma = float(made.sigmas[0])
+    assert clock.output == "velocity"
+    assert level.alpha == pytest.approx(1 - sigma)
+    assert level.sigma == pytest.approx(sigma / (1 - sigma), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("EDMEulerScheduler", {}, "not known here"),
+        ("PNDMScheduler", {"skip_prk_steps": False}, "skip_prk_steps=True"),
+        ("EulerDiscreteScheduler", {"prediction_type": "flow_prediction"}, "not supported"),
+        ("UniPCMultistepScheduler", {"use_flow_sigmas": True}, "not supported"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(name: str, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        SchedulerClock(scheduler(name, **changes))

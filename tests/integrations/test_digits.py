@@ -1,0 +1,259 @@
+"""The digits pipeline: arithmetic against a loop written by hand, the shipped weights, files that are refused."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from orthoscope.errors import ConfigError
+from orthoscope.integrations.digits import (
+    CLASSES,
+    SHIPPED,
+    AtSigma,
+    DigitsPipeline,
+    build_network,
+    load_digits_pipeline,
+    pipeline_of,
+    save_digits,
+)
+from orthoscope.learned import Learned, Training
+from orthoscope.metrics import mean_of
+from orthoscope.process import NoiseLevel
+from orthoscope.serialize import plain
+from orthoscope.study.train import DigitsTraining, Judge
+from tests.stat.expect import expect_rate
+
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
+MEGABYTES = 2**20
+LABELS = [0, 3, 3, 7]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> DigitsPipeline:
+    return load_digits_pipeline()
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def generated(pipeline: DigitsPipeline, **options: Any) -> Tensor:
+    settings = {"num_inference_steps": 6, "output_type": "latent", "generator": seeded()} | options
+    return pipeline(settings.pop("class_labels", LABELS), **settings).images
+
+
+# The arithmetic
+
+
+def with_scheduler(pipeline: DigitsPipeline, kind: str) -> DigitsPipeline:
+    scheduler = getattr(diffusers, kind).from_config(pipeline.scheduler.config)
+    other = DigitsPipeline(unet=pipeline.unet, scheduler=scheduler)
+    other.set_progress_bar_config(disable=True)
+    return other
+
+
+def euler_by_hand(pipeline: DigitsPipeline, scale: float, steps: int) -> Tensor:
+    """Euler steps of the probability-flow ODE in unscaled coordinates, with the network as a denoiser."""
+    denoiser = Learned(network=AtSigma(pipeline.unet), null=CLASSES)
+    pipeline.scheduler.set_timesteps(steps)
+    sigmas = pipeline.scheduler.sigmas.tolist()
+    x = torch.randn((len(LABELS), 1, 8, 8), generator=seeded()) * float(pipeline.scheduler.init_noise_sigma)
+    for sigma, after in itertools.pairwise(sigmas):
+        level = NoiseLevel(time=sigma**2)
+        uncond, cond = denoiser(x, level), denoiser(x, level, torch.tensor(LABELS))
+        guided = uncond + scale * (cond - uncond)
+        x = x + (after - sigma) * (x - guided) / sigma
+    return x
+
+
+@pytest.mark.parametrize("scale", [-0.5, 0.0, 1.0, 3.0])
+def test_the_pipeline_is_euler_s_method_on_the_learned_denoiser(shipped: DigitsPipeline, scale: float) -> None:
+    """Ties the labels, the order of the halves, v-prediction, time steps and scales together."""
+    pipeline = with_scheduler(shipped, "EulerDiscreteScheduler")
+    expected = euler_by_hand(pipeline, scale, 6)
+    torch.testing.assert_close(generated(pipeline, guidance_scale=scale), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_scales_0_and_1_are_the_unconditional_and_the_conditional_network(shipped: DigitsPipeline) -> None:
+    none = generated(shipped, class_labels=[CLASSES] * len(LABELS))
+    torch.testing.assert_close(generated(shipped, guidance_scale=0.0), none, rtol=1e-4, atol=1e-4)
+    almost = generated(shipped, guidance_scale=1.0 + 1e-9)
+    torch.testing.assert_close(generated(shipped, guidance_scale=1.0), almost, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(none, almost, atol=0.1)
+
+
+def test_every_call_shows_both_halves_the_unconditional_one_first(shipped: DigitsPipeline) -> None:
+    seen: list[tuple[int, list[int]]] = []
+    hook = shipped.unet.register_forward_pre_hook(
+        lambda _, args, kwargs: seen.append((len(args[0]), kwargs["class_labels"].tolist())), with_kwargs=True
+    )
+    generated(shipped, guidance_scale=2.0)
+    generated(shipped, guidance_scale=1.0)
+    hook.remove()
+    assert seen == [(8, [CLASSES] * 4 + LABELS)] * 6 + [(4, LABELS)] * 6
+
+
+def test_an_image_with_its_own_generator_does_not_depend_on_the_batch(shipped: DigitsPipeline) -> None:
+    together = generated(shipped, generator=[seeded(k) for k in range(len(LABELS))])
+    alone = generated(shipped, class_labels=[LABELS[2]], generator=[seeded(2)])
+    torch.testing.assert_close(together[2:3], alone, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["DDIMScheduler", "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler"])
+def test_other_schedulers_run_from_its_config_and_do_not_clip(shipped: DigitsPipeline, kind: str) -> None:
+    other = with_scheduler(shipped, kind)
+    assert other.scheduler.config.get("clip_sample", False) is False
+    judge = Judge.of(*DigitsTraining().split())
+    labels = list(range(CLASSES)) * 2
+    images = generated(other, class_labels=labels, num_inference_steps=20).flatten(1).numpy()
+    assert (judge.classifier.predict(images) == labels).sum() >= 14
+
+
+def test_forms_of_the_output(shipped: DigitsPipeline) -> None:
+    latent = generated(shipped)
+    pixels = (latent / 2 + 0.5).clamp(0, 1)
+    torch.testing.assert_close(generated(shipped, output_type="pt"), pixels)
+    np.testing.assert_allclose(generated(shipped, output_type="np")[..., 0], pixels[:, 0].numpy(), rtol=1e-6)
+    assert generated(shipped, output_type="pil")[0].size == (8, 8)
+    assert len(shipped(3, num_inference_steps=1, generator=seeded(), return_dict=False)[0]) == 1
+
+
+def test_a_callback_may_change_the_state(shipped: DigitsPipeline) -> None:
+    steps = []
+
+    def callback(pipe: Any, index: int, t: Tensor, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        steps.append(index)
+        return {"latents": torch.zeros_like(given["latents"])} if index == 5 else {}
+
+    assert not generated(shipped, callback_on_step_end=callback).any()
+    assert steps == list(range(6))
+
+
+def test_it_is_saved_and_loaded_like_any_pipeline(shipped: DigitsPipeline, tmp_path: Path) -> None:
+    shipped.save_pretrained(tmp_path, safe_serialization=True)
+    again = DigitsPipeline.from_pretrained(tmp_path, local_files_only=True)
+    again.set_progress_bar_config(disable=True)
+    assert torch.equal(generated(again), generated(shipped))
+
+
+# The shipped weights
+
+
+def test_the_shipped_file_is_small_and_made_by_the_defaults() -> None:
+    assert SHIPPED.stat().st_size < 4 * MEGABYTES
+    with safe_open(SHIPPED, framework="pt") as opened:
+        made_by = json.loads(opened.metadata()["orthoscope"])["made_by"]
+    assert made_by["training"] == plain(Training())
+
+
+STUDY = DigitsTraining(samples=60, sampler_steps=15)
+
+
+@pytest.fixture(scope="module")
+def drawn(shipped: DigitsPipeline) -> np.ndarray:
+    return STUDY.generate(shipped, 0.0)
+
+
+def test_samples_of_the_shipped_weights_are_of_their_class(drawn: np.ndarray) -> None:
+    judge = Judge.of(*STUDY.split())
+    found = judge.classifier.predict(drawn.reshape(600, -1)).reshape(CLASSES, -1)
+    right = found == np.arange(CLASSES)[:, None]
+    expect_rate(right, 0.98, detect=0.12)
+    assert (found == np.roll(np.arange(CLASSES), 1)[:, None]).mean() < 0.1  # labels off by one would be noticed
+
+
+def test_euler_s_steps_lose_more_variance_than_the_network(shipped: DigitsPipeline, drawn: np.ndarray) -> None:
+    """From the same noise, class by class; what the page on training says."""
+    by_euler = STUDY.generate(with_scheduler(shipped, "EulerDiscreteScheduler"), 0.0)
+    real = np.array([points.var(0, ddof=1).sum() for points in Judge.of(*STUDY.split()).points.values()])
+    first, second = (rows.var(1, ddof=1).sum(1) / real for rows in (by_euler, drawn))
+    of_network, of_euler = mean_of(1 - second), mean_of(second - first)
+    assert of_euler.value - of_network.value > 0
+    assert of_euler.value > 5 * of_euler.stderr
+
+
+# Files
+
+
+def test_equal_seeds_give_equal_networks() -> None:
+    one, same, other = (build_network(seed).conv_in.weight for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_weights_survive_the_file_bit_for_bit(tmp_path: Path) -> None:
+    unet = build_network(3)
+    save_digits(unet, tmp_path / "d.safetensors", made_by={})
+    again = load_digits_pipeline(tmp_path / "d.safetensors")
+    torch.testing.assert_close(again.unet.state_dict(), unet.state_dict(), rtol=0, atol=0)
+    assert torch.equal(generated(again), generated(pipeline_of(unet)))
+
+
+def damaged(path: Path, how: str) -> None:
+    """Write a copy of the shipped file with one thing wrong."""
+    weights = load_file(SHIPPED)
+    with safe_open(SHIPPED, framework="pt") as opened:
+        about = json.loads(opened.metadata()["orthoscope"])
+    match how:
+        case "truncated":
+            path.write_bytes(SHIPPED.read_bytes()[:-1000])
+            return
+        case "text":
+            path.write_text("not weights")
+            return
+        case "no metadata":
+            save_file(weights, path)
+            return
+        case "another model":
+            about["model"] = "faces"
+        case "another width":
+            about["network"]["block_out_channels"] = [16, 24]
+        case "unknown setting":
+            about["network"]["blocks"] = 3
+        case "no network":
+            del about["network"]
+        case "missing weight":
+            del weights["conv_in.bias"]
+    save_file(weights, path, metadata={"orthoscope": json.dumps(about)})
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("truncated", "not a readable safetensors file"),
+        ("text", "not a readable safetensors file"),
+        ("no metadata", "does not hold the digits model"),
+        ("another model", "does not hold the digits model"),
+        ("another width", "do not fit"),
+        ("unknown setting", "do not fit"),
+        ("no network", "do not fit"),
+        ("missing weight", "do not fit"),
+    ],
+)
+def test_wrong_files_are_refused_in_one_line(tmp_path: Path, how: str, message: str) -> None:
+    path = tmp_path / "d.safetensors"
+    damaged(path, how)
+    with pytest.raises(ConfigError, match=message) as raised:
+        load_digits_pipeline(path)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_other_mistakes_are_told(shipped: DigitsPipeline, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load_digits_pipeline(tmp_path / "nowhere.safetensors")
+    with pytest.raises(ConfigError, match="must be 0 to 9"):
+        generated(shipped, class_labels=[11])
+    with pytest.raises(ConfigError, match="list of digits"):
+        generated(shipped, class_labels=[])
+    with pytest.raises(ConfigError, match="output_type"):
+        generated(shipped, output_type="jpeg")

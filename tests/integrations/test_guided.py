@@ -1,0 +1,393 @@
+"""What `guided` promises beside its arithmetic, on Stable Diffusion: schedulers, batches, callbacks, refusals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+pytest.importorskip("diffusers")
+
+import diffusers
+
+from orthoscope.errors import ConfigError, StoppedError
+from orthoscope.guidance.rules import Rule
+from orthoscope.guidance.schedules import Constant
+from orthoscope.integrations.diffusers import Layout, guided
+from tests.integrations import pipelines
+from tests.integrations.families import FAMILIES, ROWS, STEPS, is_same, reference, run, states, watched
+
+pytestmark = [  # diffusers' own
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The `scale_model_input` function:UserWarning"),
+]
+
+FAMILY = FAMILIES["stable-diffusion"]
+MIXED = "step:early=2,late=-1.5,switch=50%"
+
+
+@pytest.fixture(scope="module")
+def shared() -> Any:
+    return FAMILY.build()
+
+
+@pytest.fixture
+def pipe(shared: Any) -> Any:
+    """The pipeline with its own scheduler back."""
+    shared.scheduler = diffusers.EulerDiscreteScheduler(beta_schedule="scaled_linear", beta_end=0.012, steps_offset=1)
+    return shared
+
+
+# Schedulers
+
+
+@pytest.mark.parametrize(
+    ("name", "prediction", "evaluations"),
+    [
+        ("DDIMScheduler", "sample", STEPS),
+        ("DEISMultistepScheduler", "v_prediction", STEPS),
+        ("DPMSolverMultistepScheduler", "v_prediction", STEPS),
+        ("HeunDiscreteScheduler", "v_prediction", 2 * STEPS - 1),
+        ("KDPM2DiscreteScheduler", "epsilon", 2 * STEPS - 1),
+        ("LMSDiscreteScheduler", "epsilon", STEPS),
+        ("PNDMScheduler", "v_prediction", STEPS + 1),
+        ("UniPCMultistepScheduler", "epsilon", STEPS),
+    ],
+)
+def test_every_kind_of_scheduler_steps_by_the_guided_prediction(
+    pipe: Any, name: str, prediction: str, evaluations: int
+) -> None:
+    known = {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
+    pipe.scheduler = getattr(diffusers, name)(steps_offset=1, prediction_type=prediction, **known)
+    with watched(FAMILY, pipe) as seen, guided(pipe, MIXED) as log:
+        final = run(pipe, FAMILY)
+    found = log.dataset
+    early = int((found["step"] < STEPS / 2).sum())
+    strengths = found["strength"].values.tolist()
+    assert strengths == [2.0] * early + [-1.5] * (evaluations - early)
+    expected = reference(FAMILY, pipe, strengths, seen[0])
+    for state, wanted in zip(states(FAMILY, seen), expected, strict=False):
+        assert is_same(state, wanted)
+    assert is_same(final, expected[-1])
+
+
+def test_a_scheduler_that_adds_noise_draws_the_same_noise(pipe: Any) -> None:
+    pipe.scheduler = diffusers.EulerAncestralDiscreteScheduler(beta_schedule="scaled_linear")
+
+    def images(**changes: Any) -> Any:
+        return run(pipe, FAMILY, generator=torch.Generator().manual_seed(3), **changes)
+
+    with guided(pipe, "constant:2"):
+        found = images()
+    assert is_same(found, images(guidance_scale=3.0))
+    assert not is_same(found, run(pipe, FAMILY, generator=torch.Generator().manual_seed(4), guidance_scale=3.0))
+
+
+# Calls
+
+
+def test_several_images_per_prompt_and_single_prompts_are_rows(pipe: Any) -> None:
+    call = FAMILY.call()
+    latents = pipelines.draw(2 * ROWS, 4, 8, 8, seed=9)
+    with guided(pipe, MIXED) as log:
+        together = run(pipe, FAMILY, num_images_per_prompt=2, latents=latents)
+        alone = [
+            run(
+                pipe,
+                FAMILY,
+                prompt_embeds=call["prompt_embeds"][row // 2 : row // 2 + 1],
+                negative_prompt_embeds=call["negative_prompt_embeds"][row // 2 : row // 2 + 1],
+                latents=latents[row : row + 1],
+            )
+            for row in range(2 * ROWS)
+        ]
+    assert is_same(together, torch.cat(alone))
+    assert [len(dataset["row"]) for dataset in log.datasets] == [2 * ROWS, 1, 1, 1, 1]
+    np.testing.assert_allclose(log.datasets[0]["cond_norm"][:, :1], log.datasets[1]["cond_norm"], rtol=1e-5)
+
+
+def test_prompts_are_guided_as_their_embeddings_are() -> None:
+    prompts, negative = ["a cat", "two dogs"], ["", "bad"]
+    whole = pipelines.stable_diffusion(**pipelines.texts_of_letters())
+    latents = pipelines.draw(2 * ROWS, 4, 8, 8, seed=9)
+    names = ("prompt_embeds", "negative_prompt_embeds")
+    with torch.no_grad():
+        embeds = whole.encode_prompt(prompts, "cpu", 2, True, negative_prompt=negative)
+    known = dict.fromkeys(names)
+    with guided(whole, MIXED):
+        found = run(
+            whole, FAMILY, prompt=prompts, negative_prompt=negative, num_images_per_prompt=2, latents=latents, **known
+        )
+        wanted = run(whole, FAMILY, latents=latents, **dict(zip(names, embeds, strict=True)))
+    assert is_same(found, wanted)
+
+
+def test_callbacks_see_and_change_guided_states(pipe: Any) -> None:
+    seen = []
+
+    def shift(pipeline: Any, step: int, t: Any, given: dict[str, Any]) -> dict[str, Any]:
+        seen.append(given["latents"].clone())
+        return {"latents": given["latents"] + 1}
+
+    with guided(pipe, MIXED):
+        plain = run(
+            pipe, FAMILY, callback_on_step_end=lambda p, i, t, given: seen.append(given["latents"].clone()) or {}
+        )
+        unchanged = seen.copy()
+        seen.clear()
+        changed = run(pipe, FAMILY, callback_on_step_end=shift)
+    assert torch.equal(plain, unchanged[-1])
+    assert torch.equal(changed, seen[-1] + 1)
+    assert torch.equal(seen[0], unchanged[0])
+    assert not torch.equal(seen[1], unchanged[1])
+
+
+def test_the_pipelines_scale_and_rescale_do_not_matter(pipe: Any) -> None:
+    with guided(pipe, MIXED):
+        first = run(pipe, FAMILY, guidance_scale=7.5)
+        assert torch.equal(first, run(pipe, FAMILY, guidance_scale=1.5))
+        assert torch.equal(first, run(pipe, FAMILY, guidance_rescale=0.7))
+
+
+def test_half_precision_stays_and_agrees(pipe: Any) -> None:
+    half = FAMILY.build().to(dtype=torch.bfloat16)
+    call = {name: value.to(torch.bfloat16) for name, value in FAMILY.call().items() if isinstance(value, torch.Tensor)}
+    with guided(half, "constant:1.5"):
+        found = run(half, FAMILY, **call)
+    own = run(half, FAMILY, **call, guidance_scale=2.5)
+    assert found.dtype == torch.bfloat16
+    assert is_same(found, own, tolerance=0.02)
+    with guided(pipe, "constant:1.5"):
+        precise = run(pipe, FAMILY)
+    assert is_same(found, precise, tolerance=0.05)
+
+
+# Rules
+
+
+@dataclass(frozen=True)
+class Witness(Rule):
+    """Linear guidance that remembers how often it was asked, and what it saw."""
+
+    seen: list[Any] = field(default_factory=list)
+    is_linear: ClassVar[bool] = False
+
+    def __call__(self, x: Any, level: Any, predictions: Any, w: Any, memory: Any) -> tuple[Any, Any]:
+        self.seen.append((x, level, memory))
+        return (1 + w) * predictions["cond"] - w * predictions["uncond"], (memory or 0) + 1
+
+
+def test_a_rule_sees_the_unscaled_state_its_level_and_its_memory(pipe: Any) -> None:
+    pipe.scheduler = diffusers.HeunDiscreteScheduler()
+    rule = Witness()
+    with watched(FAMILY, pipe) as seen, guided(pipe, MIXED, rule) as log:
+        final = run(pipe, FAMILY)
+        run(pipe, FAMILY)
+    for (x, level, _), scaled in zip(rule.seen, states(FAMILY, seen), strict=True):
+        assert is_same(x / np.sqrt(1 + level.variance), scaled)
+    once = [0, 0, 1, 1, 2, 2, 3]  # steps before this one, in both evaluations of a step
+    assert [memory or 0 for _, _, memory in rule.seen] == once * 2
+    with guided(pipe, MIXED):
+        assert is_same(final, run(pipe, FAMILY))
+    np.testing.assert_allclose(log.dataset["sigma"], [level.sigma for _, level, _ in rule.seen[:7]], rtol=1e-12)
+
+
+@pytest.mark.parametrize("text", ["cfg", "rescale:phi=0.7", "apg:eta=0,momentum=-0.5,threshold=15", "cfg++"])
+def test_published_rules_run_by_name_and_differ(pipe: Any, text: str) -> None:
+    with guided(pipe, Constant(value=0.5), text) as log:
+        found = run(pipe, FAMILY)
+    assert log.dataset.attrs["rule"].startswith(text.partition(":")[0])
+    assert bool(torch.isfinite(found).all())
+    assert is_same(found, run(pipe, FAMILY, guidance_scale=1.5)) is (text == "cfg")
+
+
+# The log
+
+
+def test_the_log_says_what_was_done(pipe: Any, tmp_path: Path) -> None:
+    with guided(pipe, MIXED) as log:
+        with pytest.raises(ConfigError, match="nothing to show"):
+            _ = log.dataset
+        run(pipe, FAMILY)
+        run(pipe, FAMILY, num_inference_steps=2)
+    assert [len(dataset["evaluation"]) for dataset in log.datasets] == [STEPS, 2]
+    found = log.datasets[0]
+    np.testing.assert_allclose(
+        found["effective_scale"], 1 + found["strength"].values[:, None] * np.ones(ROWS), rtol=1e-4
+    )
+    np.testing.assert_allclose(found["sigma"], np.sqrt(found["time"]))
+    np.testing.assert_allclose(found["sigma"], pipe_sigmas(), rtol=1e-6)
+    assert found.attrs["schedule"] == "step:early=2,late=-1.5,switch=0.5,clock=step"
+    assert found.attrs["steps"] == STEPS
+    found.to_netcdf(tmp_path / "log.nc", engine="h5netcdf")
+    xr.testing.assert_identical(xr.load_dataset(tmp_path / "log.nc", engine="h5netcdf"), found)
+
+
+def pipe_sigmas() -> Any:
+    scheduler = diffusers.EulerDiscreteScheduler(beta_schedule="scaled_linear", beta_end=0.012, steps_offset=1)
+    scheduler.set_timesteps(STEPS)
+    return scheduler.sigmas[:-1].numpy()
+
+
+def test_a_schedule_over_noise_levels_is_read_at_them(pipe: Any) -> None:
+    with guided(pipe, "linear:w0=-0.25,slope=0.3,clock=sigma") as log:
+        run(pipe, FAMILY)
+    np.testing.assert_allclose(log.dataset["strength"], -0.25 + 0.3 * pipe_sigmas(), rtol=1e-6)
+
+
+# Saving
+
+
+@pytest.mark.parametrize("name", ["flux", "wan-2.2", "qwen"])
+@pytest.mark.parametrize(("late", "idle"), [(0, "uncond_norm"), (-1, "cond_norm")])
+def test_two_call_pipelines_skip_what_the_strength_makes_idle(
+    name: str, late: int, idle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    family = FAMILIES[name]
+    two, calls = family.build(), []
+    network = type(two.transformer)
+    monkeypatch.setattr(network, "forward", counting(network.forward, calls))
+    with guided(two, f"step:early=2,late={late + 1e-9},switch=50%"):
+        full = run(two, family)
+    whole = len(calls)
+    calls.clear()
+    with guided(two, f"step:early=2,late={late},switch=50%") as log:
+        found = run(two, family)
+    assert (whole, len(calls)) == (2 * STEPS, 2 * STEPS - STEPS // 2)
+    assert is_same(found, full)
+    early = STEPS // 2
+    assert log.dataset["passes"].values.tolist() == [2] * early + [1] * early
+    assert np.isnan(log.dataset[idle].values).any(axis=1).tolist() == [False] * early + [True] * early
+
+
+def counting(forward: Any, calls: list[None]) -> Any:
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(None)
+        return forward(*args, **kwargs)
+
+    return counted
+
+
+# Refusals and restoration
+
+
+def test_an_exception_inside_restores_the_pipeline(pipe: Any) -> None:
+    before = run(pipe, FAMILY)
+
+    def fail(*_: Any) -> dict[str, Any]:
+        raise KeyError("stop")
+
+    with pytest.raises(KeyError, match="stop"), guided(pipe, MIXED):
+        run(pipe, FAMILY, callback_on_step_end=fail)
+    assert torch.equal(run(pipe, FAMILY), before)
+    assert not {"step", "set_timesteps"} & set(vars(pipe.scheduler))
+    assert not pipe.unet._forward_hooks
+
+
+def test_after_an_interrupted_run_the_next_one_starts_afresh(pipe: Any) -> None:
+    def fail(*_: Any) -> dict[str, Any]:
+        raise KeyError("stop")
+
+    with guided(pipe, MIXED) as log:
+        wanted = run(pipe, FAMILY)
+        with pytest.raises(KeyError):
+            run(pipe, FAMILY, callback_on_step_end=fail)
+        assert torch.equal(run(pipe, FAMILY), wanted)
+    assert [len(dataset["evaluation"]) for dataset in log.datasets] == [STEPS, 1, STEPS]
+
+
+def test_nested_contexts_are_refused_and_the_outer_one_goes_on(pipe: Any) -> None:
+    with guided(pipe, MIXED):
+        wanted = run(pipe, FAMILY)
+        with pytest.raises(ConfigError, match="guided already"), guided(pipe, "constant:1"):
+            pass
+        assert torch.equal(run(pipe, FAMILY), wanted)
+
+
+def test_another_scheduler_inside_is_refused(pipe: Any) -> None:
+    with guided(pipe, MIXED):
+        pipe.scheduler = diffusers.DDIMScheduler()
+        with pytest.raises(ConfigError, match="another scheduler"):
+            run(pipe, FAMILY)
+
+
+def test_distilled_networks_are_refused() -> None:
+    distilled = pipelines.stable_diffusion(unet=pipelines.unet(time_cond_proj_dim=8))
+    with pytest.raises(ConfigError, match="distilled"), guided(distilled, MIXED):
+        pass
+
+
+def test_unknown_pipelines_and_rules_without_predictions_are_refused(pipe: Any) -> None:
+    unknown = diffusers.DDPMPipeline(unet=None, scheduler=diffusers.DDPMScheduler())
+    with pytest.raises(ConfigError, match=r"DDPMPipeline .*pass layout"), guided(unknown, MIXED):
+        pass
+    with (
+        pytest.raises(ConfigError, match="no network in nothing"),
+        guided(pipe, MIXED, layout=Layout(networks=("nothing",))),
+    ):
+        pass
+
+    with pytest.raises(ConfigError, match="does not name its calls"), guided(nameless(), MIXED):
+        pass
+
+    class Third(Witness):
+        needs: ClassVar[tuple[str, ...]] = ("cond", "uncond", "weak")
+
+    with pytest.raises(ConfigError, match="Third needs weak"), guided(pipe, MIXED, Third()):
+        pass
+
+
+def nameless() -> Any:
+    """Something that passes for Flux but has a plain network."""
+    made = type("FluxPipeline", (), {})()
+    made.transformer, made.scheduler = torch.nn.Identity(), diffusers.FlowMatchEulerDiscreteScheduler()
+    made.transformer.config = None
+    return made
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("schedule", [3, None, "constant"])
+def test_what_is_no_schedule_is_refused(pipe: Any, schedule: Any) -> None:
+    with pytest.raises(ConfigError, match="expected a schedule"), guided(pipe, schedule):
+        pass
+
+
+def test_skip_layer_guidance_is_refused() -> None:
+    family = FAMILIES["stable-diffusion-3"]
+    other = family.build()
+    with guided(other, MIXED), pytest.raises(ConfigError, match="skip-layer"):
+        run(other, family, skip_guidance_layers=[0], skip_layer_guidance_start=0.0, skip_layer_guidance_stop=1.0)
+
+
+def test_equal_prompts_give_no_evidence_and_need_none(pipe: Any) -> None:
+    call = FAMILY.call()
+    with guided(pipe, MIXED) as log:
+        found = run(pipe, FAMILY, negative_prompt_embeds=call["prompt_embeds"])
+    assert is_same(found, run(pipe, FAMILY, guidance_scale=1.0))
+    assert bool((log.dataset["pair_cosine"] > 1 - 1e-5).all())
+
+
+def test_the_evidence_names_the_scale_it_found(pipe: Any) -> None:
+    wrong = Layout(networks=("unet",), first="cond")
+    with pytest.raises(StoppedError, match=r"scale -6\.5"), guided(pipe, MIXED, layout=wrong):
+        run(pipe, FAMILY, guidance_scale=7.5)
+
+
+def test_swapped_halves_are_noticed_in_half_precision() -> None:
+    half = FAMILY.build().to(dtype=torch.bfloat16)
+    call = {name: value.to(torch.bfloat16) for name, value in FAMILY.call().items() if isinstance(value, torch.Tensor)}
+    wrong = Layout(networks=("unet",), first="cond")
+    with pytest.raises(StoppedError, match="not the assumed one"), guided(half, MIXED, layout=wrong):
+        run(half, FAMILY, **call)
+
+
+def test_a_network_that_is_called_but_never_stepped_is_noticed(pipe: Any) -> None:
+    call = FAMILY.call()
+    with pytest.raises(StoppedError, match="never its scheduler's step"), guided(pipe, MIXED):
+        pipe.unet(call["latents"], 1, call["prompt_embeds"])
