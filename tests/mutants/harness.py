@@ -66,6 +66,8 @@ def is_killed(mutant: Mutant, tmp_path: Path, *, root: Path = ROOT, source: Path
         "no:cacheprovider",
         "-p",
         "no:xdist",
+        "-o",
+        "addopts=--import-mode=importlib",  # without run-time type checks, which take most of a short run
         *mutant.killers,
     ]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}

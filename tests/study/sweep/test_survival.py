@@ -144,9 +144,10 @@ def test_twenty_kills_of_workers(tmp_path: Path, record: Path, undisturbed: byte
 
 
 def spawn(out: Path, record: Path, workers: int) -> subprocess.Popen[bytes]:
-    """The study as a program in a session of its own."""
+    """The study as a program in a session of its own, which hears Ctrl-C even if this one was started deaf to it."""
     command = [sys.executable, "-m", "tests.study.sweep.dummy", str(out), str(record), str(workers)]
-    return subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE)
+    hear = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    return subprocess.Popen(command, start_new_session=True, stderr=subprocess.PIPE, preexec_fn=hear)
 
 
 @pytest.mark.slow
