@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 
 import psutil
@@ -102,7 +103,8 @@ def test_bad_requests(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_worker_of_other_versions_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ours = versions()
-    answers = iter([ours | {"numpy": "1.0.0"}, ours])  # asked here, then on the worker, which shares this process
+    # Asked here first, then on the worker's threads, which share this process.
+    answers = chain([ours | {"numpy": "1.0.0"}], repeat(ours))
     monkeypatch.setattr(module, "versions", lambda: next(answers))
     with pytest.raises(ConfigError, match=r"a worker on .* has numpy .* instead of 1\.0\.0; equal results need equal"):
         list(execute(picky, [1, 2, 3], scheduler=address))
