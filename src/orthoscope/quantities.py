@@ -82,6 +82,7 @@ QUANTITIES: dict[str, Quantity] = {
         ("uncond_norm", r"\|u\|", "1", "norm of the unconditional prediction"),
         ("guided_norm", r"\|g\|", "1", "norm of the guided prediction"),
         ("pair_cosine", r"\cos(c, u)", "1", "cosine of conditional and unconditional prediction"),
+        ("pair_distance", r"|D_c - D_u|", "data units", "distance of conditional and unconditional denoised mean"),
         ("effective_scale", r"s_\mathrm{eff}", "1", "effective guidance scale"),
         ("passes", "n_p", "1", "predictions computed"),
         ("loss", "L", "1", "training loss"),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,11 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
 
+# Forked from a server that has loaded all that takes seconds to load, and nothing of this package.
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(["hypothesis", "jaxtyping", "pytest", "scipy.integrate", "scipy.stats", "torch", "xarray"])
+
+_DECIDED = 100  # added to pytest's status, as a child that breaks before has status 1, too
 PASSED, FAILED = 0, 1  # exit statuses of pytest; all others mean that nothing was decided
 
 
@@ -55,30 +60,28 @@ def is_killed(mutant: Mutant, tmp_path: Path, *, root: Path = ROOT, source: Path
     Raises:
         RuntimeError: if pytest could not decide, for instance because the copy cannot be imported.
     """
-    copy = plant(mutant, tmp_path, source)
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-x",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "-o",
-        "addopts=--import-mode=importlib",  # without run-time type checks, which take most of a short run
-        *mutant.killers,
-    ]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    run = subprocess.run(
-        command,
-        cwd=root,
-        env=environment | {"PYTHONPATH": str(copy)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if run.returncode not in (PASSED, FAILED):
-        raise RuntimeError(f"mutant {mutant.name!r} was not decided:\n{run.stdout[-2000:]}{run.stderr[-2000:]}")
-    return run.returncode == FAILED
+    copy, log = plant(mutant, tmp_path, source), tmp_path / "log.txt"
+    process = _FORKS.Process(target=_pytest, args=(mutant.killers, copy, root, log))
+    process.start()
+    process.join()
+    status = (process.exitcode or 0) - _DECIDED
+    if status not in (PASSED, FAILED):
+        raise RuntimeError(f"mutant {mutant.name!r} was not decided:\n{log.read_text()[-4000:]}")
+    return status == FAILED
+
+
+def _pytest(killers: tuple[str, ...], copy: Path, root: Path, log: Path) -> None:
+    """Exit with pytest's status on tests of the copy, without run-time type checks, which take most of a short run."""
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    for name in [name for name in os.environ if name.startswith("PYTEST_")]:
+        del os.environ[name]
+    os.environ["PYTHONPATH"] = str(copy)
+    sys.path.insert(0, str(copy))
+    os.chdir(root)
+    import pytest
+
+    preloaded = ("-W", "ignore:Module already imported")
+    options = ("-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-o", "addopts=--import-mode=importlib")
+    sys.exit(_DECIDED + pytest.main([*options, *preloaded, *killers]))

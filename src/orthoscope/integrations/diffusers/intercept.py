@@ -162,7 +162,9 @@ class _Session:
         bound = inspect.signature(step).bind(*args, **kwargs)
         given = bound.arguments
         given["model_output"] = self._guided(given["model_output"], given["timestep"], given["sample"])
-        return step(*bound.args, **bound.kwargs)
+        stepped = step(*bound.args, **bound.kwargs)
+        self.log.final = stepped[0][: len(self.log.runs[-1][-1].measured["cond_norm"])]
+        return stepped
 
     def _guided(self, output: torch.Tensor, timestep: Any, sample: torch.Tensor) -> torch.Tensor:
         """The guided prediction in place of the pipeline's own, in its shape and precision."""
@@ -186,7 +188,13 @@ class _Session:
             self._next_memory = memory
         if not self.log.runs:  # the timesteps were set before the context was entered
             self.log.runs.append([])
-        seen = measured(None if "cond" in idle else cond, None if "uncond" in idle else uncond, result)
+        seen = measured(
+            None if "cond" in idle else cond,
+            None if "uncond" in idle else uncond,
+            result,
+            position.level,
+            self._clock.output,
+        )
         self.log.runs[-1].append(Evaluation(level=position.level, strength=w, passes=2 - len(idle), measured=seen))
         result = result.to(output.dtype)
         if self._layout.doubled_state:

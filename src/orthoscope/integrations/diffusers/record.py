@@ -12,6 +12,8 @@ from torch import Tensor
 
 from orthoscope import __version__
 from orthoscope.errors import ConfigError
+from orthoscope.integrations.diffusers.clock import Output
+from orthoscope.integrations.diffusers.combine import denoised
 from orthoscope.process import NoiseLevel
 from orthoscope.quantities import QUANTITIES
 from orthoscope.typing import Events
@@ -34,20 +36,26 @@ class Evaluation:
     measured: Mapping[str, Tensor]
 
 
-def measured(cond: Events | None, uncond: Events | None, guided: Events) -> dict[str, Tensor]:
-    """Norms, cosine of the pair, and effective scale of the guided prediction, one number per row.
+def measured(
+    cond: Events | None, uncond: Events | None, guided: Events, level: NoiseLevel, output: Output
+) -> dict[str, Tensor]:
+    """Norms, cosine and distance of the pair, and effective scale of the guided prediction, one number per row.
 
-    The effective scale is that of plain guidance with the same component along cond - uncond. What is undefined is NaN:
-    where the two agree, or one of them is None because it was not computed.
+    The distance is that of the two denoised means, in data units. The effective scale is that of plain guidance with
+    the same component along cond - uncond. What is undefined is NaN: where the two agree, or one of them is None
+    because it was not computed.
     """
     missing = torch.full_like(guided, torch.nan)
     c, u, g = ((missing if part is None else part).detach().float().flatten(1) for part in (cond, uncond, guided))
     along = c - u
+    # Denoised means are affine in the predictions, with the same term in the state: it drops out here, not by rounding.
+    apart = denoised(along, torch.zeros_like(along), level, output)
     return {
         "cond_norm": c.norm(dim=1),
         "uncond_norm": u.norm(dim=1),
         "guided_norm": g.norm(dim=1),
         "pair_cosine": (c * u).sum(1) / (c.norm(dim=1) * u.norm(dim=1)),
+        "pair_distance": apart.norm(dim=1),
         "effective_scale": ((g - u) * along).sum(1) / (along * along).sum(1),
     }
 
@@ -59,10 +67,12 @@ class GuidanceLog:
     Attributes:
         attrs: What was guided by what, stored with every dataset.
         runs: Evaluations of each call of the pipeline.
+        final: State after the last step of the last call, in the scheduler's scale; None before the first step.
     """
 
     attrs: dict[str, str]
     runs: list[list[Evaluation]] = field(default_factory=list)
+    final: Tensor | None = None
 
     @property
     def dataset(self) -> xr.Dataset:
