@@ -21,8 +21,9 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(READY) ## Run the main job and write a report to runs/demo
+demo: $(READY) ## Run the main job and a quick audit of a real pipeline; reports in runs/demo and runs/demo/audit
 	@$(BIN)/orthoscope demo --out runs/demo
+	@$(BIN)/orthoscope audit --quick --out runs/demo/audit
 
 test: lint ## Lint, type check and run all tests
 	@$(BIN)/python -m pytest -q -n 2

@@ -235,6 +235,55 @@ def pipe_sigmas() -> Any:
     return scheduler.sigmas[:-1].numpy()
 
 
+@pytest.mark.parametrize(
+    ("name", "prediction"),
+    [
+        ("DDIMScheduler", "epsilon"),
+        ("DDIMScheduler", "sample"),
+        ("DDIMScheduler", "v_prediction"),
+        ("EulerDiscreteScheduler", "epsilon"),
+        ("EulerDiscreteScheduler", "v_prediction"),
+    ],
+)
+def test_the_distance_of_the_pair_is_that_of_the_schedulers_own_denoised_means(
+    pipe: Any, name: str, prediction: str
+) -> None:
+    options = {"clip_sample": False} if name == "DDIMScheduler" else {}
+    pipe.scheduler = getattr(diffusers, name)(steps_offset=1, prediction_type=prediction, **options)
+    with watched(FAMILY, pipe) as seen, guided(pipe, MIXED) as log:
+        final = run(pipe, FAMILY)
+    assert torch.equal(log.final, final)
+    own = getattr(diffusers, name).from_config(pipe.scheduler.config)
+    own.set_timesteps(STEPS)
+
+    def mean(x: torch.Tensor, t: torch.Tensor, cond: bool) -> torch.Tensor:
+        own._step_index = None  # a scheduler that counts its steps looks the time up again
+        shrink = own.scale_model_input(torch.ones(1), t)
+        own._step_index = None
+        output = FAMILY.predict(pipe, x, t, FAMILY.call(), cond, x[:, :0])
+        return own.step(output, t, x / shrink).pred_original_sample
+
+    for x, t, found in zip(states(FAMILY, seen), own.timesteps, log.dataset["pair_distance"].values, strict=True):
+        with torch.no_grad():
+            cond, uncond = (mean(x, t, side).flatten(1) for side in (True, False))
+        rounding = 1e-6 * float(cond.norm())  # of the means, whose difference is small
+        np.testing.assert_allclose(found, (cond - uncond).norm(dim=1), rtol=2e-3, atol=rounding)
+
+
+def test_the_distance_of_a_flow_pair_is_that_of_the_ends_of_its_lines() -> None:
+    family = FAMILIES["stable-diffusion-3"]
+    flow = family.build()
+    with watched(family, flow) as seen, guided(flow, MIXED) as log:
+        final = run(flow, family)
+    assert torch.equal(log.final, final)
+    expected = []
+    for x, t in zip(states(family, seen), flow.scheduler.timesteps, strict=True):
+        with torch.no_grad():
+            cond, uncond = (family.predict(flow, x, t, family.call(), side, None) for side in (True, False))
+        expected.append((t / 1000 * (cond - uncond)).flatten(1).norm(dim=1).tolist())
+    np.testing.assert_allclose(log.dataset["pair_distance"], expected, rtol=2e-3)
+
+
 def test_a_schedule_over_noise_levels_is_read_at_them(pipe: Any) -> None:
     with guided(pipe, "linear:w0=-0.25,slope=0.3,clock=sigma") as log:
         run(pipe, FAMILY)
@@ -263,7 +312,8 @@ def test_two_call_pipelines_skip_what_the_strength_makes_idle(
     assert is_same(found, full)
     early = STEPS // 2
     assert log.dataset["passes"].values.tolist() == [2] * early + [1] * early
-    assert np.isnan(log.dataset[idle].values).any(axis=1).tolist() == [False] * early + [True] * early
+    for missing in (idle, "pair_distance"):
+        assert np.isnan(log.dataset[missing].values).any(axis=1).tolist() == [False] * early + [True] * early
 
 
 def counting(forward: Any, calls: list[None]) -> Any:

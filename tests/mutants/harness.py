@@ -14,7 +14,9 @@ SOURCE = ROOT / "src"
 
 # Forked from a server that has loaded all that takes seconds to load, and nothing of this package.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["hypothesis", "jaxtyping", "pytest", "scipy.integrate", "scipy.stats", "torch", "xarray"])
+_FORKS.set_forkserver_preload(
+    ["hypothesis", "jaxtyping", "pytest", "scipy.integrate", "scipy.stats", "torch", "xarray"]
+)
 
 _DECIDED = 100  # added to pytest's status, as a child that breaks before has status 1, too
 PASSED, FAILED = 0, 1  # exit statuses of pytest; all others mean that nothing was decided

@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 
 from orthoscope import __version__
+from orthoscope.cli.audit import audit
 from orthoscope.cli.bench import bench
+from orthoscope.cli.calibrate import calibrate
 from orthoscope.cli.claims import claims
 from orthoscope.cli.demo import demo
 from orthoscope.cli.design import design
@@ -17,6 +19,7 @@ from orthoscope.cli.gaussian import gaussian
 from orthoscope.cli.output import remark
 from orthoscope.cli.phase import phase
 from orthoscope.cli.predict import predict
+from orthoscope.cli.several import SeveralValues
 from orthoscope.cli.simulate import simulate
 from orthoscope.cli.study import study
 from orthoscope.cli.sweep import sweep
@@ -63,6 +66,8 @@ def _root(
 for _command in (demo, predict, simulate, gaussian, design, claims, study, sweep):
     app.command()(_command)
 app.command("two-class")(two_class)
+app.command("audit", cls=SeveralValues)(audit)
+app.command("calibrate", cls=SeveralValues)(calibrate)
 app.add_typer(phase, name="phase")
 app.add_typer(bench, name="bench")
 app.add_typer(train, name="train")

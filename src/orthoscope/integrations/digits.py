@@ -64,7 +64,7 @@ class DigitsPipeline(DiffusionPipeline):
     model_cpu_offload_seq = "unet"  # type: ignore[assignment]
     _callback_tensor_inputs = ("latents",)
 
-    def __init__(self, unet: UNet2DModel, scheduler: SchedulerMixin) -> None:
+    def __init__(self, unet: nn.Module, scheduler: SchedulerMixin) -> None:
         """Join a network and a scheduler."""
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)  # type: ignore[no-untyped-call]
@@ -119,10 +119,12 @@ class DigitsPipeline(DiffusionPipeline):
             raise ConfigError(f"output_type must be np, pt, pil or latent, got {output_type!r}")
         self._guidance_scale = guidance_scale
         self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
-        shape = (len(labels), self.unet.config["in_channels"], *[self.unet.config["sample_size"]] * 2)
+        side = self.unet.config["sample_size"]
+        shape = (len(labels), self.unet.config["in_channels"], *([side] * 2 if isinstance(side, int) else side))
         if latents is None:
             latents = randn_tensor(shape, generator=generator, device=self._execution_device, dtype=self.unet.dtype)
-        latents = latents.to(self._execution_device, self.unet.dtype) * self.scheduler.init_noise_sigma
+        latents = latents.to(self._execution_device, self.unet.dtype)
+        latents = latents * getattr(self.scheduler, "init_noise_sigma", 1.0)
         extra = {"generator": generator} if "generator" in inspect.signature(self.scheduler.step).parameters else {}
         for index, t in enumerate(self.progress_bar(self.scheduler.timesteps)):
             prediction = self._prediction(latents, t, labels)
@@ -137,7 +139,9 @@ class DigitsPipeline(DiffusionPipeline):
     def _prediction(self, latents: Tensor, t: Tensor, labels: Tensor) -> Tensor:
         """The guided model output of one step."""
         guided = self.do_classifier_free_guidance
-        shown = self.scheduler.scale_model_input(torch.cat([latents] * 2) if guided else latents, t)
+        shown = torch.cat([latents] * 2) if guided else latents
+        if hasattr(self.scheduler, "scale_model_input"):  # those of flows show states as they are
+            shown = self.scheduler.scale_model_input(shown, t)
         asked = torch.cat([torch.full_like(labels, self.null_label), labels]) if guided else labels
         prediction = self.unet(shown, t, class_labels=asked, return_dict=False)[0]
         if not guided:

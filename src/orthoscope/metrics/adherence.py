@@ -21,7 +21,6 @@ from numpy.typing import ArrayLike, NDArray
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.metrics.contributions import Contributions, as_features, rows_of
 from orthoscope.metrics.diversity import variance_within
-from orthoscope.metrics.estimators import FloatArray
 
 _COMPONENTS = 64
 _FEWEST = 4  # images per prompt, of which two train in either of two folds
@@ -233,7 +232,7 @@ def _several(prompts: int) -> int:
     return prompts
 
 
-def _told(train: FloatArray, target: NDArray[np.intp], test: FloatArray, components: int) -> NDArray[np.intp]:
+def _told(train: NDArray[Any], target: NDArray[np.intp], test: NDArray[Any], components: int) -> NDArray[np.intp]:
     """The prompts that a discriminant trained on some images gives to others."""
     from sklearn.decomposition import PCA  # a second to import
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis

@@ -154,6 +154,29 @@ def joined(parts: Sequence[Contributions]) -> Contributions:
     )
 
 
+def combination(weights: Sequence[float], parts: Sequence[Contributions]) -> Contributions:
+    """Weighted sum of measures of the same images, or of runs with the same prompts and seeds.
+
+    Raises:
+        ShapeError: if the runs are not paired, or there is not one weight for each.
+        ConfigError: if there is nothing to add.
+    Source:
+        Definition; derived in explanation/metrics.
+    """
+    if len(weights) != len(parts):
+        raise ShapeError(f"expected one weight for each measure, got {len(weights)} for {len(parts)}")
+    if not parts:
+        raise ConfigError("expected at least one measure to add, got none")
+    for part in parts[1:]:
+        parts[0]._paired(part)
+    return Contributions(
+        values=np.asarray(weights, dtype=np.float64) @ np.stack([part.values for part in parts]),
+        groups=parts[0].groups,
+        resolved=all(part.resolved for part in parts),
+        grain=float(np.abs(weights) @ [part.grain for part in parts]),
+    )
+
+
 def rows_of(groups: NDArray[Any]) -> list[Index]:
     """The rows of every group, groups in order of their labels.
 

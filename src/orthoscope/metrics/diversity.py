@@ -14,10 +14,10 @@ are prompts.
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import cdist
 
 from orthoscope.errors import ConfigError, ShapeError, unknown
@@ -237,7 +237,7 @@ def _log_determinant(x: FloatArray, halves: list[Index]) -> tuple[float, FloatAr
     return 2 * float(np.log(np.diag(root)).sum()), parts - mean
 
 
-def _about_mean(x: FloatArray) -> FloatArray:
+def _about_mean(x: NDArray[Any]) -> FloatArray:
     x = x.astype(np.float64)
     return np.asarray(x - x.mean(0))
 

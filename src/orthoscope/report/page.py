@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,6 +16,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.plots.style import house_style
 
 PNG_DPI = 160
+PIXEL_DPI, WEBP_QUALITY = 120, 75  # of figures embedded as pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class Section:
         head: Heads of the table's columns.
         rows: Rows of the table.
         verdict: A closing sentence set apart.
+        points: Short lines of a list, after the caption.
+        pictures: Names of those figures that are embedded as pixels: many or large images.
     """
 
     name: str
@@ -48,6 +52,14 @@ class Section:
     head: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     verdict: str = ""
+    points: Sequence[str] = ()
+    pictures: frozenset[str] = frozenset()
+
+
+FOOTER = (
+    "Numbers in brackets are standard errors of the last digits; error bars in figures are two standard errors and "
+    "cover trajectories and, where modes are random, draws of the modes."
+)
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -62,23 +74,46 @@ def save_figure(figure: Figure, path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(".svg").write_bytes(_vector(figure))
         with house_style():
-            figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
             figure.savefig(path.with_suffix(".png"), dpi=PNG_DPI)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error
 
 
-def embedded(figure: Figure) -> str:
-    """A figure as a data address."""
+def embedded(figure: Figure, *, pixels: bool = False) -> str:
+    """A figure as a data address: drawn, or as pixels."""
+    kind, content = ("webp", _pixels(figure)) if pixels else ("svg+xml", _vector(figure))
+    return f"data:image/{kind};base64," + base64.b64encode(content).decode()
+
+
+@lru_cache(maxsize=16)
+def _vector(figure: Figure) -> bytes:
+    """A figure as SVG, drawn once for its file and its page: a figure that was saved must not change."""
     buffer = io.BytesIO()
     with house_style():
         figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return buffer.getvalue()
 
 
-def render(*, title: str, lead: str, cards: Sequence[Card], sections: Sequence[Section], provenance: str) -> str:
-    """The page as text."""
+def _pixels(figure: Figure) -> bytes:
+    """A figure as WebP."""
+    buffer = io.BytesIO()
+    with house_style():
+        figure.savefig(buffer, format="webp", dpi=PIXEL_DPI, pil_kwargs={"quality": WEBP_QUALITY})
+    return buffer.getvalue()
+
+
+def render(
+    *,
+    title: str,
+    lead: str,
+    cards: Sequence[Card],
+    sections: Sequence[Section],
+    provenance: str,
+    footer: str = FOOTER,
+) -> str:
+    """The page as text; `footer` says what errors mean on it."""
     environment = Environment(
         loader=PackageLoader("orthoscope.report"),
         autoescape=True,
@@ -87,5 +122,5 @@ def render(*, title: str, lead: str, cards: Sequence[Card], sections: Sequence[S
     )
     environment.filters["embedded"] = embedded
     return environment.get_template("report.html").render(
-        title=title, lead=lead, cards=cards, sections=sections, provenance=provenance
+        title=title, lead=lead, cards=cards, sections=sections, provenance=provenance, footer=footer
     )

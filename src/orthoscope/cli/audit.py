@@ -1,0 +1,202 @@
+"""`orthoscope audit`: diversity and adherence of a pipeline under schedules."""
+
+from __future__ import annotations
+
+import shlex
+from enum import StrEnum
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from orthoscope.cli import options
+from orthoscope.cli.output import emit, progress, remark, writable
+from orthoscope.cli.several import written
+from orthoscope.errors import ConfigError
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+    from orthoscope.study.audit.plan import Audit
+
+STOPPED = 1  # exit status where a schedule made images that are no numbers
+_NOTES = 6  # of the measuring that people read here; the page has all
+_WIDE, _COLUMN = 200, 16  # characters of a table and of a column's head
+
+
+class FeaturesName(StrEnum):
+    """What images are measured by."""
+
+    latent = "latent"
+    pixel = "pixel"
+    clip = "clip"
+    dinov2 = "dinov2"
+
+
+class PresetName(StrEnum):
+    """Audits that others have made."""
+
+    ventura = "ventura"
+
+
+Model = Annotated[str | None, typer.Option(help="Pipeline: folder or hub id. Left out: the digits model that ships.")]
+Prompts = Annotated[Path | None, typer.Option(help="Text file, one prompt per line.")]
+Images = Annotated[int | None, typer.Option(help="Images of every prompt under every schedule.")]
+Schedules = Annotated[
+    list[str] | None, typer.Option(help="Guidance schedules, one or more: --schedules constant:3 step:...")
+]
+Current = Annotated[str | None, typer.Option(help="The schedule you use today; default: the strongest constant.")]
+Tolerance = Annotated[float | None, typer.Option(help="Loss of adherence that does not count; 0.01 if left out.")]
+RuleName = Annotated[str | None, typer.Option(help="Guidance rule, such as rescale:phi=0.7; plain if left out.")]
+Steps = Annotated[int | None, typer.Option(help="Steps of the scheduler; 30 if left out.")]
+Scheduler = Annotated[str | None, typer.Option(help="Scheduler of diffusers in place of the pipeline's own.")]
+Features = Annotated[FeaturesName | None, typer.Option(help="What images are measured by; latent if left out.")]
+FeaturesModel = Annotated[str | None, typer.Option(help="Folder or hub id of the clip or dinov2 model.")]
+Classifier = Annotated[str | None, typer.Option(help="Folder or hub id of a classifier of the classes.")]
+Reference = Annotated[Path | None, typer.Option(help="Folder of real images, for fidelity.")]
+Size = Annotated[int | None, typer.Option(help="Side of the images, pixels.")]
+Search = Annotated[
+    bool | None, typer.Option("--search/--no-search", help="Search for windows; default: with the digits model.")
+]
+Match = Annotated[
+    bool | None, typer.Option("--match/--no-match", help="Add constants at the windows' mean shift; default: yes.")
+]
+Preset = Annotated[PresetName | None, typer.Option(help="Settings of a published experiment; needs --model.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Three schedules, few images, no search.")]
+Batch = Annotated[int | None, typer.Option(help="Images at a time; halved where memory runs out.")]
+Device = Annotated[str, typer.Option(help="Torch device: auto, cpu, cuda, ...")]
+Dtype = Annotated[str, typer.Option(help="Number type: auto, float32, float16, bfloat16.")]
+AllowPickle = Annotated[
+    bool, typer.Option("--allow-pickle", help="Load weights that are no safetensors; such files can run any code.")
+]
+Keep = Annotated[bool, typer.Option("--images/--no-images", help="Keep every image as a PNG file.")]
+Seed = Annotated[int | None, typer.Option(help="Root seed; equal seeds give equal numbers.")]
+
+
+def audit(
+    model: Model = None,
+    prompts: Prompts = None,
+    images_per_prompt: Images = None,
+    schedules: Schedules = None,
+    current: Current = None,
+    tolerance: Tolerance = None,
+    rule: RuleName = None,
+    steps: Steps = None,
+    scheduler: Scheduler = None,
+    features: Features = None,
+    features_model: FeaturesModel = None,
+    classifier: Classifier = None,
+    reference: Reference = None,
+    size: Size = None,
+    search: Search = None,
+    match: Match = None,
+    preset: Preset = None,
+    quick: Quick = False,
+    batch: Batch = None,
+    device: Device = "auto",
+    dtype: Dtype = "auto",
+    allow_pickle: AllowPickle = False,
+    images: Keep = False,
+    out: options.Out = Path("runs/audit"),
+    seed: Seed = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> int:
+    """Measure diversity and adherence of a diffusers pipeline under guidance schedules, and say which one to use.
+
+    Writes report.html, figures, results.nc and spec.json; the same command goes on where it was stopped. Exit status 1
+    if a schedule had to be stopped.
+
+    Example: orthoscope audit --model PATH_OR_HUB_ID --prompts FILE --schedules constant:6.5 "linear:w0=-0.5,slope=0.1"
+    """
+    given = {
+        "model": model,
+        "images_per_prompt": images_per_prompt,
+        "schedules": tuple(schedules) if schedules else None,
+        "current": current,
+        "tolerance": tolerance,
+        "rule": rule,
+        "steps": steps,
+        "scheduler": scheduler,
+        "features": features and features.value,
+        "features_model": features_model,
+        "classifier": classifier,
+        "reference": reference and str(reference),
+        "size": size,
+        "search": search,
+        "match": match,
+        "seed": seed,
+    }
+    plan = planned(
+        {name: value for name, value in given.items() if value is not None},
+        prompts=prompts, preset=preset and preset.value, quick=quick,
+    )  # fmt: skip
+    writable(out, folder=True)
+    how = {"device": device, "dtype": dtype, "batch": batch, "allow_pickle": allow_pickle, "save_images": images}
+    command = shlex.join(["orthoscope", "audit", *written()])
+    return _told(plan, out, how, command=command, quiet=quiet, as_json=json)
+
+
+def planned(given: dict[str, Any], *, prompts: Path | None, preset: str | None, quick: bool) -> Audit:
+    """The audit asked for: what was given, before the preset's settings, before the defaults.
+
+    Raises:
+        ConfigError: if settings contradict each other or cannot be used.
+    """
+    from orthoscope.study.audit.plan import Audit, read_prompts
+    from orthoscope.study.audit.presets import preset_settings
+
+    if preset and quick:
+        raise ConfigError("give either --preset or --quick; with a preset, --images-per-prompt makes it smaller")
+    settings = preset_settings(preset, model=given.get("model")) if preset else {}
+    if prompts is not None:
+        given = given | {"prompts": read_prompts(prompts)}
+    return Audit.quick(**given) if quick else Audit(**settings | given)
+
+
+def _told(plan: Audit, out: Path, how: dict[str, Any], *, command: str, quiet: bool, as_json: bool) -> int:
+    """Run the audit, write its page, print what it found; the exit status."""
+    from orthoscope.report.audit import write_report
+    from orthoscope.report.intervals import summary
+    from orthoscope.study.audit.run import run
+
+    say = (lambda text: None) if quiet else remark
+    try:
+        with progress("audit", quiet=quiet) as advance:
+            result = run(plan, out, **how, progress=advance, remark=say)
+    except KeyboardInterrupt:
+        remark(f"the same command goes on from {out}")
+        raise
+    report = write_report(result, out, command=command)
+    found = summary(result.pipeline, result.twin) | {"report": str(report), "results": str(out / "results.nc")}
+    if as_json:
+        emit(found, as_json=True, title="audit")
+    else:
+        _print(result.pipeline, found)
+    for spec, reason in found["stopped"].items():
+        remark(f"stopped: {spec}: {reason}")
+    return STOPPED if found["stopped"] else 0
+
+
+def _print(audit: xr.Dataset, found: dict[str, Any]) -> None:
+    """The schedules with what decides, then the recommendation with its evidence."""
+    from orthoscope.report.audit_sections import deciding, head
+    from orthoscope.report.intervals import cells, noted
+
+    console = Console(soft_wrap=True, highlight=False, emoji=False, width=_WIDE)
+    names = deciding(audit)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("schedule", *(head(name) for name in names)):
+        table.add_column(Text("\n".join(wrap(title, _COLUMN))), no_wrap=True)
+    for entry in found["schedules"]:
+        table.add_row(*map(Text, (entry["spec"], *cells(audit, names, entry["spec"]))))
+    console.print(table)
+    advice = found["recommendation"]
+    remarks = (f"note: {text}" for text in noted(audit)[:_NOTES])
+    lines = ("", advice["text"], *(f"- {line}" for line in advice["evidence"]), *remarks, f"report: {found['report']}")
+    for line in lines:
+        console.print(line, markup=False)

@@ -1,0 +1,170 @@
+"""Pipelines read from a folder or from the hub: only from safetensors, and without running code of the repository."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
+
+from orthoscope.errors import ConfigError, OrthoscopeError
+from orthoscope.integrations.digits import DigitsPipeline, load_digits_pipeline
+from orthoscope.integrations.families import family_of
+
+_REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+_NO_SAFETENSORS = re.compile(r"no file named \S*safetensors|necessary .?safetensors")  # as the libraries say it
+_DIGITS = "digits.safetensors"
+_INDEX = "model_index.json"
+_PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+_DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def read_pipeline(model: str, *, device: str = "auto", dtype: str = "auto", allow_pickle: bool = False) -> Any:
+    """A pipeline, on its device.
+
+    Args:
+        model: Folder of a pipeline, a digits.safetensors file or the folder that holds it, or a repository of the hub.
+        device: "auto" takes the accelerator if there is one.
+        dtype: "float32", "float16" or "bfloat16"; "auto" is half precision on a CUDA device and single elsewhere.
+        allow_pickle: Whether weights that are not safetensors may be read.
+
+    Raises:
+        ConfigError: if it cannot be had, is not known here, or would need code or pickles of the repository.
+    """
+    place = device_of(device)
+    if dtype not in ("auto", *_DTYPES):
+        raise ConfigError(f"dtype must be auto, {', '.join(_DTYPES)}, got {dtype!r}")
+    path = Path(model).expanduser()
+    if path.suffix == ".safetensors" or (path / _DIGITS).is_file():
+        file = path / _DIGITS if path.is_dir() else path
+        with quiet():
+            return load_digits_pipeline(file).to(place, _DTYPES.get(dtype, torch.float32))
+    source = str(path) if path.is_dir() else model
+    if not path.is_dir() and not _REPOSITORY.fullmatch(model):
+        raise ConfigError(
+            f"no such folder: {model}; expected the folder of a pipeline, a {_DIGITS} file, or a repository of the hub "
+            "such as org/name"
+        )
+    with reading(model):
+        index = diffusers.DiffusionPipeline.load_config(source)
+    kind = _class_of(index, model)
+    family = family_of([kind])
+    precision = (family.half if place.type == "cuda" else "float32") if dtype == "auto" else dtype
+    loader: Any = DigitsPipeline if kind == DigitsPipeline.__name__ else diffusers.DiffusionPipeline
+    with reading(model):
+        pipe = loader.from_pretrained(
+            source,
+            dtype=_DTYPES[precision],
+            use_safetensors=None if allow_pickle else True,
+            trust_remote_code=False,
+        )
+        return pipe.to(place)
+
+
+def device_of(name: str) -> torch.device:
+    """The device of a name; "auto" takes the accelerator if there is one.
+
+    Raises:
+        ConfigError: if there is no such device here.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ConfigError(f"no device {name!r} here ({_one_line(error)}); use --device cpu or auto") from error
+    return device
+
+
+@contextmanager
+def reading(model: str) -> Iterator[None]:
+    """Read something from a folder or from the hub without chatter, and with every failure in one line.
+
+    Raises:
+        ConfigError: if it fails; a missing package is left to the caller.
+    """
+    try:
+        with quiet(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (OrthoscopeError, ModuleNotFoundError):
+        raise
+    except Exception as error:  # whatever a foreign repository may hold
+        raise ConfigError(_explained(model, error)) from error
+
+
+def _explained(model: str, error: Exception) -> str:
+    """What went wrong, and what to do."""
+    causes, cause = [], error.__cause__ or error.__context__
+    while cause is not None:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    text, is_local = _one_line(error), Path(model).expanduser().exists()
+    if "trust_remote_code" in text:
+        return _of_own_code(model)
+    if any(isinstance(cause, RepositoryNotFoundError) for cause in (error, *causes)):
+        return (
+            f"{model} is no folder here, and the hub has no such repository that you may read; check the name, or "
+            "accept its terms and log in with: hf auth login"
+        )
+    offline = (LocalEntryNotFoundError, OfflineModeIsEnabled, ConnectionError, TimeoutError)
+    if not is_local and any(isinstance(cause, offline) for cause in (error, *causes)):
+        return (
+            f"{model} is no folder here, and the hub cannot be reached; download it once on a machine with network "
+            f"(hf download {model} --local-dir FOLDER) and pass the folder instead"
+        )
+    if _NO_SAFETENSORS.search(text) and (not is_local or _has_pickles(Path(model).expanduser())):
+        return (
+            f"{model} holds weights that are not safetensors, and reading pickles can run code; convert them, or pass "
+            "--allow-pickle if you trust whoever made them"
+        )
+    return f"cannot read {model}: {text}"
+
+
+def _class_of(index: Mapping[str, Any], model: str) -> str:
+    """The pipeline's class by its index; everything that it names must be part of diffusers or transformers."""
+    kind = index.get("_class_name")
+    if kind is None:
+        raise ConfigError(f"{model} names no pipeline in its {_INDEX}; it is a part of one, or something else")
+    pairs = [value for value in index.values() if isinstance(value, list | tuple) and len(value) == 2]
+    libraries = {library for library, name in pairs if isinstance(library, str) and isinstance(name, str)}
+    foreign = [name for name in libraries - {"diffusers", "transformers"} if not hasattr(diffusers.pipelines, name)]
+    if not isinstance(kind, str) or foreign:
+        raise ConfigError(_of_own_code(model))
+    return kind
+
+
+def _of_own_code(model: str) -> str:
+    return f"{model} needs code of its own, which is never run here; use a model made of diffusers' own classes"
+
+
+def _has_pickles(folder: Path) -> bool:
+    return any(file.suffix in _PICKLES for file in folder.rglob("*"))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No progress bars and no log lines of the libraries."""
+    logs: list[Any] = [diffusers.utils.logging, transformers.utils.logging]
+    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
+    try:
+        for log in logs:
+            log.set_verbosity(log.CRITICAL)
+            log.disable_progress_bar()
+        yield
+    finally:
+        for log, (verbosity, has_bar) in zip(logs, before, strict=True):
+            log.set_verbosity(verbosity)
+            (log.enable_progress_bar if has_bar else log.disable_progress_bar)()

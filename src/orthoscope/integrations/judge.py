@@ -1,0 +1,240 @@
+"""Who says which class an image shows, and the real images that generated ones are compared with.
+
+A judge never saw the model that it judges. That of the digits is one support vector machine per digit against all
+others, whose margins are turned into probabilities by one temperature, fitted on images that the machines had not seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+from transformers import AutoModelForImageClassification
+
+from orthoscope import rng
+from orthoscope.errors import ConfigError
+from orthoscope.integrations.digits import CLASSES, SIDE, DigitsPipeline
+from orthoscope.integrations.features import Features, LatentFeatures
+from orthoscope.integrations.vision import Vision, open_vision
+
+if TYPE_CHECKING:
+    from orthoscope.integrations.host import Generated, Host
+
+FloatArray = NDArray[np.float64]
+Images = NDArray[np.float32]
+_HALF_RANGE = 8.0  # of the gray levels 0 to 16
+_SOFTNESS, _GAMMA = 10.0, 0.05  # of the machines
+_HELD_OUT = 0.1  # share of the images that training left out, and so does the judge
+_SIDE = 256  # pixels of reference images, where they are that large
+_AT_ONCE = 64
+_ENDINGS = (".jpeg", ".jpg", ".png", ".webp")
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """A classifier of what a host generates."""
+
+    @property
+    def name(self) -> str:
+        """What it is."""
+        ...
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What determines its answers, for JSON."""
+        ...
+
+    def probabilities(self, generated: Generated) -> FloatArray:
+        """Posterior probability of every class (n, classes)."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DigitsJudge:
+    """Support vector machines on the bundled digits; they read latents as they are, unclipped.
+
+    Attributes:
+        classifier: The fitted machines.
+        sharpness: Factor of its margins.
+        accuracy: Share of held-out images that it gets right.
+        log_loss: Mean of -log probability of the right class of held-out images, in nats.
+    """
+
+    classifier: Any
+    sharpness: float
+    accuracy: float
+    log_loss: float
+    name: str = "support vector machines on the bundled digits"
+
+    @classmethod
+    def fitted(cls) -> DigitsJudge:
+        """Fit to the images that the shipped model was trained on; those held out from it measure the fit."""
+        from sklearn.model_selection import cross_val_predict
+        from sklearn.multiclass import OneVsRestClassifier
+        from sklearn.svm import SVC
+
+        x, labels = bundled_digits()
+        x = x.reshape(len(x), -1).astype(np.float64)
+        order = rng.stream(0, "held out").permutation(len(x))
+        other, seen = np.split(order, [round(_HELD_OUT * len(x))])
+        machines = OneVsRestClassifier(SVC(C=_SOFTNESS, gamma=_GAMMA, random_state=0))
+        unseen = cross_val_predict(machines, x[seen], labels[seen], method="decision_function")
+        best = minimize_scalar(lambda log: _log_loss(np.exp(log) * unseen, labels[seen]), bounds=(-5, 5))
+        sharpness = float(np.exp(best.x))
+        machines.fit(x[seen], labels[seen])
+        margins = sharpness * machines.decision_function(x[other])
+        accuracy = float((margins.argmax(1) == labels[other]).mean())
+        return cls(machines, sharpness, accuracy, _log_loss(margins, labels[other]))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Its name and settings."""
+        return {"name": self.name, "C": _SOFTNESS, "gamma": _GAMMA, "held_out": _HELD_OUT}
+
+    def probabilities(self, generated: Generated) -> FloatArray:
+        """Posterior probability of every digit (n, 10)."""
+        rows = generated.latents.reshape(len(generated.latents), -1).astype(np.float64)
+        return softmax(self.sharpness * self.classifier.decision_function(rows), axis=1)
+
+
+@dataclass(frozen=True)
+class NetworkJudge:
+    """A transformers classifier of images; its columns are its own class numbers."""
+
+    vision: Vision
+    name: str
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Its name, and what determines the network's outputs."""
+        return {"name": self.name, **self.vision.identity}
+
+    def probabilities(self, generated: Generated) -> FloatArray:
+        """Posterior probability of every class of the network."""
+        logits = self.vision.of(generated.images, lambda pixels: self.vision.model(pixels).logits)
+        return softmax(logits.astype(np.float64), axis=1)
+
+
+def judge_of(
+    host: Host, *, classifier: str | None = None, device: str = "auto", allow_pickle: bool = False
+) -> Judge | None:
+    """The judge of a host: a classifier that is given, that of the digits, or none.
+
+    Args:
+        host: What generates.
+        classifier: Folder of a transformers image classifier whose class numbers are the host's, or repository of the
+            hub.
+        device: Where a network runs; "auto" takes the accelerator if there is one.
+        allow_pickle: Whether weights that are not safetensors may be read.
+
+    Raises:
+        ConfigError: if the classifier cannot be opened or has another number of classes than the host.
+    """
+    if classifier is None:
+        return DigitsJudge.fitted() if makes_digits(host) else None
+    vision = open_vision(AutoModelForImageClassification, classifier, device=device, allow_pickle=allow_pickle)
+    known = int(vision.model.config.num_labels)
+    if host.classes is not None and known != host.classes:
+        raise ConfigError(f"{classifier} tells {known} classes apart, {host.name} makes {host.classes}; use another")
+    return NetworkJudge(vision, f"{vision.model.config.model_type} classifier")
+
+
+def makes_digits(host: Host) -> bool:
+    """Whether a host makes images like the bundled digits, in their own pixels."""
+    if not isinstance(host.pipe, DigitsPipeline):
+        return False
+    config = host.pipe.unet.config
+    return (config["in_channels"], config["sample_size"], config["num_class_embeds"]) == (1, SIDE, CLASSES + 1)
+
+
+def bundled_digits() -> tuple[Images, NDArray[np.int64]]:
+    """The 1,797 digits that come with scikit-learn, (n, 1, 8, 8) in [-1, 1], and which they are."""
+    from sklearn.datasets import load_digits
+
+    bundled = load_digits()
+    return (bundled.images / _HALF_RANGE - 1).astype(np.float32)[:, None], bundled.target.astype(np.int64)
+
+
+# Reference images
+
+
+def reference_images(path: str | None, host: Host) -> Images | None:
+    """Real images to compare with (n, height, width, channels) in [0, 1]; None if there are none.
+
+    Args:
+        path: Folder of png, jpg or webp files; each is cut to its middle square, and all to the side of the smallest,
+            256 pixels at most. If None, the bundled digits for a host that makes digits.
+        host: What generates.
+
+    Raises:
+        ConfigError: if the folder is missing or holds no such file, or one cannot be read.
+    """
+    parts = list(_batches(path, host))
+    return np.concatenate(parts) if parts else None
+
+
+def reference_features(features: Features, path: str | None, host: Host) -> NDArray[np.float32] | None:
+    """Features of the reference images, a few read at a time; arguments and errors as `reference_images`.
+
+    Latents of a host that makes digits are its pixels in [-1, 1], so that there references have latents, too.
+    """
+    if isinstance(features, LatentFeatures) and makes_digits(host) and path is None:
+        return bundled_digits()[0].reshape(-1, SIDE * SIDE)
+    parts = [features.of_images(images) for images in _batches(path, host)]
+    return np.concatenate(parts) if parts else None
+
+
+def _batches(path: str | None, host: Host) -> Iterator[Images]:
+    if path is None:
+        if makes_digits(host):
+            yield (np.moveaxis(bundled_digits()[0], 1, 3) / 2 + 0.5).astype(np.float32)
+        return
+    files = _files(Path(path).expanduser())
+    side = min(_SIDE, *(min(_opened(file).size) for file in files))
+    for start in range(0, len(files), _AT_ONCE):
+        yield np.stack([_square(file, side) for file in files[start : start + _AT_ONCE]])
+
+
+def _files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise ConfigError(f"no such folder: {folder}; expected a folder of reference images ({', '.join(_ENDINGS)})")
+    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _ENDINGS)
+    if not files:
+        raise ConfigError(f"{folder} holds no reference images; expected files ending in {', '.join(_ENDINGS)}")
+    return files
+
+
+def _opened(file: Path) -> Image.Image:
+    """The image of a file, whose pixels are not read yet."""
+    try:
+        with Image.open(file) as image:
+            return image
+    except (UnidentifiedImageError, OSError) as error:
+        raise ConfigError(f"cannot read the reference image {file}; repair or remove it") from error
+
+
+def _square(file: Path, side: int) -> Images:
+    """The middle square of an image (side, side, 3) in [0, 1]."""
+    try:
+        with Image.open(file) as image:
+            width, height = image.size
+            edge = min(width, height)
+            left, top = (width - edge) // 2, (height - edge) // 2
+            shown = image.convert("RGB").resize(
+                (side, side), Image.Resampling.BOX, box=(left, top, left + edge, top + edge)
+            )
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise ConfigError(f"cannot read the reference image {file}; repair or remove it") from error
+    return (np.asarray(shown) / 255).astype(np.float32)
+
+
+def _log_loss(logits: FloatArray, labels: NDArray[np.int64]) -> float:
+    return float(-log_softmax(logits, axis=1)[np.arange(len(labels)), labels].mean())

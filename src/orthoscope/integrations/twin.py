@@ -1,0 +1,173 @@
+r"""The twin of a host: the same pipeline, scheduler, seeds and schedules, with an exact score in the network's place.
+
+The data are taken as a mixture with one mode per point, whose denoised mean is known at every noise level, for each
+class and for all of them. Stated as the scheduler wants it, that is a network without error: what guidance does to the
+twin is guidance's own doing, and the solver's.
+
+A network is told a time step, which schedulers round. The twin reads the noise level of the state itself from the
+scheduler, so that rounding is no error of its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers.configuration_utils import ConfigMixin
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from orthoscope.denoise import Exact
+from orthoscope.errors import ConfigError, ShapeError
+from orthoscope.integrations.diffusers.clock import SchedulerClock
+from orthoscope.integrations.diffusers.combine import restated
+from orthoscope.integrations.digits import DigitsPipeline
+from orthoscope.integrations.host import Host, host_of
+from orthoscope.integrations.judge import bundled_digits, makes_digits
+from orthoscope.process import NoiseLevel
+from orthoscope.targets import empirical_mixture
+
+_DIMS = 4  # of a batch of states: rows, channels, height, width
+
+
+class ExactNetwork(nn.Module, ConfigMixin):
+    """The exact prediction of a labelled data set, with the interface of a class-conditional U-Net.
+
+    The label after the last class asks for the mixture of all.
+    """
+
+    config_name = "config.json"  # type: ignore[assignment]
+
+    def __init__(
+        self, data: Tensor, labels: Tensor, scheduler: Any, *, classes: int | None = None, std: float | None = None
+    ) -> None:
+        """Make every point a mode.
+
+        Args:
+            data: Points (n, channels, height, width) in the units of the clean state.
+            labels: Class of each, from 0.
+            scheduler: The scheduler of the pipeline: what it takes predictions for, and where it stands.
+            classes: Number of classes; one more than the largest label if None.
+            std: Width of a mode in the units of the data; that of the largest leave-one-out likelihood if None.
+
+        Raises:
+            ConfigError: if labels are out of range or of one class, data are not finite, or no width fits.
+            ShapeError: if there is not one label per point.
+        """
+        super().__init__()
+        known = int(labels.max()) + 1 if classes is None else classes
+        if not 0 <= int(labels.min()) <= int(labels.max()) < known:
+            raise ConfigError(
+                f"labels must be 0 to {known - 1}, got {int(labels.min())} to {int(labels.max())}; number classes so"
+            )
+        mixture = empirical_mixture(data.flatten(1), labels, std=std)
+        self._exact, self._scheduler = Exact(mixture), scheduler
+        self._like = data.new_empty(0)  # a module without parameters has neither place nor type
+        self.register_to_config(  # type: ignore[no-untyped-call]
+            in_channels=data.shape[1],
+            sample_size=tuple(data.shape[2:]),
+            num_class_embeds=known + 1,
+            std=mixture.std,
+            data=hashlib.blake2b(data.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()).hexdigest()[:16],
+        )
+
+    @property
+    def device(self) -> torch.device:
+        """Where the modes are."""
+        return self._like.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of states."""
+        return self._like.dtype
+
+    @property
+    def std(self) -> float:
+        """Width of a mode, in the units of the data."""
+        return float(self.config["std"])
+
+    def forward(
+        self, sample: Tensor, timestep: Any, class_labels: Tensor, return_dict: bool = False
+    ) -> tuple[Tensor, ...]:
+        """The prediction at the noise level at which the scheduler stands.
+
+        Args:
+            sample: States as the scheduler shows them to a network.
+            timestep: The time step of the run.
+            class_labels: Class of each row.
+            return_dict: Has no effect: the prediction comes in a tuple.
+
+        Raises:
+            ConfigError: if the time step is none of the run's, or a class has no data.
+        """
+        clock = SchedulerClock(self._scheduler)
+        level = clock.read(timestep).level
+        alpha = 1 / math.sqrt(1 + level.variance) if clock.chart == "exploding" else level.alpha
+        x = sample.flatten(1) / alpha
+        prediction = restated(self.denoised(x, level, class_labels), x, level, clock.output)
+        return (prediction.to(sample.dtype).reshape(sample.shape),)
+
+    def denoised(self, x: Tensor, level: NoiseLevel, labels: Tensor) -> Tensor:
+        """The exact denoised mean of each row (n, dim), in unscaled coordinates."""
+        means = torch.empty_like(x)
+        for label in torch.unique(labels).tolist():
+            rows = labels == label
+            means[rows] = self._exact(x[rows], level, None if label == self.config["num_class_embeds"] - 1 else label)
+        return means
+
+
+def twin_of(
+    host: Host, data: tuple[ArrayLike, ArrayLike] | None = None, *, std: float | None = None, name: str | None = None
+) -> Host:
+    """The twin of a host, itself a host that is asked for classes.
+
+    Args:
+        host: Whose scheduler it takes over, and for digits the data.
+        data: Points and their classes from 0; points are final states of the scheduler (n, channels, height, width), or
+            (n, height, width), or vectors (n, dim). For a host that is asked by text, number the prompts.
+        std: Width of a mode in the units of the data; that of the largest leave-one-out likelihood if None.
+        name: What it is called in results.
+
+    Raises:
+        ConfigError: if there are no data, or they or the scheduler cannot be used.
+        ShapeError: if there is not one label per point.
+    """
+    if data is None:
+        if not makes_digits(host):
+            raise ConfigError(f"{host.name} has no data of its own; give labelled data for its twin")
+        data = bundled_digits()
+    if host.pipe.scheduler.config.get("use_dynamic_shifting"):
+        raise ConfigError(
+            f"the noise levels of {host.name} depend on the size of its images (use_dynamic_shifting), which its twin "
+            "does not know; choose another --scheduler"
+        )
+    points, labels = _points(data[0]), _labels(data[1])
+    if len(points) != len(labels):
+        raise ShapeError(f"expected one label per point, got {len(labels)} labels for {len(points)} points")
+    scheduler = type(host.pipe.scheduler).from_config(host.pipe.scheduler.config)
+    device = getattr(host.pipe, "device", torch.device("cpu"))
+    network = ExactNetwork(points.to(device), labels.to(device), scheduler, classes=host.classes, std=std)
+    return host_of(DigitsPipeline(network, scheduler), name or f"twin of {host.name}")
+
+
+def _points(given: ArrayLike) -> Tensor:
+    points = np.asarray(given)
+    if points.dtype.kind not in "fiu" or not 2 <= points.ndim <= _DIMS or len(points) == 0:
+        raise ConfigError(
+            f"expected points (n, dim), (n, height, width) or (n, channels, height, width), got shape {points.shape} "
+            f"of {points.dtype}"
+        )
+    shape = (len(points), *[1] * (_DIMS - points.ndim), *points.shape[1:])
+    return torch.from_numpy(np.array(points, dtype=np.float32).reshape(shape))
+
+
+def _labels(given: ArrayLike) -> Tensor:
+    labels: NDArray[Any] = np.asarray(given)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+        raise ConfigError(
+            f"expected one whole number per point as its class, got shape {labels.shape} of {labels.dtype}"
+        )
+    return torch.from_numpy(labels.astype(np.int64))

@@ -1,0 +1,161 @@
+"""An audit in figures: diversity against adherence, what guidance acts on, the search, the pipeline beside its twin."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from orthoscope.plots.letters import CONSTANT, Mark, key, label_points
+from orthoscope.plots.style import COLORS, INK, MUTED, panels, styled
+
+NAMES = {
+    "mean_shift": "mean shift from strength 0",
+    "class_posterior": "class posterior",
+    "text_similarity": "cosine of image and prompt",
+    "lda_accuracy": "accuracy of a linear discriminant",
+}
+_KINDS = {"constant": ("o", MUTED), "step": ("D", COLORS[0]), "linear": ("^", COLORS[1])}
+
+
+@styled
+def pareto_figure(audits: Mapping[str, xr.Dataset], marks: Mapping[str, Mark]) -> Figure:
+    """Variance kept against mean shift and against adherence; one row of panels for each of `audits`.
+
+    Bars are intervals. Constant strengths are joined in the order of their mean shift.
+    """
+    figure, axes = panels(len(audits), 2, size=(11, 4.2 * len(audits) + 0.9), sharey="row")
+    drawn: list[tuple[Axes, xr.Dataset, str]] = []
+    for k, (name, audit) in enumerate(audits.items()):
+        for ax, measure in zip(axes[2 * k : 2 * k + 2], ("mean_shift", str(audit.attrs["adherence"])), strict=True):
+            if measure in audit and _finite(audit, measure).sizes["schedule"]:
+                _pareto(ax, audit, measure, marks)
+                drawn.append((ax, audit, measure))
+            else:
+                ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", color=MUTED)
+            ax.set(xlabel=NAMES.get(measure, measure.replace("_", " ")))
+        axes[2 * k].set(title=name, ylabel="variance, that of strength 0 = 1")
+    key(figure, marks, _shown(audits.values(), marks))
+    figure.draw_without_rendering()  # letters are placed in the final layout
+    for ax, audit, measure in drawn:
+        one = _finite(audit, measure)
+        points = list(zip(one[measure].values, one["variance_ratio"].values, strict=True))
+        label_points(ax, points, [marks[str(spec)].letter for spec in one["schedule"].values])
+    return figure
+
+
+def _finite(audit: xr.Dataset, measure: str) -> xr.Dataset:
+    return audit.isel(schedule=np.flatnonzero(np.isfinite(audit[measure] + audit["variance_ratio"])))
+
+
+def _shown(audits: Iterable[xr.Dataset], marks: Mapping[str, Mark]) -> list[str]:
+    """Schedules on a figure, in the order of their letters."""
+    specs = {str(spec) for audit in audits for spec in audit["schedule"].values}
+    return [spec for spec in marks if spec in specs]
+
+
+def _pareto(ax: Axes, audit: xr.Dataset, measure: str, marks: Mapping[str, Mark]) -> None:
+    one = _finite(audit, measure)
+    roles = one["role"].values.astype(str)
+    constant = one.isel(schedule=np.flatnonzero(np.isin(roles, CONSTANT))).sortby("mean_shift")
+    ax.plot(constant[measure], constant["variance_ratio"], color=MUTED, linewidth=1.2, zorder=1)
+    for spec in one["schedule"].values:
+        point, mark = one.sel(schedule=spec), marks[str(spec)]
+        ax.errorbar(
+            point[measure], point["variance_ratio"], _bars(point, "variance_ratio"), _bars(point, measure),
+            fmt=mark.marker, color=mark.color, elinewidth=1.0, capsize=0,
+        )  # fmt: skip
+    ax.axhline(1.0, color=MUTED, linewidth=0.9, linestyle=":")
+
+
+def _bars(point: xr.Dataset, measure: str) -> np.ndarray | None:
+    """Lengths of the bars below and above, of shape (2, n); none where there is no interval."""
+    if f"{measure}_low" not in point:
+        return None
+    value = np.atleast_1d(point[measure].values)
+    ends = np.abs([value - point[f"{measure}_low"].values, point[f"{measure}_high"].values - value])
+    return np.nan_to_num(ends)
+
+
+@styled
+def log_figure(audit: xr.Dataset, marks: Mapping[str, Mark]) -> Figure:
+    """Strength and the difference that it multiplies, against noise; noise is left, images are right."""
+    figure, axes = panels(1, 3, size=(12, 4.4))
+    shown = (
+        ("log_strength", "Strength", "strength w"),
+        ("log_pair_distance", "What it multiplies", "distance of the two denoised images"),
+        ("log_pair_cosine", "How alike the pair is", "cosine of the pair's predictions"),
+    )
+    for ax, (name, title, label) in zip(axes, shown, strict=True):
+        for spec in audit["schedule"].values if name in audit else ():
+            one, mark = audit.sel(schedule=spec), marks[str(spec)]
+            how = {"color": mark.color, "linestyle": mark.dash, "linewidth": 1.5}
+            if name == "log_strength":
+                ax.step(one["log_sigma"], one[name], where="mid", **how)
+            else:
+                ax.plot(one["log_sigma"], one[name], **how)
+        ax.set(title=title, xlabel="noise level σ", ylabel=label, xscale="log")
+        ax.invert_xaxis()
+    axes[0].axhline(0.0, color=MUTED, linewidth=0.9, zorder=1)
+    key(figure, marks, _shown([audit], marks), lines=True)
+    return figure
+
+
+@styled
+def search_figure(search: xr.Dataset, adherence: str) -> Figure:
+    """Every candidate beside the line of constant strengths, and what decides, with the name of the adherence measure.
+
+    Those chosen are ringed.
+    """
+    figure, (left, right) = panels(1, 2, size=(11, 4.6))
+    constant = search.isel(candidate=np.flatnonzero(search["kind"] == "constant")).sortby("mean_shift")
+    left.plot(constant["mean_shift"], constant["variance_ratio"], color=MUTED, linewidth=1.2, zorder=1)
+    left.axhline(1.0, color=MUTED, linewidth=0.9, linestyle=":")
+    right.axhline(0.0, color=MUTED, linewidth=0.9, linestyle=":")
+    for ax, across, up in ((left, "mean_shift", "variance_ratio"), (right, "adherence", "gain")):
+        for kind, (marker, color) in _KINDS.items():
+            one = search.isel(candidate=np.flatnonzero(search["kind"] == kind))
+            if one[up].notnull().any():
+                ax.errorbar(
+                    one[across], one[up], _errors(one, up), _errors(one, across),
+                    fmt=marker, color=color, elinewidth=0.6, markersize=4, label=kind,
+                )  # fmt: skip
+        chosen = search.isel(candidate=np.flatnonzero(search["chosen"]))
+        ax.plot(
+            chosen[across], chosen[up], "o", markersize=13, fillstyle="none", color=INK, markeredgewidth=1.4,
+            label="chosen",
+        )  # fmt: skip
+    left.set(title="All candidates", xlabel=NAMES["mean_shift"], ylabel="variance, that of strength 0 = 1")
+    right.set(title="What decides", xlabel=NAMES.get(adherence, adherence), ylabel="gain at equal mean shift")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return figure
+
+
+def _errors(candidates: xr.Dataset, measure: str) -> np.ndarray | None:
+    """Two standard errors, where there are any."""
+    name = f"{measure}_stderr"
+    return 2 * np.nan_to_num(candidates[name].values) if name in candidates else None
+
+
+@styled
+def twin_figure(pipeline: xr.Dataset, twin: xr.Dataset, marks: Mapping[str, Mark]) -> Figure:
+    """Variance kept by the pipeline and by the exact score, schedule by schedule."""
+    both = [str(spec) for spec in pipeline["schedule"].values if spec in twin["schedule"].values]
+    figure, (ax,) = panels(1, 1, size=(11, 3.8))
+    places = np.arange(len(both))
+    for k, (name, audit) in enumerate((("pipeline", pipeline), ("exact score", twin))):
+        one = audit.sel(schedule=both)
+        ax.errorbar(
+            places + 0.16 * (k - 0.5), one["variance_ratio"], _bars(one, "variance_ratio"),
+            fmt="os"[k], color=(COLORS[0], MUTED)[k], elinewidth=1.6, label=name,
+        )  # fmt: skip
+    ax.axhline(1.0, color=MUTED, linewidth=0.9, linestyle=":")
+    ax.set_xticks(places, labels=[marks[spec].letter for spec in both], fontweight="bold", color=INK)
+    ax.set(ylabel="variance, that of strength 0 = 1", xlim=(-0.6, len(both) - 0.4))
+    ax.grid(visible=False, axis="x")
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
+    key(figure, marks, both)
+    return figure

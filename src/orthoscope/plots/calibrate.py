@@ -1,0 +1,111 @@
+"""A calibration over noise levels: what the pair of predictions differs by, and what it tells."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from orthoscope.plots.style import COLORS, GRID, INK, MUTED, panels, styled
+
+_COLOR = {"pipeline": COLORS[0], "twin": COLORS[1]}
+_NAME = {"pipeline": "pipeline", "twin": "exact twin"}
+
+
+@styled
+def calibrate_figure(result: xr.Dataset) -> Figure:
+    """Squared score difference, information, commitment to come, and the diversity that strengths leave."""
+    figure, axes = panels(2, 2, size=(12, 8.4))
+    _difference(axes[0], result)
+    _information(axes[1], result)
+    _commitment(axes[2], result)
+    _diversity(axes[3], result)
+    for ax in axes[:3]:
+        ax.set(xscale="log", xlabel="variance time $t$ (noise left, data right)")
+        ax.minorticks_off()  # decades are enough, and hundreds of ticks are slow to draw
+        ax.invert_xaxis()
+    return figure
+
+
+def _sources(result: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
+    return [(str(name), result.sel(source=name)) for name in result["source"].values]
+
+
+def _band(ax: Axes, one: xr.Dataset, time: str, name: str, **line: Any) -> None:
+    """A measured line with its interval."""
+    ax.fill_between(one[time], one[f"{name}_low"], one[f"{name}_high"], color=line.get("color"), alpha=0.18, lw=0)
+    ax.plot(one[time], one[name], **line)
+
+
+def _difference(ax: Axes, result: xr.Dataset) -> None:
+    for source, one in _sources(result):
+        _band(ax, one, "time", "score_difference", color=_COLOR[source], label=_NAME[source])
+    seen = result["score_difference"].isel(source=0)  # an exact one falls to rounding once all is told
+    ax.set(
+        title="Squared difference of the two scores",
+        yscale="log",
+        ylim=(float(seen.min()) / 10, float(seen.max()) * 10),
+        ylabel=r"$E|\nabla\log p_t(x|c) - \nabla\log p_t(x)|^2$",
+    )
+    ax.legend()
+
+
+def _information(ax: Axes, result: xr.Dataset) -> None:
+    top = 0.0
+    for source, one in _sources(result):
+        color, name = _COLOR[source], _NAME[source]
+        if "posterior_information" in one:
+            _band(ax, one, "path_time", "posterior_information", color=color, label=f"{name}: posterior of the classes")
+            _band(ax, one, "path_time", "path_information", color=color, ls="--", label=f"{name}: pair, along paths")
+            top = max(top, float(one["path_information"].max()))
+        else:
+            _band(ax, one, "time", "class_information", color=color, label=f"{name}: pair")
+            top = max(top, float(one["class_information"].max()))
+    if result.attrs["classes"] > 0:
+        ax.axhline(np.log(result.attrs["classes"]), color=MUTED, lw=0.9, zorder=1)
+        ax.text(0.01, np.log(result.attrs["classes"]), "log(classes)", transform=ax.get_yaxis_transform(), va="bottom")
+    ax.set(title="Information about the class", ylabel="nats", ylim=(-0.05 * top, 1.1 * top))
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9))
+
+
+def _commitment(ax: Axes, result: xr.Dataset) -> None:
+    first = result.isel(source=0)
+    if np.isfinite(first["range_high"]):
+        ax.axvspan(float(first["range_low"]), float(first["range_high"]), color=GRID, zorder=0)
+    for source, one in _sources(result):
+        color = _COLOR[source]
+        if "posterior_information" in one:
+            left = 1 - one["posterior_information"] / one["posterior_information"].isel(path_level=-1)
+            ax.plot(one["path_time"], left, color=color, label=_NAME[source])
+        else:
+            _band(ax, one, "time", "commitment_left", color=color, label=_NAME[source])
+        ax.axvline(float(one["half_time"]), color=color, lw=1, ls=":")
+    ax.plot([], [], color=INK, lw=1, ls=":", label="half, predicted by mean field")
+    ax.set(
+        title="Commitment still to come; shaded: where a window can act",
+        ylabel="share of the information",
+        ylim=(-0.03, 1.03),
+    )
+    ax.legend(loc="lower left")
+
+
+def _diversity(ax: Axes, result: xr.Dataset) -> None:
+    for shift, (source, one) in zip((-0.04, 0.04), _sources(result), strict=False):
+        low, value, high = (one[f"variance_ratio{end}"].values for end in ("_low", "", "_high"))
+        at = np.arange(len(value)) + shift
+        ax.errorbar(
+            at, value, [value - low, high - value], fmt="o", color=_COLOR[source], capsize=3, label=_NAME[source]
+        )
+    ax.axhline(1.0, color=MUTED, lw=0.9, zorder=1)
+    strengths = result["strength"].values
+    ax.set_xticks(np.arange(len(strengths)), [f"{strength:g}" for strength in strengths])
+    ax.set(
+        title="Diversity left by a constant strength",
+        xlabel="strength",
+        ylabel="variance ratio to strength 0",
+        xlim=(-0.5, len(strengths) - 0.5),
+    )
+    ax.legend()

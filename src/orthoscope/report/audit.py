@@ -1,0 +1,115 @@
+"""The page of an audit: one self-contained file with its figures, tables and recommendation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import xarray as xr
+
+from orthoscope.plots.letters import Mark, marks
+from orthoscope.report import audit_sections as parts
+from orthoscope.report.intervals import attribute, interval
+from orthoscope.report.page import Card, Section, render, save_figure
+
+FOOTER = (
+    "Numbers in brackets are 95 % intervals, [low, high], of the number before them; differences and "
+    "ratios are paired, seed by seed."
+)
+
+
+@runtime_checkable
+class Audited(Protocol):
+    """The results of an audit: the pipeline's, its twin's, and the search's."""
+
+    @property
+    def pipeline(self) -> xr.Dataset: ...
+
+    @property
+    def twin(self) -> xr.Dataset | None: ...
+
+    @property
+    def search(self) -> xr.Dataset | None: ...
+
+
+def write_report(result: Audited, out: Path, *, command: str) -> Path:
+    """Write report.html and the figures of an audit into its run folder; the page's path.
+
+    Raises:
+        ConfigError: if the folder cannot be written.
+    """
+    sections = audit_sections(result, command=command)
+    for section in sections:
+        for name, figure in section.figures.items():
+            save_figure(figure, out / "figures" / name)
+    report = out / "report.html"
+    report.write_text(audit_page(result, sections), encoding="utf-8")
+    return report
+
+
+def audit_page(result: Audited, sections: list[Section]) -> str:
+    """The page as text."""
+    told = result.pipeline.attrs
+    rule = f" Predictions are combined by {told['rule']}." if told.get("rule", "cfg") != "cfg" else ""
+    return render(
+        title=f"Audit of {told['model']}",
+        lead=(
+            f"{told['family']} with {told['scheduler']}, {told['steps']} steps; {told['images_per_prompt']} images of "
+            f"each of {result.pipeline.sizes['prompt']} prompts under {result.pipeline.sizes['schedule']} guidance "
+            f"schedules, with common seeds, compared in {told['features']} features.{rule} Strength 0 is the plain "
+            "conditional model, −1 the unconditional one; pipelines call 1 + strength the guidance scale."
+        ),
+        cards=cards(result.pipeline, schedule_marks(result.pipeline, result.twin)),
+        sections=sections,
+        provenance=f"Orthoscope {told['orthoscope']}. Settings: spec.json; numbers: results.nc.",
+        footer=FOOTER,
+    )
+
+
+def audit_sections(result: Audited, *, command: str) -> list[Section]:
+    """The sections, in reading order; those without data are left out."""
+    audit, twin, search = result.pipeline, result.twin, result.search
+    found = schedule_marks(audit, twin)
+    sections = [parts.recommendation_section(audit), parts.pareto_section(audit, twin, found)]
+    if "image" in audit:
+        sections.append(parts.image_section(audit, found))
+    if "log_strength" in audit:
+        sections.append(parts.log_section(audit, found))
+    if twin is not None:
+        sections.append(parts.twin_section(audit, twin, found))
+    if search is not None:
+        sections.append(parts.search_section(search, str(audit.attrs["adherence"])))
+    sections += parts.number_sections(audit, found)
+    if "by_prompt_variance_ratio" in audit:
+        sections.append(parts.prompt_section(audit, found))
+    return [*sections, parts.cost_section(audit, found, command)]
+
+
+def schedule_marks(audit: xr.Dataset, twin: xr.Dataset | None) -> dict[str, Mark]:
+    """Letters for the pipeline's schedules, then for those that only its twin has."""
+    roles: dict[str, str] = {}
+    for one in (audit,) if twin is None else (audit, twin):
+        for spec, role in zip(one["schedule"].values, one["role"].values, strict=True):
+            roles.setdefault(str(spec), str(role))
+    return marks(roles)
+
+
+def cards(audit: xr.Dataset, found: Mapping[str, Mark]) -> list[Card]:
+    """The findings in numbers."""
+    current = str(audit.attrs["current"])
+    schedule = attribute(audit, "recommendation").get("schedule")
+    use = f"recommended in place of {current}" if schedule else f"is recommended in place of {current}"
+    told = [Card(value=str(schedule or "No other schedule"), text=use)]
+    if kept := interval(audit, "variance_ratio", current):
+        told.append(Card(value=str(kept), text=f"of the variance at strength 0 is kept by your schedule, {current}"))
+    gains = {spec: gain for spec in parts.windows(audit) if (gain := interval(audit, "gain", spec))}
+    if gains:
+        best = max(gains, key=lambda spec: gains[spec].value)
+        which = f"schedule {found[best].letter}" + (f", the best of {len(gains)} windows" if len(gains) > 1 else "")
+        text = f"variance gained over constant strength at equal mean shift by {which}"
+        told.append(Card(value=str(gains[best]), text=text))
+    seconds = float(audit["seconds"].sum())
+    images = audit.sizes["schedule"] * audit.sizes["prompt"] * int(audit.attrs["images_per_prompt"])
+    told.append(Card(value=f"{images:,} images", text=f"made in {seconds:,.0f} s of generating"))
+    return told

@@ -1,0 +1,138 @@
+"""The page and the files of a calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from orthoscope.errors import ConfigError
+from orthoscope.plots.calibrate import calibrate_figure
+from orthoscope.quantities import Estimate
+from orthoscope.report.page import Card, Section, render, save_figure
+from orthoscope.study.datasets import write
+
+FOOTER = (
+    "Numbers in brackets are standard errors of the last digits; bands and bars are 95 % intervals over images, or "
+    "over prompts where there are at least ten texts."
+)
+_ROWS = {
+    "information": "information by the pair, I(0), nats",
+    "participation_ratio": "effective directions d",
+    "std": "width within prompts, in that between them, s",
+    "rate": "rate, nats per direction",
+    "critical_rate": "critical rate, log(1 + 1/s²)/2",
+}
+_SIDES = {
+    "committed": "below the critical rate: classes commit before the image is clean, and late guidance has no class "
+    "left to decide",
+    "dense": "above the critical rate: classes overlap in the clean images, and are still being told apart at the end",
+    "undecided": "at the critical rate within two standard errors: more images would tell on which side",
+}
+
+
+def write_calibration(result: xr.Dataset, found: Mapping[str, Any], out: Path, *, command: str) -> Path:
+    """Write results, specification, figure and page into a folder; the page's path.
+
+    Raises:
+        ConfigError: if the folder cannot be written.
+    """
+    section = calibration_section(result, found, command)
+    write(result, out / "results.nc")
+    for name, figure in section.figures.items():
+        save_figure(figure, out / name)
+    report = out / "report.html"
+    try:
+        (out / "spec.json").write_text(result.attrs["spec"] + "\n", encoding="utf-8")
+        report.write_text(page(result, found, section), encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write {error.filename}: {error.strerror}; choose another --out") from error
+    return report
+
+
+def page(result: xr.Dataset, found: Mapping[str, Any], section: Section) -> str:
+    """The page as text."""
+    first = found["pipeline"]
+    return render(
+        title=f"Calibration of {found['model']}",
+        lead=(
+            f"{found['prompts']} prompts at strength 0 with {found['scheduler']}, {found['steps']} steps: how far the "
+            "conditional and the unconditional prediction differ at every noise level, what that tells about the "
+            "class, and where a window can act."
+        ),
+        cards=[
+            Card(value=between(first["range"]), text="variance times between which a window can act"),
+            Card(value=first["side"], text=_SIDES[first["side"]]),
+            Card(value=f"{first['to_come']['50 %']:.3g}", text="variance time at which half of the class is told"),
+        ],
+        sections=[section],
+        provenance=f"Orthoscope {result.attrs['orthoscope']}. Settings: spec.json; numbers: results.nc.",
+        footer=FOOTER,
+    )
+
+
+def calibration_section(result: xr.Dataset, found: Mapping[str, Any], command: str) -> Section:
+    """Figure, table of both sources, and proposals."""
+    sources = [str(source) for source in result["source"].values]
+    rows = [[text, *(str(_estimate(found[source][name])) for source in sources)] for name, text in _ROWS.items()]
+    for name, text in (("half_time", "half told, predicted by mean field"), ("speciation_time", "all told, predicted")):
+        rows.append([text, *(f"{found[source]['predicted'][name]:.3g}" for source in sources)])
+    rows += [
+        [f"{share} still to come at t", *(f"{found[source]['to_come'][share]:.3g}" for source in sources)]
+        for share in found["pipeline"]["to_come"]
+    ]
+    for strength in found["pipeline"]["variance_ratio"]:
+        ratios = (found[source]["variance_ratio"][strength] for source in sources)
+        rows.append(
+            [f"variance ratio, {strength}", *(f"{r['value']:.3g} [{r['low']:.3g}, {r['high']:.3g}]" for r in ratios)]
+        )
+    if "paths" in found["pipeline"]:
+        texts = {"posterior": "told by the posterior", "pair": "told by the pair", "excess": "excess of the pair"}
+        rows += [
+            [f"along paths: {text}, nats", *(str(_estimate(found[source]["paths"][name])) for source in sources)]
+            for name, text in texts.items()
+        ]
+    return Section(
+        name="calibrate",
+        title="When the class is told",
+        caption=notes(found),
+        command=command,
+        figures={"calibrate": calibrate_figure(result)},
+        head=["", *sources],
+        rows=rows,
+        points=[f"to be audited: {spec}" for spec in found["proposals"]],
+    )
+
+
+def notes(found: Mapping[str, Any]) -> str:
+    """What the numbers say, in words."""
+    first = found["pipeline"]
+    told = [f"The data are {_SIDES[first['side']]}."]
+    if "paths" in first:
+        excess = _estimate(first["paths"]["excess"])
+        told.append(
+            f"Along reverse paths the pair tells {_estimate(first['paths']['pair'])} nats and the posterior of the "
+            f"classes {_estimate(first['paths']['posterior'])}; the excess {excess} is by how much the unconditional "
+            "prediction is not the mean of the conditional ones, 0 for exact scores. The range of windows is read off "
+            "the posterior."
+        )
+    else:
+        told.append(
+            "The classes cannot be counted, so the range of windows is read off the pair. Where its two predictions do "
+            "not fit each other the pair tells more than there is, mostly at low noise: take the low end as a bound."
+        )
+    return " ".join(told)
+
+
+def between(ends: Mapping[str, float]) -> str:
+    """A range of variance times."""
+    if not math.isfinite(ends["high"]):
+        return f"from {ends['low']:.3g} up"
+    return f"{ends['low']:.3g} to {ends['high']:.3g}"
+
+
+def _estimate(value: Mapping[str, float]) -> Estimate:
+    return Estimate(value=value["value"], stderr=value["stderr"], n=0)

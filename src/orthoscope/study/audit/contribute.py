@@ -1,0 +1,222 @@
+"""What the images of a schedule contribute to each measure, read from the cells of an audit one prompt at a time.
+
+Measures within prompts see features as they are. Those that compare prompts need the features of all images at once;
+where these are long, one fixed random projection shortens them, the same for every schedule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orthoscope import metrics, rng
+from orthoscope.errors import ConfigError
+from orthoscope.metrics import Contributions
+from orthoscope.metrics.contributions import Over
+from orthoscope.metrics.diversity import Kernel
+
+PROJECTED = 1024  # longer features are projected to so many, where prompts are compared
+FEWEST_PROMPTS = 10  # from so many on, prompts of text are a draw of prompts
+_FOLDS = 5
+Matrix = NDArray[np.float32]
+Calls = Mapping[str, Callable[[], Contributions]]
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Cells(Protocol):
+    """What an audit keeps of every schedule and prompt: one cell each."""
+
+    def features(self, schedule: str, prompt: str) -> Matrix:
+        """Features of the cell's images, one image per row."""
+        ...
+
+    def probabilities(self, schedule: str, prompt: str) -> NDArray[Any] | None:
+        """Probabilities of classes, one image per row; None without a classifier."""
+        ...
+
+    def thumbnails(self, schedule: str, prompt: str) -> NDArray[np.uint8]:
+        """Small images, (image, row, column, channel)."""
+        ...
+
+    def log(self, schedule: str, prompt: str) -> Mapping[str, NDArray[Any]]:
+        """What the guidance log says of every evaluation, mean over images."""
+        ...
+
+    def cost(self, schedule: str, prompt: str) -> Mapping[str, float]:
+        """Network calls, seconds and bytes of memory."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """Why something could not be measured: each reason once, with the schedules it concerns."""
+
+    reasons: dict[str, list[str]] = field(default_factory=dict)
+
+    def tried(self, name: str, schedule: str, call: Callable[[], T]) -> T | None:
+        """What a call returns, or None and a note where the images do not allow it."""
+        try:
+            return call()
+        except ConfigError as error:
+            self.add(f"{name}: {error}", schedule)
+            return None
+
+    def add(self, reason: str, schedule: str) -> None:
+        """Note a reason for a schedule."""
+        concerned = self.reasons.setdefault(reason, [])
+        if schedule not in concerned:
+            concerned.append(schedule)
+
+    @property
+    def texts(self) -> list[str]:
+        """One line per reason."""
+        return [f"{reason} ({', '.join(concerned)})" for reason, concerned in self.reasons.items()]
+
+
+class Run(NamedTuple):
+    """The images of one schedule.
+
+    Attributes:
+        within: Contributions to each measure within prompts, by prompt; None where it could not be measured.
+        rows: Features of all images, perhaps projected, prompt after prompt.
+        groups: Number of the prompt of every row.
+    """
+
+    within: dict[str, list[Contributions | None]]
+    rows: Matrix
+    groups: NDArray[np.intp]
+
+    def joined(self, name: str) -> Contributions | None:
+        """Contributions of all prompts to a measure within them; None if a prompt lacks it."""
+        parts = [part for part in self.within.get(name, [None]) if part is not None]
+        return metrics.joined(parts) if len(parts) == len(self.within.get(name, [None])) else None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """Everything that measuring reads.
+
+    Attributes:
+        cells: The cells of all schedules and prompts.
+        prompts: The prompts, in the order of rows.
+        reference_schedule: The schedule without guidance.
+        labels: Class of each prompt as a column of probabilities; None for prompts of text.
+        text_features: Features of each prompt's text; None without.
+        kernel: Kernel of the Vendi score: `cosine` for embeddings, `rbf` for pixels and latents.
+        seed: Root seed of projection and resampling.
+    """
+
+    cells: Cells
+    prompts: tuple[str, ...]
+    reference_schedule: str = "constant:0"
+    labels: tuple[int, ...] | None = None
+    text_features: Mapping[str, NDArray[Any]] | None = None
+    kernel: Kernel = "rbf"
+    seed: int = 0
+
+    @property
+    def over(self) -> Over:
+        """What is a random draw: prompts of text if there are ten or more, else the images of these prompts."""
+        return "prompts" if self.labels is None and len(self.prompts) >= FEWEST_PROMPTS else "images"
+
+    @property
+    def primary(self) -> str:
+        """The measure of adherence that decides: the most direct one at hand."""
+        if self.labels is not None and self.cells.probabilities(self.reference_schedule, self.prompts[0]) is not None:
+            return "class_posterior"
+        return "text_similarity" if self.text_features is not None else "lda_accuracy"
+
+    @cached_property
+    def width(self) -> float | None:
+        """Width of the kernel, in feature units: the median over prompts of the reference's median distance."""
+        if self.kernel == "cosine":
+            return None
+        cells = (self.cells.features(self.reference_schedule, prompt) for prompt in self.prompts)
+        return float(np.median([metrics.median_distance(x, np.zeros(len(x))) for x in cells]))
+
+    @cached_property
+    def _projections(self) -> dict[int, Matrix]:
+        return {}
+
+    def projected(self, features: Matrix) -> Matrix:
+        """Features as they are, or at most 1024 random projections of them.
+
+        Accuracy:
+            Squared distances are kept on average, each with a relative error of sqrt(2/1024), common to all schedules.
+        """
+        dim = features.shape[1]
+        if dim <= PROJECTED:
+            return features
+        if dim not in self._projections:
+            draw = rng.stream(self.seed, "audit", "projection").standard_normal((dim, PROJECTED), dtype=np.float32)
+            self._projections[dim] = draw / np.float32(PROJECTED**0.5)
+        return features @ self._projections[dim]
+
+    def read(self, schedule: str, notes: Notes, *, names: tuple[str, ...] | None = None) -> Run:
+        """The images of a schedule, one prompt at a time; only some measures within prompts if names are given."""
+        within: dict[str, list[Contributions | None]] = {}
+        rows, groups = [], []
+        for number, prompt in enumerate(self.prompts):
+            features = self.cells.features(schedule, prompt)
+            group = np.full(len(features), number, dtype=np.intp)
+            for name, call in self._within(schedule, number, features, group).items():
+                if names is None or name in names:
+                    within.setdefault(name, []).append(notes.tried(name, schedule, call))
+            rows.append(self.projected(features))
+            groups.append(group)
+        return Run(within, np.concatenate(rows), np.concatenate(groups))
+
+    def _within(self, schedule: str, number: int, x: Matrix, group: NDArray[np.intp]) -> Calls:
+        prompt = self.prompts[number]
+        calls: dict[str, Callable[[], Contributions]] = {
+            "total_variance": lambda: metrics.variance_within(x, group),
+            "participation_ratio": lambda: metrics.concentration_within(x, group),  # inverted once joined
+            "vendi": lambda: metrics.vendi(x, group, kernel=self.kernel, width=self.width),
+            "pairwise_distance": lambda: metrics.distance_within(x, group),
+        }
+        if self.labels is not None and (p := self.cells.probabilities(schedule, prompt)) is not None:
+            own = np.full(len(p), self.labels[number])
+            calls["class_posterior"] = lambda: replace(metrics.class_posterior(p, own), groups=group)
+        if self.text_features is not None:
+            text = np.broadcast_to(self.text_features[prompt], x.shape)
+            calls["text_similarity"] = lambda: metrics.text_similarity(x, text, group)
+        return calls
+
+
+def between(run: Run, reference: Run) -> Calls:
+    """How to measure what compares prompts, or a run with the reference."""
+    x, y, groups = run.rows, reference.rows, run.groups
+    folds = max(2, min(_FOLDS, np.bincount(groups).min()))
+    return {
+        "log_volume_ratio": lambda: metrics.log_volume_ratio(x, y, groups),
+        "mean_shift": lambda: metrics.mean_shift_from(x, y, groups),
+        "displacement": lambda: metrics.displacement_from(x, y, groups),
+        "fisher_ratio": lambda: metrics.fisher_ratio(x, groups),
+        "lda_accuracy": lambda: metrics.lda_accuracy(x, groups, folds=int(folds)),
+    }
+
+
+def given(part: Contributions) -> Callable[[], Contributions]:
+    """What is known already, to be measured like the rest."""
+    return lambda: part
+
+
+def ratio(part: Contributions | None, reference: Contributions | None) -> Callable[[], Contributions]:
+    """How to form the ratio to the reference's measure.
+
+    Raises:
+        ConfigError: when called, if either could not be measured.
+    """
+
+    def call() -> Contributions:
+        if part is None or reference is None:
+            raise ConfigError("this run or the one without guidance could not be measured")
+        return part.per(reference)
+
+    return call

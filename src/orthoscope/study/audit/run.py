@@ -1,0 +1,315 @@
+"""An audit from beginning to end: search, images, constant strengths to compare with, the twin, measures, advice.
+
+Whatever is finished stays on disk and is found again: the same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from orthoscope import __version__
+from orthoscope.errors import ConfigError, StoppedError
+from orthoscope.guidance.grammar import written
+from orthoscope.serialize import content_hash, dumps
+from orthoscope.study.audit import search
+from orthoscope.study.audit.cells import Cells
+from orthoscope.study.audit.compare import Compared, compared, gains
+from orthoscope.study.audit.generate import Maker, Tally, is_tiny
+from orthoscope.study.audit.measure import measured
+from orthoscope.study.audit.plan import REFERENCE, Audit, Remark, constant_strength, role_of, strongest
+from orthoscope.study.audit.recommend import recommendation
+from orthoscope.study.audit.yardstick import Yardstick
+from orthoscope.study.datasets import Progress, write
+from orthoscope.study.threads import one_thread
+
+if TYPE_CHECKING:
+    from orthoscope.integrations.host import Host
+
+RESULTS, SPEC = "results.nc", "spec.json"
+_WIDEST = 2.0  # a matched constant is at most so many times the strongest one named
+_APART = 0.1  # relative distance in scale below which a constant strength serves for another
+_WORKERS = 2  # prompts that tiny networks work on at once
+_LONGEST_SPEC = 30_000  # characters; NetCDF attributes hold 64 KB, so prompts beyond that stand in spec.json only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AuditResult:
+    """What an audit found.
+
+    Attributes:
+        pipeline: Measures, logs, costs and thumbnails of the pipeline, by schedule.
+        twin: The same of its twin with the exact score; None without one.
+        search: Candidates beside constant strength; None without a search.
+    """
+
+    pipeline: xr.Dataset
+    twin: xr.Dataset | None = None
+    search: xr.Dataset | None = None
+
+    @property
+    def recommendation(self) -> dict[str, Any]:
+        """The recommended schedule, why, and its evidence."""
+        return dict(json.loads(self.pipeline.attrs["recommendation"]))
+
+    @property
+    def stopped(self) -> dict[str, str]:
+        """Why schedules were stopped, by schedule."""
+        return dict(json.loads(self.pipeline.attrs["stopped"]))
+
+    def write(self, path: Path) -> None:
+        """Write every dataset as a group of one NetCDF file, which is replaced as a whole.
+
+        Raises:
+            ConfigError: if it cannot be written.
+        """
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.unlink(missing_ok=True)
+        for name in ("pipeline", "twin", "search"):
+            if (result := getattr(self, name)) is not None:
+                write(result, unfinished, group=name)
+        unfinished.replace(path)
+
+
+def run(
+    audit: Audit,
+    out: Path,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    batch: int | None = None,
+    allow_pickle: bool = False,
+    save_images: bool = False,
+    progress: Progress | None = None,
+    remark: Remark | None = None,
+) -> AuditResult:
+    """Audit the pipeline that a plan names.
+
+    Args:
+        audit: The plan.
+        out: Folder of results.nc, spec.json, and the cells that a later run takes over.
+        device: Where networks run; "auto" is an accelerator if there is one.
+        dtype: Precision of the pipeline.
+        batch: Images per call of the pipeline; None for what suits it.
+        allow_pickle: Whether weights that are not safetensors may be read.
+        save_images: Whether images are kept as PNG files, in the folder `images`.
+        progress: Told the number of images done and, as far as known, of all.
+        remark: Told what a user should know.
+
+    Raises:
+        ConfigError: if the plan does not fit the pipeline, or something it names cannot be had.
+        StoppedError: if images without guidance are not finite, or not one fits into memory.
+    """
+    from orthoscope.integrations.host import open_host
+
+    if batch is not None and batch < 1:
+        raise ConfigError(f"batch is the number of images per call and must be at least 1, got {batch}")
+    host = open_host(audit.model, scheduler=audit.scheduler, device=device, dtype=dtype, allow_pickle=allow_pickle)
+    plan = audit.completed(host.default_prompts, remark)
+    host.check_prompts(plan.prompts)
+    session = Session(
+        plan=plan,
+        host=host,
+        yardstick=Yardstick.of(plan, host, device),
+        out=out,
+        batch=batch,
+        pictures=out / "images" if save_images else None,
+        tally=Tally(progress),
+        remark=remark or (lambda text: None),
+    )
+    return session.run()
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Session:
+    """One audit of a pipeline that is open.
+
+    Attributes:
+        plan: The completed plan.
+        host: The pipeline.
+        yardstick: What images are measured by.
+        out: Folder of everything written.
+        batch: Images per call of the pipeline.
+        pictures: Folder of the images themselves, if they are wanted.
+        tally: Told of every image.
+        remark: Told what a user should know.
+    """
+
+    plan: Audit
+    host: Host
+    yardstick: Yardstick
+    out: Path
+    batch: int | None = None
+    pictures: Path | None = None
+    tally: Tally = field(default_factory=Tally)
+    remark: Remark = field(default=lambda text: None)
+
+    def run(self) -> AuditResult:
+        """Everything, in order."""
+        # Tiny networks gain little from more threads, and lose much when something else wants the cores: the cores work
+        # on different prompts instead.
+        with one_thread() if is_tiny(self.host) else nullcontext():
+            return self._run()
+
+    def _run(self) -> AuditResult:
+        plan, twin = self.plan, self._twin()
+        self._write_spec()
+        self._foresee(len(plan.schedules) * (2 if twin else 1))
+        found, chosen = self._searched() if plan.search else (None, [])
+        roles: dict[str, str] = {spec: role_of(spec) for spec in plan.schedules}
+        roles = roles | {spec: "searched" for spec in chosen if spec not in roles}
+        maker = self._maker(self.host, pictures=self.pictures)
+        cells = maker.cells(self.out / "cells")
+        self._foresee(len(roles) if twin else 0)
+        stopped = self._filled(maker, cells, roles)
+        if plan.match:
+            kept = {spec: role for spec, role in roles.items() if spec not in stopped}
+            matched = matching_constants(gains(cells, list(kept), plan.prompts, **self._prompted()), kept)
+            roles |= dict.fromkeys(matched, "matched")
+            stopped |= self._filled(maker, cells, matched)
+        self._foresee(0)
+        pipeline = self._measured(self.host, cells, roles, stopped)
+        return self._finished(pipeline, self._twin_measured(twin, roles) if twin else None, found)
+
+    def _twin(self) -> Host | None:
+        """The pipeline's twin with the exact score, where its data are at hand."""
+        from orthoscope.integrations.judge import makes_digits
+        from orthoscope.integrations.twin import twin_of
+
+        return twin_of(self.host) if makes_digits(self.host) else None
+
+    def _foresee(self, schedules: int) -> None:
+        self.tally.foreseen = schedules * len(self.plan.prompts) * (self.plan.images_per_prompt or 0)
+
+    def _maker(self, host: Host, **settings: Any) -> Maker:
+        settings = {"images": self.plan.images_per_prompt, "batch": self.batch} | settings
+        is_parallel = is_tiny(host) and torch.device(host.pipe.device).type == "cpu"
+        return Maker(
+            host=host,
+            features=self.yardstick.features,
+            judge=self.yardstick.judge,
+            audit=self.plan,
+            tally=self.tally,
+            remark=self.remark,
+            workers=min(_WORKERS, os.cpu_count() or 1) if is_parallel else 1,
+            **settings,
+        )
+
+    def _searched(self) -> tuple[xr.Dataset, list[str]]:
+        plan, yardstick = self.plan, self.yardstick
+        images = min(search.MOST_IMAGES, plan.images_per_prompt or search.MOST_IMAGES)
+        maker = self._maker(self.host, images=images, stage=search.STAGE)
+        folder = self.out / "search" / "cells"
+        return search.searched(
+            maker, folder, plan.schedules, plan.prompts, text_features=yardstick.texts, labels=yardstick.labels
+        )
+
+    def _filled(self, maker: Maker, cells: Cells, schedules: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+        stopped = maker.fill(cells, list(schedules), self.plan.prompts)
+        if REFERENCE in stopped:
+            raise StoppedError(f"{REFERENCE}, which everything is relative to: {stopped[REFERENCE]}")
+        return stopped
+
+    def _prompted(self) -> dict[str, Any]:
+        """What is known of the prompts, for whoever measures."""
+        labels = self.yardstick.labels
+        return {
+            "text_features": self.yardstick.texts,
+            "labels": None if labels is None else [labels[prompt] for prompt in self.plan.prompts],
+            "seed": self.plan.seed,
+        }
+
+    def _measured(self, host: Host, cells: Cells, roles: Mapping[str, str], stopped: Mapping[str, str]) -> xr.Dataset:
+        """Measures of every schedule that was not stopped, the comparison, and the advice."""
+        plan = self.plan
+        kept = [spec for spec in roles if spec not in stopped]
+        named = [spec for spec in plan.schedules if spec in kept]
+        current = plan.current if plan.current in kept else strongest(named)
+        result = measured(
+            cells,
+            kept,
+            plan.prompts,
+            roles=roles,
+            reference_features=self.yardstick.references,
+            kernel=self.yardstick.kernel,
+            **self._prompted(),
+        )
+        result = compared(cells, result, current=str(current), **self._prompted())
+        result.attrs |= self._about(host) | {
+            "stopped": dumps(stopped, indent=None),
+            "recommendation": dumps(recommendation(result, str(current), tolerance=plan.tolerance), indent=None),
+        }
+        return result
+
+    def _twin_measured(self, twin: Host, roles: Mapping[str, str]) -> xr.Dataset:
+        maker = self._maker(twin, batch=None)
+        cells = maker.cells(self.out / "twin" / "cells")
+        return self._measured(twin, cells, roles, self._filled(maker, cells, roles))
+
+    def _about(self, host: Host) -> dict[str, Any]:
+        """What a dataset says of where it comes from."""
+        plan, judge = self.plan, self.yardstick.judge
+        spec = dumps(plan, indent=None)
+        if len(spec) > _LONGEST_SPEC:
+            spec = dumps({**json.loads(spec), "prompts": f"{len(plan.prompts)} prompts, see {SPEC}"}, indent=None)
+        about = {
+            "spec": spec,
+            "spec_hash": content_hash(plan),
+            "orthoscope": __version__,
+            "model": host.name,
+            "family": type(host.pipe).__name__,
+            "scheduler": type(host.pipe.scheduler).__name__,
+            "steps": plan.steps,
+            "rule": plan.rule,
+            "features": plan.features,
+            "images_per_prompt": plan.images_per_prompt,
+        }
+        if judge is not None:
+            about["judge"] = judge.name
+            if hasattr(judge, "accuracy"):
+                about["judge_accuracy"] = judge.accuracy
+        return about
+
+    def _write_spec(self) -> None:
+        """Everything that is needed to do it again."""
+        about = {"audit": self.plan, "orthoscope": __version__, "host": self.host.identity}
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            (self.out / SPEC).write_text(dumps(about) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"cannot write {self.out}: {error.strerror}; choose another --out") from error
+
+    def _finished(self, pipeline: xr.Dataset, twin: xr.Dataset | None, found: xr.Dataset | None) -> AuditResult:
+        if found is not None:
+            found.attrs |= self._about(self.host)
+        result = AuditResult(pipeline=pipeline, twin=twin, search=found)
+        result.write(self.out / RESULTS)
+        return result
+
+
+def matching_constants(found: Mapping[str, Compared], roles: Mapping[str, str]) -> list[str]:
+    """Constant strengths of the mean shifts that windows have, so that no comparison needs a long line.
+
+    Args:
+        found: Every schedule beside the line of constant strengths.
+        roles: What each of them is there for.
+    """
+    known = [w for spec in found if (w := constant_strength(spec)) is not None]
+    most, matched = _WIDEST * max(*known, 1.0), []
+    for spec, one in found.items():
+        if roles[spec] not in ("window", "searched") or not np.isfinite(one.equal_strength):
+            continue
+        strength = round(float(np.clip(one.equal_strength, -1.0, most)), 2) + 0.0
+        if all(abs(strength - w) > _APART * (1 + abs(w)) for w in known):
+            known.append(strength)
+            matched.append(f"constant:{written(strength)}")
+    return matched

@@ -1,0 +1,53 @@
+"""What a calibration does: prompts, strengths and seeds, checked before anything is loaded for it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from orthoscope.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What a pipeline's predictions are examined by.
+
+    Attributes:
+        model: Path or hub id of a pipeline; None for the digits model that ships with the package.
+        prompts: What is asked for; the classes if empty and few.
+        images_per_prompt: Images of every prompt at every strength.
+        steps: Steps of the scheduler.
+        scheduler: Class of diffusers that replaces the pipeline's own scheduler.
+        strengths: Constant strengths at which diversity is measured; the last is kept early in proposed windows.
+        data: An .npz file with labelled data for the twin.
+        path_steps: Steps of the reverse paths whose posterior is followed, where classes are few.
+        high: Share of the commitment still to come where the range of windows begins.
+        low: The same where it ends.
+        seed: Root seed.
+    """
+
+    name: str = field(default="calibrate", init=False)
+    model: str | None = None
+    prompts: tuple[str, ...] = ()
+    images_per_prompt: int = 4
+    steps: int = 30
+    scheduler: str | None = None
+    strengths: tuple[float, ...] = (1.0, 3.0)
+    data: str | None = None
+    path_steps: int = 80
+    high: float = 0.95
+    low: float = 0.05
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Reject what says nothing."""
+        if self.images_per_prompt < 3:
+            raise ConfigError(f"images-per-prompt must be at least 3 to tell errors, got {self.images_per_prompt}")
+        if self.steps < 4 or self.path_steps < 4:
+            raise ConfigError(f"steps must be at least 4 to make a profile, got {min(self.steps, self.path_steps)}")
+        if not self.strengths or len(set(self.strengths)) < len(self.strengths):
+            raise ConfigError("strengths must be one or more different numbers, such as --strengths 1 3")
+        if not all(math.isfinite(strength) and strength > 0 for strength in self.strengths):
+            raise ConfigError(f"strengths must be above 0, which is run anyway, got {min(self.strengths):g}")
+        if not 0 < self.low < self.high < 1:
+            raise ConfigError(f"expected shares 0 < low < high < 1, got low={self.low:g} and high={self.high:g}")

@@ -1,0 +1,263 @@
+"""`orthoscope audit` through `main(argv)`."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xarray as xr
+
+from orthoscope.cli.audit import planned
+from orthoscope.cli.several import spread
+from orthoscope.errors import ConfigError
+from orthoscope.report import audit as report
+from orthoscope.study.audit import run as study
+from orthoscope.study.audit.plan import Audit
+from orthoscope.study.audit.presets import preset_settings
+from tests.conftest import Finished
+from tests.report.audits import ROLES, WINDOW, audited
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
+Run = Callable[..., Finished]
+SMALL = {spec: ROLES[spec] for spec in ("constant:0", "constant:3", WINDOW)}
+
+
+@dataclass(frozen=True)
+class Result:
+    """What `run` returns."""
+
+    pipeline: xr.Dataset
+    twin: xr.Dataset | None = None
+    search: xr.Dataset | None = None
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Audit, dict[str, Any]]]:
+    """Plans that were run, and how; nothing is generated."""
+    calls: list[tuple[Audit, dict[str, Any]]] = []
+
+    def run(plan: Audit, out: Path, **how: Any) -> Result:
+        calls.append((plan, how))
+        how["remark"]("a remark")
+        how["progress"](1, 2)
+        bare = audited(roles=SMALL, stopped={"constant:9": "images are not finite"} if plan.seed == 9 else None)
+        return Result(bare)
+
+    def write_report(result: Result, out: Path, *, command: str) -> Path:
+        calls[-1][1]["command"] = command
+        return out / "report.html"
+
+    monkeypatch.setattr(study, "run", run)
+    monkeypatch.setattr(report, "write_report", write_report)
+    return calls
+
+
+# Values of options
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("--schedules a b --seed 1", "--schedules a --schedules b --seed 1"),
+        ("--schedules a --schedules b c", "--schedules a --schedules b --schedules c"),
+        ("--schedules=a b --quick", "--schedules=a --schedules b --quick"),
+        ("--seed 1 2 --schedules a", "--seed 1 2 --schedules a"),
+        ("--schedules --quick b", "--schedules --quick b"),
+        ("", ""),
+    ],
+)
+def test_a_list_option_takes_all_values_that_follow(written: str, meant: str) -> None:
+    assert list(spread(written.split(), {"--schedules"})) == meant.split()
+
+
+def test_schedules_may_follow_one_flag_or_each_its_own(
+    run_cli: Run, tmp_path: Path, asked: list[tuple[Audit, dict[str, Any]]]
+) -> None:
+    specs = ("constant:0", "constant:6.5", "step:early=6.5,late=-1,switch=60%")
+    together = ("--schedules", *specs)
+    apart = [word for spec in specs for word in ("--schedules", spec)]
+    for words in (together, apart):
+        assert run_cli("audit", *words, "--out", tmp_path, "--json", "--quiet").status == 0
+    assert asked[0][0] == asked[1][0] == Audit(schedules=specs)
+
+
+def test_every_option_reaches_the_plan(run_cli: Run, tmp_path: Path, asked: list[tuple[Audit, dict[str, Any]]]) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a cat\n\n# no prompt\na dog\n")
+    settings = {
+        "model": "some/model", "images_per_prompt": 7, "current": "constant:2", "rule": "rescale:phi=0.7", "steps": 9,
+        "scheduler": "DDIMScheduler", "features": "clip", "features_model": "some/clip", "classifier": "some/vit",
+        "reference": "photos", "size": 64, "seed": 3,
+    }  # fmt: skip
+    words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
+    how = ("--batch", 3, "--device", "cpu", "--dtype", "float16", "--allow-pickle", "--images")
+    flags = ("--prompts", prompts, "--schedules", "constant:2", "--search", "--no-match", *how, "--out", tmp_path)
+    run = run_cli("audit", *words, *flags)
+    assert run.status == 0, run.err
+    plan, given = asked[0]
+    expected = {"prompts": ("a cat", "a dog"), "schedules": ("constant:2",), "search": True, "match": False}
+    assert plan == Audit(**settings | expected)
+    assert {name: given[name] for name in ("batch", "device", "dtype", "allow_pickle", "save_images")} == {
+        "batch": 3, "device": "cpu", "dtype": "float16", "allow_pickle": True, "save_images": True,
+    }  # fmt: skip
+    assert "a remark" in run.err
+
+
+# What it prints
+
+
+def test_json_is_all_there_is_on_output(run_cli: Run, tmp_path: Path, asked: list[Any]) -> None:
+    run = run_cli("audit", "--quick", "--out", tmp_path, "--json", "--quiet")
+    assert run.status == 0
+    assert run.err == ""
+    found = json.loads(run.out)
+    assert found.keys() == {"schedules", "recommendation", "twin", "stopped", "report", "results"}
+    assert found["schedules"][2]["variance_ratio"].keys() == {"value", "low", "high"}
+    assert found["schedules"][0]["gain"] is None
+    assert found["recommendation"]["schedule"] is None
+    assert found["report"] == str(tmp_path / "report.html")
+    assert asked[0][1]["command"] == f"orthoscope audit --quick --out {tmp_path} --json --quiet"
+
+
+def test_people_get_a_table_and_the_advice(run_cli: Run, tmp_path: Path, asked: list[Any]) -> None:
+    run = run_cli("audit", "--quick", "--out", tmp_path, "--quiet")
+    lines = run.out.splitlines()
+    assert any(line.startswith("variance kept") or "variance kept" in line for line in lines)
+    row = next(k for k, line in enumerate(lines) if line.startswith(WINDOW))
+    assert "0.030" in lines[row]
+    assert "[0.028" in lines[row + 1]
+    assert "…" not in run.out
+    assert "None does." in lines
+    assert "- gain 0.03 [0.01, 0.05]" in lines
+    assert "note: recall: too few images" in lines
+    assert f"report: {tmp_path}/report.html" in lines
+
+
+def test_a_stopped_schedule_is_told_and_fails(run_cli: Run, tmp_path: Path, asked: list[Any]) -> None:
+    run = run_cli("audit", "--seed", 9, "--out", tmp_path, "--json", "--quiet")
+    assert run.status == 1
+    assert json.loads(run.out)["stopped"] == {"constant:9": "images are not finite"}
+    assert run.err.strip() == "stopped: constant:9: images are not finite"
+
+
+def test_ctrl_c_says_how_to_go_on(run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(study, "run", interrupted)
+    run = run_cli("audit", "--out", tmp_path)
+    assert run.status == 130
+    assert f"the same command goes on from {tmp_path}" in run.err
+
+
+# Presets
+
+
+def test_a_preset_is_an_audit_whose_every_setting_can_be_replaced() -> None:
+    settings = preset_settings("ventura", model="some/model")
+    assert len(set(settings["prompts"])) == 50
+    given = {"model": "some/model", "images_per_prompt": 2, "steps": 4}
+    plan = planned(given, prompts=None, preset="ventura", quick=False)
+    assert plan == Audit(**settings | given)
+    assert plan.schedules[:2] == ("constant:0", "constant:6.5")
+    assert planned(given, prompts=None, preset=None, quick=True) == Audit.quick(**given)
+
+
+def test_a_preset_of_texts_needs_a_pipeline_of_texts() -> None:
+    with pytest.raises(ConfigError, match="give --model"):
+        preset_settings("ventura", model=None)
+
+
+# Unusable input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--shcedules", "constant:3"), "--schedules"),
+        (("--schedules", "constnat:3"), "did you mean 'constant'"),
+        (("--schedules", "constant:3", "constant:3.0"), "'constant:3' is given twice"),
+        (("--schedules",), "--schedules"),
+        (("constant:3",), "constant:3"),
+        (("--images-per-prompt", 1), "at least 2"),
+        (("--features", "clop"), "clop"),
+        (("--features-model", "some/clip"), "latent"),
+        (("--rule", "cgf"), "cgf"),
+        (("--prompts", "nowhere.txt"), "no such file"),
+        (("--preset", "ventura"), "give --model"),
+        (("--preset", "ventura", "--quick", "--model", "some/model"), "either --preset or --quick"),
+        (("--preset", "venture", "--model", "some/model"), "venture"),
+        (("--out", __file__), "cannot write"),
+    ],
+)
+def test_unusable_input_is_one_line(
+    run_cli: Run, tmp_path: Path, arguments: tuple[object, ...], message: str, unchecked: None
+) -> None:
+    run = run_cli("audit", "--out", tmp_path / "run", *arguments)
+    assert run.status == 2
+    assert message in run.err
+    assert len(run.err.strip().splitlines()) == 1
+    assert run.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "some/where/else"), "some/where/else"),
+        (("--features", "clip"), "clip"),
+        (("--prompts", "PROMPTS"), "a cat"),
+    ],
+)
+def test_what_the_pipeline_cannot_do_is_one_line(
+    run_cli: Run, tmp_path: Path, arguments: tuple[str, ...], message: str, unchecked: None
+) -> None:
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a cat\n")
+    words = [str(prompts) if word == "PROMPTS" else word for word in arguments]
+    run = run_cli("audit", "--quick", "--steps", 2, "--out", tmp_path / "run", "--quiet", *words)
+    assert run.status == 2, run.err
+    assert message in run.err
+    assert len(run.err.strip().splitlines()) == 1
+
+
+# The real thing, small
+
+
+def test_the_model_that_ships_is_audited_beside_its_twin(
+    run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "save_figure", lambda figure, path: None)  # the page has them, too
+    prompts = tmp_path / "few.txt"
+    prompts.write_text("3\n8\n")
+    few = ("--prompts", prompts, "--images-per-prompt", 4, "--steps", 4)
+    run = run_cli("audit", "--quick", *few, "--out", tmp_path, "--json", "--quiet")
+    assert run.status == 0, run.err
+    found = json.loads(run.out)
+    assert [entry["role"] for entry in found["schedules"]] == ["reference", "constant", "window"]
+    plain, strong = found["schedules"][:2]
+    assert plain["variance_ratio"]["value"] == 1.0
+    assert strong["network_calls"] == found["twin"][1]["network_calls"] == 2 * 4 * 4 * 2  # images, steps, the pair
+    assert {"results.nc", "spec.json", "report.html"} <= {path.name for path in tmp_path.iterdir()}
+    assert f"--out {tmp_path} --json --quiet</pre>" in Path(found["report"]).read_text()
+
+
+def test_the_preset_runs_on_a_pipeline_of_texts(run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.integrations.pipelines import stable_diffusion, texts_of_letters
+
+    monkeypatch.setattr(report, "write_report", lambda result, out, command: out / "report.html")
+    stable_diffusion(**texts_of_letters()).save_pretrained(tmp_path / "tiny")
+    prompts = tmp_path / "few.txt"
+    prompts.write_text("a cat\na dog\n")
+    words = ("--prompts", prompts, "--images-per-prompt", 2, "--steps", 4, "--no-match", "--size", 8)
+    run = run_cli("audit", "--preset", "ventura", "--model", tmp_path / "tiny", *words, "--out", tmp_path, "--json")
+    assert run.status == 0, run.err
+    found = json.loads(run.out)
+    assert [entry["spec"] for entry in found["schedules"]][:2] == ["constant:0", "constant:6.5"]
+    assert [entry["role"] for entry in found["schedules"]][2:] == ["window"] * 3
+    assert json.loads((tmp_path / "spec.json").read_text())["audit"]["scheduler"] == "EulerAncestralDiscreteScheduler"
