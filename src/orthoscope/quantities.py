@@ -97,6 +97,8 @@ QUANTITIES: dict[str, Quantity] = {
         ("commitment_left", r"1 - I(t)/I(0)", "1", "share of the commitment still to come"),
         ("posterior_information", r"\log M - H", "nats", "information by the posterior of the classes"),
         ("path_information", r"I_p", "nats", "information by the pair, along reverse paths"),
+        ("asked_information", r"\log M P_c", "nats", "log-posterior of the class above chance, along guided paths"),
+        ("half_told", r"t_{1/2}", "data units squared", "time at which half of the class is told at strength 0"),
         ("excess_information", r"I_p - \log M + H", "nats", "information by the pair that the classes do not hold"),
         ("prompt_information", r"I_c(t)", "nats", "information about one prompt by the pair"),
         ("information", r"I(0)", "nats", "information of clean images by the pair"),
@@ -189,3 +191,8 @@ def pool(draws: Sequence[Estimate]) -> Estimate:
         stderr_within=within,
         dof=count - 1 if between > within else None,
     )
+
+
+def decimals(error: float, most: int = 5) -> int:
+    """Decimal places that show two digits of an error > 0."""
+    return min(max(0, 1 - math.floor(math.log10(error))), most)

@@ -68,12 +68,19 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Audit, dict[str, Any]]]
         ("--schedules a --schedules b c", "--schedules a --schedules b --schedules c"),
         ("--schedules=a b --quick", "--schedules=a --schedules b --quick"),
         ("--seed 1 2 --schedules a", "--seed 1 2 --schedules a"),
-        ("--schedules --quick b", "--schedules --quick b"),
+        ("--strengths 1 -2 --seed -1", "--strengths 1 --strengths -2 --seed -1"),
         ("", ""),
     ],
 )
 def test_a_list_option_takes_all_values_that_follow(written: str, meant: str) -> None:
-    assert list(spread(written.split(), {"--schedules"})) == meant.split()
+    assert list(spread(written.split(), {"--schedules", "--strengths"})) == meant.split()
+
+
+@pytest.mark.parametrize("written", ["--schedules --quick", "--quick --schedules"])
+def test_a_list_option_needs_a_value(run_cli: Run, written: str) -> None:
+    run = run_cli("audit", *written.split())
+    assert run.status == 2
+    assert run.err.strip() == "error: --schedules needs one or more values after it"
 
 
 def test_schedules_may_follow_one_flag_or_each_its_own(
@@ -129,9 +136,11 @@ def test_people_get_a_table_and_the_advice(run_cli: Run, tmp_path: Path, asked: 
     run = run_cli("audit", "--quick", "--out", tmp_path, "--quiet")
     lines = run.out.splitlines()
     assert any(line.startswith("variance kept") or "variance kept" in line for line in lines)
-    row = next(k for k, line in enumerate(lines) if line.startswith(WINDOW))
+    row = next(k for k, line in enumerate(lines) if line.startswith("step:early=3,late=-1,"))
     assert "0.030" in lines[row]
+    assert lines[row + 1].startswith("switch=60%")
     assert "[0.028" in lines[row + 1]
+    assert max(map(len, lines[: row + 2])) <= 120
     assert "…" not in run.out
     assert "None does." in lines
     assert "- gain 0.03 [0.01, 0.05]" in lines

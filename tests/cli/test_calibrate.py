@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import shlex
@@ -63,6 +64,7 @@ def test_a_text_model_is_calibrated_by_its_pair_beside_a_twin(run_cli: Run, tmp_
     page = (out / "report.html").read_text()
     assert "take the low end as a bound" in page
     assert f"orthoscope calibrate --model {text_model}" in page
+    assert html.escape(found["audit_command"]) in page.replace("&#39;", "&#x27;")
     assert json.loads((out / "spec.json").read_text())["strengths"] == [2, 5]
 
 
@@ -81,7 +83,7 @@ def test_people_read_a_table_and_the_command_to_go_on_with(
     assert "orthoscope audit --steps 4 --schedules constant:0 constant:2 step:early=2,late=-0.5,switch=" in shown.err
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Along reverse paths the pair tells" in page
-    assert "to be audited: step:early=2" in page
+    assert "<li>step:early=2,<wbr>late=-0.5" in page
 
 
 @pytest.mark.parametrize(

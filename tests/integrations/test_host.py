@@ -314,6 +314,11 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def whole(saved: Path) -> Host:
+    return open_host(str(saved / "whole"))
+
+
 @pytest.mark.parametrize("name", ["whole", "digits"])
 def test_a_saved_pipeline_makes_the_same_images(name: str, saved: Path) -> None:
     builds: Mapping[str, Callable[[], Any]] = {
@@ -329,6 +334,18 @@ def test_a_saved_pipeline_makes_the_same_images(name: str, saved: Path) -> None:
     assert content_hash(host_of(opened.pipe).identity) != content_hash(built.identity)
 
 
+def test_what_a_text_encoder_makes_of_a_prompt_is_in_its_identity() -> None:
+    def identity(pipe: Any) -> str:
+        return content_hash(host_of(pipe).identity)
+
+    pipe = pipelines.stable_diffusion(**pipelines.texts_of_letters())
+    before = identity(pipe)
+    pipe.text_encoder.config.hidden_act = "relu"
+    changed = identity(pipe)
+    pipe.tokenizer.add_tokens(["zebra"])
+    assert len({before, changed, identity(pipe)}) == 3
+
+
 def test_a_digits_file_or_its_folder_is_opened(tmp_path: Path) -> None:
     from orthoscope.integrations.digits import SHIPPED
 
@@ -337,14 +354,14 @@ def test_a_digits_file_or_its_folder_is_opened(tmp_path: Path) -> None:
     assert open_host(str(tmp_path)).identity == open_host(str(tmp_path / "digits.safetensors")).identity == shipped
 
 
-def test_pickles_are_read_only_if_allowed(saved: Path) -> None:
+def test_pickles_are_read_only_if_allowed(saved: Path, whole: Host) -> None:
     with pytest.raises(ConfigError, match=r"^\S+ holds weights that are not safetensors.*--allow-pickle.*$"):
         open_host(str(saved / "pickled"))
     allowed = open_host(str(saved / "pickled"), allow_pickle=True)
-    assert allowed.identity == open_host(str(saved / "whole")).identity
+    assert allowed.identity == whole.identity
 
 
-def test_a_text_encoder_in_pickles_is_no_exception(saved: Path, tmp_path: Path) -> None:
+def test_a_text_encoder_in_pickles_is_no_exception(saved: Path, whole: Host, tmp_path: Path) -> None:
     shutil.copytree(saved / "whole", tmp_path / "mixed")
     encoder = tmp_path / "mixed" / "text_encoder"
     torch.save(load_file(encoder / "model.safetensors"), encoder / "pytorch_model.bin")
@@ -352,7 +369,7 @@ def test_a_text_encoder_in_pickles_is_no_exception(saved: Path, tmp_path: Path) 
     with pytest.raises(ConfigError, match=r"not safetensors.*--allow-pickle"):
         open_host(str(tmp_path / "mixed"))
     allowed = open_host(str(tmp_path / "mixed"), allow_pickle=True)
-    assert allowed.identity == open_host(str(saved / "whole")).identity
+    assert allowed.identity == whole.identity
 
 
 @pytest.mark.parametrize(
@@ -398,6 +415,8 @@ def test_a_missing_folder_is_told(model: str) -> None:
 def test_a_hub_out_of_reach_is_told_with_the_cure() -> None:
     with pytest.raises(ConfigError, match=r"^org/name is no folder here.*cannot be reached.*hf download org/name.*$"):
         open_host("org/name")
+    with pytest.raises(ConfigError, match="needs code of its own"), reading("org/name"):
+        raise ValueError(f"The repository holds custom code. {'Read it. ' * 50}Pass `trust_remote_code=True`.")
     with pytest.raises(ConfigError, match="cannot be reached"), reading("org/name"):
         raise OSError("no") from LocalEntryNotFoundError("not here")
 
@@ -423,13 +442,13 @@ def test_devices_and_precisions_that_are_not_there_are_refused(options: dict[str
         open_host(**options)
 
 
-def test_half_precision_is_half_precision(saved: Path) -> None:
+def test_half_precision_is_half_precision(saved: Path, whole: Host) -> None:
     host = open_host(str(saved / "whole"), dtype="bfloat16", device="cpu")
     assert host.pipe.unet.dtype == torch.bfloat16
     assert host.identity["dtype"] == "torch.bfloat16"
     found = generated(host, "a cat", *SEEDS)
     assert found.latents.dtype == found.images.dtype == np.float32
-    assert same(found.images, generated(open_host(str(saved / "whole")), "a cat", *SEEDS).images, 0.1)
+    assert same(found.images, generated(whole, "a cat", *SEEDS).images, 0.1)
 
 
 # Memory

@@ -410,4 +410,34 @@ MUTANTS: tuple[Mutant, ...] = (
         "shift[half, g] @ apart[half, g] + noise",
         "metrics/test_adherence.py::test_independent_runs_of_one_law_show_no_shift",
     ),
+    # Audits
+    _mutant(
+        "without guidance over guided",
+        "study/audit/contribute.py",
+        "part.per(reference)",
+        "reference.per(part)",
+        "study/audit/test_compare.py::test_the_reference_is_on_the_line_whether_compared_or_not",
+    ),
+    _mutant(
+        "gain without the error of where the line is read",
+        "study/audit/line.py",
+        "-slope, slope * (1 - share), slope * share]",
+        "0, 0, 0]",
+        "study/audit/test_compare.py::test_contributions_are_first_order_changes_of_the_gain",
+    ),
+    _mutant(
+        "each candidate decided at a level of its own",
+        "study/audit/recommend.py",
+        "self.diversity.least > 0",
+        "self.diversity.low > 0",
+        "study/audit/test_recommend.py::test_none_does",
+    ),
+    # Calibrations
+    _mutant(
+        "guided paths weighed as if nothing guided them",
+        "study/calibrate/path.py",
+        "apart = guided[:, None]",
+        "apart = own[:, None]",
+        "study/test_calibrate.py::test_odds_are_those_of_the_gaussian_steps_one_by_one",
+    ),
 )

@@ -12,19 +12,16 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
+from orthoscope.errors import ConfigError
 from orthoscope.plots.audit import log_figure, pareto_figure, search_figure, twin_figure
 from orthoscope.plots.audit_images import image_figure
 from orthoscope.plots.letters import label_points, marks
-from orthoscope.report.acting import acting, left_to_act
+from orthoscope.report.acting import acting, cost_of_strength, left_to_act, outcome
 from orthoscope.report.audit import audit_page, audit_sections, schedule_marks, write_report
-from orthoscope.report.audit_sections import (
-    cost_section,
-    image_section,
-    prompt_section,
-    recommendation_section,
-    twin_section,
-)  # fmt: skip
+from orthoscope.report.audit_numbers import cost_section, prompt_section
+from orthoscope.report.audit_sections import image_section, recommendation_section, search_section, twin_section
 from orthoscope.report.intervals import Interval, entries, interval, summary
+from orthoscope.report.page import save_text
 from orthoscope.serialize import dumps
 from tests.report.audits import CURRENT, ROLES, WINDOW, audited, searched
 
@@ -77,6 +74,11 @@ def test_figures_lie_beside_the_page_as_vectors_and_pixels(written: Path) -> Non
     assert names == {f"{name}.{kind}" for name in figures for kind in ("svg", "png")}
 
 
+def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot write .*; choose another --out"):
+        save_text("", tmp_path)
+
+
 def test_large_images_keep_the_page_small() -> None:
     """As pixels, also where they are noise, which nothing can compress."""
     photographs = audited(roles=SMALL, prompts=[f"prompt {k}" for k in range(6)], side=96, channels=3)
@@ -116,7 +118,8 @@ def test_the_recommendation_comes_first_with_its_evidence(recommended: str | Non
     assert first.points == ["gain 0.03 [0.01, 0.05]"]
     assert first.command == (f'with guided(pipe, "{WINDOW}"):' if recommended else "")
     page = audit_page(result, [first])
-    assert (f"<b>{WINDOW}</b>" in page) == bool(recommended)
+    assert ("<b>Use C</b>" in page) == bool(recommended)
+    assert (WINDOW.replace(",", ",<wbr>") in page) == bool(recommended)
     assert ("<b>No other schedule</b>" in page) == (recommended is None)
 
 
@@ -143,25 +146,71 @@ def test_a_difference_that_was_not_computed_is_taken_from_the_schedule_in_use() 
     assert acting(audit, WINDOW, schedule_marks(audit, None)) == ""
 
 
-@pytest.mark.parametrize(("late", "says"), [(0.01, "next to nothing is left"), (2.0, "there it still acts")])
+@pytest.mark.parametrize(
+    ("late", "says"), [(0.01, "next to nothing is left"), (1.9, "little is left"), (2.1, "there it still acts")]
+)
 def test_it_says_whether_anything_is_left(late: float, says: str) -> None:
-    audit = audited()
-    half = audit.sizes["evaluation"] // 2
-    audit["log_pair_distance"].loc[{"schedule": WINDOW}] = np.r_[[4.0] * half, [late] * half]
-    line = acting(audit, WINDOW, schedule_marks(audit, None))
+    line = acting(ending(late), WINDOW, schedule_marks(audited(), None))
     assert says in line
-    assert "variance is gained at equal mean shift: 0.0300" in line
+    assert "variance is gained over constant:1.72 at equal mean shift: 0.0300" in line
     assert f"{late / 4:.1%}" in line
 
 
-@pytest.mark.parametrize(("network", "exact", "said"), [(2.0, 0.01, True), (2.0, 2.0, False), (0.01, 0.01, False)])
-def test_what_acts_only_in_the_network_is_called_its_error(network: float, exact: float, said: bool) -> None:
-    audit, twin = audited(roles=SMALL), audited(roles=SMALL)
+def ending(late: float) -> xr.Dataset:
+    """An audit whose pair differs by 4 until the window turns negative, and by so much from then on."""
+    audit = audited(roles=SMALL)
     half = audit.sizes["evaluation"] // 2
-    for one, late in ((audit, network), (twin, exact)):
-        one["log_pair_distance"].loc[{"schedule": WINDOW}] = np.r_[[4.0] * half, [late] * half]
-    points = twin_section(audit, twin, schedule_marks(audit, twin)).points
-    assert any("the network's own errors" in line for line in points) == said
+    audit["log_pair_distance"].loc[{"schedule": WINDOW}] = np.r_[[4.0] * half, [late] * half]
+    return audit
+
+
+@pytest.mark.parametrize(
+    ("network", "exact", "said"), [(1.3, 0.4, True), (0.6, 0.4, False), (4.0, 3.0, False), (0.1, 0.4, False)]
+)
+def test_what_differs_only_in_the_network_is_called_its_error(network: float, exact: float, said: bool) -> None:
+    audit, twin = ending(network), ending(exact)
+    (line,) = twin_section(audit, twin, schedule_marks(audit, twin)).points
+    assert f"the exact predictions differ by {exact / 4:.1%}" in line
+    assert f"those of the network by {network / 4:.1%}" in line
+    assert ("comes of the network" in line) == said
+
+
+def test_a_gain_is_told_by_its_sign_where_its_interval_has_one() -> None:
+    audit = audited(roles=SMALL)
+    for low, high, says in (
+        (0.01, 0.05, "is gained"),
+        (-0.01, 0.05, "differs within error"),
+        (-0.05, -0.01, "is lost"),
+    ):
+        audit["gain_low"].loc[WINDOW], audit["gain_high"].loc[WINDOW] = low, high
+        assert f"variance {says}" in outcome(audit, WINDOW)
+    assert outcome(audit, "constant:3") == ""
+
+
+@pytest.mark.parametrize(("kept", "sure"), [(0.8, True), (1.2, False)])
+def test_variance_is_said_to_fall_only_where_it_does(kept: float, sure: bool) -> None:
+    audit = audited(roles=SMALL)
+    for end, change in (("", 0.0), ("_low", -0.05), ("_high", 0.05)):
+        audit["variance_ratio" + end].loc["constant:3"] = kept + change
+    (line,) = cost_of_strength({"Pipeline": audit})
+    assert ("falls" in line) == sure
+    assert f"{kept:.3f} [{kept - 0.05:.3f}, {kept + 0.05:.3f}] at constant:3" in line
+
+
+def test_what_a_search_chose_is_judged_by_the_audit() -> None:
+    audit, search = audited(), searched()
+    search["candidate"] = [*search["candidate"].values[:-1], "step:early=6,late=-0.5,switch=40%"]
+    section = search_section(search, audit, schedule_marks(audit, None))
+    unjudged, judged = section.points
+    assert section.verdict.startswith("More variance than constant strength at equal mean shift, beyond error: F; of")
+    assert "not judged" in unjudged
+    assert judged.startswith("F, step:early=6")
+    assert "gained over constant:1.72 at equal mean shift: 0.0300" in judged
+    assert "class posterior changes by" in judged
+    audit["gain_low"][:] = -0.01
+    assert search_section(search, audit, schedule_marks(audit, None)).verdict.startswith("None of these")
+    search["chosen"][:] = False
+    assert search_section(search, audit, schedule_marks(audit, None)).verdict.startswith("None was chosen")
 
 
 # Numbers
@@ -173,7 +222,7 @@ def test_what_acts_only_in_the_network_is_called_its_error(network: float, exact
         (0.85321, 0.81234, 0.89456, "0.853 [0.812, 0.895]"),
         (12.3456, 8.0, 16.0, "12.3 [8.0, 16.0]"),
         (1.0, 1.0, 1.0, "1"),
-        (-3.22e-6, -7.19e-6, -1.06e-6, "-3.2e-06 [-7.2e-06, -1.1e-06]"),
+        (-3.22e-6, -7.19e-6, -1.06e-6, "0.00000 [-0.00001, 0.00000]"),
         (0.9999990, 0.9999985, 0.9999995, "1.00000 [1.00000, 1.00000]"),
         (0.5, float("nan"), float("nan"), "0.5"),
         (float("nan"), 0.0, 1.0, "–"),
@@ -241,10 +290,12 @@ def test_what_could_not_be_measured_is_left_out_of_figures() -> None:
     figure.draw_without_rendering()
 
 
-def test_a_panel_without_numbers_says_so() -> None:
-    audit = audited(roles=SMALL).drop_vars("class_posterior")
+@pytest.mark.parametrize(("missing", "panel"), [("mean_shift", 0), ("class_posterior", 1)])
+def test_a_panel_without_numbers_says_so(missing: str, panel: int) -> None:
+    audit = audited(roles=SMALL).drop_vars(missing)
     figure = pareto_figure({"Pipeline": audit}, schedule_marks(audit, None))
-    assert [text.get_text() for text in figure.axes[1].texts] == ["not measured"]
+    assert [text.get_text() for text in figure.axes[panel].texts] == ["not measured"]
+    assert [text.get_text() for text in figure.axes[1 - panel].texts] == list("ABC")
 
 
 def crowd(figure: Figure, close: float) -> np.ndarray:

@@ -27,14 +27,16 @@ from orthoscope.guidance.rules import LinearCFG
 from orthoscope.guidance.schedules import Constant
 from orthoscope.integrations.digits import load_digits_pipeline
 from orthoscope.integrations.host import Host, host_of, open_host
+from orthoscope.integrations.judge import bundled_digits
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sample import Independent, geometric
 from orthoscope.study.calibrate import Calibration, audit_command, calibrate, findings
 from orthoscope.study.calibrate import record as records
 from orthoscope.study.calibrate.data import read_labelled
+from orthoscope.study.calibrate.examine import examine
 from orthoscope.study.calibrate.host_paths import host_paths
-from orthoscope.study.calibrate.levels import Sampling, levels_to_come, pair_profile
+from orthoscope.study.calibrate.levels import Sampling, commitment, levels_to_come, pair_profile
 from orthoscope.study.calibrate.path import Paths, reverse_paths
 from orthoscope.study.calibrate.proposals import proposals
 from orthoscope.study.calibrate.record import Record, Recorder
@@ -73,16 +75,19 @@ def three_classes(std: float = 0.5) -> Mixture:
     return mixture(torch.from_numpy(centroids), std=std, labels=torch.arange(6) % 3)
 
 
-def followed(denoiser: Denoiser, rows: int, steps: int, seed: int, *, t_max: float = 2e4) -> Paths:
+def followed(denoiser: Denoiser, rows: int, steps: int, seed: int, strength: float = 0.0) -> Paths:
+    t_max = 2e4
     streams = rng.row_streams(seed, "paths", rows=range(rows))
     levels = geometric(VarianceExploding(), t_max, steps, end=1e-3)
     x = math.sqrt(t_max) * torch.from_numpy(np.stack([stream.standard_normal(2) for stream in streams]))
-    return reverse_paths(denoiser, x, levels, Independent(streams, (2,), like=x), torch.arange(rows) % 3, 3)
+    noise = Independent(streams, (2,), like=x)
+    return reverse_paths(denoiser, x, levels, noise, torch.arange(rows) % 3, 3, strength=strength)
 
 
-def test_odds_are_those_of_the_gaussian_steps_one_by_one() -> None:
+@pytest.mark.parametrize("strength", [0.0, 2.5])
+def test_odds_are_those_of_the_gaussian_steps_one_by_one(strength: float) -> None:
     watched = Watched(Exact(three_classes()))
-    paths = followed(watched, 6, 9, 0)
+    paths = followed(watched, 6, 9, 0, strength)
     rows, logs = torch.arange(6), torch.zeros(6, 4, dtype=torch.float64)
     seen = watched.seen[:]
     for at, ((v, x), (below, after)) in enumerate(pairwise(seen), 1):
@@ -95,6 +100,8 @@ def test_odds_are_those_of_the_gaussian_steps_one_by_one() -> None:
         assert paths.log_ratio[:, at] == pytest.approx((logs[rows, rows % 3] - logs[:, 3]).numpy(), abs=1e-9)
         mixed = logs[:, :3].logsumexp(1) - math.log(3) - logs[:, 3]
         assert paths.log_excess[:, at] == pytest.approx(mixed.numpy(), abs=1e-9)
+        own = logs[rows, rows % 3] - logs[:, :3].logsumexp(1) + math.log(3)
+        assert paths.asked[:, at] == pytest.approx(own.numpy(), abs=1e-9)
     assert len(seen) == 9
 
 
@@ -130,6 +137,23 @@ def test_paths_are_calibrated_and_the_pair_of_exact_scores_tells_what_the_poster
     assert paths.entropy[:, -1].max() < 0.7
 
 
+def test_guided_paths_are_told_their_class_as_much_as_their_pair_differs_and_earlier(seed: int) -> None:
+    strength, rows, target = 3.0, 300, three_classes(0.2)
+    watched = Watched(Exact(target))
+    paths = followed(watched, rows, 60, seed, strength)
+    labels, gained = torch.arange(rows) % 3, np.zeros(rows)
+    for (v, x), below in zip(watched.seen, paths.time[1:], strict=True):
+        level = NoiseLevel(time=v)
+        square = (Exact(target)(x, level, labels) - Exact(target)(x, level, None)).square().sum(1).numpy()
+        gained += (0.5 + strength) * square * (1 / below - 1 / v)
+    off = paths.log_ratio[:, -1] - gained  # a martingale, whatever the steps
+    expect_estimate(off.mean(), off.std() / math.sqrt(rows), 0.0, detect=0.8, false_fail=5e-7)
+    half = np.log(3) / 2
+    plain = followed(Exact(target), rows, 60, seed)
+    told = [float(one.time[int(np.argmax(one.asked.mean(0) > half))]) for one in (plain, paths)]
+    assert told[1] > 2 * told[0]  # so a window for strength 3 is not where strength 0 would have it
+
+
 def test_an_unconditional_prediction_that_is_no_mean_of_the_others_shows_as_excess() -> None:
     paths = followed(Watched(Exact(three_classes(0.2)), uncond=0), 150, 60, 1)
     found = [paths.log_excess[paths.labels == label, -1].mean() for label in range(3)]
@@ -154,8 +178,8 @@ def test_paths_run_in_single_precision_whatever_the_pipelines() -> None:
     found = []
     for dtype in (torch.float32, torch.bfloat16):
         host = open_host(dtype=str(dtype).removeprefix("torch."))
-        time, told = np.array([300.0, 30.0, 3.0, 0.3]), np.array([0.0, 0.1, 1.0, 3.0])
-        found.append(host_paths(host, time, told, Calibration(images_per_prompt=3, path_steps=5), lambda: None))
+        time, told = np.array([300.0, 30.0, 3.0, 0.3]), {0.0: np.array([0.0, 0.1, 1.0, 3.0])}
+        found.extend(host_paths(host, time, told, Calibration(images_per_prompt=3, path_steps=5), lambda: None))
         assert next(host.pipe.unet.parameters()).dtype == dtype  # the pipeline keeps its own
     single, half = found
     assert single.time[[0, -1]] == pytest.approx([300.0, 0.3])
@@ -221,6 +245,15 @@ def test_a_batch_that_does_not_fit_is_halved_and_says_so(digits: Host) -> None:
     assert found.squares == pytest.approx(recorder(digits).record(0.0).squares, rel=1e-3)
 
 
+def test_not_even_one_image_in_memory_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, digits: Host) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(digits, "generate", full)
+    with pytest.raises(StoppedError, match="out of memory with one image"):
+        recorder(digits).record(0.0)
+
+
 def test_a_pipeline_that_asks_twice_makes_both_predictions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -260,11 +293,9 @@ def made_up(time: Sequence[float], squares: Array, groups: Sequence[int]) -> Rec
 def test_a_profile_has_the_mean_and_the_error_of_its_images() -> None:
     q = np.array([1.0, 3.0, 2.0, 6.0])
     time = [8.0, 4.0, 2.0, 1.0]
-    found = {
-        name: values for name, (_, values) in pair_profile(
-            made_up(time, q[:, None] * np.ones(4), [0, 0, 1, 1]), IMAGES
-        ).items()
-    }  # fmt: skip
+    record = made_up(time, q[:, None] * np.ones(4), [0, 0, 1, 1])
+    profile = pair_profile(record, IMAGES) | commitment(record, IMAGES)
+    found = {name: values for name, (_, values) in profile.items()}
     error = math.hypot(1.0, 2.0) / 2  # of two prompts with two images each
     assert found["pair_square"] == pytest.approx(np.full(4, 3.0))
     assert found["pair_square_stderr"] == pytest.approx(np.full(4, error))
@@ -278,14 +309,29 @@ def test_a_profile_has_the_mean_and_the_error_of_its_images() -> None:
 
 def test_predictions_that_never_differ_are_refused() -> None:
     with pytest.raises(ConfigError, match="never differ"):
-        pair_profile(made_up([4.0, 3.0, 2.0, 1.0], np.zeros((4, 4)), [0, 0, 1, 1]), IMAGES)
+        commitment(made_up([4.0, 3.0, 2.0, 1.0], np.zeros((4, 4)), [0, 0, 1, 1]), IMAGES)
 
 
-def test_the_posterior_says_what_is_to_come_where_there_is_one() -> None:
-    pair = {"time": np.array([8.0, 4.0, 2.0, 1.0]), "class_information": np.array([1.0, 2.0, 3.0, 4.0])}
-    assert levels_to_come(pair, {"half": 0.5}) == {"half": pytest.approx(4.0)}
-    posterior = {"path_time": np.array([8.0, 4.0, 2.0]), "posterior_information": np.array([0.5, 2.0, 1.99])}
-    assert levels_to_come(pair | posterior, {"half": 0.5}) == {"half": pytest.approx(32**0.5)}
+def test_levels_are_read_off_what_was_told_so_far() -> None:
+    time = np.array([8.0, 4.0, 2.0, 1.0, 0.0])
+    told = np.array([-0.1, 0.5, 2.0, 1.9, 2.0])  # as measured, neither positive nor monotone
+    assert levels_to_come(time, told, {"half": 0.5}) == {"half": pytest.approx(8**0.5)}
+
+
+def test_windows_are_sought_where_the_users_own_strength_leaves_the_pair_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    squares = {0.0: [1.0, 1.0, 1.0, 1.0], 1.0: [0.0, 0.0, 1.0, 1.0], 4.0: [4.0, 4.0, 0.0, 0.0]}
+
+    def record(self: Recorder, strength: float) -> Record:
+        made = made_up([8.0, 4.0, 2.0, 1.0], np.tile(squares[strength], (10, 1)), [0] * 5 + [1] * 5)
+        states = rng.stream(0, "states").standard_normal((10, 3)).astype(np.float32) + made.groups[:, None]
+        return replace(made, states=states.astype(np.float32))
+
+    monkeypatch.setattr(Recorder, "record", record)
+    host: Any = type("Texts", (), {"kind": "text", "classes": None, "pipe": None, "name": "texts"})()
+    found = examine(host, ("a", "b"), Calibration(strengths=(1.0, 4.0)), lambda: None, lambda text: None)
+    assert found.times["half_told"] == pytest.approx(2.0)  # of 1 / 2t at strength 0
+    assert found.variables["commitment_left"][1][1:] == pytest.approx([0.285, 0, 0], abs=0.1)
+    assert 4 < found.times["50%"] < 8
 
 
 def test_the_theorys_own_ensemble_is_found_where_it_is(seed: int) -> None:
@@ -318,6 +364,17 @@ def test_without_separation_there_is_no_threshold() -> None:
     found = threshold(record, Estimate(value=1.0, stderr=0.1, n=10), None, IMAGES)
     assert math.isnan(found["critical_rate"].value)
     assert side(found["rate"], found["critical_rate"]) == "undecided"
+
+
+def test_the_side_of_ten_classes_hangs_on_whose_directions_are_counted() -> None:
+    x, labels = bundled_digits()
+    states = x.reshape(len(x), -1)
+    means = np.array([states[labels == label].mean(0) for label in range(10)])
+    record = replace(made_up([1.0], np.ones((len(x), 1)), labels.tolist()), states=states.astype(np.float32))
+    found = threshold(record, Estimate(value=1.0, stderr=0.1, n=len(x)), 10, IMAGES)
+    assert side(found["rate"], found["critical_rate"]) == "committed"
+    directions = np.linalg.eigvalsh(np.cov(means.T))
+    assert math.log(10) * (directions**2).sum() / directions.sum() ** 2 > found["critical_rate"].value
 
 
 def test_a_side_is_taken_beyond_two_standard_errors() -> None:
@@ -402,18 +459,18 @@ def test_unusable_settings_are_refused(changes: dict[str, Any], message: str) ->
         Calibration(**changes)
 
 
-@pytest.fixture(scope="module")
-def small() -> xr.Dataset:
-    return calibrate(Calibration(images_per_prompt=3, steps=6, path_steps=10, strengths=(1.0,)))
-
-
-def test_the_digits_model_is_laid_beside_its_exact_twin(small: xr.Dataset) -> None:
+def test_the_digits_model_is_laid_beside_its_exact_twin() -> None:
+    asked, told = Calibration(images_per_prompt=3, steps=6, path_steps=8, strengths=(1.0,)), list[tuple[int, int]]()
+    small = calibrate(asked, progress=lambda done, total: told.append((done, total)))
+    assert told == [(done, 72) for done in range(1, 73)]  # of both: ten prompts, and eight steps, at two strengths
     assert small["source"].values.tolist() == ["pipeline", "twin"]
     pipeline, twin = (small.sel(source=name) for name in ("pipeline", "twin"))
     for one in (pipeline, twin):  # ten classes, equally frequent: all is told in the end, however rough the steps
         assert float(one["posterior_information"][-1]) == pytest.approx(math.log(10), abs=0.05)
         assert float(one["posterior_information"][0]) == pytest.approx(0.0, abs=1e-12)
         assert 0 < float(one["range_low"]) < float(one["time_50_to_come"]) < float(one["range_high"])
+        assert float(one["asked_information"][-1]) == pytest.approx(math.log(10), abs=0.05)
+        assert 0 < float(one["half_told"]) < float(one["range_high"])
         assert float(one["rate"]) == pytest.approx(math.log(10) / float(one["participation_ratio"]))
     early = slice(0, 3)  # far above the data both know the classes' means
     ratio = pipeline["pair_square"][early] / twin["pair_square"][early]
@@ -422,19 +479,23 @@ def test_the_digits_model_is_laid_beside_its_exact_twin(small: xr.Dataset) -> No
     assert float(twin["pair_square"][-1]) < 0.05 * float(pipeline["pair_square"][-1])
     found = findings(small)
     pipeline_excess, twin_excess = (found[name]["paths"]["excess"]["value"] for name in ("pipeline", "twin"))
-    assert pipeline_excess > 2 * twin_excess > 0  # the twin's is that of ten rough steps
+    assert pipeline_excess > twin_excess + 1 > 1  # the twin's is that of eight rough steps
     assert found["profile"] == "posterior"
     assert [parse_schedule(spec) for spec in found["proposals"]]
 
 
-def test_progress_reaches_its_end_and_equal_settings_give_equal_numbers(tmp_path: Path) -> None:
+def test_more_classes_than_can_be_asked_for_are_told_by_the_pair_and_equal_settings_give_equal_numbers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orthoscope.study.calibrate.host_paths.PATHED", 9)
     points = rng.stream(0, "points").uniform(-1, 1, (60, 8, 8))
     path = saved(tmp_path, x=points, labels=np.arange(60) % 10)
     tiny = Calibration(prompts=("0", "1"), images_per_prompt=4, steps=4, path_steps=4, strengths=(1.0,), data=str(path))
     told: list[tuple[int, int]] = []
     first = calibrate(tiny, progress=lambda done, total: told.append((done, total)))
-    # The pipeline: two prompts at two strengths, and four steps; the twin: all ten classes of the data.
-    assert told == [(done, 32) for done in range(1, 33)]
+    # The pipeline: two prompts at two strengths; the twin: all ten classes of the data.
+    assert told == [(done, 24) for done in range(1, 25)]
+    assert findings(first)["profile"] == "pair"
     xr.testing.assert_identical(calibrate(tiny), first)
 
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 STOPPED = 1  # exit status where a schedule made images that are no numbers
 _NOTES = 6  # of the measuring that people read here; the page has all
-_WIDE, _COLUMN = 200, 16  # characters of a table and of a column's head
+_WIDE, _COLUMN = 200, 13  # characters of a console, at most, and of a column's head
+_ON_PAGE = ("mean_shift", "equal_strength")  # and not on the console, where rows of 120 characters are enough
 
 
 class FeaturesName(StrEnum):
@@ -50,7 +51,10 @@ Schedules = Annotated[
     list[str] | None, typer.Option(help="Guidance schedules, one or more: --schedules constant:3 step:...")
 ]
 Current = Annotated[str | None, typer.Option(help="The schedule you use today; default: the strongest constant.")]
-Tolerance = Annotated[float | None, typer.Option(help="Loss of adherence that does not count; 0.01 if left out.")]
+Tolerance = Annotated[
+    float | None,
+    typer.Option(help="Loss of adherence that does not count; if left out 0.002 of text similarity, else 0.01."),
+]
 RuleName = Annotated[str | None, typer.Option(help="Guidance rule, such as rescale:phi=0.7; plain if left out.")]
 Steps = Annotated[int | None, typer.Option(help="Steps of the scheduler; 30 if left out.")]
 Scheduler = Annotated[str | None, typer.Option(help="Scheduler of diffusers in place of the pipeline's own.")]
@@ -184,16 +188,16 @@ def _told(plan: Audit, out: Path, how: dict[str, Any], *, command: str, quiet: b
 
 def _print(audit: xr.Dataset, found: dict[str, Any]) -> None:
     """The schedules with what decides, then the recommendation with its evidence."""
-    from orthoscope.report.audit_sections import deciding, head
+    from orthoscope.report.audit_sections import deciding, folded, head
     from orthoscope.report.intervals import cells, noted
 
     console = Console(soft_wrap=True, highlight=False, emoji=False, width=_WIDE)
-    names = deciding(audit)
+    names = [name for name in deciding(audit) if name not in _ON_PAGE]
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("schedule", *(head(name) for name in names)):
         table.add_column(Text("\n".join(wrap(title, _COLUMN))), no_wrap=True)
     for entry in found["schedules"]:
-        table.add_row(*map(Text, (entry["spec"], *cells(audit, names, entry["spec"]))))
+        table.add_row(*map(Text, (folded(entry["spec"]), *cells(audit, names, entry["spec"]))))
     console.print(table)
     advice = found["recommendation"]
     remarks = (f"note: {text}" for text in noted(audit)[:_NOTES])

@@ -62,10 +62,11 @@ def calibrate(
             remark=(lambda text: None) if quiet else remark,
         )  # fmt: skip
     found = findings(result)
-    report = write_calibration(result, found, out, command=shlex.join(["orthoscope", "calibrate", *written()]))
     same = {"model": model, "prompts": prompts, "scheduler": scheduler, "steps": steps if steps != 30 else None}
     command = audit_command(same, calibration.strengths[-1], found["proposals"])
-    found |= {"audit_command": command, "report": str(report), "results": str(out / "results.nc")}
+    found["audit_command"] = command
+    report = write_calibration(result, found, out, command=shlex.join(["orthoscope", "calibrate", *written()]))
+    found |= {"report": str(report), "results": str(out / "results.nc")}
     emit(found if json else _shown(found), as_json=json, title=f"calibration of {found['model']}")
     if not json:
         remark(f"\nto be tested by:\n{command}")
@@ -83,9 +84,9 @@ def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
         table |= {f"{source}: {name}": one[name] for name in ("rate", "critical_rate")}
         table |= {
             f"{source}: side": one["side"],
-            f"{source}: windows act at variance times": between(one["range"]),
-            f"{source}: half told at": one["to_come"]["50 %"],
-            f"{source}: half told, predicted": one["predicted"]["half_time"],
+            f"{source}: windows act at variance times, strength {one['strength']:g}": between(one["range"]),
+            f"{source}: half told at strength 0": one["half_told"],
+            f"{source}: predicted by mean field": one["predicted"]["half_time"],
         }
         table |= {f"{source}: excess of the pair, nats": one["paths"]["excess"]} if "paths" in one else {}
         table |= {

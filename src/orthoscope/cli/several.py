@@ -8,14 +8,21 @@ from typing import Any
 
 from typer.core import TyperCommand
 
+from orthoscope.errors import ConfigError
+
 _WRITTEN: ContextVar[tuple[str, ...]] = ContextVar("written", default=())
 
 
 def spread(args: list[str], options: Collection[str]) -> Iterator[str]:
-    """The arguments with the option repeated before every further value: `-o A B` becomes `-o A -o B`."""
+    """The arguments with the option repeated before every further value: `-o A B` becomes `-o A -o B`.
+
+    Raises:
+        ConfigError: if such an option has no value at all.
+    """
     current, values = None, 0
     for arg in args:
-        if arg.startswith("-"):
+        if arg.startswith("-") and not arg[1:2].isdigit():
+            _check(current, values)
             name, equals, _ = arg.partition("=")
             current, values = (name if name in options else None), int(bool(equals))
         elif current is not None:
@@ -23,6 +30,12 @@ def spread(args: list[str], options: Collection[str]) -> Iterator[str]:
             if values > 1:
                 yield current
         yield arg
+    _check(current, values)
+
+
+def _check(option: str | None, values: int) -> None:
+    if option is not None and not values:
+        raise ConfigError(f"{option} needs one or more values after it")
 
 
 class SeveralValues(TyperCommand):

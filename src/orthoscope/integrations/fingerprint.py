@@ -8,22 +8,32 @@ from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from orthoscope.serialize import plain
+from orthoscope.serialize import content_hash, plain
 
 _SAMPLED = 64  # values per tensor that go into its fingerprint
+_BOOKKEEPING = ("architectures", "dtype", "torch_dtype", "transformers_version")  # of how a model was saved
 
 
-def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A config without what diffusers keeps there for itself."""
-    return {key: plain(value) for key, value in sorted(config.items()) if not key.startswith("_")}
+def settings(config: Mapping[Any, Any]) -> dict[str, Any]:
+    """A config without what libraries keep there for themselves."""
+    return {
+        key: settings(value) if isinstance(value, Mapping) else plain(value)
+        for key, value in sorted((str(key), value) for key, value in config.items())
+        if not key.startswith("_") and key not in _BOOKKEEPING
+    }
 
 
 def fingerprint(part: Any) -> dict[str, Any]:
-    """Class and settings of a component and, of a module, a hash over names, shapes and some values of its tensors."""
+    """Class and settings of a component, and a hash of its vocabulary or over some values of all its tensors."""
     about: dict[str, Any] = {"class": type(part).__name__}
     if isinstance(part, ConfigMixin):
         about["settings"] = settings(part.config)
+    if isinstance(part, PreTrainedModel):
+        about["settings"] = settings(part.config.to_dict())
+    if isinstance(part, PreTrainedTokenizerBase):
+        about["vocabulary"] = content_hash(part.get_vocab())
     if isinstance(part, torch.nn.Module):
         found = hashlib.blake2b(digest_size=16)
         for name, tensor in (*part.named_parameters(), *part.named_buffers()):

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import diffusers
 import numpy as np
 import torch
 import xarray as xr
@@ -22,16 +21,15 @@ from orthoscope.errors import ConfigError, OrthoscopeError, unknown
 from orthoscope.guidance.rules import Rule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.diffusers import guided
-from orthoscope.integrations.diffusers.clock import CHARTS, SchedulerClock
+from orthoscope.integrations.diffusers.clock import SchedulerClock
 from orthoscope.integrations.diffusers.layout import layout_of, networks_of
 from orthoscope.integrations.digits import SHIPPED
 from orthoscope.integrations.families import Kind, family_of
 from orthoscope.integrations.fingerprint import fingerprint, settings
-from orthoscope.integrations.hub import quiet, read_pipeline
+from orthoscope.integrations.hub import read_pipeline, rescheduled
 from orthoscope.integrations.randomness import own_randomness, restored_randomness
 
 _SEEDS = 2**64  # what a torch generator takes
-_FLOW = "flow_prediction"  # what schedulers without a prediction type take the network's output for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -238,25 +236,8 @@ def open_host(
         str(SHIPPED) if model is None else model, device=device, dtype=dtype, allow_pickle=allow_pickle
     )
     if scheduler is not None:
-        pipe.scheduler = _rescheduled(pipe, scheduler)
+        pipe.scheduler = rescheduled(pipe.scheduler, scheduler)
     return host_of(pipe, "digits" if model is None else model)
-
-
-def _rescheduled(pipe: Any, name: str) -> Any:
-    """Another scheduler with the settings of the pipeline's own."""
-    if name not in CHARTS:
-        raise unknown("scheduler", name, CHARTS)
-    own = pipe.scheduler.config
-    with quiet():
-        found = getattr(diffusers, name).from_config(own)
-    before = own.get("prediction_type", _FLOW)
-    after = _FLOW if CHARTS[name] == "flow" else found.config["prediction_type"]
-    if before != after:
-        raise ConfigError(
-            f"{name} takes a network's output for {after}, but this pipeline's is {before}; use a scheduler of the "
-            f"kind of {type(pipe.scheduler).__name__}"
-        )
-    return found
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,10 @@ import diffusers
 import torch
 import transformers
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
+from huggingface_hub.utils import logging as hub_logging
 
-from orthoscope.errors import ConfigError, OrthoscopeError
+from orthoscope.errors import ConfigError, OrthoscopeError, unknown
+from orthoscope.integrations.diffusers.clock import CHARTS
 from orthoscope.integrations.digits import DigitsPipeline, load_digits_pipeline
 from orthoscope.integrations.families import family_of
 
@@ -23,6 +26,7 @@ _NO_SAFETENSORS = re.compile(r"no file named \S*safetensors|necessary .?safetens
 _DIGITS = "digits.safetensors"
 _INDEX = "model_index.json"
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth")
+_FLOW = "flow_prediction"  # what schedulers without a prediction type take the network's output for
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -68,6 +72,26 @@ def read_pipeline(model: str, *, device: str = "auto", dtype: str = "auto", allo
         return pipe.to(place)
 
 
+def rescheduled(own: Any, name: str) -> Any:
+    """Another scheduler with the settings of a pipeline's own.
+
+    Raises:
+        ConfigError: if there is no such scheduler, or it takes the network's output for something else.
+    """
+    if name not in CHARTS:
+        raise unknown("scheduler", name, CHARTS)
+    with quiet():
+        found = getattr(diffusers, name).from_config(own.config)
+    before = own.config.get("prediction_type", _FLOW)
+    after = _FLOW if CHARTS[name] == "flow" else found.config["prediction_type"]
+    if before != after:
+        raise ConfigError(
+            f"{name} takes a network's output for {after}, but this pipeline's is {before}; use a scheduler of the "
+            f"kind of {type(own).__name__}"
+        )
+    return found
+
+
 def device_of(name: str) -> torch.device:
     """The device of a name; "auto" takes the accelerator if there is one.
 
@@ -80,7 +104,7 @@ def device_of(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"no device {name!r} here ({_one_line(error)}); use --device cpu or auto") from error
+        raise ConfigError(f"no device {name!r} here ({_one_line(error):.60}); use --device cpu or auto") from error
     return device
 
 
@@ -108,7 +132,7 @@ def _explained(model: str, error: Exception) -> str:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
     text, is_local = _one_line(error), Path(model).expanduser().exists()
-    if "trust_remote_code" in text:
+    if "trust_remote_code" in str(error):  # whole: transformers mentions it at the end of a long text
         return _of_own_code(model)
     if any(isinstance(cause, RepositoryNotFoundError) for cause in (error, *causes)):
         return (
@@ -158,13 +182,15 @@ def _one_line(error: BaseException) -> str:
 def quiet() -> Iterator[None]:
     """No progress bars and no log lines of the libraries."""
     logs: list[Any] = [diffusers.utils.logging, transformers.utils.logging]
-    before = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs]
+    before, of_hub = [(log.get_verbosity(), log.is_progress_bar_enabled()) for log in logs], hub_logging.get_verbosity()
     try:
+        hub_logging.set_verbosity(logging.CRITICAL)
         for log in logs:
             log.set_verbosity(log.CRITICAL)
             log.disable_progress_bar()
         yield
     finally:
+        hub_logging.set_verbosity(of_hub)
         for log, (verbosity, has_bar) in zip(logs, before, strict=True):
             log.set_verbosity(verbosity)
             (log.enable_progress_bar if has_bar else log.disable_progress_bar)()

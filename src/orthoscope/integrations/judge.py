@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -75,6 +75,7 @@ class DigitsJudge:
     name: str = "support vector machines on the bundled digits"
 
     @classmethod
+    @cache
     def fitted(cls) -> DigitsJudge:
         """Fit to the images that the shipped model was trained on; those held out from it measure the fit."""
         from sklearn.model_selection import cross_val_predict

@@ -60,7 +60,8 @@ def _shown(audits: Iterable[xr.Dataset], marks: Mapping[str, Mark]) -> list[str]
 def _pareto(ax: Axes, audit: xr.Dataset, measure: str, marks: Mapping[str, Mark]) -> None:
     one = _finite(audit, measure)
     roles = one["role"].values.astype(str)
-    constant = one.isel(schedule=np.flatnonzero(np.isin(roles, CONSTANT))).sortby("mean_shift")
+    order = "mean_shift" if "mean_shift" in one else measure
+    constant = one.isel(schedule=np.flatnonzero(np.isin(roles, CONSTANT))).sortby(order)
     ax.plot(constant[measure], constant["variance_ratio"], color=MUTED, linewidth=1.2, zorder=1)
     for spec in one["schedule"].values:
         point, mark = one.sel(schedule=spec), marks[str(spec)]
@@ -128,6 +129,8 @@ def search_figure(search: xr.Dataset, adherence: str) -> Figure:
             chosen[across], chosen[up], "o", markersize=13, fillstyle="none", color=INK, markeredgewidth=1.4,
             label="chosen",
         )  # fmt: skip
+    if not search["gain"].notnull().any():
+        right.text(0.5, 0.5, "not measured", transform=right.transAxes, ha="center", color=MUTED)
     left.set(title="All candidates", xlabel=NAMES["mean_shift"], ylabel="variance, that of strength 0 = 1")
     right.set(title="What decides", xlabel=NAMES.get(adherence, adherence), ylabel="gain at equal mean shift")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)

@@ -73,23 +73,26 @@ def _information(ax: Axes, result: xr.Dataset) -> None:
 
 def _commitment(ax: Axes, result: xr.Dataset) -> None:
     first = result.isel(source=0)
-    if np.isfinite(first["range_high"]):
-        ax.axvspan(float(first["range_low"]), float(first["range_high"]), color=GRID, zorder=0)
+    highest = min(float(first["time"].max()), float(first["range_high"]))
+    ax.axvspan(float(first["range_low"]), highest, color=GRID, zorder=0)
     for source, one in _sources(result):
         color = _COLOR[source]
-        if "posterior_information" in one:
-            left = 1 - one["posterior_information"] / one["posterior_information"].isel(path_level=-1)
-            ax.plot(one["path_time"], left, color=color, label=_NAME[source])
+        if "asked_information" in one:
+            guided, plain, time = one["asked_information"], one["posterior_information"], one["path_time"]
+            ax.plot(time, 1 - guided / guided.isel(path_level=-1), color=color, label=_NAME[source])
         else:
+            plain, time = one["class_information"], one["time"]
             _band(ax, one, "time", "commitment_left", color=color, label=_NAME[source])
+        ax.plot(time, 1 - plain / plain[-1], color=color, lw=1, ls="--")
         ax.axvline(float(one["half_time"]), color=color, lw=1, ls=":")
-    ax.plot([], [], color=INK, lw=1, ls=":", label="half, predicted by mean field")
+    ax.plot([], [], color=INK, lw=1, ls="--", label="at strength 0")
+    ax.plot([], [], color=INK, lw=1, ls=":", label="its half, predicted by mean field")
     ax.set(
-        title="Commitment still to come; shaded: where a window can act",
+        title=f"Commitment to come at strength {float(result['strength'][-1]):g}; shaded: windows can act",
         ylabel="share of the information",
         ylim=(-0.03, 1.03),
     )
-    ax.legend(loc="lower left")
+    ax.legend(loc="upper right")
 
 
 def _diversity(ax: Axes, result: xr.Dataset) -> None:

@@ -1,4 +1,4 @@
-"""What the negative part of a window has left to act on, in words, from the recorded differences of the pair."""
+"""What guidance costs, and what a window has left to act on and brings, in words, from the numbers of an audit."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from orthoscope.plots.letters import Mark
-from orthoscope.report.intervals import Interval, interval
+from orthoscope.report.intervals import interval
 
-NO_MORE = 0.05  # of the largest difference of a pair, below which next to nothing is left to act on
+NO_MORE, HALF = 0.05, 0.5  # shares of a pair's largest difference, below which next to nothing, or little, is left
 
 
 def left_to_act(audit: xr.Dataset, spec: str) -> tuple[float, float] | None:
@@ -41,30 +41,64 @@ def acting(audit: xr.Dataset, spec: str, marks: Mapping[str, Mark]) -> str:
     if found is None:
         return ""
     sigma, share = found
-    left = "next to nothing is left for it to act on" if share < NO_MORE else "there it still acts"
-    gain = interval(audit, "gain", spec)
-    came = f", and variance {_outcome(gain)} at equal mean shift: {gain}" if gain else ""
+    came = outcome(audit, spec)
     return (
         f"{marks[spec].letter}, {spec}, turns negative at σ = {sigma:.3g}, where the two predictions differ by "
-        f"{share:.1%} of their largest difference: {left}{came}."
+        f"{share:.1%} of their largest difference: {_left(share)}{came and '; '}{came}."
     )
 
 
-def _outcome(gain: Interval) -> str:
-    """What a gain says, where its interval says anything."""
-    if gain.low > 0:
-        return "is gained"
-    return "is lost" if gain.high < 0 else "differs within error"
+def _left(share: float) -> str:
+    """How much a share of the largest difference leaves to act on."""
+    if share < NO_MORE:
+        return "images are committed, next to nothing is left for it to act on"
+    return "there it still acts" if share > HALF else "most images are committed, little is left for it to act on"
 
 
-def own_errors(audit: xr.Dataset, twin: xr.Dataset, spec: str, marks: Mapping[str, Mark]) -> str:
-    """A window that acts in the pipeline where exact predictions agree; empty if it is not one."""
-    here = left_to_act(audit, spec)
-    exact = left_to_act(twin, spec) if spec in twin["schedule"].values else None
-    if here is None or exact is None or not exact[1] < NO_MORE <= here[1]:
+def outcome(audit: xr.Dataset, spec: str) -> str:
+    """What a schedule brings over constant strength; empty if that could not be measured."""
+    gain = interval(audit, "gain", spec)
+    if gain is None:
         return ""
-    return (
-        f"At the negative part of {marks[spec].letter} the exact predictions have come to agree, those of the network "
-        f"still differ ({here[1]:.1%}): what it does in the pipeline is made of the network's own errors, not of "
-        "guidance."
+    came = (
+        "is gained over"
+        if gain.low > 0
+        else "is lost against"
+        if gain.high < 0
+        else "differs within error from that of"
     )
+    equal = interval(audit, "equal_strength", spec)
+    constant = f"constant:{equal.value:.3g}" if equal else "constant strength"
+    return f"variance {came} {constant} at equal mean shift: {gain}"
+
+
+def beside(audit: xr.Dataset, twin: xr.Dataset, spec: str, marks: Mapping[str, Mark]) -> str:
+    """A schedule in the pipeline and with the exact score, and what is the network's own; empty if nothing is known."""
+    if spec not in twin["schedule"].values:
+        return ""
+    here, exact = outcome(audit, spec), outcome(twin, spec)
+    lines = []
+    if here and exact:
+        lines.append(f"{marks[spec].letter}, {spec}: in the pipeline {here}; with the exact score {exact}.")
+    network, true = left_to_act(audit, spec), left_to_act(twin, spec)
+    if network and true:
+        lines.append(
+            f"Where {marks[spec].letter} turns negative, at σ = {true[0]:.3g}, the exact predictions differ by "
+            f"{true[1]:.1%} of their largest difference, those of the network by {network[1]:.1%}: {_left(true[1])}."
+        )
+        if true[1] < HALF and network[1] > 2 * true[1]:
+            lines.append("What the network's differ by beyond that comes of the network, not of guidance.")
+    return " ".join(lines)
+
+
+def cost_of_strength(audits: Mapping[str, xr.Dataset]) -> list[str]:
+    """How much variance constant strengths keep, for each of the audits by name; whether that falls is said if sure."""
+    lines = []
+    for name, audit in audits.items():
+        specs = [str(spec) for spec in audit["schedule"].values[audit["role"].values == "constant"]]
+        kept = {spec: ratio for spec in specs if (ratio := interval(audit, "variance_ratio", spec)) and ratio.bounded}
+        if kept:
+            falls = "variance falls" if all(ratio.high < 1 for ratio in kept.values()) else "variance comes"
+            each = ", ".join(f"{ratio} at {spec}" for spec, ratio in kept.items())
+            lines.append(f"{name}: under constant guidance {falls} to {each}.")
+    return lines

@@ -10,8 +10,9 @@ import xarray as xr
 
 from orthoscope.plots.letters import Mark, marks
 from orthoscope.report import audit_sections as parts
-from orthoscope.report.intervals import attribute, interval
-from orthoscope.report.page import Card, Section, render, save_figure
+from orthoscope.report.audit_numbers import cost_section, number_sections, prompt_section
+from orthoscope.report.intervals import Interval, attribute, interval
+from orthoscope.report.page import Card, Section, render, save_figure, save_text
 
 FOOTER = (
     "Numbers in brackets are 95 % intervals, [low, high], of the number before them; differences and "
@@ -43,9 +44,7 @@ def write_report(result: Audited, out: Path, *, command: str) -> Path:
     for section in sections:
         for name, figure in section.figures.items():
             save_figure(figure, out / "figures" / name)
-    report = out / "report.html"
-    report.write_text(audit_page(result, sections), encoding="utf-8")
-    return report
+    return save_text(audit_page(result, sections), out / "report.html")
 
 
 def audit_page(result: Audited, sections: list[Section]) -> str:
@@ -79,11 +78,11 @@ def audit_sections(result: Audited, *, command: str) -> list[Section]:
     if twin is not None:
         sections.append(parts.twin_section(audit, twin, found))
     if search is not None:
-        sections.append(parts.search_section(search, str(audit.attrs["adherence"])))
-    sections += parts.number_sections(audit, found)
+        sections.append(parts.search_section(search, audit, found))
+    sections += number_sections(audit, found)
     if "by_prompt_variance_ratio" in audit:
-        sections.append(parts.prompt_section(audit, found))
-    return [*sections, parts.cost_section(audit, found, command)]
+        sections.append(prompt_section(audit, found))
+    return [*sections, cost_section(audit, found, command)]
 
 
 def schedule_marks(audit: xr.Dataset, twin: xr.Dataset | None) -> dict[str, Mark]:
@@ -99,17 +98,25 @@ def cards(audit: xr.Dataset, found: Mapping[str, Mark]) -> list[Card]:
     """The findings in numbers."""
     current = str(audit.attrs["current"])
     schedule = attribute(audit, "recommendation").get("schedule")
-    use = f"recommended in place of {current}" if schedule else f"is recommended in place of {current}"
-    told = [Card(value=str(schedule or "No other schedule"), text=use)]
+    value, use = "No other schedule", f"is recommended in place of {current}"
+    if schedule:
+        letter = f"Use {found[schedule].letter}" if schedule in found else "Use less"
+        value, use = letter, f"{schedule}, in place of {current}"
+    told = [Card(value=value, text=use)]
     if kept := interval(audit, "variance_ratio", current):
-        told.append(Card(value=str(kept), text=f"of the variance at strength 0 is kept by your schedule, {current}"))
+        told.append(_card(kept, f"of the variance at strength 0 is kept by your schedule, {current}"))
     gains = {spec: gain for spec in parts.windows(audit) if (gain := interval(audit, "gain", spec))}
     if gains:
         best = max(gains, key=lambda spec: gains[spec].value)
         which = f"schedule {found[best].letter}" + (f", the best of {len(gains)} windows" if len(gains) > 1 else "")
-        text = f"variance gained over constant strength at equal mean shift by {which}"
-        told.append(Card(value=str(gains[best]), text=text))
+        told.append(_card(gains[best], f"variance gained over constant strength at equal mean shift by {which}"))
     seconds = float(audit["seconds"].sum())
     images = audit.sizes["schedule"] * audit.sizes["prompt"] * int(audit.attrs["images_per_prompt"])
     told.append(Card(value=f"{images:,} images", text=f"made in {seconds:,.0f} s of generating"))
     return told
+
+
+def _card(number: Interval, text: str) -> Card:
+    """A number on one line, its interval after the text."""
+    value, _, ends = number.cell().partition("\n")
+    return Card(value=value, text=f"{text}; {ends}" if ends else text)

@@ -1,8 +1,7 @@
-"""The sections of an audit's page. Captions quote numbers from the datasets, never from memory."""
+"""The sections of an audit's page that tell what was found. Captions quote numbers from the datasets, never memory."""
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 
@@ -12,18 +11,8 @@ from orthoscope.plots.audit import NAMES, log_figure, pareto_figure, search_figu
 from orthoscope.plots.audit_images import IMAGES, PROMPTS, image_figure
 from orthoscope.plots.letters import CONSTANT, Mark
 from orthoscope.quantities import QUANTITIES
-from orthoscope.report.acting import acting, own_errors
-from orthoscope.report.intervals import (
-    ADHERENCE,
-    COMPARISON,
-    DIVERSITY,
-    FIDELITY,
-    attribute,
-    cells,
-    interval,
-    measured,
-    noted,
-)  # fmt: skip
+from orthoscope.report.acting import acting, beside, cost_of_strength, outcome
+from orthoscope.report.intervals import COMPARISON, attribute, cells, interval, measured
 from orthoscope.report.page import Section
 
 Marks = Mapping[str, Mark]
@@ -36,7 +25,6 @@ HEADS = {
     "mean_shift": "mean shift",
 }
 _PIXELS = 32  # images of more pixels a side are embedded as pixels
-_PROMPTS_LISTED = 60
 _FOLD = 28  # characters of a schedule on one line of a table
 
 
@@ -61,13 +49,13 @@ def deciding(audit: xr.Dataset) -> list[str]:
     return measured(audit, ["variance_ratio", "mean_shift", str(audit.attrs["adherence"]), *COMPARISON])
 
 
-def _rows(audit: xr.Dataset, names: Sequence[str], marks: Marks) -> list[list[str]]:
-    return [[_folded(spec, marks), *cells(audit, names, spec)] for spec in specs(audit)]
+def table(audit: xr.Dataset, names: Sequence[str], marks: Marks) -> list[list[str]]:
+    """Rows of measures, one schedule each."""
+    return [[folded(spec, f"{marks[spec].letter}  "), *cells(audit, names, spec)] for spec in specs(audit)]
 
 
-def _folded(spec: str, marks: Marks) -> str:
-    """A schedule with its letter, in lines that leave room for a table beside them."""
-    letter = f"{marks[spec].letter}  "
+def folded(spec: str, letter: str = "") -> str:
+    """A schedule after its letter, in lines that leave room for a table beside them."""
     lines = [letter]
     for part in re.findall(r"[^,]+,?", spec):
         if len(lines[-1]) + len(part) > _FOLD and lines[-1].strip():
@@ -104,8 +92,9 @@ def pareto_section(audit: xr.Dataset, twin: xr.Dataset | None, marks: Marks) -> 
         ),
         command="",
         figures={"audit-pareto": pareto_figure(_named(audit, twin), marks)},
+        points=cost_of_strength(_named(audit, twin)),
         head=["schedule", *(head(name) for name in names)],
-        rows=_rows(audit, names, marks),
+        rows=table(audit, names, marks),
     )
 
 
@@ -151,8 +140,8 @@ def log_section(audit: xr.Dataset, marks: Marks) -> Section:
     )
 
 
-def search_section(search: xr.Dataset, adherence: str) -> Section:
-    """The search on other seeds."""
+def search_section(search: xr.Dataset, audit: xr.Dataset, marks: Marks) -> Section:
+    """The search on other seeds, and how those chosen did on the audit's."""
     count, chosen = search.sizes["candidate"], [str(s) for s in search["candidate"].values[search["chosen"].values]]
     return Section(
         name="search",
@@ -164,19 +153,38 @@ def search_section(search: xr.Dataset, adherence: str) -> Section:
             "not these. Bars are two standard errors."
         ),
         command="",
-        figures={"audit-search": search_figure(search, adherence)},
-        points=[f"chosen: {spec}" for spec in chosen],
+        figures={"audit-search": search_figure(search, str(audit.attrs["adherence"]))},
+        points=[_judged(audit, spec, marks) for spec in chosen],
+        verdict=_better(audit, chosen, marks),
     )
+
+
+def _judged(audit: xr.Dataset, spec: str, marks: Marks) -> str:
+    """What a schedule that a search chose does on seeds that the search never saw."""
+    if spec not in specs(audit):
+        return f"{spec} was chosen, and not judged."
+    found = [outcome(audit, spec)]
+    if change := interval(audit, "adherence_change", spec):
+        found.append(f"{head(str(audit.attrs['adherence']))} changes by {change} from {audit.attrs['current']}")
+    return f"{marks[spec].letter}, {spec}, judged: {'; '.join(filter(None, found)) or 'nothing could be compared'}."
+
+
+def _better(audit: xr.Dataset, chosen: Sequence[str], marks: Marks) -> str:
+    """Which of those chosen do better than constant strength, and what of adherence they may lose."""
+    better = [spec for spec in chosen if (gain := interval(audit, "gain", spec)) and gain.low > 0]
+    if not chosen:
+        return "None was chosen: no candidate keeps adherence and could be compared with constant strength."
+    if not better:
+        return "None of these keeps more variance than constant strength at equal mean shift, beyond error."
+    lows = [change.low for spec in better if (change := interval(audit, "adherence_change", spec))]
+    loss = f"; of adherence they lose at most {max(0.0, -min(lows)):.2g}" if lows else ""
+    letters = ", ".join(marks[spec].letter for spec in better)
+    return f"More variance than constant strength at equal mean shift, beyond error: {letters}{loss}."
 
 
 def twin_section(audit: xr.Dataset, twin: xr.Dataset, marks: Marks) -> Section:
     """The same pipeline with the exact score."""
     names = [name for name in deciding(twin) if not name.endswith("_change")]
-    current = str(audit.attrs["current"])
-    kept = {name: interval(one, "variance_ratio", current) for name, one in _named(audit, twin).items()}
-    said = [f"{name}: {value} of the variance kept at {current}." for name, value in kept.items() if value]
-    said += [line for spec in windows(twin) if (line := acting(twin, spec, marks))]
-    said += [line for spec in windows(audit) if (line := own_errors(audit, twin, spec, marks))]
     return Section(
         name="twin",
         title="The pipeline beside the exact score",
@@ -187,97 +195,7 @@ def twin_section(audit: xr.Dataset, twin: xr.Dataset, marks: Marks) -> Section:
         ),
         command="",
         figures={"audit-twin": twin_figure(audit, twin, marks)},
-        points=said,
+        points=[line for spec in windows(audit) if (line := beside(audit, twin, spec, marks))],
         head=["schedule, exact score", *(head(name) for name in names)],
-        rows=_rows(twin, names, marks),
-    )
-
-
-_TABLES = {
-    "Diversity in numbers": (
-        DIVERSITY,
-        "Variance kept is the total variance over that of strength 0. The log-volume ratio counts narrow directions "
-        "like wide ones; the participation ratio counts directions and is blind to uniform shrinkage; the Vendi "
-        "score counts images that differ.",
-    ),
-    "Adherence in numbers": (
-        ADHERENCE,
-        "Mean shift and displacement say how far prompts moved from where strength 0 has them; Fisher ratio and linear "
-        "discriminant, how well they can be told apart; posterior and cosine, how well a judge recognizes them.",
-    ),
-    "Fidelity in numbers": (
-        FIDELITY,
-        "Against the reference images, at equal numbers: precision and density for how real the images are, recall and "
-        "coverage for how much of the reference they reach, the Frechet distance for both at once.",
-    ),
-}
-
-
-def number_sections(audit: xr.Dataset, marks: Marks) -> list[Section]:
-    """Every measure of every schedule, by what it measures."""
-    sections = []
-    for title, (group, caption) in _TABLES.items():
-        if names := measured(audit, group):
-            rows, heads = _rows(audit, names, marks), ["schedule", *(head(name) for name in names)]
-            if "class_posterior" in names and "judge" in audit.attrs:
-                caption += f" The judge is {_judge(audit)}."
-            name = title.split()[0].lower() + "-numbers"
-            sections.append(
-                Section(name=name, title=title, caption=caption, command="", figures={}, head=heads, rows=rows)
-            )
-    return sections
-
-
-def _judge(audit: xr.Dataset) -> str:
-    """Who says which class an image is of, and how far to believe it."""
-    accuracy = audit.attrs.get("judge_accuracy")
-    return str(audit.attrs["judge"]) + ("" if accuracy is None else f", right on {accuracy:.1%} of held-out images")
-
-
-def prompt_section(audit: xr.Dataset, marks: Marks) -> Section:
-    """Variance kept, prompt by prompt."""
-    name = "by_prompt_variance_ratio"
-    listed = audit[name].isel(prompt=slice(_PROMPTS_LISTED)).transpose("prompt", "schedule")
-    more = audit.sizes["prompt"] - listed.sizes["prompt"]
-    rest = f" {more} more prompts are in results.nc." if more else ""
-    return Section(
-        name="prompts",
-        title="Prompt by prompt",
-        caption=f"Variance kept by each prompt under each schedule; intervals of these are in results.nc.{rest}",
-        command="",
-        figures={},
-        head=["prompt", *(marks[spec].letter for spec in specs(audit))],
-        rows=[
-            [str(row["prompt"].values), *("–" if not math.isfinite(value) else f"{value:.2f}" for value in row.values)]
-            for row in listed
-        ],
-    )
-
-
-def cost_section(audit: xr.Dataset, marks: Marks, command: str) -> Section:
-    """What it took, what was stopped, and how to make the page again."""
-    rows = [
-        [
-            _folded(spec, marks),
-            f"{int(one['network_calls']):,}",
-            f"{float(one['seconds']):.1f}",
-            f"{float(one['memory']) / 2**20:,.0f}",
-        ]
-        for spec in specs(audit)
-        for one in [audit.sel(schedule=spec)]
-    ]
-    stopped = [f"stopped: {spec}: {reason}" for spec, reason in attribute(audit, "stopped").items()]
-    return Section(
-        name="cost",
-        title="What it cost",
-        caption=(
-            "A network call is one prediction for one image: guidance needs two per step and image, and one where a "
-            "strength of 0 or −1 makes the other idle and the pipeline can leave it out. Memory is the peak up to "
-            "then. The command goes on where it was stopped, and reuses every image it has made."
-        ),
-        command=command,
-        figures={},
-        head=["schedule", "network calls", "seconds", "memory, MiB"],
-        rows=rows,
-        points=[*stopped, *noted(audit)],
+        rows=table(twin, names, marks),
     )

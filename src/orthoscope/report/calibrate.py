@@ -9,10 +9,9 @@ from typing import Any
 
 import xarray as xr
 
-from orthoscope.errors import ConfigError
 from orthoscope.plots.calibrate import calibrate_figure
 from orthoscope.quantities import Estimate
-from orthoscope.report.page import Card, Section, render, save_figure
+from orthoscope.report.page import Card, Section, render, save_figure, save_text
 from orthoscope.study.datasets import write
 
 FOOTER = (
@@ -44,13 +43,8 @@ def write_calibration(result: xr.Dataset, found: Mapping[str, Any], out: Path, *
     write(result, out / "results.nc")
     for name, figure in section.figures.items():
         save_figure(figure, out / name)
-    report = out / "report.html"
-    try:
-        (out / "spec.json").write_text(result.attrs["spec"] + "\n", encoding="utf-8")
-        report.write_text(page(result, found, section), encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot write {error.filename}: {error.strerror}; choose another --out") from error
-    return report
+    save_text(result.attrs["spec"] + "\n", out / "spec.json")
+    return save_text(page(result, found, section), out / "report.html")
 
 
 def page(result: xr.Dataset, found: Mapping[str, Any], section: Section) -> str:
@@ -66,9 +60,12 @@ def page(result: xr.Dataset, found: Mapping[str, Any], section: Section) -> str:
         cards=[
             Card(value=between(first["range"]), text="variance times between which a window can act"),
             Card(value=first["side"], text=_SIDES[first["side"]]),
-            Card(value=f"{first['to_come']['50 %']:.3g}", text="variance time at which half of the class is told"),
+            Card(
+                value=_number(first["to_come"]["50 %"]),
+                text=f"variance time at which half of the class is told at strength {first['strength']:g}",
+            ),
         ],
-        sections=[section],
+        sections=[section, proposal_section(found)],
         provenance=f"Orthoscope {result.attrs['orthoscope']}. Settings: spec.json; numbers: results.nc.",
         footer=FOOTER,
     )
@@ -78,10 +75,14 @@ def calibration_section(result: xr.Dataset, found: Mapping[str, Any], command: s
     """Figure, table of both sources, and proposals."""
     sources = [str(source) for source in result["source"].values]
     rows = [[text, *(str(_estimate(found[source][name])) for source in sources)] for name, text in _ROWS.items()]
+    rows.append(["half told at strength 0", *(_number(found[source]["half_told"]) for source in sources)])
     for name, text in (("half_time", "half told, predicted by mean field"), ("speciation_time", "all told, predicted")):
-        rows.append([text, *(f"{found[source]['predicted'][name]:.3g}" for source in sources)])
+        rows.append([text, *(_number(found[source]["predicted"][name]) for source in sources)])
     rows += [
-        [f"{share} still to come at t", *(f"{found[source]['to_come'][share]:.3g}" for source in sources)]
+        [
+            f"{share} still to come at strength {found['pipeline']['strength']:g}, t",
+            *(_number(found[source]["to_come"][share]) for source in sources),
+        ]
         for share in found["pipeline"]["to_come"]
     ]
     for strength in found["pipeline"]["variance_ratio"]:
@@ -103,14 +104,28 @@ def calibration_section(result: xr.Dataset, found: Mapping[str, Any], command: s
         figures={"calibrate": calibrate_figure(result)},
         head=["", *sources],
         rows=rows,
-        points=[f"to be audited: {spec}" for spec in found["proposals"]],
+    )
+
+
+def proposal_section(found: Mapping[str, Any]) -> Section:
+    """The windows, and the line that tests them."""
+    return Section(
+        name="proposals",
+        title="Windows to test",
+        caption=(
+            "These turn inside the range, at once or bit by bit. That guidance can act there does not mean that a "
+            "window beats a lower constant strength: the audit tells, from new images."
+        ),
+        points=list(found["proposals"]),
+        command=found["audit_command"],
+        figures={},
     )
 
 
 def notes(found: Mapping[str, Any]) -> str:
     """What the numbers say, in words."""
     first = found["pipeline"]
-    told = [f"The data are {_SIDES[first['side']]}."]
+    told = [f"By the theory's threshold the data are {_SIDES[first['side']]}; what is told in the end measures it."]
     if "paths" in first:
         excess = _estimate(first["paths"]["excess"])
         told.append(
@@ -132,6 +147,10 @@ def between(ends: Mapping[str, float]) -> str:
     if not math.isfinite(ends["high"]):
         return f"from {ends['low']:.3g} up"
     return f"{ends['low']:.3g} to {ends['high']:.3g}"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "–"
 
 
 def _estimate(value: Mapping[str, float]) -> Estimate:

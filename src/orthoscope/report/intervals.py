@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from orthoscope.quantities import decimals
+
 DIVERSITY = (
     "variance_ratio", "total_variance", "log_volume_ratio", "participation_ratio", "vendi", "pairwise_distance",
 )  # fmt: skip
@@ -19,7 +21,6 @@ FIDELITY = ("precision", "recall", "density", "coverage", "frechet_distance")
 COMPARISON = ("gain", "equal_strength", "adherence_change", "diversity_change")
 COSTS = ("network_calls", "seconds", "memory")
 _ENDS = ("_low", "_high", "_stderr", "_least")
-_MOST_DIGITS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +39,7 @@ class Interval:
     def _text(self, number: float) -> str:
         if not self.bounded:
             return f"{number:.4g}"
-        digits = 1 - math.floor(math.log10((self.high - self.low) / 2))
-        small = digits > _MOST_DIGITS and max(map(abs, (self.value, self.low, self.high))) < 10.0 ** (1 - _MOST_DIGITS)
-        return f"{number:.2g}" if small else f"{number:.{min(max(0, digits), _MOST_DIGITS)}f}"
+        return f"{number:z.{decimals((self.high - self.low) / 2)}f}"
 
     def cell(self, between: str = "\n") -> str:
         """The number and its interval, with two digits of the error."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
 from orthoscope.errors import ConfigError
@@ -81,6 +83,19 @@ def save_figure(figure: Figure, path: Path) -> None:
         raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error
 
 
+def save_text(text: str, path: Path) -> Path:
+    """Write a page, or what belongs to it; its path.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+    return path
+
+
 def embedded(figure: Figure, *, pixels: bool = False) -> str:
     """A figure as a data address: drawn, or as pixels."""
     kind, content = ("webp", _pixels(figure)) if pixels else ("svg+xml", _vector(figure))
@@ -104,6 +119,11 @@ def _pixels(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
+def breaking(text: str) -> Markup:
+    """A text whose schedules may break after a comma, and are copied as they are."""
+    return Markup(re.sub(r",(?=[a-z])", ",<wbr>", escape(text)))
+
+
 def render(
     *,
     title: str,
@@ -120,7 +140,7 @@ def render(
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    environment.filters["embedded"] = embedded
+    environment.filters |= {"embedded": embedded, "breaking": breaking}
     return environment.get_template("report.html").render(
         title=title, lead=lead, cards=cards, sections=sections, provenance=provenance, footer=footer
     )

@@ -116,4 +116,4 @@ def test_everything_that_determines_a_cell_is_in_its_name(cells: Cells) -> None:
 
 
 def test_the_name_is_the_same_in_every_process(cells: Cells) -> None:
-    assert cells.key(SPEC, PROMPT) == "418a615219aacd34"
+    assert cells.key(SPEC, PROMPT) == "8c0c0c3512a99ac9"

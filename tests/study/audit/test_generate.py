@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -18,9 +20,10 @@ from orthoscope.guidance.rules import parse_rule
 from orthoscope.integrations.features import features_of
 from orthoscope.integrations.host import Generated, Host, host_of
 from orthoscope.study.audit.cells import Cells
-from orthoscope.study.audit.generate import Maker, Tally
+from orthoscope.study.audit.generate import Maker
 from orthoscope.study.audit.pictures import picture_path, slug, thumbnails
 from orthoscope.study.audit.plan import Audit
+from orthoscope.study.audit.tally import Tally
 from tests.integrations import pipelines
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
@@ -113,9 +116,29 @@ def test_batches_do_not_change_a_cell(host: Observed, tmp_path: Path) -> None:
 def test_seeds_are_common_to_schedules_and_belong_to_prompt_and_stage(host: Observed) -> None:
     one, other = maker(host), maker(host, stage="search")
     assert one.seeds("3") == maker(host).seeds("3")
-    several = [*one.seeds("3"), *one.seeds("7"), *other.seeds("3")]
-    assert len(set(several)) == len(several)
     assert maker(host, images=2).seeds("3") == one.seeds("3")[:2]
+    several = [*one.seeds("3"), *one.seeds("7"), *other.seeds("3")]
+    noise = {float(torch.randn((), generator=torch.Generator().manual_seed(seed))) for seed in several}
+    assert len(noise) == len(several)
+    many = np.array(maker(host, images=100_000).seeds("3"))
+    assert len(np.unique(many % 2**32)) == len(many)  # a generator reads 32 bits
+
+
+def test_whatever_changes_a_cell_changes_its_name(host: Observed, pipe: Any, tmp_path: Path) -> None:
+    plain = Audit(steps=STEPS)
+
+    def key(host: Host = host, features: str = "latent", audit: Audit = plain, **given: Any) -> str:
+        settings = {"judge": None, "images": IMAGES} | given
+        made = Maker(host=host, features=features_of(features), audit=audit, **settings)
+        return made.cells(tmp_path).key(SPECS[1], "3")
+
+    audits = [{"steps": 3}, {"size": 16}, {"seed": 1}, {"rule": "cfg++"}]
+    keys = [key(), key(features="pixel"), key(judge=Mean()), key(images=4), key(stage="search")]
+    keys += [key(audit=Audit(**{"steps": STEPS} | changes)) for changes in audits]
+    keys += [key(host_of(type(pipe)(pipe.unet, DDIMScheduler.from_config(pipe.scheduler.config))))]
+    assert len(set(keys)) == len(keys)
+    # What says what is made of the numbers leaves them alone.
+    assert key(audit=Audit(steps=STEPS, tolerance=0.5, current="constant:1", schedules=SPECS), batch=2) == keys[0]
 
 
 def test_only_what_is_missing_is_made(host: Observed, tmp_path: Path) -> None:
@@ -167,20 +190,24 @@ def test_two_workers_make_the_same_cells(host: Observed, tmp_path: Path) -> None
 
 
 def test_batches_are_halved_until_they_fit(pipe: Any, tmp_path: Path) -> None:
-    tight, remarks = Observed(pipe, holds=1), []
+    tight, remarks = Observed(pipe, holds=2), []
     cells = filled(maker(tight, remark=remarks.append), tmp_path, specs=SPECS[:1], prompts=("3",))
-    assert [n for _, n in tight.calls] == [5, 2, *[1] * IMAGES]
-    assert remarks == [
-        "out of memory with 5 images at a time; going on with 2",
-        "out of memory with 2 images at a time; going on with 1",
-    ]
+    assert [n for _, n in tight.calls] == [5, 2, 2, 1]
+    assert remarks == ["out of memory with 5 images at a time; going on with 2"]
     assert cells.features("constant:0", "3").shape == (IMAGES, 64)
 
 
 def test_one_image_that_does_not_fit_stops_the_run(pipe: Any, tmp_path: Path) -> None:
-    made = maker(Observed(pipe, holds=0))
+    made = maker(Observed(pipe, holds=0), batch=1)
     with pytest.raises(StoppedError, match="smaller --size, or --device cpu"):
         made.fill(made.cells(tmp_path), SPECS, PROMPTS)
+
+
+def test_images_made_black_are_told_of_once(host: Observed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, remarks = host.generate, []
+    monkeypatch.setattr(host, "generate", lambda *args, **how: replace(made(*args, **how), blanked=1))
+    filled(maker(host, batch=3, remark=remarks.append), tmp_path, specs=SPECS[:1])
+    assert remarks == ["constant:0: the pipeline's safety checker made 4 images black; they count as they are"]
 
 
 def test_other_errors_are_no_lack_of_memory(host: Observed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

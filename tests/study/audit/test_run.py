@@ -11,10 +11,12 @@ import pytest
 import xarray as xr
 
 from orthoscope.errors import ConfigError, StoppedError
+from orthoscope.integrations import features, judge
 from orthoscope.integrations.host import host_of
 from orthoscope.serialize import read_json
 from orthoscope.study.audit.plan import Audit
-from orthoscope.study.audit.run import AuditResult, Session, run
+from orthoscope.study.audit.result import AuditResult, about
+from orthoscope.study.audit.run import Session, run
 from orthoscope.study.audit.yardstick import Yardstick
 from orthoscope.study.datasets import groups, read
 from tests.integrations import pipelines
@@ -76,6 +78,7 @@ def test_a_schedule_that_is_stopped_leaves_the_rest(result: AuditResult, told: T
     assert {"constant:0", "constant:2", WINDOW} <= set(result.pipeline.schedule.values)
     # It was the strongest constant strength, and the one to compare with by default.
     assert result.pipeline.attrs["current"] == "constant:2"
+    assert f"constant:2 is compared with: {OVERFLOW} was stopped" in json.loads(result.pipeline.attrs["notes"])
 
 
 def test_pipeline_and_twin_have_the_same_schedules(result: AuditResult) -> None:
@@ -100,8 +103,11 @@ def test_progress_ends_with_everything_done(result: AuditResult, told: Told) -> 
     assert told.progress[-1][0] == told.progress[-1][1]
 
 
-def test_the_same_command_finds_everything_made(result: AuditResult, out: Path) -> None:
+def test_the_same_command_finds_everything_made(
+    result: AuditResult, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     again = Told()
+    monkeypatch.setattr(AuditResult, "write", lambda self, path: None)
     found = run(AUDIT, out, progress=again.advance)
     assert len(again.progress) == 0  # but for what was stopped, which stops again before it counts
     xr.testing.assert_identical(found.pipeline, result.pipeline)
@@ -118,15 +124,27 @@ def test_a_pipeline_of_texts_has_no_twin_and_no_class(tmp_path: Path) -> None:
     assert list(found.pipeline.role.values) == ["reference", "constant"]
 
 
-def test_many_prompts_fit_the_attributes_of_a_file(result: AuditResult, tmp_path: Path) -> None:
-    host = host_of(pipelines.digits(), "digits")
+def test_many_prompts_fit_the_attributes_of_a_file(tmp_path: Path) -> None:
     plan = Audit(prompts=tuple(f"{'a long prompt ' * 8}{n}" for n in range(300))).completed(None)
-    session: Any = Session(plan=plan, host=host, yardstick=Yardstick(features=None), out=tmp_path)  # type: ignore[arg-type]
-    long = result.pipeline.assign_attrs(session._about(host))
-    AuditResult(pipeline=long).write(tmp_path / "results.nc")
+    long = about(plan, host_of(pipelines.digits(), "digits"), None)
+    AuditResult(pipeline=xr.Dataset(attrs=long)).write(tmp_path / "results.nc")
     stored = read(tmp_path / "results.nc", group="pipeline")
     assert stored is not None
     assert json.loads(stored.attrs["spec"])["prompts"] == "300 prompts, see spec.json"
+
+
+def test_leave_to_read_pickles_reaches_every_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*args: Any, allow_pickle: bool, **how: Any) -> None:
+        asked.append(allow_pickle)
+        if len(asked) == 2:
+            raise ConfigError("enough")
+
+    asked: list[bool] = []
+    monkeypatch.setattr(features, "features_of", refused)
+    monkeypatch.setattr(judge, "judge_of", refused)
+    with pytest.raises(ConfigError, match="enough"):
+        run(AUDIT, tmp_path, allow_pickle=True)
+    assert asked == [True, True]
 
 
 def test_a_reference_that_is_stopped_stops_everything(tmp_path: Path) -> None:

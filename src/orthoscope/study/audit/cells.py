@@ -23,7 +23,7 @@ from safetensors.numpy import save_file
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.serialize import content_hash
 
-_FORMAT = 1
+_FORMAT = 2  # to be raised when equal settings make other images, or are kept otherwise
 _LOG = "log."
 
 

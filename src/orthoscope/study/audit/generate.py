@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import copy
 import gc
-import resource
-import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -24,53 +22,26 @@ from orthoscope import rng
 from orthoscope.errors import StoppedError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.rules import parse_rule
+from orthoscope.study.audit import memory
+from orthoscope.study.audit.account import LOGGED
 from orthoscope.study.audit.cells import Cell, Cells
 from orthoscope.study.audit.pictures import are_there, save_pictures, thumbnails
 from orthoscope.study.audit.plan import Audit, Remark
-from orthoscope.study.datasets import Progress
+from orthoscope.study.audit.tally import Tally
 
 if TYPE_CHECKING:
     from orthoscope.integrations.features import Features
     from orthoscope.integrations.host import Generated, Host
     from orthoscope.integrations.judge import Judge
 
-LOGGED = (
-    "strength", "sigma", "time", "cond_norm", "uncond_norm", "guided_norm", "pair_cosine", "pair_distance",
-    "effective_scale",
-)  # fmt: skip
+_LOGGED = (*LOGGED, "cond_norm", "uncond_norm")
 _BATCH, _BATCH_TINY = 4, 64
-_SEEDS = 2**63
+_SEEDS = 2**32  # of a seed, torch's generator reads the low 32 bits
+_STRIDE = 0x9E3779B1  # odd, so that the seeds of a prompt are distinct
 
 
 class _NotFiniteError(Exception):
     """A schedule that left the finite numbers."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """Images done and images expected, told to whoever shows progress.
-
-    Attributes:
-        progress: Who shows it.
-        done: Images made.
-        expected: Images of what is being made.
-        foreseen: Images of what comes after that, roughly.
-    """
-
-    progress: Progress | None = None
-    done: int = 0
-    expected: int = 0
-    foreseen: int = 0
-
-    def expect(self, images: int) -> None:
-        """Expect more images, or fewer."""
-        self.expected += images
-
-    def advance(self, images: int) -> None:
-        """Count images that are done."""
-        self.done += images
-        if self.progress is not None:
-            self.progress(self.done, self.expected + self.foreseen)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -88,7 +59,7 @@ class Maker:
         workers: Prompts worked on at once, each by a copy of the pipeline on a thread of its own.
         pictures: Folder for the images themselves, if they are wanted.
         tally: Told of every image.
-        remark: Told of batches that were halved.
+        remark: Told of batches that were halved, and of whatever else a user should know.
     """
 
     host: Host
@@ -103,6 +74,7 @@ class Maker:
     tally: Tally = field(default_factory=Tally)
     remark: Remark = field(default=lambda text: None)
     _hosts: list[Host] = field(default_factory=list, init=False)
+    _blanked: Counter[str] = field(default_factory=Counter, init=False)
 
     def cells(self, folder: Path) -> Cells:
         """The cells of this maker in a folder."""
@@ -121,8 +93,10 @@ class Maker:
         return Cells(folder=folder, setting=setting)
 
     def seeds(self, prompt: str) -> list[int]:
-        """One seed per image of a prompt, whatever the schedule and the other prompts."""
-        return [rng.key(self.audit.seed, self.stage, prompt, image) % _SEEDS for image in range(self.images)]
+        """One seed per image of a prompt, whatever the schedule and the other prompts; no two are the same."""
+        # That two of 1,000 prompts have a seed in common happens in one audit of 200, and then does no harm.
+        first = rng.key(self.audit.seed, self.stage, prompt)
+        return [(first + image * _STRIDE) % _SEEDS for image in range(self.images)]
 
     def fill(self, cells: Cells, schedules: Sequence[str], prompts: Sequence[str]) -> dict[str, str]:
         """Make the cells that are missing, and say which schedules were stopped and why.
@@ -145,6 +119,8 @@ class Maker:
                 stopped[spec] = str(error)
                 self.remark(f"{spec} is stopped: {error}")
                 self.tally.expect(self.images * (made - len(left)))
+            if black := self._blanked.pop(spec, 0):
+                self.remark(f"{spec}: the pipeline's safety checker made {black} images black; they count as they are")
         return stopped
 
     def _is_done(self, cells: Cells, spec: str, prompt: str) -> bool:
@@ -189,7 +165,7 @@ class Maker:
         seeds = self.seeds(prompt)
         features, probabilities, logs, shown, calls = [], [], [], [], 0
         started, done = time.perf_counter(), 0
-        _forget_peak(host)
+        memory.forget(host)
         for made, rows, judged in self._batches(host, spec, prompt, seeds):
             features.append(rows)
             probabilities.append(judged)
@@ -208,7 +184,7 @@ class Maker:
             cost={
                 "network_calls": calls,
                 "seconds": time.perf_counter() - started,
-                "memory": _peak(host),
+                "memory": memory.most(host),
             },
             probabilities=None if self.judge is None else np.concatenate(probabilities),
         )
@@ -244,8 +220,7 @@ class Maker:
         )
         if not (np.isfinite(made.latents).all() and np.isfinite(made.images).all()):
             raise _NotFiniteError(_where(made, prompt))
-        if made.blanked:
-            self.remark(f"{spec}: the pipeline's safety checker blacked out {made.blanked} images of {prompt!r:.60}")
+        self._blanked[spec] += made.blanked
         rows = np.asarray(self.features.of(made), dtype=np.float32)
         if not np.isfinite(rows).all():
             raise _NotFiniteError(f"its {self.features.name} features of prompt {prompt!r:.60} are not finite")
@@ -275,7 +250,7 @@ def _on_one_thread() -> None:
 
 def _means(made: Generated) -> dict[str, NDArray[np.float64]]:
     """The log of a batch averaged over its rows; NaN stays where nothing was computed."""
-    log = {name: np.asarray(made.log[name], dtype=np.float64) for name in LOGGED if name in made.log.variables}
+    log = {name: np.asarray(made.log[name], dtype=np.float64) for name in _LOGGED if name in made.log.variables}
     return {name: values if values.ndim == 1 else values.mean(1) for name, values in log.items()}
 
 
@@ -287,20 +262,3 @@ def _where(made: Generated, prompt: str) -> str:
         first = int(np.asarray(made.log["step"])[int(lost.argmax())]) + 1
         text += f", from step {first} of {made.log.attrs['steps']} on"
     return f"{text}; try less strength, or --dtype float32"
-
-
-def _is_on_gpu(host: Host) -> bool:
-    return torch.device(getattr(host.pipe, "device", "cpu")).type == "cuda"
-
-
-def _forget_peak(host: Host) -> None:
-    if _is_on_gpu(host):
-        torch.cuda.reset_peak_memory_stats()
-
-
-def _peak(host: Host) -> float:
-    """Most memory in use, in bytes: of the accelerator during the cell, else of this process since it began."""
-    if _is_on_gpu(host):
-        return float(torch.cuda.max_memory_allocated())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return float(peak if sys.platform == "darwin" else peak * 1024)

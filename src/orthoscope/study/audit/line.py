@@ -60,7 +60,7 @@ def line(knots: Sequence[Knot], variance_ratio: Contributions, mean_shift: Contr
         over: What is a random draw.
 
     Raises:
-        ConfigError: if the knots have one mean shift between them.
+        ConfigError: if only two knots are left, and not that far apart.
     Accuracy:
         Beyond the ends the last segment is extended. The error is that of first order in the six numbers.
     """
@@ -68,12 +68,12 @@ def line(knots: Sequence[Knot], variance_ratio: Contributions, mean_shift: Contr
     while True:
         k = int(np.clip(np.searchsorted([knot.mean_shift.value for knot in left], at) - 1, 0, len(left) - 2))
         one, two = left[k : k + 2]
-        if len(left) == 2 or _apart(one, two, over):
+        if _apart(one, two, over):
             break
+        if len(left) == 2:
+            raise ConfigError("constant strengths do not differ in mean shift beyond error; give one further from 0")
         left.remove(max(one, two, key=lambda knot: abs(knot.mean_shift.value - at)))
     run = two.mean_shift.value - one.mean_shift.value
-    if not run > 0:
-        raise ConfigError("all constant strengths have the same mean shift; give one further from 0")
     share = (at - one.mean_shift.value) / run
     slope = (two.variance_ratio.value - one.variance_ratio.value) / run
     gain = combination(

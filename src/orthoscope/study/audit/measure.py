@@ -20,6 +20,8 @@ from orthoscope.metrics import Contributions, Measure
 from orthoscope.metrics.contributions import Over
 from orthoscope.metrics.diversity import Kernel
 from orthoscope.quantities import QUANTITIES
+from orthoscope.study.audit import account
+from orthoscope.study.audit.account import Variables
 from orthoscope.study.audit.contribute import Cells, Material, Notes, Run, between, given, ratio
 
 BY_PROMPT = (
@@ -31,13 +33,10 @@ BY_PROMPT = (
     "class_posterior",
     "text_similarity",
 )
-LOGGED = ("strength", "sigma", "time", "pair_cosine", "pair_distance", "guided_norm", "effective_scale")
 ENDS = {"": "value", "_low": "low", "_high": "high", "_stderr": "stderr"}
 _RESAMPLES = 1000
 _MOST_COMPARED = 4096  # images compared with references, whose tables of distances are quadratic
-_SHOWN = 6
 Found = dict[str, Measure | None]
-Variables = dict[str, tuple[Sequence[str], Any]]
 
 
 def measured(
@@ -88,10 +87,10 @@ def measured(
         pooled.append(_pooled(material, schedule, run, reference, reference_features, notes))
         by_prompt.append(_by_prompt(material, schedule, run, reference, notes))
     variables = columns("", pooled) | columns("by_prompt_", by_prompt, ends=("", "_low", "_high"))
-    logs = _logs(cells, schedules, prompts)
-    images, shown = _images(cells, schedules, material.prompts)
+    logs = account.logs(cells, schedules, prompts)
+    images, shown = account.images(cells, schedules, material.prompts)
     result = xr.Dataset(
-        variables | _cost(cells, schedules, prompts) | logs | images,
+        variables | account.cost(cells, schedules, prompts) | logs | images,
         coords={
             "schedule": list(schedules),
             "role": ("schedule", [roles[schedule] for schedule in schedules]),
@@ -204,8 +203,9 @@ def frechet_at_equal_numbers(x: NDArray[Any], y: NDArray[Any], *, seed: int) -> 
     Raises:
         ConfigError: if there are too few of either.
     """
-    fewer = min(len(x), len(y))
-    found = metrics.frechet_between(_drawn(x, fewer, seed), _drawn(y, fewer, seed))
+    # Rows come by prompt, but the blocks that the jackknife leaves out must be alike.
+    fewer, stream = min(len(x), len(y)), rng.stream(seed, "audit", "mixed")
+    found = metrics.frechet_between(*(rows[stream.permutation(len(rows))[:fewer]] for rows in (x, y)))
     half = found.limit(0.05) * found.stderr
     return Measure(
         value=found.value,
@@ -235,38 +235,3 @@ def _by_prompt(
         return notes.tried(f"{name} by prompt", schedule, lambda: measure_of(material, name, call(), over="images"))
 
     return {name: [one(name, call) for call in column] for name, column in calls.items()}
-
-
-def _cost(cells: Cells, schedules: Sequence[str], prompts: Sequence[str]) -> Variables:
-    """Calls and seconds of all prompts, and the largest memory."""
-    costs = [[cells.cost(schedule, prompt) for prompt in prompts] for schedule in schedules]
-    pools: Mapping[str, Callable[[list[float]], float]] = {"network_calls": sum, "seconds": sum, "memory": max}
-    return {
-        name: (("schedule",), [pooled([cost[name] for cost in row]) for row in costs]) for name, pooled in pools.items()
-    }
-
-
-def _logs(cells: Cells, schedules: Sequence[str], prompts: Sequence[str]) -> Variables:
-    """Mean over prompts of the log, by schedule and evaluation; NaN where there was none."""
-    logs = [[cells.log(schedule, prompt) for prompt in prompts] for schedule in schedules]
-    length = max((len(values) for row in logs for log in row for values in log.values()), default=0)
-    variables: Variables = {}
-    for name in LOGGED:
-        table = np.full((len(schedules), len(prompts), length), np.nan)
-        for s, row in enumerate(logs):
-            for p, log in enumerate(row):
-                values = np.asarray(log.get(name, ()), dtype=np.float64)
-                table[s, p, : len(values)] = values
-        count = np.isfinite(table).sum(1)
-        total = np.where(np.isfinite(table), table, 0.0).sum(1)
-        mean = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
-        variables[f"log_{name}"] = (("schedule", "evaluation"), mean)
-    return variables
-
-
-def _images(cells: Cells, schedules: Sequence[str], prompts: Sequence[str]) -> tuple[Variables, list[str]]:
-    """Thumbnails of the first images of some prompts, evenly chosen."""
-    chosen = np.unique(np.linspace(0, len(prompts) - 1, min(_SHOWN, len(prompts))).round().astype(int))
-    shown = [prompts[number] for number in chosen]
-    images = np.stack([[cells.thumbnails(schedule, prompt)[:_SHOWN] for prompt in shown] for schedule in schedules])
-    return {"image": (("schedule", "shown_prompt", "shown", "row", "column", "channel"), images)}, shown

@@ -44,7 +44,7 @@ class Audit:
         reference: Folder of real images, for fidelity.
         size: Height and width of the images in pixels.
         current: The schedule in use today, that others are compared with; None for the strongest constant one.
-        tolerance: A loss of adherence that does not count, in units of its measure.
+        tolerance: A loss of adherence that does not count, in units of its measure; None for what suits that.
         search: Whether step and linear windows are searched; None for yes with the model that ships.
         match: Whether every window gets a constant strength of equal mean shift to be compared with.
         seed: Root seed.
@@ -64,7 +64,7 @@ class Audit:
     reference: str | None = None
     size: int | None = None
     current: str | None = None
-    tolerance: float = 0.01
+    tolerance: float | None = None
     search: bool | None = None
     match: bool = True
     seed: int = 0
@@ -92,7 +92,7 @@ class Audit:
             raise ConfigError(f"steps must be at least 1, got {self.steps}")
         if self.size is not None and self.size < 1:
             raise ConfigError(f"size is the side of the images in pixels and must be at least 1, got {self.size}")
-        if not self.tolerance >= 0:
+        if self.tolerance is not None and not self.tolerance >= 0:
             raise ConfigError(f"tolerance is a loss of adherence and must be >= 0, got {self.tolerance}")
         if self.features not in FEATURES:
             raise unknown("features", self.features, FEATURES)

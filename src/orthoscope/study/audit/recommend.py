@@ -1,15 +1,13 @@
 """Which schedule to use: a decision from an audit's numbers, in plain words with its evidence.
 
 A candidate must keep adherence within error of the schedule in use, or lose less of it than counts, and gain diversity
-beyond error. A window must also
-keep more diversity than constant strength at equal mean shift, or a lower strength would do as well. The lower ends
-that decide are at a level that all candidates share, so that what is said of the one recommended is wrong in at most
-5 % of audits, however many were tried.
+beyond error. A window must also keep more diversity than constant strength at equal mean shift, or a lower strength
+would do as well. The lower ends that decide are at a level that all candidates share, so that what is said of the one
+recommended is wrong in at most 5 % of audits, however many were tried.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,12 +15,13 @@ from typing import Any, NamedTuple
 
 import xarray as xr
 
-from orthoscope.errors import ConfigError
-from orthoscope.quantities import QUANTITIES
+from orthoscope.quantities import QUANTITIES, decimals
 from orthoscope.study.audit.plan import constant_strength
 
 _FIDELITY = ("precision", "recall", "density", "coverage", "frechet_distance")
 _NEAR = 0.02  # constant strengths so close are the same for the purpose
+_TOLERANCE = {"text_similarity": 0.002}  # a cosine that guidance moves by hundredths
+_TOLERANCE_OF_SHARES = 0.01
 Decision = dict[str, Any]
 
 
@@ -46,9 +45,14 @@ class Change(NamedTuple):
         """Whether it could be measured."""
         return math.isfinite(self.value)
 
+    def shown(self, number: float) -> str:
+        """A number with its sign, to two digits of the error."""
+        places = decimals((self.high - self.low) / 2) if self.high > self.low else 3
+        return f"{number:+z.{places}f}"
+
     def __str__(self) -> str:
-        """The difference with its interval, e.g. +0.03 [+0.01, +0.05]."""
-        return f"{self.value:+.3g} [{self.low:+.3g}, {self.high:+.3g}]"
+        """The difference with its interval, e.g. +0.030 [+0.010, +0.050]."""
+        return f"{self.shown(self.value)} [{self.shown(self.low)}, {self.shown(self.high)}]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +112,7 @@ class Candidate:
         return other.strength is not None and abs(other.strength - strength) <= _NEAR * max(1.0, abs(strength))
 
 
-def recommendation(ds: xr.Dataset, current: str | None = None, *, tolerance: float = 0.01) -> Decision:
+def recommendation(ds: xr.Dataset, *, tolerance: float | None = None) -> Decision:
     """The schedule to use instead of the one in use, or None, with text and evidence; JSON-able.
 
     Keys: `schedule`, `text`, `evidence` (texts), `current`, `adherence` (the measure that decided), `candidates` (their
@@ -116,26 +120,19 @@ def recommendation(ds: xr.Dataset, current: str | None = None, *, tolerance: flo
 
     Args:
         ds: A compared dataset.
-        current: The schedule in use, the one that the dataset was compared with.
-        tolerance: A loss of adherence, in units of its measure, below which it does not count. Common seeds make losses
-            visible that nobody would notice.
-
-    Raises:
-        ConfigError: if the dataset was compared with another schedule.
+        tolerance: A loss of adherence, in units of its measure, below which it does not count; None for 0.002 of text
+            similarity and 0.01 of any other measure. Common seeds make losses visible that nobody would notice.
     """
-    used = str(ds.attrs["current"])
-    if current not in (None, used):
-        raise ConfigError(f"the audit was compared with {used}, not with {current}; run it with --current {current}")
-    stopped, measure = json.loads(ds.attrs.get("stopped", "{}")), str(ds.attrs["adherence"])
-    specs = [str(spec) for spec in ds.schedule.values if str(spec) not in stopped]
-    found = [_candidate(ds, spec, tolerance) for spec in specs if spec != used] if used in specs else []
-    found = [candidate for candidate in found if candidate.diversity.is_known]
+    used, measure = str(ds.attrs["current"]), str(ds.attrs["adherence"])
+    least = _TOLERANCE.get(measure, _TOLERANCE_OF_SHARES) if tolerance is None else tolerance
+    found = [_candidate(ds, spec, least) for spec in map(str, ds.schedule.values) if spec != used]
+    others, found = len(found), [candidate for candidate in found if candidate.diversity.is_known]
     able = sorted((c for c in found if c.keeps and c.gains), key=lambda c: c.diversity.value, reverse=True)
     name = f"the {QUANTITIES[measure].long_name}" if measure in QUANTITIES else measure
-    if used not in specs:
-        decision = _open(f"{used}, the schedule in use, was stopped, and nothing can be compared with it.")
-    elif not found:
+    if not others:
         decision = _open(f"there is no other schedule to compare {used} with; name more.")
+    elif not found:
+        decision = _open("diversity could not be measured; the notes say why.")
     elif not any(candidate.adherence.is_known for candidate in found):
         decision = _open(f"{name} could not be measured; the notes say why.")
     elif worthy := [candidate for candidate in able if candidate.is_worth_it]:
@@ -218,8 +215,8 @@ def _evidence(ds: xr.Dataset, c: Candidate, used: str, name: str) -> list[str]:
     loss = max(0.0, -c.adherence.low)
     lines = [
         f"Diversity, as total variance over that without guidance, changes by {c.diversity} from {used}; at the level "
-        f"shared by all candidates by {c.diversity.least:+.3g} at least.",
-        f"As to adherence, {name} changes by {c.adherence}; a loss of {loss:.3g} remains possible."
+        f"shared by all candidates by {c.diversity.shown(c.diversity.least)} at least.",
+        f"As to adherence, {name} changes by {c.adherence}; a loss of {c.adherence.shown(loss)[1:]} remains possible."
         if loss
         else f"As to adherence, {name} changes by {c.adherence}.",
     ]
@@ -228,12 +225,14 @@ def _evidence(ds: xr.Dataset, c: Candidate, used: str, name: str) -> list[str]:
         beyond = strengths and not min(strengths) <= c.equal_strength <= max(strengths)
         lines.append(
             f"Over constant strength at equal mean shift ({c.equal}) diversity gains {c.gain}; at the shared level "
-            f"{c.gain.least:+.3g} at least" + ("; no constant strength so far out was run." if beyond else ".")
+            f"{c.gain.shown(c.gain.least)} at least" + ("; no constant strength so far out was run." if beyond else ".")
         )
-    for measure in _FIDELITY:
-        if measure in ds:
-            mine, theirs = (_number(ds, measure, spec) for spec in (c.spec, used))
-            lines.append(f"Its {QUANTITIES[measure].long_name} is {mine:.3g}, that of {used} {theirs:.3g}.")
+    if fidelity := [name for name in _FIDELITY if name in ds]:
+        pairs = [
+            (QUANTITIES[name].long_name, *(_number(ds, name, spec) for spec in (c.spec, used))) for name in fidelity
+        ]
+        listed = ", ".join(f"{name} {mine:.3g} ({theirs:.3g})" for name, mine, theirs in pairs)
+        lines.append(f"Fidelity, in brackets that of {used}: {listed}.")
     if "network_calls" in ds:
         share = _number(ds, "network_calls", c.spec) / _number(ds, "network_calls", used)
         cost = "as many network calls as" if share == 1 else f"{share:.3g} times the network calls of"
@@ -245,11 +244,10 @@ def _candidate(ds: xr.Dataset, spec: str, tolerance: float) -> Candidate:
     def change(name: str) -> Change:
         return Change(*(_number(ds, f"{name}{end}", spec) for end in ("", "_low", "_high", "_least")))
 
-    adherence = change("adherence_change")
     return Candidate(
         spec=spec,
         diversity=change("diversity_change"),
-        adherence=adherence,
+        adherence=change("adherence_change"),
         gain=change("gain"),
         equal_strength=_number(ds, "equal_strength", spec),
         tolerance=tolerance,

@@ -13,71 +13,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 import xarray as xr
 
 from orthoscope import __version__
 from orthoscope.errors import ConfigError, StoppedError
-from orthoscope.guidance.grammar import written
-from orthoscope.serialize import content_hash, dumps
+from orthoscope.serialize import dumps
 from orthoscope.study.audit import search
 from orthoscope.study.audit.cells import Cells
-from orthoscope.study.audit.compare import Compared, compared, gains
-from orthoscope.study.audit.generate import Maker, Tally, is_tiny
+from orthoscope.study.audit.compare import compared, gains
+from orthoscope.study.audit.generate import Maker, is_tiny
+from orthoscope.study.audit.matching import matching_constants
 from orthoscope.study.audit.measure import measured
-from orthoscope.study.audit.plan import REFERENCE, Audit, Remark, constant_strength, role_of, strongest
+from orthoscope.study.audit.plan import REFERENCE, Audit, Remark, role_of, strongest
 from orthoscope.study.audit.recommend import recommendation
+from orthoscope.study.audit.result import SPEC, AuditResult, about
+from orthoscope.study.audit.tally import Tally
 from orthoscope.study.audit.yardstick import Yardstick
-from orthoscope.study.datasets import Progress, write
+from orthoscope.study.datasets import Progress
 from orthoscope.study.threads import one_thread
 
 if TYPE_CHECKING:
     from orthoscope.integrations.host import Host
 
-RESULTS, SPEC = "results.nc", "spec.json"
-_WIDEST = 2.0  # a matched constant is at most so many times the strongest one named
-_APART = 0.1  # relative distance in scale below which a constant strength serves for another
+RESULTS = "results.nc"
 _WORKERS = 2  # prompts that tiny networks work on at once
-_LONGEST_SPEC = 30_000  # characters; NetCDF attributes hold 64 KB, so prompts beyond that stand in spec.json only
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class AuditResult:
-    """What an audit found.
-
-    Attributes:
-        pipeline: Measures, logs, costs and thumbnails of the pipeline, by schedule.
-        twin: The same of its twin with the exact score; None without one.
-        search: Candidates beside constant strength; None without a search.
-    """
-
-    pipeline: xr.Dataset
-    twin: xr.Dataset | None = None
-    search: xr.Dataset | None = None
-
-    @property
-    def recommendation(self) -> dict[str, Any]:
-        """The recommended schedule, why, and its evidence."""
-        return dict(json.loads(self.pipeline.attrs["recommendation"]))
-
-    @property
-    def stopped(self) -> dict[str, str]:
-        """Why schedules were stopped, by schedule."""
-        return dict(json.loads(self.pipeline.attrs["stopped"]))
-
-    def write(self, path: Path) -> None:
-        """Write every dataset as a group of one NetCDF file, which is replaced as a whole.
-
-        Raises:
-            ConfigError: if it cannot be written.
-        """
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.unlink(missing_ok=True)
-        for name in ("pipeline", "twin", "search"):
-            if (result := getattr(self, name)) is not None:
-                write(result, unfinished, group=name)
-        unfinished.replace(path)
 
 
 def run(
@@ -119,7 +79,7 @@ def run(
     session = Session(
         plan=plan,
         host=host,
-        yardstick=Yardstick.of(plan, host, device),
+        yardstick=Yardstick.of(plan, host, device, allow_pickle=allow_pickle),
         out=out,
         batch=batch,
         pictures=out / "images" if save_images else None,
@@ -243,10 +203,13 @@ class Session:
             kernel=self.yardstick.kernel,
             **self._prompted(),
         )
+        if current != plan.current:
+            notes = [*json.loads(result.attrs["notes"]), f"{current} is compared with: {plan.current} was stopped"]
+            result.attrs["notes"] = dumps(notes, indent=None)
         result = compared(cells, result, current=str(current), **self._prompted())
-        result.attrs |= self._about(host) | {
+        result.attrs |= about(plan, host, self.yardstick.judge) | {
             "stopped": dumps(stopped, indent=None),
-            "recommendation": dumps(recommendation(result, str(current), tolerance=plan.tolerance), indent=None),
+            "recommendation": dumps(recommendation(result, tolerance=plan.tolerance), indent=None),
         }
         return result
 
@@ -255,61 +218,18 @@ class Session:
         cells = maker.cells(self.out / "twin" / "cells")
         return self._measured(twin, cells, roles, self._filled(maker, cells, roles))
 
-    def _about(self, host: Host) -> dict[str, Any]:
-        """What a dataset says of where it comes from."""
-        plan, judge = self.plan, self.yardstick.judge
-        spec = dumps(plan, indent=None)
-        if len(spec) > _LONGEST_SPEC:
-            spec = dumps({**json.loads(spec), "prompts": f"{len(plan.prompts)} prompts, see {SPEC}"}, indent=None)
-        about = {
-            "spec": spec,
-            "spec_hash": content_hash(plan),
-            "orthoscope": __version__,
-            "model": host.name,
-            "family": type(host.pipe).__name__,
-            "scheduler": type(host.pipe.scheduler).__name__,
-            "steps": plan.steps,
-            "rule": plan.rule,
-            "features": plan.features,
-            "images_per_prompt": plan.images_per_prompt,
-        }
-        if judge is not None:
-            about["judge"] = judge.name
-            if hasattr(judge, "accuracy"):
-                about["judge_accuracy"] = judge.accuracy
-        return about
-
     def _write_spec(self) -> None:
         """Everything that is needed to do it again."""
-        about = {"audit": self.plan, "orthoscope": __version__, "host": self.host.identity}
+        settings = {"audit": self.plan, "orthoscope": __version__, "host": self.host.identity}
         try:
             self.out.mkdir(parents=True, exist_ok=True)
-            (self.out / SPEC).write_text(dumps(about) + "\n", encoding="utf-8")
+            (self.out / SPEC).write_text(dumps(settings) + "\n", encoding="utf-8")
         except OSError as error:
             raise ConfigError(f"cannot write {self.out}: {error.strerror}; choose another --out") from error
 
     def _finished(self, pipeline: xr.Dataset, twin: xr.Dataset | None, found: xr.Dataset | None) -> AuditResult:
         if found is not None:
-            found.attrs |= self._about(self.host)
+            found.attrs |= about(self.plan, self.host, self.yardstick.judge)
         result = AuditResult(pipeline=pipeline, twin=twin, search=found)
         result.write(self.out / RESULTS)
         return result
-
-
-def matching_constants(found: Mapping[str, Compared], roles: Mapping[str, str]) -> list[str]:
-    """Constant strengths of the mean shifts that windows have, so that no comparison needs a long line.
-
-    Args:
-        found: Every schedule beside the line of constant strengths.
-        roles: What each of them is there for.
-    """
-    known = [w for spec in found if (w := constant_strength(spec)) is not None]
-    most, matched = _WIDEST * max(*known, 1.0), []
-    for spec, one in found.items():
-        if roles[spec] not in ("window", "searched") or not np.isfinite(one.equal_strength):
-            continue
-        strength = round(float(np.clip(one.equal_strength, -1.0, most)), 2) + 0.0
-        if all(abs(strength - w) > _APART * (1 + abs(w)) for w in known):
-            known.append(strength)
-            matched.append(f"constant:{written(strength)}")
-    return matched

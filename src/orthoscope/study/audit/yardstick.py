@@ -34,8 +34,14 @@ class Yardstick:
     references: Any = None
 
     @classmethod
-    def of(cls, plan: Audit, host: Host, device: str = "auto") -> Yardstick:
+    def of(cls, plan: Audit, host: Host, device: str = "auto", *, allow_pickle: bool = False) -> Yardstick:
         """The yardstick that a plan asks for.
+
+        Args:
+            plan: The completed plan.
+            host: What generates.
+            device: Where networks run.
+            allow_pickle: Whether weights that are not safetensors may be read.
 
         Raises:
             ConfigError: if a network or the references cannot be had.
@@ -43,8 +49,8 @@ class Yardstick:
         from orthoscope.integrations.features import features_of
         from orthoscope.integrations.judge import judge_of, reference_features
 
-        features = features_of(plan.features, model=plan.features_model, device=device)
-        judge = judge_of(host, classifier=plan.classifier, device=device)
+        features = features_of(plan.features, model=plan.features_model, device=device, allow_pickle=allow_pickle)
+        judge = judge_of(host, classifier=plan.classifier, device=device, allow_pickle=allow_pickle)
         texts = {prompt: features.of_text(prompt) for prompt in plan.prompts} if host.kind == "text" else {}
         return cls(
             features=features,

@@ -10,7 +10,14 @@ from orthoscope import metrics
 from orthoscope.quantities import Estimate
 from orthoscope.study.audit.plan import Remark
 from orthoscope.study.calibrate.host_paths import has_paths, host_paths
-from orthoscope.study.calibrate.levels import Sampling, levels_to_come, pair_profile, path_profile, prompt_profile
+from orthoscope.study.calibrate.levels import (
+    Sampling,
+    commitment,
+    levels_to_come,
+    pair_profile,
+    path_profile,
+    prompt_profile,
+)
 from orthoscope.study.calibrate.plan import Calibration
 from orthoscope.study.calibrate.proposals import SHARES
 from orthoscope.study.calibrate.record import Record, Recorder
@@ -31,7 +38,8 @@ class Examined:
         variables: Dimensions and values by name, over levels.
         prompt_information: Information about every prompt at every level, nats.
         scalars: Estimates by name.
-        times: Variance times at which shares of the commitment are still to come.
+        times: Variance times at which shares of the commitment are still to come: half at strength 0 as "half_told",
+            the others at the user's.
         ratios: Variance ratio at every strength.
         passes: Predictions computed by the pipeline.
         over: What counts as a random draw.
@@ -49,7 +57,7 @@ class Examined:
 def examine(
     host: Host, prompts: Sequence[str], calibration: Calibration, advance: Callable[[], None], remark: Remark
 ) -> Examined:
-    """Run it at strength 0 and at the user's, and follow paths where its classes are few.
+    """Run it at strength 0 and at the user's, and follow paths of both where its classes are few.
 
     Raises:
         ConfigError: if the host cannot be asked for this.
@@ -64,37 +72,42 @@ def examine(
         advance=advance,
         remark=remark,
     )
-    plain = recorder.record(0.0)
+    plain, *runs = (recorder.record(strength) for strength in (0.0, *calibration.strengths))
     is_draw = host.kind == "text" and len(prompts) >= _MANY_PROMPTS
     sampling = Sampling(over="prompts" if is_draw else "images", seed=calibration.seed)
-    variables = {"time": (["level"], plain.time)} | pair_profile(plain, sampling)
-    told = class_information(plain.time, plain.squares.mean(0))
+    variables = {"time": (["level"], plain.time)} | pair_profile(plain, sampling) | commitment(runs[-1], sampling)
+    told = {
+        strength: (1 + 2 * strength) * class_information(run.time, run.squares.mean(0))
+        for strength, run in ((0.0, plain), (calibration.strengths[-1], runs[-1]))
+    }
     paths = host_paths(host, plain.time, told, calibration, advance)
-    if paths is not None:
-        variables |= {"path_time": (["path_level"], paths.time)} | path_profile(paths, sampling)
+    if paths:
+        variables |= path_profile(paths[0], paths[1], sampling)
     information = Estimate(
         value=float(variables["class_information"][1][-1]),
         stderr=float(variables["class_information_stderr"][1][-1]),
         n=len(plain.groups),
     )
-    times = levels_to_come(
-        {name: values for name, (_, values) in variables.items()},
-        SHARES | {"high": calibration.high, "low": calibration.low},
-    )
-    scalars = {"information": information} | threshold(
-        plain, information, host.classes if paths is not None else None, sampling
-    )
-    base, runs = _variance(plain), [recorder.record(strength) for strength in calibration.strengths]
-    ratios = [sampling.measured(_variance(run).per(base), "ratio", k) for k, run in enumerate(runs)]
+    base = _variance(plain)
     return Examined(
         variables=variables,
         prompt_information=prompt_profile(plain),
-        scalars=scalars,
-        times=times,
-        ratios=ratios,
+        scalars={"information": information} | threshold(plain, information, host.classes if paths else None, sampling),
+        times=_times({name: values for name, (_, values) in variables.items()}, list(told.values()), calibration),
+        ratios=[sampling.measured(_variance(run).per(base), "ratio", k) for k, run in enumerate(runs)],
         passes=plain.passes + sum(run.passes for run in runs),
         over=sampling.over,
     )
+
+
+def _times(one: Mapping[str, Any], told: Sequence[Any], calibration: Calibration) -> dict[str, float]:
+    """When shares are to come, by the posterior where classes are enumerable: it cannot tell more than there is."""
+    if "path_time" in one:
+        time, told = one["path_time"], [one["posterior_information"], one["asked_information"]]
+    else:
+        time = one["time"]
+    shares = SHARES | {"high": calibration.high, "low": calibration.low}
+    return levels_to_come(time, told[0], {"half_told": 0.5}) | levels_to_come(time, told[1], shares)
 
 
 def _variance(record: Record) -> metrics.Contributions:
@@ -103,4 +116,4 @@ def _variance(record: Record) -> metrics.Contributions:
 
 def parts_of(host: Host, prompts: int, calibration: Calibration) -> int:
     """How often `examine` advances."""
-    return prompts * (1 + len(calibration.strengths)) + (calibration.path_steps if has_paths(host) else 0)
+    return prompts * (1 + len(calibration.strengths)) + (2 * calibration.path_steps if has_paths(host) else 0)

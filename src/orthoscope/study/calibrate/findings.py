@@ -43,6 +43,8 @@ def _source(one: xr.Dataset) -> dict[str, Any]:
         }
     shown["side"] = str(one["side"].values)
     shown["predicted"] = {name: float(one[name]) for name in PREDICTED}
+    shown["half_told"] = float(one["half_told"])
+    shown["strength"] = float(one["strength"][-1])
     shown["range"] = {"high": float(one["range_high"]), "low": float(one["range_low"])}
     shown["to_come"] = {f"{share} %": float(one[f"time_{share}_to_come"]) for share in (75, 50, 25)}
     shown["variance_ratio"] = {

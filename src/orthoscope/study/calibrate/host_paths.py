@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,18 +27,19 @@ if TYPE_CHECKING:
 
 PATHED = 32  # classes that are followed at most: every step asks for all of them
 _NOTHING = 0.005  # nats about the class in states from which paths start
-_BEYOND = 0.02  # paths end at this part of the time at which the pair says that all is told
+_ALL = 0.95  # of what the pair tells, or can tell
+_BEYOND = 0.02  # paths end at this part of the time at which the pair has told that
 
 
 def host_paths(
-    host: Host, time: Array, told: Array, calibration: Calibration, advance: Callable[[], None]
-) -> Paths | None:
-    """As many paths per class as there are images per prompt; None where it cannot be done.
+    host: Host, time: Array, told: Mapping[float, Array], calibration: Calibration, advance: Callable[[], None]
+) -> list[Paths]:
+    """As many paths per class as there are images per prompt, at every strength; none where it cannot be done.
 
     Args:
         host: Whose network is asked.
         time: Variance times of the pipeline's levels, descending.
-        told: What the pair of predictions says that images at these levels tell, nats; no less than they do tell.
+        told: What the pair of predictions says that images at these levels tell, nats, at every strength to follow.
         calibration: Number of paths and of steps, and the root seed.
         advance: Called after every step.
 
@@ -46,21 +47,24 @@ def host_paths(
         StoppedError: if a path stops being finite.
     """
     if host.classes is None or not has_paths(host):
-        return None
+        return []
     denoiser = _denoiser(host)
     labels = np.repeat(np.arange(host.classes), calibration.images_per_prompt)
     channels, side = host.pipe.unet.config["in_channels"], host.pipe.unet.config["sample_size"]
     shape = (int(channels), *(side if isinstance(side, tuple | list) else (side, side)))
-    streams = rng.row_streams(calibration.seed, "calibrate", "paths", rows=range(len(labels)))
-    first = time[max(int(np.searchsorted(told, _NOTHING)) - 1, 0)]
-    settled = time[min(int(np.searchsorted(told, math.log(host.classes))), len(time) - 1)]
-    end = max(_BEYOND * float(settled), float(time[-1]))
-    levels = geometric(VarianceExploding(), float(first), calibration.path_steps, end=end)
-    normal = np.stack([stream.standard_normal(shape, dtype=np.float32) for stream in streams])
-    x = math.sqrt(levels.times[0]) * torch.from_numpy(normal).to(host.pipe.device)
-    noise = Independent(streams, shape, like=x)
-    rows = torch.from_numpy(labels).to(x.device)
-    return reverse_paths(denoiser, x, levels, noise, rows, host.classes, advance)
+    first = min(int(np.searchsorted(one, _NOTHING)) for one in told.values()) - 1
+    settled = max(int(np.searchsorted(one, _ALL * min(one[-1], math.log(host.classes)))) for one in told.values())
+    end = max(_BEYOND * float(time[settled]), float(time[-1]))
+    levels = geometric(VarianceExploding(), float(time[max(first, 0)]), calibration.path_steps, end=end)
+    rows = torch.from_numpy(labels).to(host.pipe.device)
+    found = []
+    for strength in told:  # with the same noise
+        streams = rng.row_streams(calibration.seed, "calibrate", "paths", rows=range(len(labels)))
+        normal = np.stack([stream.standard_normal(shape, dtype=np.float32) for stream in streams])
+        x = math.sqrt(levels.times[0]) * torch.from_numpy(normal).to(rows.device)
+        noise = Independent(streams, shape, like=x)
+        found.append(reverse_paths(denoiser, x, levels, noise, rows, host.classes, strength=strength, advance=advance))
+    return found
 
 
 def has_paths(host: Host) -> bool:

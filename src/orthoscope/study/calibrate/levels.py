@@ -53,12 +53,24 @@ def columns(name: str, dims: Sequence[str], measures: Any, scale: Any = 1.0) -> 
 
 
 def pair_profile(record: Record, sampling: Sampling) -> Variables:
-    """What the pair of predictions shows at every level.
+    """What the pair of predictions shows at every level of runs at strength 0."""
+    dims = ["level"]
+    told = class_information(record.time, record.squares)
+    squares = sampling.along(record.squares, record.groups, "squares")
+    return (
+        columns("pair_square", dims, squares)
+        | columns("score_difference", dims, squares, record.time**-2)
+        | columns("class_information", dims, sampling.along(told, record.groups, "told"))
+        | {"class_information_quadrature": (dims, quadrature_error(record.time, record.squares.mean(0)))}
+    )
+
+
+def commitment(record: Record, sampling: Sampling) -> Variables:
+    """Share of what the pair tells along these runs that is still to come at every level.
 
     Raises:
         ConfigError: if the two predictions never differ.
     """
-    dims = ["level"]
     told = class_information(record.time, record.squares)
     whole = Contributions(values=told[:, -1], groups=record.groups)
     if not whole.value > 0:
@@ -67,14 +79,7 @@ def pair_profile(record: Record, sampling: Sampling) -> Variables:
         sampling.measured(whole.minus(Contributions(values=column, groups=record.groups)).per(whole), "left", k)
         for k, column in enumerate(told.T)
     ]
-    squares = sampling.along(record.squares, record.groups, "squares")
-    return (
-        columns("pair_square", dims, squares)
-        | columns("score_difference", dims, squares, record.time**-2)
-        | columns("class_information", dims, sampling.along(told, record.groups, "told"))
-        | {"class_information_quadrature": (dims, quadrature_error(record.time, record.squares.mean(0)))}
-        | columns("commitment_left", dims, left)
-    )
+    return columns("commitment_left", ["level"], left)
 
 
 def prompt_profile(record: Record) -> Array:
@@ -83,27 +88,21 @@ def prompt_profile(record: Record) -> Array:
     return np.array([told[record.groups == number].mean(0) for number in range(record.prompts)])
 
 
-def path_profile(paths: Paths, sampling: Sampling) -> Variables:
-    """What the posterior of the classes shows along reverse paths."""
-    dims, groups = ["path_level"], paths.labels
-    told = np.log(paths.log_posterior.shape[-1]) - paths.entropy
+def path_profile(plain: Paths, guided: Paths, sampling: Sampling) -> Variables:
+    """What the posterior of the classes shows along reverse paths, at strength 0 and at the user's."""
+    dims, groups = ["path_level"], plain.labels
+    told = np.log(plain.log_posterior.shape[-1]) - plain.entropy
     return (
-        columns("posterior_information", dims, sampling.along(told, groups, "posterior"))
-        | columns("path_information", dims, sampling.along(paths.log_ratio, groups, "path"))
-        | columns("excess_information", dims, sampling.along(paths.log_excess, groups, "excess"))
+        {"path_time": (dims, plain.time)}
+        | columns("posterior_information", dims, sampling.along(told, groups, "posterior"))
+        | columns("path_information", dims, sampling.along(plain.log_ratio, groups, "path"))
+        | columns("excess_information", dims, sampling.along(plain.log_excess, groups, "excess"))
+        | columns("asked_information", dims, sampling.along(guided.asked, groups, "asked"))
     )
 
 
-def levels_to_come(one: Mapping[str, Any], shares: Mapping[str, float]) -> dict[str, float]:
-    """Variance times at which shares of the commitment are still to come, from the best profile there is.
-
-    The posterior's where classes are enumerable: it cannot tell more than there is. Otherwise the pair's.
-    """
-    told, time = one.get("posterior_information"), one.get("path_time")
-    if told is None or not np.isfinite(told).all():
-        told, time = one["class_information"], one["time"]
+def levels_to_come(time: Array, told: Array, shares: Mapping[str, float]) -> dict[str, float]:
+    """Variance times at which shares of what is told in the end are still to come."""
     rising = np.maximum.accumulate(np.maximum(told, 0.0))  # measured, so not exactly monotone
-    positive = np.asarray(time) > 0
-    return {
-        name: float(time_to_come(np.asarray(time)[positive], rising[positive], share)) for name, share in shares.items()
-    }
+    positive = time > 0
+    return {name: float(time_to_come(time[positive], rising[positive], share)) for name, share in shares.items()}

@@ -2,10 +2,10 @@ r"""Which class a path comes from: the posterior that a network implies, without
 
 Noise is added in the same way whatever the class, so given the state at a level neither the class nor the data needs
 to know what was noisier: $P(c\,|\,x_T, \dots, x_t) = P(c\,|\,x_t)$. The likelihood of a reverse path is a product
-of one Gaussian per small step, $x' = D_c + r\,(x - D_c) + \sqrt{v'(1 - r)}\,z$ with $r = v'/v$, so for a path drawn
-under class $a$ the odds of class $b$ move by
+of one Gaussian per small step, $x' = D + r\,(x - D) + \sqrt{v'(1 - r)}\,z$ with $r = v'/v$, so along a path drawn with
+the mean $D$, guided or not, class $b$ gains on the path's own law
 
-$$ \log\frac{P_b}{P_a} \mathrel{+}= -\,g\cdot z - \tfrac12|g|^2, \qquad g = \sqrt{(1 - r)/v'}\;(D_a - D_b). $$
+$$ -\,g\cdot z - \tfrac12|g|^2, \qquad g = \sqrt{(1 - r)/v'}\;(D - D_b). $$
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Paths:
         time: Variance times, descending.
         labels: Class of every row.
         log_posterior: Log-probability of every class given the path so far, (rows, times, classes).
-        log_ratio: Log-density of the path so far under its class, minus that under no class, (rows, times).
+        log_ratio: Log-density of the path so far under its class, minus that under no class, (rows, times); at
+            strength w it grows by (1/2 + w) |D_c - D_u|^2 dv/v^2 on average.
     """
 
     time: Array
@@ -52,14 +53,19 @@ class Paths:
         return np.asarray(-(np.exp(self.log_posterior) * self.log_posterior).sum(-1))
 
     @property
+    def asked(self) -> Array:
+        """What the path so far tells for its class over chance, nats, (rows, times): the information at strength 0."""
+        own = np.take_along_axis(self.log_posterior, self.labels[:, None, None], axis=2)[..., 0]
+        return np.asarray(own + np.log(self.log_posterior.shape[-1]))
+
+    @property
     def log_excess(self) -> Array:
         """Log-density of the path under the mixture of all classes, minus that under no class, nats, (rows, times).
 
-        Its mean is the divergence of what the conditional predictions make from what the unconditional one does: 0
-        if the two fit each other, and never negative.
+        Its mean at strength 0 is the divergence of what the conditional predictions make from what the unconditional
+        one does: 0 if the two fit each other, and never negative.
         """
-        own = np.take_along_axis(self.log_posterior, self.labels[:, None, None], axis=2)[..., 0]
-        return np.asarray(self.log_ratio - own - np.log(self.log_posterior.shape[-1]))
+        return self.log_ratio - self.asked
 
 
 @torch.no_grad()
@@ -70,9 +76,11 @@ def reverse_paths(
     noise: Noise,
     labels: Labels,
     classes: int,
+    *,
+    strength: float = 0.0,
     advance: Callable[[], None] = lambda: None,
 ) -> Paths:
-    """Follow the reverse SDE of each row's class and weigh every class at every step.
+    """Follow the reverse SDE of each row's class, guided by a strength, and weigh every class at every step.
 
     Args:
         denoiser: Of every class, and of none.
@@ -81,6 +89,7 @@ def reverse_paths(
         noise: Source of noise.
         labels: Class of every row.
         classes: Number of classes, equally frequent.
+        strength: Strength of the guidance that the paths follow.
         advance: Called after every step.
 
     Raises:
@@ -88,33 +97,32 @@ def reverse_paths(
     """
     rows = torch.arange(len(x), device=x.device)
     every = torch.arange(classes, device=x.device).repeat_interleave(len(x))
-    log_odds = torch.zeros(len(x), classes, dtype=torch.float64, device=x.device)
-    log_ratio = log_odds[:, 0]
-    odds, ratios = [log_odds], [log_ratio]
+    log_density = torch.zeros(len(x), classes + 1, dtype=torch.float64, device=x.device)  # less that of the path's law
+    densities = [log_density]
     for level, next_level in itertools.pairwise(grid.levels):
         asked = x.repeat(classes, *[1] * (x.ndim - 1))
         means = denoiser(asked, level, every).reshape(classes, *x.shape).transpose(0, 1)
-        own = means[rows, labels]
+        own, none = means[rows, labels], denoiser(x, level, None)
+        guided = own + strength * (own - none)
         z = noise(level, next_level)
-        others = torch.cat([means, denoiser(x, level, None)[:, None]], dim=1)
-        lost = _lost(own[:, None] - others, z, level.variance, next_level.variance)
-        log_odds, log_ratio = log_odds - lost[:, :-1], log_ratio + lost[:, -1]
-        odds.append(log_odds)
-        ratios.append(log_ratio)
-        x = _STEP(x, level, next_level, own, z)
+        apart = guided[:, None] - torch.cat([means, none[:, None]], dim=1)
+        log_density = log_density - _lost(apart, z, level.variance, next_level.variance)
+        densities.append(log_density)
+        x = _STEP(x, level, next_level, guided, z)
         if not bool(torch.isfinite(x).all()):
             raise StoppedError(f"a path is not finite at variance time {level.time:.3g}; check the model's weights")
         advance()
+    found = torch.stack(densities, dim=1)
     return Paths(
         time=np.array(grid.times),
         labels=labels.numpy(force=True),
-        log_posterior=torch.stack(odds, dim=1).log_softmax(2).numpy(force=True),
-        log_ratio=torch.stack(ratios, dim=1).numpy(force=True),
+        log_posterior=found[..., :-1].log_softmax(2).numpy(force=True),
+        log_ratio=(found[rows, :, labels] - found[..., -1]).numpy(force=True),
     )
 
 
 def _lost(apart: Tensor, z: Tensor, variance: float, next_variance: float) -> Tensor:
-    """Log-density of the step under the own class minus that under each other, (rows, others)."""
+    """Log-density of the step under the path's law minus that under each other, (rows, others)."""
     r = next_variance / variance
     move = math.sqrt((1 - r) / next_variance) * apart.double().flatten(2)
     return move.square().sum(2) / 2 + (move * z.double().flatten(1)[:, None]).sum(2)

@@ -18,9 +18,9 @@ class Calibration:
         images_per_prompt: Images of every prompt at every strength.
         steps: Steps of the scheduler.
         scheduler: Class of diffusers that replaces the pipeline's own scheduler.
-        strengths: Constant strengths at which diversity is measured; the last is kept early in proposed windows.
+        strengths: Constant strengths at which diversity is measured; windows are sought at the last.
         data: An .npz file with labelled data for the twin.
-        path_steps: Steps of the reverse paths whose posterior is followed, where classes are few.
+        path_steps: Steps of the reverse paths that are followed at strength 0 and the last, where classes are few.
         high: Share of the commitment still to come where the range of windows begins.
         low: The same where it ends.
         seed: Root seed.

@@ -14,11 +14,11 @@ from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.guidance.rules import LinearCFG
 from orthoscope.guidance.schedules import Constant
 from orthoscope.numerics import Array
+from orthoscope.study.audit.plan import Remark
 
 if TYPE_CHECKING:
     from orthoscope.integrations.host import Host
 
-Remark = Callable[[str], None]
 # Strength 0 to every precision; at 0 itself, pipelines that ask twice leave out the unconditional prediction.
 _NONE = 1e-12
 
@@ -75,7 +75,7 @@ class Recorder:
 
         Raises:
             ConfigError: if the pipeline cannot be asked for this.
-            StoppedError: if images or predictions are not finite.
+            StoppedError: if images or predictions are not finite, or not even one image fits into memory.
         """
         parts, groups = [], []
         for number, prompt in enumerate(self.prompts):
@@ -112,9 +112,11 @@ class Recorder:
                 )
                 for at in range(0, len(seeds), size)
             ]
-        except Exception as error:
-            if not is_out_of_memory(error) or size == 1:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
                 raise
+            if size == 1:
+                raise StoppedError("out of memory with one image at a time; choose --device cpu") from error
         self._batch = size // 2
         self.remark(f"out of memory: going on with {self._batch} images at once")
         return self._batches(prompt, seeds, strength)

@@ -106,7 +106,8 @@ def _labelled(
     for name in (*MEASURED, *PREDICTED):
         variables |= estimates(name, ["source"], [one.scalars[name] for one in found.values()])
     for name in found["pipeline"].times:
-        column = {"high": "range_high", "low": "range_low"}.get(name, f"time_{name.rstrip('%')}_to_come")
+        given = {"high": "range_high", "low": "range_low", "half_told": name}
+        column = given.get(name, f"time_{name.rstrip('%')}_to_come")
         variables[column] = (["source"], [one.times[name] for one in found.values()])
     variables |= columns("variance_ratio", ["source", "strength"], [one.ratios for one in found.values()])
     first = found["pipeline"]
