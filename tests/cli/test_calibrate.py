@@ -52,7 +52,7 @@ def test_a_text_model_is_calibrated_by_its_pair_beside_a_twin(run_cli: Run, tmp_
     pipeline, twin = (found[name]["information"]["value"] for name in ("pipeline", "twin"))
     assert pipeline > 0
     assert twin > 0
-    assert all(spec.startswith(("step:early=5,", "tabulated:")) for spec in found["proposals"])
+    assert all(spec.startswith(("step:early=5,", "tabulated:", "step:early=0,late=5,")) for spec in found["proposals"])
     asked = list(spread(shlex.split(found["audit_command"])[1:], {"--schedules"}))
     assert asked[0] == "audit"
     assert asked[asked.index("--model") + 1] == str(text_model)

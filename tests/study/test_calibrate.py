@@ -384,19 +384,20 @@ def test_a_side_is_taken_beyond_two_standard_errors() -> None:
 
 
 def test_proposals_are_windows_of_the_grammar() -> None:
-    times = {"75%": 9.8765, "50%": 3.0, "25%": math.nan}
-    found = proposals(times, 6.5, 0.2, 40.0)
+    times = {"75%": 9.8765, "50%": 3.0, "25%": math.nan, "low": 0.2, "high": 40.0, "half_told": 1.234}
+    found = proposals(times, 6.5)
     assert found == (
         "step:early=6.5,late=-0.5,switch=9.88",
         "step:early=6.5,late=-0.5,switch=3",
         "step:early=6.5,late=-1,switch=9.88",
         "step:early=6.5,late=-1,switch=3",
         "tabulated:at=0.2/40,strengths=-0.5/6.5",
+        "step:early=0,late=6.5,switch=1.23",
     )
-    ramp = parse_schedule(found[-1])
+    ramp = parse_schedule(found[-2])
     strengths = [float(ramp.strength(NoiseLevel(time=t))) for t in (0.1, 0.2, 20.1, 40.0, 1e4)]
     assert strengths == pytest.approx([-0.5, -0.5, 3.0, 6.5, 6.5])
-    assert proposals(dict.fromkeys(times, math.nan), 1.0, math.nan, math.nan) == ()
+    assert proposals(dict.fromkeys(times, math.nan), 1.0) == ()
     settings = {"model": "some where", "prompts": None}
     assert audit_command(settings, 6.5, ["constant:1"]) == (
         "orthoscope audit --model 'some where' --schedules constant:0 constant:6.5 constant:1"

@@ -113,8 +113,9 @@ def proposal_section(found: Mapping[str, Any]) -> Section:
         name="proposals",
         title="Windows to test",
         caption=(
-            "These turn inside the range, at once or bit by bit. That guidance can act there does not mean that a "
-            "window beats a lower constant strength: the audit tells, from new images."
+            "These turn inside the range, at once or bit by bit; the last waits until half is told without guidance, "
+            "and guides then. That guidance can act there does not mean that a window beats a lower constant strength: "
+            "the audit tells, from new images."
         ),
         points=list(found["proposals"]),
         command=found["audit_command"],

@@ -1,4 +1,4 @@
-"""Windows worth an audit: strong until a share of the commitment is still to come, weak or negative afterwards."""
+"""Windows worth an audit: strong early on and weak or negative later, or idle early on and strong later."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ SHARES = {"75%": 0.75, "50%": 0.5, "25%": 0.25}
 _LATE = (-0.5, -1.0)
 
 
-def proposals(times: Mapping[str, float], strength: float, low: float, high: float) -> tuple[str, ...]:
+def proposals(times: Mapping[str, float], strength: float) -> tuple[str, ...]:
     """Schedules as texts, over variance time.
 
     Args:
-        times: Variance times at which `SHARES` of the commitment are to come; NaN where that is not known.
-        strength: The user's strength, kept on the noise side.
-        low: Variance time at the data side of the range in which windows act.
-        high: The same at the noise side.
+        times: Variance times at which `SHARES` of the commitment are to come under guidance, "high" and "low" at the
+            ends of the range in which windows act, and "half_told" without guidance; NaN where they are not known.
+        strength: The user's strength: kept early on, or begun late.
     """
+    low, high, half = (times[name] for name in ("low", "high", "half_told"))
     switches = [_rounded(times[name]) for name in SHARES if times[name] > 0]
     steps = [Step(early=strength, late=late, switch=switch) for late in _LATE for switch in dict.fromkeys(switches)]
     ramp = (
         [Tabulated(at=(_rounded(low), _rounded(high)), strengths=(_LATE[0], strength))] if 0 < low < 0.99 * high else []
     )
-    return tuple(format_schedule(schedule) for schedule in (*steps, *ramp))
+    delay = [Step(early=0.0, late=strength, switch=_rounded(half))] if half > 0 else []
+    return tuple(format_schedule(schedule) for schedule in (*steps, *ramp, *delay))
 
 
 def audit_command(settings: Mapping[str, Any], strength: float, specs: Sequence[str]) -> str:

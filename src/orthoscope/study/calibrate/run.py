@@ -112,7 +112,7 @@ def _labelled(
     variables |= columns("variance_ratio", ["source", "strength"], [one.ratios for one in found.values()])
     first = found["pipeline"]
     variables["prompt_information"] = (["prompt", "level"], first.prompt_information)
-    proposed = proposals(first.times, calibration.strengths[-1], first.times["low"], first.times["high"])
+    proposed = proposals(first.times, calibration.strengths[-1])
     variables["side"] = (
         ["source"],
         [side(one.scalars["rate"], one.scalars["critical_rate"]) for one in found.values()],
