@@ -95,6 +95,14 @@ def test_the_posterior_is_the_mean_of_the_own_column() -> None:
     assert class_posterior(p, [0, 1, 2, 0]).value == pytest.approx(np.mean([(0.7 + 0.5) / 2, 0.9, 0.4]))
 
 
+def test_a_posterior_without_a_failure_allows_for_one_not_seen() -> None:
+    sure = class_posterior(np.tile([[1.0, 0.0]], (60, 1)), np.zeros(60, dtype=int))
+    measure = sure.measure(np.random.default_rng(0), over="images")
+    assert (measure.low, measure.high) == pytest.approx((1 + math.log(0.025) / 60, 1.0))
+    change = sure.minus(sure).measure(np.random.default_rng(0), over="images")
+    assert (change.low, change.high) == pytest.approx((math.log(0.025) / 60, -math.log(0.025) / 60))
+
+
 def test_text_similarity_is_a_cosine() -> None:
     images = np.array([[2.0, 0], [0, 3], [-1, 1], [5, 0]])
     texts = np.array([[7.0, 0], [7, 0], [1, 1], [1, 1]])

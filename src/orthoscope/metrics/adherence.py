@@ -96,6 +96,9 @@ def lda_accuracy(
 def class_posterior(probabilities: ArrayLike, labels: ArrayLike) -> Contributions:
     """Probability that a classifier gives an image's own class, mean over classes.
 
+    Most are near 0 or 1, so that the interval is that of a share: it allows for images of another class that did not
+    happen to come.
+
     Args:
         probabilities: One image per row, one class per column.
         labels: The own class of every image, as the number of its column.
@@ -113,7 +116,8 @@ def class_posterior(probabilities: ArrayLike, labels: ArrayLike) -> Contribution
         raise ConfigError(
             f"expected labels that number the {p.shape[1]} columns from 0, got {own.min()} to {own.max()}"
         )
-    return Contributions(values=p[np.arange(len(p)), own].astype(np.float64), groups=own, bounds=(0.0, 1.0))
+    values = p[np.arange(len(p)), own].astype(np.float64)
+    return Contributions(values=values, groups=own, bounds=(0.0, 1.0), grain=1 / len(p))
 
 
 def text_similarity(images: ArrayLike, texts: ArrayLike, groups: ArrayLike) -> Contributions:
