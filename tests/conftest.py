@@ -60,6 +60,13 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
+@pytest.fixture(autouse=True)
+def slow_tests_are_unchecked(request: pytest.FixtureRequest) -> None:
+    """Checks of types take half of the time of long computations; the same code is checked in short ones."""
+    if request.node.get_closest_marker("slow"):
+        request.getfixturevalue("unchecked")
+
+
 @dataclass(frozen=True)
 class Finished:
     """What a command line left behind."""

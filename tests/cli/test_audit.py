@@ -238,6 +238,7 @@ def test_what_the_pipeline_cannot_do_is_one_line(
 # The real thing, small
 
 
+@pytest.mark.slow
 def test_the_model_that_ships_is_audited_beside_its_twin(
     run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ def wrong(effort: Effort) -> Finding:
 WRONG = claim("wrong", "One is two.", source="ho2022classifier", setting="arithmetic")(wrong)
 
 
+@pytest.mark.slow
 def test_claims_give_one_json_object(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claims", "--quick", "--only", "unconditional", "--only", "rectified-coefficients", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["claims"]
@@ -26,6 +27,7 @@ def test_claims_give_one_json_object(capsys: pytest.CaptureFixture[str]) -> None
     assert all(keys <= set(row) for row in rows)
 
 
+@pytest.mark.slow
 def test_claims_are_shown_with_verdict_and_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claims", "--quick", "--only", "unconditional"]) == 0
     out = capsys.readouterr().out

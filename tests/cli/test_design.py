@@ -56,6 +56,7 @@ def test_json_holds_the_schedule_its_numbers_and_the_baselines(run_cli: Run, tmp
     assert "designing" in run.err
 
 
+@pytest.mark.slow
 def test_people_see_a_table_and_plain_sentences(run_cli: Run) -> None:
     run = run_cli(*PAIR, "--maximize", "separability", "--low", 0, "--high", 2, "--no-simulate", "--quiet")
     assert run.status == 0, run.err
@@ -79,6 +80,7 @@ def test_a_spectrum_file_holds_variances_or_covariances(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
+@pytest.mark.slow
 def test_disagreement_of_sampling_and_theory_is_a_failed_result(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     # One step of the sampler cannot follow a jump in strength of this size.
     monkeypatch.setattr("orthoscope.study.design.check._GAUSSIAN_STEPS", 1)

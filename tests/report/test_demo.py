@@ -66,6 +66,7 @@ def run_all(job: Demo) -> list[float | None]:
     return [job.run(study) for study in job.studies()]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_the_run_folder_is_complete_and_can_be_resumed(tmp_path: Path) -> None:
     names = tuple(SMALL)

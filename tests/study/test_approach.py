@@ -42,6 +42,7 @@ def test_it_is_a_study_with_a_quick_version() -> None:
     assert ApproachStudy.quick().trajectories < ApproachStudy().trajectories
 
 
+@pytest.mark.slow
 def test_mean_shifts_approach_mean_field_like_one_over_d_from_above() -> None:
     found = approach_law(result(), "mean_shift", 0.2, 1.0)
     assert found is not None

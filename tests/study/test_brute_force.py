@@ -48,6 +48,7 @@ def estimate(values: np.ndarray) -> Estimate:
     return Estimate(value=values.mean(), stderr=values.std(ddof=1) / math.sqrt(len(values)), n=len(values))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dim", [16, 32])
 def test_finite_dimension_theory_predicts_brute_force(dim: int) -> None:
     """The theory's own accuracy is 6 % of the mean shift; mean field alone would be 35 % off at d = 16."""
@@ -58,6 +59,7 @@ def test_finite_dimension_theory_predicts_brute_force(dim: int) -> None:
     )
 
 
+@pytest.mark.slow
 def test_guidance_shifts_the_mean_of_every_dimension() -> None:
     for dim in DRAWS:
         measured = estimate(shifts(dim)[:, 0, 0])

@@ -33,6 +33,7 @@ def test_it_is_a_study_with_a_quick_version() -> None:
     assert CapturedStudy.quick().draws < CapturedStudy().draws
 
 
+@pytest.mark.slow
 def test_strength_minus_one_samples_every_class_alike(seed: int) -> None:
     """Then the overlap is 1/M on average, exactly, for M classes. Bias: the start is Gaussian, the mixture is not."""
     setting = replace(STUDY.simulation("constant:-1", 8), rate=None, classes=6, draws=100, samples=16, seed=seed)

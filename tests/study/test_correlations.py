@@ -6,6 +6,7 @@ import json
 from functools import cache
 
 import numpy as np
+import pytest
 import xarray as xr
 
 from orthoscope.plots.correlations import correlations_figure
@@ -34,6 +35,7 @@ def test_it_is_a_study_with_a_quick_version() -> None:
     assert CorrelationStudy.quick().samples < CorrelationStudy().samples
 
 
+@pytest.mark.slow
 def test_nothing_correlates_without_guidance() -> None:
     """What guidance is predicted to cause would stand out of these errors, or the control would show nothing."""
     for sampler in ("SDE", "ODE"):

@@ -191,6 +191,7 @@ def test_what_theory_may_be_wrong_by_counts_the_strength_of_a_line() -> None:
 # The whole
 
 
+@pytest.mark.slow
 def test_a_design_is_nowhere_behind_and_its_json_says_so() -> None:
     goal = Goal(objective="mean_shift", variance_ratio=0.9, high=4.0)
     report = run_design(DesignProblem(law=SPECTRUM, goal=goal, budget=Budget(samples=2048), front=False))
@@ -207,6 +208,7 @@ def test_a_design_is_nowhere_behind_and_its_json_says_so() -> None:
     assert any("negative strength is worth" in note for note in found["notes"])
 
 
+@pytest.mark.slow
 def test_where_no_negative_strength_is_needed_it_is_said() -> None:
     goal = Goal(objective="mean_shift", high=4.0)  # no floor: nothing to repay
     report = run_design(DesignProblem(law=SPECTRUM, goal=goal, budget=None))

@@ -142,6 +142,7 @@ def test_errors_of_theories_are_root_mean_squares() -> None:
 # The study
 
 
+@pytest.mark.slow
 def test_weak_guidance_shifts_the_mean_by_what_the_sample_tells_about_its_class() -> None:
     """An identity for any modes, here on a curved manifold with classes that overlap: shift * |m|^2 = 2 w std^2 I.
 

@@ -107,6 +107,7 @@ def test_exact_scores_end_on_the_support() -> None:
     assert found["boundary_fraction"].value > 0.98
 
 
+@pytest.mark.slow
 def test_the_strength_to_recommend_is_that_of_theory() -> None:
     assert largest_monotone_strength(SMALL) == pytest.approx(turning_strength("uniform", sigma_end=0.0045), abs=6e-3)
     assert largest_monotone_strength(replace(SMALL, law="gaussian")) is None

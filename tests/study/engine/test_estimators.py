@@ -30,6 +30,7 @@ def expect_equal(a: Estimate, b: Estimate, *, detect: float) -> None:
     expect_estimate(a.value, math.hypot(a.stderr, b.stderr), b.value, detect=detect, false_fail=1e-6 / len(DETECT))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("w", [1.0, -0.3])
 @pytest.mark.parametrize("name", ["twin", "completed"])
 def test_expectations_are_those_of_plain_estimates(name: str, w: float, seed: int) -> None:
@@ -41,6 +42,7 @@ def test_expectations_are_those_of_plain_estimates(name: str, w: float, seed: in
         expect_equal(better[quantity], plain[quantity], detect=(1 if w > 0 else 4) * detect)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "gain"), [("twin", 40.0), ("completed", 2.5)])
 def test_errors_from_trajectories_are_far_smaller(name: str, gain: float, seed: int) -> None:
     """Variance of the mean shift of one trajectory; 150 and 4.7 were measured for these modes."""

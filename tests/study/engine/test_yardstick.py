@@ -57,6 +57,7 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_timed(change: dic
         Yardstick(**change)
 
 
+@pytest.mark.slow
 def test_the_report_adds_up() -> None:
     """Small enough to be quick; ratios of times are not judged here."""
     found = compare_with_textbook(Yardstick(dim=16, stderr=4e-3))

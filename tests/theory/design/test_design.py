@@ -111,6 +111,7 @@ def test_candidates_are_members_of_their_families_and_judged_alike() -> None:
         assert one.feasible == (one.outcome.variance_ratio >= 1 - 1e-6)
 
 
+@pytest.mark.slow
 def test_the_scan_finds_the_windows_of_the_search() -> None:
     found = {c.name: c.outcome.mean_shift for c in best_candidates(DENSE, KEEP)}
     assert scanned(Task.of(DENSE, KEEP), "linear", 5)[0] == pytest.approx(found["linear"], abs=1e-6)
@@ -138,6 +139,7 @@ def test_an_infeasible_floor_is_named_with_what_can_be_had() -> None:
     assert f"the best attainable is {best:.6g}" in found.notes[0]
 
 
+@pytest.mark.slow
 def test_floors_that_exclude_each_other_are_named_together() -> None:
     found = design(GAUSSIAN, Goal(mean_shift=0.4, variance_ratio=2.2))
     assert not found.feasible
