@@ -109,7 +109,7 @@ def cards(audit: xr.Dataset, found: Mapping[str, Mark]) -> list[Card]:
     if gains:
         best = max(gains, key=lambda spec: gains[spec].value)
         which = f"schedule {found[best].letter}" + (f", the best of {len(gains)} windows" if len(gains) > 1 else "")
-        told.append(_card(gains[best], f"variance gained over constant strength at equal mean shift by {which}"))
+        told.append(_card(gains[best], f"variance above that of constant strength at equal mean shift: {which}"))
     seconds = float(audit["seconds"].sum())
     images = audit.sizes["schedule"] * audit.sizes["prompt"] * int(audit.attrs["images_per_prompt"])
     told.append(Card(value=f"{images:,} images", text=f"made in {seconds:,.0f} s of generating"))
