@@ -35,8 +35,12 @@ def as_samples(samples: ArrayLike, least: int = 2) -> Samples:
     return array
 
 
-def mean_of(values: ArrayLike) -> Estimate:
+def mean_of(values: ArrayLike, *, weight: float = 1.0) -> Estimate:
     """The mean of independent values with its standard error.
+
+    Args:
+        values: One per trajectory.
+        weight: The denominator that they share, if they are ratios and it is drawn anew with the modes.
 
     Raises:
         ConfigError: if there are fewer than two values, or one is not finite.
@@ -54,6 +58,7 @@ def mean_of(values: ArrayLike) -> Estimate:
         stderr=float(array.std(ddof=1) / math.sqrt(n)),
         n=n,
         dof=n - 1 if n < _MANY else None,
+        weight=weight,
     )
 
 

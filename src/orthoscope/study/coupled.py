@@ -29,7 +29,7 @@ class CoupledResult:
 
     Attributes:
         simulation: The setting.
-        mean_shift: Overlap minus 1.
+        mean_shift: E[x.m]/E[|m|^2] minus 1.
         variance_shift: Variance per coordinate minus std^2.
         class_posterior: Posterior of the class.
     """
@@ -64,17 +64,18 @@ def coupled(simulation: Simulation, *, progress: Callable[[int, int], None] | No
         m = np.asarray(class_centroid(target), dtype=np.float64)
         guided, twin = (run_draw(one, target, grid, index).x for one in (simulation, unguided))
         posteriors.append(float(target.class_posterior(guided, 0).mean()))
-        difference = _difference(guided.double().cpu().numpy(), twin.double().cpu().numpy(), m)
-        rows.append((*difference, float(m @ m) / simulation.dim - 1))
+        shift, variance = _difference(guided.double().cpu().numpy(), twin.double().cpu().numpy(), m)
+        square = float(m @ m) / simulation.dim  # of known mean 1: the ratio of means needs no division
+        rows.append((square * shift, variance, square - 1))
         if progress is not None:
             progress(index + 1, simulation.draws)
-    shift, variance, excess = np.array(rows, dtype=np.float64).T
+    shifts, variances, excess = np.array(rows, dtype=np.float64).T
     controls = np.array([excess, excess**2 - 2 / simulation.dim])
     n = simulation.draws * simulation.samples
     return CoupledResult(
         simulation=simulation,
-        mean_shift=replace(controlled(shift, controls).affine(shift=known_shift), n=n),
-        variance_shift=replace(controlled(variance, controls).affine(shift=known_variance - simulation.std**2), n=n),
+        mean_shift=replace(controlled(shifts, controls).affine(shift=known_shift), n=n),
+        variance_shift=replace(controlled(variances, controls).affine(shift=known_variance - simulation.std**2), n=n),
         class_posterior=replace(metrics.mean_of(posteriors), n=n),
     )
 

@@ -16,7 +16,7 @@ one mode each. The last two have opposite interests in early guidance.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -229,14 +229,11 @@ class StagesStudy:
         variables: dict[str, Any] = {}
         theory = self._theory(cuts[PROBLEMS.index("gaussian"), 0])
         for name, values in drawn.items():
-            variables |= estimates(
-                name, dims, [[[pool(list(cell)) for cell in row] for row in block] for block in values]
-            )
-            numbers = np.vectorize(lambda e: e.value, otypes=[float])(values)
             # Every window starts from the same states, so that differences to the unguided one are known best.
-            changes = numbers - numbers[:, [WINDOWS.index("unguided")]]
-            errors = changes.std(-1, ddof=1) / np.sqrt(self.draws)
-            variables |= {f"{name}_change": (dims, changes.mean(-1)), f"{name}_change_stderr": (dims, errors)}
+            changes = np.vectorize(_minus, otypes=[object])(values, values[:, [WINDOWS.index("unguided")]])
+            for title, drawn_here in ((name, values), (f"{name}_change", changes)):
+                cells = [[[pool(list(cell)) for cell in row] for row in block] for block in drawn_here]
+                variables |= estimates(title, dims, cells)
             if name in theory:
                 variables[f"{name}_theory"] = (dims[1:], theory[name])
         laws = [self.problem(name, 0).law.log_weights.exp().numpy() for name in PROBLEMS]
@@ -252,6 +249,11 @@ class StagesStudy:
             "cut": ["early ends", "late begins"],
         }
         return dataset(variables, coords=coords, spec=self, dim=self.dim, trajectories=self.samples * self.draws)
+
+
+def _minus(one: Estimate, other: Estimate) -> Estimate:
+    """The difference in one draw; its error is left to the spread over draws, which knows what the two share."""
+    return replace(one, value=one.value - other.value, stderr=0.0)
 
 
 def class_mean(law: Mixture) -> FloatArray:
