@@ -154,5 +154,5 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else "–"
 
 
-def _estimate(value: Mapping[str, float]) -> Estimate:
-    return Estimate(value=value["value"], stderr=value["stderr"], n=0)
+def _estimate(value: Mapping[str, Any]) -> Estimate:
+    return Estimate(**value)

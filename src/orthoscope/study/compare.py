@@ -129,6 +129,7 @@ def as_numbers(estimate: Estimate) -> dict[str, Any]:
         "stderr": estimate.stderr,
         "stderr_within": estimate.stderr_within,
         "n": estimate.n,
+        "dof": estimate.dof,
     }
 
 
@@ -153,13 +154,13 @@ def diagnose(measured: Mapping[str, Estimate], predictions: Theories, simulation
 def _gap(name: str, measured: Estimate, mean_field: Prediction, finite: Prediction | None) -> list[str]:
     """What there is to say about one measured shift."""
     limit = getattr(mean_field, name)
-    if not measured.differs(limit, false_alarm=FALSE_ALARM):
+    if measured.agrees(limit, false_alarm=FALSE_ALARM):
         return []
     title, there = name.replace("_", " "), f"{limit:.4g} in infinite dimension"
     if finite is None:
         return [f"dimension too small, or too few --steps: {title} {measured} measured, {there}"]
     here = getattr(finite, name)
     text = f"{title} {measured} measured, {here:.4g} in this dimension, {there}"
-    if not measured.differs(here, slack=FINITE_DIM_SLACK[name] * abs(here), false_alarm=FALSE_ALARM):
+    if measured.agrees(here, slack=FINITE_DIM_SLACK[name] * abs(here), false_alarm=FALSE_ALARM):
         return [f"dimension too small, explained by the finite-dimension theory: {text}"]
     return [f"unexplained: {text}; try more --steps"]

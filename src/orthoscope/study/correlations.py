@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -16,7 +16,8 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics.correlations import mean_square_correlation
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sample.start import Start
-from orthoscope.study.datasets import Progress, dataset, table
+from orthoscope.study.compare import as_numbers
+from orthoscope.study.datasets import Progress, dataset, stored, table
 from orthoscope.study.radial import radial
 from orthoscope.study.scaling import PowerLaw, extrapolate, power_law
 from orthoscope.study.engine.twin import Twin
@@ -37,11 +38,11 @@ class CorrelationStudy:
     Attributes:
         rate: Class rate.
         std: Within-class standard deviation.
+        samplers: `SDE`, `ODE`.
         strengths: Guidance strengths; 0 is the negative control.
         dims: Dimensions of planted points.
         brute_dims: Dimensions of brute-force points, as far as the modes are few.
-        twin_dims: Dimensions of more modes than brute force can see, by the excess along the centroid beside a planted
-            twin, guided SDE and ODE.
+        twin_dims: Dimensions in which real modes are measured by their excess along the centroid, beside a planted twin.
         reduced_dims: Dimensions in which only the excess along the centroid is measured, in reduced coordinates.
         most_classes: Brute force is left out beyond so many classes.
         t_max: Variance time of the start.
@@ -57,6 +58,7 @@ class CorrelationStudy:
     name: str = field(default="correlations", init=False)
     rate: float = 0.4
     std: float = 1.0
+    samplers: tuple[str, ...] = tuple(SAMPLERS)
     strengths: tuple[float, ...] = (0.0, 1.0)
     dims: tuple[int, ...] = (16, 32, 64, 128)
     brute_dims: tuple[int, ...] = (8, 12, 16, 19)
@@ -104,7 +106,7 @@ class CorrelationStudy:
         kinds = {"planted": self.dims, "brute force": brute, "real modes": self.twin_dims, "reduced": self.reduced_dims}
         cells = [
             (sampler, w, dim, kind)
-            for sampler, w in product(SAMPLERS, self.strengths)
+            for sampler, w in product(self.samplers, self.strengths)
             for kind, dims in kinds.items()
             for dim in dims
             if w != 0 or kind not in ("reduced", "real modes")
@@ -149,15 +151,12 @@ def _twin_excess(simulation: Simulation) -> dict[str, Estimate]:
 
 
 def _one_direction(simulation: Simulation, along: Estimate, across: Estimate) -> dict[str, Estimate]:
-    dof = min((part.dof for part in (along, across) if part.dof is not None), default=None)
-    excess = Estimate(
-        value=along.value - across.value, stderr=math.hypot(along.stderr, across.stderr), n=along.n, dof=dof
-    )
+    excess = along.minus(across)
     width = simulation.std**2 + across.value + excess.value / simulation.dim
     pairs = simulation.dim * (simulation.dim + 2)
     square = (excess.value / width) ** 2 / pairs
     error = 2 * abs(excess.value) * excess.stderr / width**2 / pairs
-    return {_SQUARE: Estimate(value=square, stderr=error, n=along.n, dof=dof), "along_excess": excess}
+    return {_SQUARE: replace(excess, value=square, stderr=error), "along_excess": excess}
 
 
 def select(result: xr.Dataset, sampler: str, strength: float, kind: str) -> xr.Dataset:
@@ -166,16 +165,10 @@ def select(result: xr.Dataset, sampler: str, strength: float, kind: str) -> xr.D
     return result.isel(point=np.flatnonzero(chosen & (result["point_strength"].values == strength)))
 
 
-def column(points: xr.Dataset, name: str) -> list[Estimate]:
-    """One measured variable as estimates."""
-    pairs = zip(points[name].values, points[f"{name}_stderr"].values, strict=True)
-    return [Estimate(value=float(value), stderr=float(stderr), n=1) for value, stderr in pairs]
-
-
 def decay(result: xr.Dataset, sampler: str, strength: float, kind: str) -> PowerLaw:
     """The power law of the mean square correlation; correlations themselves fall with half its exponent."""
     points = _asymptotic(select(result, sampler, strength, kind))
-    return power_law(points["point_dim"].values.tolist(), column(points, _SQUARE), correction=kind == "reduced")
+    return power_law(points["point_dim"].values.tolist(), stored(points, _SQUARE), correction=kind == "reduced")
 
 
 def _asymptotic(points: xr.Dataset) -> xr.Dataset:
@@ -187,7 +180,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
     """Exponents of correlations, the negative control, and what a single direction explains."""
     answer: dict[str, Any] = {}
     guided = [float(w) for w in np.unique(result["point_strength"]) if w != 0]
-    for sampler, w in product(SAMPLERS, guided):
+    for sampler, w in product(dict.fromkeys(result["sampler"].values), guided):
         answer[f"{sampler}, w = {w:g}"] = {
             "exponent": {kind: _half(result, sampler, w, kind) for kind in ("planted", "real modes", "reduced")},
             "along_excess_limit": _limit(_asymptotic(select(result, sampler, w, "reduced"))),
@@ -197,7 +190,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
         }
     null = result.isel(point=np.flatnonzero(result["point_strength"].values == 0))
     if null.sizes["point"]:
-        answer["w = 0: mean square correlation in standard errors"] = [e.z(0.0) for e in column(null, _SQUARE)]
+        answer["w = 0: mean square correlation in standard errors"] = [e.z(0.0) for e in stored(null, _SQUARE)]
     return answer
 
 
@@ -208,43 +201,35 @@ def _half(result: xr.Dataset, sampler: str, w: float, kind: str) -> dict[str, An
     except ConfigError:
         return None
     low, high = law.interval()
-    return {
-        "value": law.exponent.value / 2,
-        "stderr": law.exponent.stderr / 2,
-        "n": law.exponent.n,
+    return as_numbers(law.exponent.affine(0.5)) | {
         "interval_95": [low / 2, high / 2],
         "goodness": law.goodness,
     }
 
 
-def _limit(points: xr.Dataset) -> dict[str, float]:
-    found = extrapolate(points["point_dim"].values.tolist(), column(points, "along_excess"), order=2)
+def _limit(points: xr.Dataset) -> dict[str, Any]:
+    found = extrapolate(points["point_dim"].values.tolist(), stored(points, "along_excess"), order=2)
     theory = float(points["along_excess_mean_field"][0])
-    limit = found.limit
-    return {"value": limit.value, "stderr": limit.stderr, "n": limit.n, "theory": theory, "goodness": found.goodness}
+    return as_numbers(found.limit) | {"theory": theory, "goodness": found.goodness}
 
 
 def _against_one_direction(result: xr.Dataset, sampler: str, w: float, kind: str) -> dict[str, float]:
     full, reduced = select(result, sampler, w, kind), select(result, sampler, w, "reduced")
-    known = dict(zip(reduced["point_dim"].values.tolist(), column(reduced, _SQUARE), strict=True))
-    pairs = zip(full["point_dim"].values.tolist(), column(full, _SQUARE), strict=True)
-    return {
-        f"{dim}": (square.value - known[dim].value) / math.hypot(square.stderr, known[dim].stderr)
-        for dim, square in pairs
-        if dim in known
-    }
+    known = dict(zip(reduced["point_dim"].values.tolist(), stored(reduced, _SQUARE), strict=True))
+    pairs = zip(full["point_dim"].values.tolist(), stored(full, _SQUARE), strict=True)
+    return {f"{dim}": square.minus(known[dim]).z(0.0) for dim, square in pairs if dim in known}
 
 
-def _excesses(points: xr.Dataset) -> dict[str, dict[str, float]]:
+def _excesses(points: xr.Dataset) -> dict[str, dict[str, Any]]:
     """Excess along the centroid by dimension."""
-    pairs = zip(points["point_dim"].values, column(points, "along_excess"), strict=True)
-    return {f"{dim}": {"value": excess.value, "stderr": excess.stderr} for dim, excess in pairs}
+    pairs = zip(points["point_dim"].values, stored(points, "along_excess"), strict=True)
+    return {f"{dim}": as_numbers(excess) for dim, excess in pairs}
 
 
-def _ratios(points: xr.Dataset) -> dict[str, dict[str, float]]:
+def _ratios(points: xr.Dataset) -> dict[str, dict[str, Any]]:
     """Mean square correlation of real modes over that of the excess theory puts along the centroid."""
     theory = points[f"{_SQUARE}_mean_field"].values
     return {
-        f"{dim}": {"value": square.value / expected, "stderr": square.stderr / expected}
-        for dim, square, expected in zip(points["point_dim"].values, column(points, _SQUARE), theory, strict=True)
+        f"{dim}": as_numbers(square.affine(1 / float(expected)))
+        for dim, square, expected in zip(points["point_dim"].values, stored(points, _SQUARE), theory, strict=True)
     }

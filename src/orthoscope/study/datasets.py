@@ -1,6 +1,7 @@
 """Results as labelled datasets: names, units and errors by one convention (docs: schema).
 
-A measured variable `X` has its standard error beside it as `X_stderr`; its predictions are `X_mean_field` (infinite
+A measured variable `X` has its standard error beside it as `X_stderr`, the number of trajectories as `X_n` and its
+degrees of freedom, NaN if they are many, as `X_dof`; its predictions are `X_mean_field` (infinite
 dimension) and `X_finite_dim`. Units and long names come from `quantities`.
 """
 
@@ -19,7 +20,14 @@ from orthoscope.errors import ConfigError
 from orthoscope.quantities import QUANTITIES, Estimate
 from orthoscope.serialize import content_hash, dumps
 
-SUFFIXES = {"_stderr": "standard error of ", "_mean_field": "mean-field ", "_finite_dim": "finite-dimension "}
+SUFFIXES = {
+    "_stderr": "standard error of ",
+    "_n": "trajectories behind ",
+    "_dof": "degrees of freedom of ",
+    "_mean_field": "mean-field ",
+    "_finite_dim": "finite-dimension ",
+}
+_PARTS = ("stderr", "n", "dof")
 Progress = Callable[[int, int], None]
 
 
@@ -67,14 +75,30 @@ def _labels(name: str) -> dict[str, str]:
     quantity = QUANTITIES.get(name.removesuffix(suffix))
     if quantity is None:
         return {}
-    return {"units": quantity.unit, "long_name": SUFFIXES.get(suffix, "") + quantity.long_name}
+    unit = "1" if suffix in ("_n", "_dof") else quantity.unit
+    return {"units": unit, "long_name": SUFFIXES.get(suffix, "") + quantity.long_name}
 
 
 def estimates(name: str, dims: Sequence[str], values: Any) -> dict[str, tuple[Sequence[str], Any]]:
-    """A variable and its standard error from an array (nested lists) of estimates."""
+    """A variable, its standard error and what stands behind it, from an array (nested lists) of estimates."""
     array = np.asarray(values, dtype=object)
-    pick = np.vectorize(lambda estimate, field: getattr(estimate, field), otypes=[float])
-    return {name: (dims, pick(array, "value")), f"{name}_stderr": (dims, pick(array, "stderr"))}
+    pick = np.vectorize(lambda estimate, part: np.nan if (found := getattr(estimate, part)) is None else found, [float])
+    return {name: (dims, pick(array, "value"))} | {f"{name}_{part}": (dims, pick(array, part)) for part in _PARTS}
+
+
+def stored(data: xr.Dataset, name: str) -> list[Estimate]:
+    """The estimates of one variable, in order of its elements; of files without them, n is 0 and dof None."""
+    columns = [np.ravel(data[f"{name}_{part}" if part else name].values) if not part or f"{name}_{part}" in data
+               else np.full(data[name].size, np.nan) for part in ("", *_PARTS)]  # fmt: skip
+    return [
+        Estimate(
+            value=float(value),
+            stderr=float(stderr),
+            n=0 if np.isnan(n) else int(n),
+            dof=None if np.isnan(dof) else int(dof),
+        )
+        for value, stderr, n, dof in zip(*columns, strict=True)
+    ]
 
 
 def table(rows: Iterable[Mapping[str, Any]], dim: str) -> dict[str, tuple[Sequence[str], Any]]:

@@ -155,8 +155,8 @@ class DigitsStudy:
                 "total_variance": total,
                 "variance_ratio": total.affine(1 / law.total),
                 "participation_ratio": metrics.participation_ratio(rows),
-                "class_share": metrics.mean_of(is_kept.astype(float)),
-                "class_posterior": metrics.mean_of(posterior),
+                "class_share": metrics.share_of(is_kept),
+                "class_posterior": metrics.share_of(posterior),
             }
         return result
 

@@ -242,10 +242,8 @@ def real(
 
 def exponent(dims: tuple[int, int], shifts: Sequence[Estimate]) -> Estimate:
     """Exponent of a decay between two dimensions, by the delta method."""
-    (first, last), span = shifts, math.log(dims[1] / dims[0])
-    errors = math.hypot(first.stderr / first.value, last.stderr / last.value)
-    dof = min((e.dof for e in shifts if e.dof is not None), default=None)
-    return Estimate(value=math.log(first.value / last.value) / span, stderr=errors / span, n=first.n, dof=dof)
+    first, last = (replace(e, value=math.log(e.value), stderr=e.stderr / e.value) for e in shifts)
+    return first.minus(last).affine(1 / math.log(dims[1] / dims[0]))
 
 
 def _planted(

@@ -36,10 +36,10 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics import mean_of
 from orthoscope.metrics.modes import own_posterior
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.quantities import Estimate
 from orthoscope.sample import Independent, Run, State, geometric, sample
 from orthoscope.study.capacity import crossing, descent, flat_rate, information, spectral_variance, subspace
 from orthoscope.study.collapse import Collapse, collapses, theory_errors
+from orthoscope.study.compare import as_numbers
 from orthoscope.study.datasets import Progress, dataset
 from orthoscope.targets import Mixture, random_mixture
 from orthoscope.targets.structured import manifold_mixture, random_manifold
@@ -250,7 +250,9 @@ def _predicted(size: float, eigenvalues: tuple[float, ...], std: float, w: float
 def _summary(name: str, dims: Sequence[str], values: FloatArray) -> dict[str, tuple[Sequence[str], FloatArray]]:
     """Every draw, their mean and its standard error."""
     error = values.std(-1, ddof=1) / math.sqrt(values.shape[-1])
-    return {f"{name}_draw": (dims, values), name: (dims[:-1], values.mean(-1)), f"{name}_stderr": (dims[:-1], error)}
+    dof = np.full(error.shape, values.shape[-1] - 1)
+    mean = {name: values.mean(-1), f"{name}_stderr": error, f"{name}_dof": dof}
+    return {f"{name}_draw": (dims, values)} | {key: (dims[:-1], column) for key, column in mean.items()}
 
 
 def findings(result: xr.Dataset) -> dict[str, Any]:
@@ -295,7 +297,8 @@ def _response(result: xr.Dataset, fraction: float) -> dict[str, Any]:
     free, weak = _at(result, fraction).sel(strength=0.0), _at(result, fraction).isel(strength=1)
     expected = 2 * float(weak["strength"]) * result.attrs["std"] ** 2 * free["class_information_draw"]
     ratio = (weak["mean_shift_draw"] * free["centroid_square_draw"]).mean("point") / expected.mean("point")
-    return {"fraction": float(fraction), "strength": float(weak["strength"]), "ratio": _number(mean_of(ratio.values))}
+    found = as_numbers(mean_of(ratio.values))
+    return {"fraction": float(fraction), "strength": float(weak["strength"]), "ratio": found}
 
 
 def _transition(result: xr.Dataset, fraction: float) -> dict[str, Any]:
@@ -304,7 +307,7 @@ def _transition(result: xr.Dataset, fraction: float) -> dict[str, Any]:
     widths = (one["transition_width_draw"] * np.sqrt(one["point_log_classes"])).values
     sizes = one["point_log_classes"].values
     return {"fraction": float(fraction), "committed": float((one["speciation_time_draw"] > 0).mean())} | {
-        f"width, log M = {size:g}": _number(mean_of(np.nanmean(widths[sizes == size], axis=0)))
+        f"width, log M = {size:g}": as_numbers(mean_of(np.nanmean(widths[sizes == size], axis=0)))
         for size in np.unique(sizes)
         if np.isfinite(widths[sizes == size]).any(0).all()
     }
@@ -316,7 +319,7 @@ def _dimension(result: xr.Dataset, fraction: float) -> dict[str, Any]:
     rates = 0.5 * np.log1p(1 / (one["speciation_time_draw"] + result.attrs["std"] ** 2))
     shares = (one["point_log_classes"] / rates / one["point_dim"]).transpose("point", "draw").values
     return {"fraction": float(fraction)} | {
-        f"d = {dim:g}, log M = {size:g}": _number(mean_of(draws))
+        f"d = {dim:g}, log M = {size:g}": as_numbers(mean_of(draws))
         for dim, size, draws in zip(one["point_dim"].values, one["point_log_classes"].values, shares, strict=True)
         if np.isfinite(draws).all()
     }
@@ -328,8 +331,4 @@ def _logs(values: FloatArray) -> FloatArray:
 
 
 def _plain(found: Mapping[str, Collapse]) -> dict[str, Any]:
-    return {name: {"spread": _number(c.spread), "chi2": c.chi2, "points": c.points} for name, c in found.items()}
-
-
-def _number(estimate: Estimate) -> dict[str, Any]:
-    return {"value": estimate.value, "stderr": estimate.stderr, "n": estimate.n}
+    return {name: {"spread": as_numbers(c.spread), "chi2": c.chi2, "points": c.points} for name, c in found.items()}

@@ -27,7 +27,7 @@ from scipy.special import expit
 from orthoscope import rng
 from orthoscope.errors import ConfigError
 from orthoscope.numerics import Array
-from orthoscope.quantities import Estimate
+from orthoscope.quantities import Estimate, allowing_unseen
 from orthoscope.sample import Grid
 from orthoscope.study.coupled import controlled, unguided_law
 from orthoscope.study.simulate import draw_target, make_grid
@@ -253,6 +253,11 @@ def _result(simulation: Simulation, grid: Grid, pairs: Array, posteriors: Array,
         variance_shift_across=estimate(across, free_across).affine(shift=-base),
         times=grid.times,
         posterior=tuple(
-            Estimate(value=float(p), stderr=float(e), n=2 * shift.size) for p, e in zip(mean, errors, strict=True)
+            _share(Estimate(value=float(p), stderr=float(e), n=2 * shift.size))
+            for p, e in zip(mean, errors, strict=True)
         ),
     )
+
+
+def _share(found: Estimate) -> Estimate:
+    return allowing_unseen(found, spread=found.stderr * math.sqrt(found.n), units=found.n)

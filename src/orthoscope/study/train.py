@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,8 @@ from orthoscope.errors import ConfigError
 from orthoscope.learned import Labelled, Trainer, Training, train
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import plain
-from orthoscope.study.datasets import Progress, dataset, estimates
+from orthoscope.study.compare import as_numbers
+from orthoscope.study.datasets import Progress, dataset, estimates, stored
 from orthoscope.study.threads import one_thread
 
 if TYPE_CHECKING:
@@ -170,7 +172,7 @@ class Judge:
         """Share in its class, total variance and novelty of samples of one class."""
         real = metrics.total_variance(self.points[label]).value
         return {
-            "class_share": metrics.mean_of((self.classifier.predict(rows) == label).astype(float)),
+            "class_share": metrics.share_of(self.classifier.predict(rows) == label),
             "variance_ratio": metrics.total_variance(rows).affine(1 / real),
             "novelty": metrics.mean_of(_nearest(rows, self.points[label])).affine(1 / self.unseen[label]),
         }
@@ -192,10 +194,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
     for strength in result["strength"].values:
         one = result.sel(strength=strength)
         by_strength[f"strength {strength:g}"] = {
-            name: {
-                "value": float(one[name].mean()),
-                "stderr": float(np.sqrt((one[f"{name}_stderr"] ** 2).sum()) / result.sizes["label"]),
-            }
+            name: as_numbers(reduce(Estimate.plus, stored(one, name)).affine(1 / result.sizes["label"]))
             for name in ("class_share", "variance_ratio", "novelty")
         }
     return {

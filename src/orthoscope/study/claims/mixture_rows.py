@@ -134,8 +134,8 @@ def side_of_the_critical_rate(effort: Effort) -> Finding:
     posteriors = []
     for rate in (0.5, 1.1):
         simulation = Simulation(
-            dim=64, rate=rate, std=0.5, schedule=Constant(value=0.0), planted=True, samples=effort.pick(128, 1024),
-            draws=4, seed=effort.seed,
+            dim=64, rate=rate, std=0.5, schedule=Constant(value=0.0), planted=True, samples=effort.pick(32, 256),
+            draws=16, seed=effort.seed,
         )  # fmt: skip
         posteriors += measured(simulation, "class_posterior")
     times = [1 / math.expm1(2 * rate) - 0.25 for rate in (0.5, 1.1)]

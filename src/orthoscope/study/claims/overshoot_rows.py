@@ -131,7 +131,7 @@ def inverse_posterior(effort: Effort) -> Finding:
             equal(f"2 classes, w = {w:g}", mean, sde_inverse_posterior(w, t_max=_T_MAX, start="exact"))
             for w, mean in two.items()
         ),
-        at_most("2 classes, w = 1, less w = 0.5", two[1.0].plus(two[0.5].affine(-1.0)), 0.0),
+        at_most("2 classes, w = 1, less w = 0.5", two[1.0].minus(two[0.5]), 0.0),
         at_most("2 classes, w = 0.5", two[0.5], 2.0),
     )
 

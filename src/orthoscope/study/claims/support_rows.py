@@ -73,7 +73,7 @@ def square_root_growth(effort: Effort) -> Finding:
         for w in (100.0, 400.0)
     )
     theory = [two_class.guided_moments("gaussian", w).mean for w in (100.0, 400.0)]
-    slope = Estimate(value=(far.value - near.value) / 10, stderr=math.hypot(far.stderr, near.stderr) / 10, n=near.n)
+    slope = far.minus(near).affine(1 / 10)
     limit = two_class.large_strength_coefficient()
     return found(
         equal("growth of the mean per growth of sqrt(w)", slope, (theory[1] - theory[0]) / 10),
@@ -144,9 +144,7 @@ def largest_monotone(effort: Effort) -> Finding:
     theory = two_class.largest_monotone_strength("uniform")
     at, above = (measured(_uniform(w, effort).run()) for w in (strength, 10.0))
     edge = "boundary_fraction"
-    crowding = Estimate(
-        value=above[edge].value - at[edge].value, stderr=math.hypot(above[edge].stderr, at[edge].stderr), n=at[edge].n
-    )
+    crowding = above[edge].minus(at[edge])
     return found(
         equal("largest strength", strength, theory, allowance=_RESOLUTION, because="the resolution of both searches"),
         at_most("share off the support there", at["off_support_fraction"], 0.02),

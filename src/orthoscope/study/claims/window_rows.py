@@ -68,7 +68,7 @@ def variance_neutral_line(effort: Effort) -> Finding:
         bent = abs(sum(sides) / (sides[0] - sides[1]) * _ASIDE)
         comparisons += [
             equal(f"border at omega = {slope:g}", root, border, allowance=bent, because="the chord of theory's own curve"),
-            at_least(f"variance shift {_ASIDE:g} to its left, above that to its right", high.plus(low.affine(-1.0)), 0.0),
+            at_least(f"variance shift {_ASIDE:g} to its left, above that to its right", high.minus(low), 0.0),
         ]
     return found(*comparisons)
 
@@ -125,11 +125,11 @@ _IDLE = 0.02
 )
 def late_window_idle(effort: Effort) -> Finding:
     """The difference of the two, draw by draw on one grid: no zero in finite dimension, and small."""
-    high, low = (_idle_change(dim, draws, effort) for dim, draws in ((40, 16), (20, 160)))
+    high, low = (_idle_change(dim, draws, effort) for dim, draws in ((40, 16), (20, 64)))
     return found(
         at_least("relative change, d = 40", high, -_IDLE),
         at_most("relative change, d = 40", high, _IDLE),
-        at_most("relative change, d = 20, less that in d = 40", low.plus(high.affine(-1.0)), 0.0),
+        at_most("relative change, d = 20, less that in d = 40", low.minus(high), 0.0),
         note=f"d = 20: {low}; 0 in infinite dimension",
     )
 
@@ -210,9 +210,7 @@ def finishing_positive(effort: Effort) -> Finding:
     two, three = (dense(schedule, effort) for schedule in (found.schedule, _three_phases(switch, 0.03)))
     shifts = [measured(simulation, "mean_shift")[0] for simulation in (two, three)]
     theory = predict(three.setting).mean_shift - predict(two.setting).mean_shift
-    loss = Estimate(
-        value=shifts[1].value - shifts[0].value, stderr=math.hypot(*(shift.stderr for shift in shifts)), n=shifts[0].n
-    )
+    loss = shifts[1].minus(shifts[0])
     return found(
         equal("change of the mean shift by a third phase", loss, theory),
         at_most("change of the mean shift by a third phase", loss, 0.0),

@@ -19,6 +19,7 @@ from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import to_dict
+from orthoscope.study.compare import as_numbers
 from orthoscope.study.design.check import Budget, Check, check_mixture, check_spectrum
 from orthoscope.study.design.notes import notes
 from orthoscope.study.design.published import published_candidates
@@ -245,5 +246,5 @@ def _row(report: Report, candidate: Candidate) -> dict[str, Any]:
         **outcome_numbers(candidate.outcome),
         "stderr": report.errors.get(candidate.name),
         "feasible": candidate.feasible,
-        "behind": gap(report, candidate) if gain is None else {"value": gain.value, "stderr": gain.stderr},
+        "behind": gap(report, candidate) if gain is None else as_numbers(gain),
     }
