@@ -35,7 +35,8 @@ def claims(
 
     Each comparison is printed as measurement [interval] relation number, and passes if the whole interval lies on
     that side of a bound, or holds what theory says. A row fails if one of its comparisons does; the exit status is
-    then 1. `contradicted` means that theory and measurement agree with each other and not with the claim. Rows kept with --out are used again as long as the code is the same.
+    then 1. `contradicted` means that theory and measurement agree with each other and not with the claim. Rows kept
+    with --out are used again as long as the code is the same.
 
     Example: orthoscope claims --quick
     """

@@ -23,7 +23,9 @@ def two_class_figure(found: xr.Dataset) -> Figure:
         color, width = (INK, 1.8) if k == middle else (COLORS[0], 1.0)
         left.plot(tau, path, color=color, linewidth=width)
     left.set(
-        title=f"Paths of the probability flow from $t$ = {found.attrs['t_max']:g}", xlabel=r"$\tau = e^{-t}$   (noise → data)", ylabel=r"state $\alpha x$"
+        title=f"Paths of the probability flow from $t$ = {found.attrs['t_max']:g}",
+        xlabel=r"$\tau = e^{-t}$   (noise → data)",
+        ylabel=r"state $\alpha x$",
     )
     right.hist(found["sample"].values, bins="rice", density=True, color=COLORS[0], alpha=0.5, label="guided")
     x = found["x"].values

@@ -18,9 +18,9 @@ from orthoscope.quantities import Estimate, pool
 from orthoscope.sample.start import Start
 from orthoscope.study.compare import as_numbers
 from orthoscope.study.datasets import Progress, dataset, stored, table
+from orthoscope.study.engine.twin import Twin
 from orthoscope.study.radial import radial
 from orthoscope.study.scaling import PowerLaw, extrapolate, power_law
-from orthoscope.study.engine.twin import Twin
 from orthoscope.study.simulate import class_centroid, draw_target, make_grid, run_draw, simulate
 from orthoscope.study.simulation import Simulation
 from orthoscope.theory.fluctuation import along_excess, correlation
@@ -28,7 +28,7 @@ from orthoscope.theory.fluctuation import along_excess, correlation
 SAMPLERS = {"SDE": 1.0, "ODE": 0.0}
 _ASYMPTOTIC = 100  # reduced points in lower dimensions see more than the first correction to a power law
 _SQUARE = "mean_square_correlation"
-_TWIN_ROWS = 64  # of one draw of real modes, whose twin takes most of the noise
+_TWIN_ROWS, _TWIN_DRAWS = 64, 3  # rows of one draw of real modes, whose twin takes most of the noise; and more draws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class CorrelationStudy:
         strengths: Guidance strengths; 0 is the negative control.
         dims: Dimensions of planted points.
         brute_dims: Dimensions of brute-force points, as far as the modes are few.
-        twin_dims: Dimensions in which real modes are measured by their excess along the centroid, beside a planted twin.
+        twin_dims: Dimensions in which the excess along the centroid of real modes is measured, beside a planted twin.
         reduced_dims: Dimensions in which only the excess along the centroid is measured, in reduced coordinates.
         most_classes: Brute force is left out beyond so many classes.
         t_max: Variance time of the start.
@@ -78,8 +78,8 @@ class CorrelationStudy:
     def quick(cls) -> CorrelationStudy:
         """Fewer trajectories and dimensions."""
         return cls(
-            dims=(8, 16, 32), brute_dims=(8,), twin_dims=(12, 24), reduced_dims=(32, 128, 256, 512, 1024, 4096), samples=2048, draws=8,
-            reduced=20_000, steps=16, reduced_steps=50,
+            dims=(8, 16, 32), brute_dims=(8,), twin_dims=(12, 24), reduced_dims=(32, 128, 256, 512, 1024, 4096),
+            samples=2048, draws=8, reduced=20_000, steps=16, reduced_steps=50,
         )  # fmt: skip
 
     def simulation(self, sampler: str, strength: float, dim: int, kind: str) -> Simulation:
@@ -95,7 +95,7 @@ class CorrelationStudy:
             start=self.start,
             planted=kind in ("planted", "reduced"),
             samples=self.reduced if reduced else _TWIN_ROWS if twin else self.samples,
-            draws=1 if reduced else self.draws,
+            draws=1 if reduced else _TWIN_DRAWS * self.draws if twin else self.draws,
             steps=self.reduced_steps if reduced else self.steps,
             seed=rng.key(self.seed, self.name, sampler, f"{strength!r}", dim, kind) % 2**32,
         )

@@ -6,8 +6,8 @@ below its transition, and
 
 $$ E\sum_k p_k^2 \to 1 - n^*, \qquad \beta + \psi(n^*) - n^*\psi'(n^*) = 0 $$
 
-as $d \to \infty$ with the log-sum $\psi$ of the energies. In finite dimension, from $1/Z^2 = \int_0^\infty t\,e^{-tZ}dt$
-and the independence of the modes,
+as $d \to \infty$ with the log-sum $\psi$ of the energies. In finite dimension, from
+$1/Z^2 = \int_0^\infty t\,e^{-tZ}dt$ and the independence of the modes,
 
 $$ E\sum_k p_k^2 = M \int_0^\infty t\,E\bigl[e^{-2E - t e^{-E}}\bigr]\,E\bigl[e^{-t e^{-E}}\bigr]^{M-1} dt, $$
 
@@ -46,7 +46,7 @@ def frozen_power(rate: float, square: float, variance: float) -> float:
     Source:
         [derrida1981random]; derived in explanation/finite-dimension.
     """
-    pull = float(GaussianModes().frozen_pull(np.array(square), np.array(rate)))
+    pull = float(GaussianModes().frozen_pull(np.array([square]), np.array([rate]))[0])
     return variance * pull / (1 - pull)
 
 
@@ -65,9 +65,8 @@ def weight_square(rate: float, square: float, variance: float, dim: int) -> floa
     power, many = frozen_power(rate, square, variance), rate * dim
     if not power < 1:
         raise ConfigError(f"expected a rate below that of condensation, got n* = {power:.3g}: no weight is condensed")
-    modes = GaussianModes()
-    pull = modes.frozen_pull(np.array(square), np.array(rate))
-    lowest = dim * float(square * (1 - 2 * pull) + modes.mode_square(np.array(square), pull)) / (2 * variance)
+    pull = power / (variance + power)
+    lowest = dim * (square * (1 - 2 * pull) + pull**2 * square + 1 - pull) / (2 * variance)  # as `energy.GaussianModes`
     # About the lowest energy the density of modes grows like exp(n* E): so far down, and up, nothing is missed.
     energy = np.arange(max(lowest - _TAIL / power, _SPACING / 2), lowest + _TAIL / (1 - power), _SPACING)
     log_density = ncx2.logpdf(2 * variance * energy, dim, dim * square) + math.log(2 * variance * _SPACING)

@@ -1,20 +1,21 @@
 r"""Two classes on a line: where guidance ends, and the tilted law where it does not end.
 
 The law is an equal mixture of a class and its mirror image, and the sampler is the probability-flow ODE of the
-variance-preserving state $y$, from $N(0, 1)$ at infinite noise unless another start is given. With $\tau = e^{-t} = \tanh u$ and the guided denoised
-mean $D_w = (1+w) D_c - w D$
+variance-preserving state $y$, from $N(0, 1)$ at infinite noise unless another start is given. With
+$\tau = e^{-t} = \tanh u$ and the guided denoised mean $D_w = (1+w) D_c - w D$
 
 $$ \frac{dy}{du} = D_w - \tau y, \qquad \sigma = \frac1{\sinh u}, $$
 
 which is $dy/d\tau = 1 + w\,(1 - \tanh(\tau y))$ for the Gaussian classes $N(\pm1, 1)$. In $d$ dimensions these are
 $N(\pm m, I)$ with $|m|^2 = d$, of which only the component along $m$ is guided: the same flow with $\sqrt d$ in the
-places of 1. The map of a start to its end is
-increasing, so moments are integrals over the start. Derived in explanation/compact.
+places of 1. The map of a start to its end is increasing, so moments are integrals over the start. Derived in
+explanation/compact.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -67,10 +68,10 @@ def guided_ends(
     dim: int = 1,
     score_error: float = 0.0,
 ) -> Array:
-    """Where the probability-flow ODE takes given starts, in data units.
+    """Where the probability-flow ODE takes given starts, both as variance-preserving states.
 
     Args:
-        starts: Variance-preserving states at the start.
+        starts: Variance-preserving states.
         law: `gaussian` or `uniform`.
         strength: Guidance strength.
         sigma_end: Noise standard deviation at which the ODE stops; the Gaussian case is followed to 0.
@@ -86,25 +87,23 @@ def guided_ends(
         [chidambaram2024does], guided probability flow; derived in explanation/compact.
     """
     y = np.atleast_1d(np.asarray(starts, dtype=np.float64))
-    center, tau_end = CENTER * math.sqrt(dim), 1.0
-    if law == "gaussian":
-        clock, flow, parameters = ((1 + t_max) ** -0.5, 1.0), _gaussian_flow, (strength, center)
-    else:
-        clock, flow, parameters = (
-            (math.asinh(t_max**-0.5), math.asinh(1 / sigma_end)), _uniform_flow, (strength, score_error)
-        )  # fmt: skip
-        tau_end = math.tanh(clock[1])
-    solution = solve_ivp(flow, clock, y, args=parameters, method="DOP853", rtol=1e-10, atol=1e-11)
+    clock, flow = ((1 + t_max) ** -0.5, 1.0), partial(_gaussian_flow, strength, CENTER * math.sqrt(dim))
+    if law == "uniform":
+        clock, flow = (
+            (math.asinh(t_max**-0.5), math.asinh(1 / sigma_end)),
+            partial(_uniform_flow, strength, score_error),
+        )
+    solution = solve_ivp(flow, clock, y, method="DOP853", rtol=1e-10, atol=1e-11)
     if not solution.success:
         raise ConfigError(f"the guided flow cannot be followed at strength {strength:g}: {solution.message}")
-    return solution.y[:, -1] / tau_end
+    return solution.y[:, -1]
 
 
-def _gaussian_flow(tau: float, y: Array, strength: float, center: float) -> Array:
+def _gaussian_flow(strength: float, center: float, tau: float, y: Array) -> Array:
     return center * (1 + strength * (1 - np.tanh(tau * center * y)))
 
 
-def _uniform_flow(u: float, y: Array, strength: Array | float, score_error: float = 0.0) -> Array:
+def _uniform_flow(strength: Array | float, score_error: float, u: float, y: Array) -> Array:
     tau = math.tanh(u)
     own, whole = uniform_denoised(y, tau, 1 / math.cosh(u))
     if score_error:  # moves the denoised mean by sigma^2 tau times the error
@@ -180,7 +179,7 @@ def guided_moments(
     """
     check_strength(strength)
     starts, weights = _starts(law, t_max, start, dim)
-    ends = guided_ends(starts, law, strength, sigma_end=sigma_end, t_max=t_max, dim=dim)
+    ends = _unscaled(guided_ends(starts, law, strength, sigma_end=sigma_end, t_max=t_max, dim=dim), law, sigma_end)
     mean = float(weights @ ends)
     return Moments(mean, float(np.sqrt(weights @ (ends - mean) ** 2)))
 
@@ -199,7 +198,7 @@ def guided_share(law: Law, strength: float, beyond: float, *, sigma_end: float =
     """
     check_strength(strength)
     starts = np.linspace(-8, 8, 321)
-    ends = guided_ends(starts, law, strength, sigma_end=sigma_end)
+    ends = _unscaled(guided_ends(starts, law, strength, sigma_end=sigma_end), law, sigma_end)
     if not ends[0] < beyond < ends[-1]:
         return float(ends[0] >= beyond)
     return float(ndtr(-PchipInterpolator(ends, starts)(beyond)))
@@ -220,7 +219,13 @@ def off_support_distance(strength: float, score_error: float, *, sigma_end: floa
     check_strength(strength)
     starts, weights = _starts("uniform", t_max, "prior", 1)
     ends = guided_ends(starts, "uniform", strength, sigma_end=sigma_end, t_max=t_max, score_error=score_error)
+    ends = _unscaled(ends, "uniform", sigma_end)
     return float(weights @ np.maximum(np.maximum(SUPPORT[0] - ends, ends - SUPPORT[1]), 0.0))
+
+
+def _unscaled(ends: Array, law: Law, sigma_end: float) -> Array:
+    """Ends in data units: the state is scaled where noise is left."""
+    return ends * math.hypot(1, sigma_end) if law == "uniform" else ends
 
 
 def _starts(law: Law, t_max: float, start: Start, dim: int) -> tuple[Array, Array]:
@@ -263,8 +268,8 @@ def largest_monotone_strength(law: Law, *, sigma_end: float = 1e-6) -> float:
     for _ in range(3):
         fan = np.linspace(low, high, 33)
         solution = solve_ivp(
-            _uniform_flow, (0.0, noise[-1]), np.zeros_like(fan), args=(fan,), method="DOP853", rtol=1e-10, atol=1e-11,
-            t_eval=noise,
+            partial(_uniform_flow, fan, 0.0), (0.0, noise[-1]), np.zeros_like(fan), method="DOP853", rtol=1e-10,
+            atol=1e-11, t_eval=noise,
         )  # fmt: skip
         turns = (np.diff(solution.y, axis=1) < -1e-10).any(1)
         first = int(np.argmax(turns))
@@ -304,7 +309,7 @@ def tilted_moments(law: Law, strength: float, *, dim: int = 1) -> Moments:
 
 
 def tilted_density(x: ArrayLike, law: Law, strength: float, *, dim: int = 1) -> Array:
-    """Density of the tilted law along the classes' axis; at strength 0 that of the conditional one, in inverse data units.
+    """Density of the tilted law along the classes' axis, in inverse data units; at strength 0 the conditional one.
 
     Accuracy:
         Normalized to 1e-10.

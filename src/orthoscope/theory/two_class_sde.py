@@ -80,9 +80,7 @@ def sde_moments(strength: float, *, dim: int = 1, t_max: float = math.inf, start
     return Moments(mean / math.sqrt(dim), math.sqrt(variance / dim))
 
 
-def sde_inverse_posterior(
-    strength: float, *, dim: int = 1, t_max: float = math.inf, start: Start = "prior"
-) -> float:
+def sde_inverse_posterior(strength: float, *, dim: int = 1, t_max: float = math.inf, start: Start = "prior") -> float:
     """Mean of 1 / p(class | x) over guided samples: 2, the number of classes, at strength 0, and less beyond.
 
     Accuracy:
@@ -160,7 +158,7 @@ def _on_grid(equation: _Equation, left: float, ends: tuple[float, float], size: 
 
 def _generator(equation: _Equation, ends: tuple[float, float], size: int) -> tuple[Array, Array]:
     """States, and the three diagonals of the equation's operator on them by central differences."""
-    xi = np.linspace(*np.arcsinh(np.array(ends) / _SCALE), size + 1)
+    xi = np.linspace(math.asinh(ends[0] / _SCALE), math.asinh(ends[1] / _SCALE), size + 1)
     h = xi[1] - xi[0]
     u, slope = _SCALE * np.sinh(xi), _SCALE * np.cosh(xi)
     spread, along = 1 / (2 * slope**2 * h**2), (equation.drift(u) - u / (2 * slope**2)) / (2 * h * slope)

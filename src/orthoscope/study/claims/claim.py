@@ -67,22 +67,23 @@ class Comparison:
 
     def as_numbers(self) -> dict[str, Any]:
         """The comparison as plain values: all that the rule needs, and what the rule finds."""
-        found = self.measured
-        exact = not isinstance(found, Estimate)
-        value, stderr = (found, 0.0) if exact else (found.value, found.stderr)
-        # An estimate without an error has not been measured: its interval is empty, and nothing passes.
-        reach = 0.0 if exact else found.limit(FALSE_FAIL) * stderr if stderr > 0 else math.nan
+        measured: dict[str, Any] = {"value": self.measured, "stderr": None}
+        reach, away = 0.0, None
+        if isinstance(self.measured, Estimate):
+            measured, away = as_numbers(self.measured), self.measured.z(self.number)
+            # An estimate without an error > 0 has not been measured, and nothing passes.
+            reach = self.measured.limit(FALSE_FAIL) * self.measured.stderr if self.measured.stderr > 0 else math.nan
         plain = {
             "what": self.what,
-            "measured": {"value": found, "stderr": None} if exact else as_numbers(found),
-            "interval": [value - reach, value + reach],
+            "measured": measured,
+            "interval": [measured["value"] - reach, measured["value"] + reach],
             "relation": self.relation,
             "number": self.number,
             "allowance": self.allowance,
             "because": self.because,
+            "z": away,
         }
-        away = (value - self.number) / stderr if stderr > 0 else None
-        return plain | {"z": away, "passed": passes(plain)}
+        return plain | {"passed": passes(plain)}
 
 
 def passes(plain: Mapping[str, Any]) -> bool:
@@ -120,9 +121,7 @@ def equal(
     what: str, measured: Estimate | float, theory: float, *, allowance: float = 0.0, because: str = ""
 ) -> Comparison:
     """The measurement is what theory says, up to chance and a bias that is known."""
-    return Comparison(
-        what=what, measured=measured, relation="=", number=theory, allowance=allowance, because=because
-    )
+    return Comparison(what=what, measured=measured, relation="=", number=theory, allowance=allowance, because=because)
 
 
 def at_most(what: str, measured: Estimate | float, bound: float) -> Comparison:

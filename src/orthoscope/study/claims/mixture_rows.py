@@ -30,7 +30,7 @@ def _committed(effort: Effort) -> Simulation:
         std=0.5,
         schedule=Constant(value=1.0),
         samples=64,
-        draws=effort.pick(40, 400),
+        draws=effort.pick(24, 400),
         steps=30,
         seed=effort.seed,
     )
@@ -107,8 +107,8 @@ def unconditional(effort: Effort) -> Finding:
         std=0.5,
         schedule=Constant(value=-1.0),
         samples=64,
-        draws=effort.pick(24, 96),
-        steps=60,
+        draws=effort.pick(16, 96),
+        steps=40,
         seed=effort.seed,
     )
     (shift,) = measured(simulation, "variance_shift")
@@ -118,7 +118,9 @@ def unconditional(effort: Effort) -> Finding:
     guided = classifier_free(exact, simulation.schedule)
     runs = [sample(denoiser, x, levels, step=Exponential(lam=0), label=0).x for denoiser in (guided, plain)]
     gap = float((runs[0] - runs[1]).abs().max())
-    return found(equal("variance shift", shift, 1.0), equal("distance from the unconditional sampler's paths", gap, 0.0))
+    return found(
+        equal("variance shift", shift, 1.0), equal("distance from the unconditional sampler's paths", gap, 0.0)
+    )
 
 
 @claim(
@@ -134,8 +136,8 @@ def side_of_the_critical_rate(effort: Effort) -> Finding:
     posteriors = []
     for rate in (0.5, 1.1):
         simulation = Simulation(
-            dim=64, rate=rate, std=0.5, schedule=Constant(value=0.0), planted=True, samples=effort.pick(32, 256),
-            draws=16, seed=effort.seed,
+            dim=64, rate=rate, std=0.5, schedule=Constant(value=0.0), planted=True, samples=effort.pick(12, 100),
+            draws=40, seed=effort.seed,
         )  # fmt: skip
         posteriors += measured(simulation, "class_posterior")
     times = [1 / math.expm1(2 * rate) - 0.25 for rate in (0.5, 1.1)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -25,6 +26,7 @@ _PUBLISHED = {4: 0.640, 16: 0.316, 64: 0.142}  # overshoot at w = 4, three digit
 _HALF_DIGIT = 5e-4
 
 
+@cache
 def _samples(strength: float, effort: Effort, *, dim: int = 1) -> Array:
     """Guided samples of the class along the classes' axis, from an exact start; equal seeds share their noise."""
     setting = TwoClass(
@@ -48,8 +50,8 @@ def _theory(strength: float, dim: int = 1) -> tuple[float, float]:
     "overshoot",
     "In low dimension guidance overshoots the class mean and shrinks its variance.",
     source="pavasovic2025classifier",
-    setting=f"N(1, 1) against N(-1, 1), SDE, exact start at T = {_T_MAX:g}; published: overshoot 0.486 at w = 1, 1.07 at "
-    "w = 4, standard deviation 0.72 there",
+    setting=f"N(1, 1) against N(-1, 1), SDE, exact start at T = {_T_MAX:g}; published: overshoot 0.486 at w = 1, 1.07 "
+    "at w = 4, standard deviation 0.72 there",
 )
 def overshoot(effort: Effort) -> Finding:
     """Mean and spread at two strengths, against the law of the guided SDE."""
@@ -70,8 +72,8 @@ def overshoot(effort: Effort) -> Finding:
     "overshoot-falls",
     "The overshoot is O(1/sqrt(d)) for class means at distance sqrt(d).",
     source="pavasovic2025classifier",
-    setting=f"N(m, I) against N(-m, I), |m|^2 = d, w = 4, SDE, exact start at T = {_T_MAX:g}; decay exponent from d = 4 "
-    "to 64",
+    setting=f"N(m, I) against N(-m, I), |m|^2 = d, w = 4, SDE, exact start at T = {_T_MAX:g}; decay exponent from "
+    "d = 4 to 64",
 )
 def overshoot_falls(effort: Effort) -> Finding:
     """The exponent 1/2, up to what theory says of dimensions as low."""
@@ -100,7 +102,9 @@ def overshoot_published(effort: Effort) -> Finding:
     measured = [_overshoot(4.0, effort, dim=dim) for dim in _DIMS]
     theory = [_theory(4.0, dim)[0] for dim in _DIMS]
     return found(
-        at_least("overshoot, d = 64, above the published one and its rounding", measured[2], _PUBLISHED[64] + _HALF_DIGIT),
+        at_least(
+            "overshoot, d = 64, above the published one and its rounding", measured[2], _PUBLISHED[64] + _HALF_DIGIT
+        ),
         at_least("the same, d = 16, by theory", theory[1], _PUBLISHED[16] + _HALF_DIGIT),
         *_at_theory(measured, theory),
     )
@@ -117,8 +121,8 @@ def _at_theory(measured: list[Estimate], theory: list[float]) -> list[Comparison
     "inverse-posterior",
     "The mean of 1/p(c given x) is the number of classes without guidance, and falls with the strength.",
     source="pavasovic2025classifier",
-    setting=f"N(1, 1) against N(-1, 1), SDE, exact start at T = {_T_MAX:g}, w = 0, 0.5, 1; 8 real modes in d = 2, std 1.5, "
-    "w = 0 and 1: classes that overlap, since once they commit the mean rests on samples that never come",
+    setting=f"N(1, 1) against N(-1, 1), SDE, exact start at T = {_T_MAX:g}, w = 0, 0.5, 1; 8 real modes in d = 2, "
+    "std 1.5, w = 0 and 1: classes that overlap, since once they commit the mean rests on samples that never come",
 )
 def inverse_posterior(effort: Effort) -> Finding:
     """Two classes against theory at three strengths; more of them at 0, and below at 1."""
@@ -140,7 +144,7 @@ def _inverse_of_modes(strength: float, effort: Effort) -> Estimate:
     """Mean of 1 / p(c given x) over draws of 8 modes."""
     simulation = Simulation(
         dim=2, classes=8, std=1.5, schedule=Constant(value=strength), start="exact", samples=256,
-        draws=effort.pick(48, 400), steps=24, dtype="float64", seed=effort.seed,
+        draws=effort.pick(24, 400), steps=24, dtype="float64", seed=effort.seed,
     )  # fmt: skip
     targets = [draw_target(simulation, draw) for draw in range(simulation.draws)]
     levels = make_grid(simulation, targets[0])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from orthoscope import metrics
 from orthoscope.numerics import Array
@@ -20,9 +21,9 @@ _SCORE_ERROR = 0.05
 _RESOLUTION = 32 / 128**2 + 32 / 32**3  # of the searches for a largest strength, sampled and by theory
 
 
-def _uniform(strength: float, effort: Effort, **fields: float | str) -> TwoClass:
-    setting = TwoClass(law="uniform", strength=strength, samples=effort.pick(500, 4000), seed=effort.seed)
-    return replace(setting, steps=effort.pick(100, 200), **fields)  # type: ignore[arg-type]
+def _uniform(strength: float, effort: Effort, **fields: Any) -> TwoClass:
+    sizes: dict[str, Any] = {"samples": effort.pick(500, 4000), "steps": effort.pick(100, 200)}
+    return TwoClass(law="uniform", strength=strength, seed=effort.seed, **(sizes | fields))
 
 
 @claim(
