@@ -208,9 +208,9 @@ def _print(audit: xr.Dataset, found: dict[str, Any]) -> None:
     console.print(table)
     advice = found["recommendation"]
     remarks = (f"note: {text}" for text in noted(audit)[:_NOTES])
-    lines = ("", advice["text"], *(f"- {line}" for line in advice["evidence"]), *remarks, f"report: {found['report']}")
-    for line in lines:
+    for line in ("", advice["text"], *(f"- {line}" for line in advice["evidence"]), *remarks):
         console.print(line, markup=False)
+    console.print(f"report: {found['report']}", markup=False, soft_wrap=True)
 
 
 def _table(audit: xr.Dataset, names: Sequence[str], specs: Sequence[str]) -> Table:

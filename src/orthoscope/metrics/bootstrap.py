@@ -2,7 +2,7 @@ r"""Intervals for means of contributions, by a bootstrap that keeps its level fo
 
 The mean over strata of the strata's means, $\hat\theta = G^{-1}\sum_g \bar v_g$, is reweighted within every stratum by
 gamma variables of shape 4, whose variance and skewness relative to their mean are those of drawing with replacement
-[tu1987jackknife]. Unlike counts they are continuous: no two resamples tie, so an end moves no more than the values do.
+[weng1989second]. Unlike counts they are continuous: no two resamples tie, so an end moves no more than the values do.
 Values are taken in order of size, so an interval does not depend on the order in which they came. Plain percentiles are
 too narrow by the ratio of Student's to the normal quantile, and blind to skewness. Here deviations are widened to the
 unbiased variance and by that factor, and the percentiles are the bias-corrected and accelerated ones.
@@ -110,15 +110,13 @@ def interval(
     drawn = _resampled(deviations, stream, resamples)
     z = ndtri((1 - level) / 2) * np.array([1.0, -1.0])
     flat = np.concatenate(deviations)
-    ends = np.quantile(drawn, _levels(z, drawn, float((flat**3).sum()) / (6 * stderr**3)))
+    ends = np.quantile(drawn, _levels(z, float((flat**3).sum()) / (6 * stderr**3)))
     low, high = np.clip(value + stdtrit(dof, (1 - level) / 2) / z[0] * ends, *bounds)
     return Measure(value=value, low=min(float(low), least), high=max(float(high), most), stderr=stderr, n=n, dof=dof)
 
 
 def reach(grain: float, level: float = 0.95) -> float:
-    r"""How far a share may be from what was found, as for one that was never or always found: $-\log((1 - level)/2)$ grains.
-
-    No resample shows what was never found.
+    r"""How far a share may be from what was found, though no resample shows it: $-\log((1 - level)/2)$ grains.
 
     Source:
         The exact bound of the binomial law on a rate not seen, to first order; derived in explanation/metrics.
@@ -139,9 +137,7 @@ def _resampled(deviations: Sequence[FloatArray], stream: np.random.Generator, re
     return total
 
 
-def _levels(z: FloatArray, drawn: FloatArray, acceleration: float) -> FloatArray:
-    """The bias-corrected and accelerated levels of the percentiles."""
-    below = float(np.mean(drawn < 0) + 0.5 * np.mean(drawn == 0))
-    shift = ndtri(np.clip(below, 1 / len(drawn), 1 - 1 / len(drawn)))
-    moved = z + shift
-    return np.asarray(ndtr(shift + moved / (1 - np.minimum(acceleration * moved, _STEEPEST))))
+def _levels(z: FloatArray, acceleration: float) -> FloatArray:
+    """The bias-corrected and accelerated levels of the percentiles; of a mean, both corrections are the same number."""
+    moved = z + acceleration
+    return np.asarray(ndtr(acceleration + moved / (1 - np.minimum(acceleration * moved, _STEEPEST))))

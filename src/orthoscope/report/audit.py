@@ -102,7 +102,10 @@ def cards(audit: xr.Dataset, found: Mapping[str, Mark]) -> list[Card]:
     if schedule := advice.get("schedule"):
         value, use = f"Use {found[schedule].letter}", f"{schedule}, in place of {current}"
     elif nearest := advice.get("nearest"):
-        value, use = "Not shown yet", f"that any schedule is better than {current}; {found[nearest].letter} comes nearest"
+        value, use = (
+            "Not shown yet",
+            f"that any schedule is better than {current}; {found[nearest].letter} comes nearest",
+        )
     told = [Card(value=value, text=use)]
     if kept := interval(audit, "variance_ratio", current):
         told.append(_card(kept, f"of the variance at strength 0 is kept by your schedule, {current}"))

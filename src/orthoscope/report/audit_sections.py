@@ -148,9 +148,9 @@ def search_section(search: xr.Dataset, audit: xr.Dataset, marks: Marks) -> Secti
         title="The search for windows",
         caption=(
             f"{count} candidates were tried on few images and seeds of their own. Those ringed were the best of their "
-            "kind, by gain at equal mean shift among those in which no loss of adherence from strength 0 was seen, which "
-            "shows nothing yet; they are judged above on seeds that the search never saw. The best of many looks better in a search than it is: believe the numbers above, "
-            "not these. Bars are two standard errors."
+            "kind, by gain at equal mean shift among those in which no loss of adherence from strength 0 was seen, "
+            "which shows nothing yet; they are judged above on seeds that the search never saw. The best of many looks "
+            "better in a search than it is: believe the numbers above, not these. Bars are two standard errors."
         ),
         command="",
         figures={"audit-search": search_figure(search, str(audit.attrs["adherence"]))},

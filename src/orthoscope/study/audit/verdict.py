@@ -1,9 +1,9 @@
 r"""What an interval shows about a change, and how many images would show what it does not.
 
-A change with interval $[l, h]$ is *kept* above a border $b$ if $l > b$, *lost* if $h < b$, and *not shown* otherwise: that
-no loss was seen shows nothing, for few images see nothing. Half-widths fall as $1/\sqrt n$ with the number of images, but
-for the part that allows for failures that did not happen to come, which falls as $1/n$. Where half-width and distance
-from the border are in the ratio 1.96 : 1.96 + 0.84, four of five audits tell.
+A change with interval $[l, h]$ is *kept* above a border $b$ if $l > b$, *lost* if $h < b$, and *not shown* otherwise:
+that no loss was seen shows nothing, for few images see nothing. Half-widths fall as $1/\sqrt n$ with the number of
+images, but for the part that allows for failures that did not happen to come, which falls as $1/n$. Where half-width
+and distance from the border are in the ratio 1.96 : 1.96 + 0.84, four of five audits tell.
 """
 
 from __future__ import annotations
@@ -42,6 +42,11 @@ class Change(NamedTuple):
     def is_known(self) -> bool:
         """Whether it could be measured."""
         return math.isfinite(self.value)
+
+    @property
+    def ends(self) -> dict[str, float]:
+        """Value and interval, for JSON."""
+        return {"value": self.value, "low": self.low, "high": self.high}
 
     def verdict(self, border: float = 0.0) -> Shown:
         """Whether the whole interval is above a border, below it, or neither; at the shared level if there is one."""

@@ -78,20 +78,27 @@ class Yardstick:
 
 def _check_references(references: Any, features: Features, plan: Audit, host: Host) -> None:
     """Refuse references that nothing could be compared with; one image is tried where their size may differ."""
+    from orthoscope.integrations.host import is_out_of_memory
+
     made = len(plan.prompts) * (plan.images_per_prompt or 0)
     for what, number in (("reference images", len(references)), ("images under each schedule", made)):
         if number < _FEWEST:
             raise ConfigError(f"fidelity needs at least {_FEWEST} {what}, got {number}; give more, or no --reference")
     if features.name != "pixel":  # networks bring images of any size to features of one
         return
-    tried = host.generate(
-        plan.prompts[0], [plan.seed], parse_schedule(REFERENCE), rule=parse_rule(plan.rule), steps=plan.steps,
-        size=plan.size,
-    )  # fmt: skip
+    try:
+        tried = host.generate(
+            plan.prompts[0], [plan.seed], parse_schedule(REFERENCE), rule=parse_rule(plan.rule), steps=plan.steps,
+            size=plan.size,
+        )  # fmt: skip
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
+            return  # of which the audit itself says more
+        raise
     mine, theirs = features.of(tried).shape[1], references.shape[1]
     if mine != theirs:
         shape = " x ".join(map(str, tried.images.shape[1:]))
         raise ConfigError(
-            f"the reference images make {theirs} pixel features and those of {host.name}, {shape}, make {mine}; give "
-            "references in color at least as large as its images, or use --features clip or dinov2"
+            f"the reference images, read in color and cut to the smallest, make {theirs} pixel features each, those of "
+            f"{host.name}, {shape}, make {mine}; give references at least as large, or use --features clip or dinov2"
         )
