@@ -152,8 +152,9 @@ def test_a_narrow_terminal_gets_a_list_and_whole_words(
     run_cli: Run, tmp_path: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    lines = run_cli("audit", "--quick", "--out", tmp_path, "--quiet").out.splitlines()
+    *lines, last = run_cli("audit", "--quick", "--out", tmp_path, "--quiet").out.splitlines()
     assert max(map(len, lines)) <= 80
+    assert last == f"report: {tmp_path}/report.html"  # a path stays whole
     assert any("gain at equal mean shift" in line and "0.0300 [0.0284, 0.0316]" in line for line in lines)
 
 
@@ -267,7 +268,7 @@ def test_the_model_that_ships_is_audited_beside_its_twin(
     run = run_cli("audit", "--quick", *few, "--out", tmp_path, "--json", "--quiet")
     assert run.status == 0, run.err
     found = json.loads(run.out)
-    assert [entry["role"] for entry in found["schedules"]] == ["reference", "constant", "window"]
+    assert [entry["role"] for entry in found["schedules"]] == ["reference", "constant", "window", "window"]
     plain, strong = found["schedules"][:2]
     assert plain["variance_ratio"]["value"] == 1.0
     assert strong["network_calls"] == found["twin"][1]["network_calls"] == 2 * 4 * 4 * 2  # images, steps, the pair
