@@ -20,9 +20,10 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineO
 from diffusers.utils.pil_utils import numpy_to_pil
 from diffusers.utils.torch_utils import randn_tensor
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from orthoscope import writing
 from orthoscope.errors import ConfigError
 
 CLASSES = 10
@@ -221,11 +222,7 @@ def save_digits(unet: Any, path: Path, *, made_by: Mapping[str, Any]) -> None:
     config = {name: unet.config[name] for name in _NETWORK}
     about = {"format": _FORMAT, "model": "digits", "network": config, "made_by": made_by}
     weights = {name: value.detach().cpu().contiguous() for name, value in unet.state_dict().items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(weights, path, metadata={"orthoscope": json.dumps(about)})
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error
+    writing.write(path, save(weights, metadata={"orthoscope": json.dumps(about)}))
 
 
 def load_digits_pipeline(path: Path | str | None = None) -> DigitsPipeline:

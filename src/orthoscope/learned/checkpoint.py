@@ -1,15 +1,15 @@
-"""Training that stopped, on disk: one safetensors file, replaced as a whole or not at all."""
+"""Training that stopped, on disk: one safetensors file."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from orthoscope import writing
 from orthoscope.errors import ConfigError
 from orthoscope.learned.training import Log, Trainer
 from orthoscope.serialize import dumps, from_dict, plain
@@ -25,13 +25,7 @@ def write_checkpoint(trainer: Trainer, path: Path) -> None:
     """
     about = {"training": trainer.training, "done": trainer.done, "log": trainer.log}
     tensors = {name: value.detach().cpu().contiguous() for name, value in trainer.state().items()}
-    unfinished = path.with_suffix(".unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, unfinished, metadata={_KEY: dumps(about, indent=None)})
-        os.replace(unfinished, path)
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error
+    writing.write(path, save(tensors, metadata={_KEY: dumps(about, indent=None)}))
 
 
 def read_checkpoint(trainer: Trainer, path: Path) -> None:
