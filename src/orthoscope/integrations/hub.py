@@ -17,7 +17,7 @@ from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils import logging as hub_logging
 
 from orthoscope.errors import ConfigError, OrthoscopeError, unknown
-from orthoscope.integrations.diffusers.clock import CHARTS
+from orthoscope.integrations.diffusers.evidence import SCHEDULERS, prediction_type
 from orthoscope.integrations.digits import DigitsPipeline, load_digits_pipeline
 from orthoscope.integrations.families import family_of
 
@@ -26,7 +26,6 @@ _NO_SAFETENSORS = re.compile(r"no file named \S*safetensors|necessary .?safetens
 _DIGITS = "digits.safetensors"
 _INDEX = "model_index.json"
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-_FLOW = "flow_prediction"  # what schedulers without a prediction type take the network's output for
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -78,12 +77,11 @@ def rescheduled(own: Any, name: str) -> Any:
     Raises:
         ConfigError: if there is no such scheduler, or it takes the network's output for something else.
     """
-    if name not in CHARTS:
-        raise unknown("scheduler", name, CHARTS)
+    if name not in SCHEDULERS:
+        raise unknown("scheduler", name, SCHEDULERS)
     with quiet():
         found = getattr(diffusers, name).from_config(own.config)
-    before = own.config.get("prediction_type", _FLOW)
-    after = _FLOW if CHARTS[name] == "flow" else found.config["prediction_type"]
+    before, after = prediction_type(own), prediction_type(found)
     if before != after:
         raise ConfigError(
             f"{name} takes a network's output for {after}, but this pipeline's is {before}; use a scheduler of the "
