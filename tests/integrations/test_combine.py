@@ -86,8 +86,8 @@ def test_a_linear_rule_is_the_same_in_every_space(output: Form, chart: tuple[flo
     assert memory == "kept"
 
 
-# At pure noise z = eps, and the velocity is z - D. Predictions of the noise are z + alpha (v - z) to first order: the same
-# there, all of them, and yet what a rule does to them has a limit in terms of the velocities.
+# At pure noise z = eps, and the velocity is z - D. Predictions of the noise, z + alpha (v - z) to first order, all are
+# the same there, and yet what a rule does to them has a limit in terms of the velocities.
 def along(a: Tensor, b: Tensor) -> Tensor:
     """The part of a along b, row by row."""
     return (a * b).sum((1, 2), keepdim=True) / (b * b).sum((1, 2), keepdim=True) * b
