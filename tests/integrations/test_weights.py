@@ -244,6 +244,25 @@ def test_half_a_model_may_be_read_from_all_of_it(tmp_path: Path) -> None:
         assert torch.equal(own[name], value)
 
 
+@pytest.mark.parametrize("prefix", ["", "dinov2."])
+def test_a_network_is_not_cut_short(prefix: str, tmp_path: Path) -> None:
+    networks.dinov2(tmp_path)
+    network = transformers.Dinov2Model.from_pretrained(tmp_path)
+
+    def change(weights: dict[str, Tensor]) -> None:
+        kept = {f"{prefix}{name}": value for name, value in weights.items()}
+        weights.clear()
+        weights.update(kept | {"classifier.weight": torch.zeros(2, 8)})
+
+    changed(weights_in(tmp_path), change)
+    found = read_network(type(network), str(tmp_path))
+    torch.testing.assert_close(found.state_dict(), network.state_dict(), rtol=0, atol=0)
+    config = json.loads((tmp_path / "config.json").read_text())
+    short = {"num_hidden_layers": 0, "out_features": ["stem"], "out_indices": [0]}
+    (tmp_path / "config.json").write_text(json.dumps(config | short))
+    refused(lambda: read_network(type(network), str(tmp_path)), rf"no place for: {prefix}encoder\.layer\.0\.")
+
+
 def test_batches_need_not_have_been_counted(tmp_path: Path) -> None:
     config = transformers.ResNetConfig(embedding_size=4, hidden_sizes=[4, 4], depths=[1, 1])
     network = pipelines.built(transformers.ResNetModel, config=config)
@@ -391,8 +410,12 @@ def test_an_index_of_pickles_is_read_with_leave(tmp_path: Path) -> None:
         refused(lambda: read_network(type(network), str(tmp_path)), "is no index of weights")
 
 
-def test_adapters_are_not_passed_over(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [("adapter_config.json", "an adapter"), ("shard-00000-model-00001-of-00001.safetensors", "pieces of distributed")],
+)
+def test_weights_from_elsewhere_are_not_passed_over(name: str, what: str, tmp_path: Path) -> None:
     network = text()
     network.save_pretrained(tmp_path)
-    (tmp_path / "adapter_config.json").write_text("{}")
-    refused(lambda: read_network(type(network), str(tmp_path)), "holds an adapter, which is not read")
+    (tmp_path / name).write_text("{}")
+    refused(lambda: read_network(type(network), str(tmp_path)), f"holds {what}.*, which is not read")

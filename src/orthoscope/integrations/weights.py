@@ -4,15 +4,14 @@ Left to themselves, the libraries draw at random what a file lacks, pass over wh
 follow an index to whatever file it names. Every network is therefore read by `read_network`.
 
 A network may do without tensors that its class says are not needed, that are tied to others, or that it computes by
-itself, and without counts of batches seen. Files of transformers may hold more: heads and halves that the class asked
-for has not. They may not hold another tensor of a module that it has, or another layer of a stack; then config and
-weights belong to different models.
+itself, and without counts and tables of indices. Files of transformers may hold more: heads and halves that the class
+asked for has not. They may not hold another tensor of a module that it has, or another layer of a stack; then config
+and weights belong to different models.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,8 +26,8 @@ from torch import nn
 from orthoscope.errors import ConfigError
 
 _NAMED = 6  # tensors that a message names
-_NUMBER = re.compile(r"\d+")
-_COUNTS = "num_batches_tracked"  # of training, which old files lack
+_COMPUTED = ("num_batches_tracked", "position_ids", "relative_position_index")
+_ELSEWHERE = {"adapter_config.json": "an adapter", "shard-*-model-*.safetensors": "pieces of distributed training"}
 _LOADING = threading.RLock()
 
 
@@ -48,7 +47,7 @@ def read_network(make: Any, source: str, *, allow_pickle: bool = False, **option
         _check_indices(Path(source))
     if not (isinstance(make, type) and issubclass(make, ModelMixin)):
         options["trust_remote_code"] = False
-        _check_adapters(Path(source))
+        _check_kind(Path(source))
     with torch.random.fork_rng(devices=[]):  # what is missing is drawn, and then refused
         network, found = make.from_pretrained(
             source,
@@ -89,7 +88,7 @@ def check_complete(
         told = _listed([f"{name} has shape {there} for {here}" for name, there, here in shapes])
         raise ConfigError(f"weights in {source} do not fit {kind}: {told}; its config belongs to another model")
     unread = {name for name, value in (*network.named_parameters(), *network.named_buffers()) if value.is_meta}
-    if lacking := sorted(name for name in {*missing, *unread} if not name.endswith(_COUNTS)):
+    if lacking := sorted(name for name in {*missing, *unread} if not name.endswith(_COMPUTED)):
         raise ConfigError(
             f"{source} lacks weights of {kind}: {_listed(lacking)}; get its files again, or save it whole"
         )
@@ -141,17 +140,19 @@ def pickled(source: str | Path, which: str | Path | None = None) -> ConfigError:
 
 def _misplaced(network: nn.Module, unexpected: Iterable[str]) -> list[str]:
     """Those that another config would have read: of diffusers all, of transformers those of modules there are."""
-    computed = {_pattern(name) for name, _ in network.named_buffers()}
-    surplus = [name for name in unexpected if _pattern(name) not in computed and not name.endswith(_COUNTS)]
+    computed = {name for name, _ in network.named_buffers()}
+    surplus = [name for name in unexpected if name not in computed and not name.endswith(_COMPUTED)]
     if isinstance(network, ModelMixin):
         return surplus
-    modules = {_pattern(name) for name, _ in network.named_modules() if name}
-    return [name for name in surplus if _pattern(name).rpartition(".")[0] in modules]
+    modules, prefix = dict(network.named_modules()), f"{getattr(network, 'base_model_prefix', '')}."
 
+    def belongs(name: str) -> bool:
+        parent = nearest = name.rpartition(".")[0]
+        while nearest not in modules:
+            nearest = nearest.rpartition(".")[0]
+        return nearest != "" and (nearest == parent or isinstance(modules[nearest], nn.ModuleList | nn.Sequential))
 
-def _pattern(name: str) -> str:
-    """The same for every layer of a stack."""
-    return _NUMBER.sub("#", name)
+    return [name for name in surplus if belongs(name) or belongs(name.removeprefix(prefix))]
 
 
 def _check_indices(folder: Path) -> None:
@@ -168,9 +169,11 @@ def _check_indices(folder: Path) -> None:
                 raise ConfigError(f"{index} names {shard}, which does not lie beside it; get the folder's files again")
 
 
-def _check_adapters(folder: Path) -> None:
-    if (folder / "adapter_config.json").exists():
-        raise ConfigError(f"{folder} holds an adapter, which is not read; merge it into the weights and save them")
+def _check_kind(folder: Path) -> None:
+    """Beside some files transformers reads weights from elsewhere."""
+    for name, what in _ELSEWHERE.items():
+        if any(folder.glob(name)):
+            raise ConfigError(f"{folder} holds {what}, which is not read; merge it into one network and save that")
 
 
 def _listed(names: Sequence[str]) -> str:
