@@ -45,7 +45,7 @@ def middle(file: Path) -> str:
     return names[len(names) // 2]
 
 
-def refused(open_it: Callable[[], object], match: str) -> None:
+def assert_refused(open_it: Callable[[], object], match: str) -> None:
     before = torch.load, torch.get_rng_state()
     with pytest.raises(ConfigError, match=match) as raised:
         open_it()
@@ -127,7 +127,7 @@ def test_every_part_must_be_whole(name: str, part: str, saved: Path, tmp_path: P
     file = weights_in(tmp_path / name / part)
     lost = middle(file)
     changed(file, lambda weights: weights.pop(lost))
-    refused(lambda: open_host(str(tmp_path / name)), rf"{name}/{part} lacks weights of \w+: .*{lost}")
+    assert_refused(lambda: open_host(str(tmp_path / name)), rf"{name}/{part} lacks weights of \w+: .*{lost}")
 
 
 # Networks of either library
@@ -175,7 +175,7 @@ def test_weights_must_be_those_of_the_config(name: str, how: str, match: str, tm
         del told["weight_map"][lost]
         index.write_text(json.dumps(told))
     named = lost.rpartition(".")[0] if how == "a bias" else lost
-    refused(lambda: read_network(type(network), str(tmp_path)), match.format(named.replace(".", r"\.")))
+    assert_refused(lambda: read_network(type(network), str(tmp_path)), match.format(named.replace(".", r"\.")))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -191,7 +191,7 @@ def test_a_variant_is_not_taken_for_the_network(saved: Path, tmp_path: Path) -> 
     shutil.copytree(saved / "sd", tmp_path / "sd")
     file = weights_in(tmp_path / "sd" / "unet")
     file.rename(file.with_suffix(".fp16.safetensors"))
-    refused(lambda: open_host(str(tmp_path / "sd")), r"model\.fp16\.safetensors, but variants are not read")
+    assert_refused(lambda: open_host(str(tmp_path / "sd")), r"model\.fp16\.safetensors, but variants are not read")
 
 
 def test_weights_must_be_numbers(saved: Path, tmp_path: Path) -> None:
@@ -200,17 +200,19 @@ def test_weights_must_be_numbers(saved: Path, tmp_path: Path) -> None:
     for value in (float("nan"), float("inf"), -float("inf")):
         with torch.no_grad():
             network.bias[2] = value
-        refused(lambda: check_finite(network, "here"), "here: bias holds NaN or infinity as float32")
+        assert_refused(lambda: check_finite(network, "here"), "here: bias holds NaN or infinity as float32")
     shutil.copytree(saved / "digits", tmp_path / "digits")
     changed(weights_in(tmp_path / "digits" / "unet"), lambda weights: weights["conv_in.bias"].fill_(float("nan")))
-    refused(lambda: open_host(str(tmp_path / "digits")), r"digits/unet: conv_in\.bias holds NaN")
+    assert_refused(lambda: open_host(str(tmp_path / "digits")), r"digits/unet: conv_in\.bias holds NaN")
 
 
 def test_weights_may_be_too_large_for_half_precision(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved / "digits", tmp_path / "digits")
     changed(weights_in(tmp_path / "digits" / "unet"), lambda weights: weights["conv_in.weight"].fill_(1e6))
     assert open_host(str(tmp_path / "digits")).identity
-    refused(lambda: open_host(str(tmp_path / "digits"), dtype="float16"), "conv_in.weight .* as float16.*float32")
+    assert_refused(
+        lambda: open_host(str(tmp_path / "digits"), dtype="float16"), "conv_in.weight .* as float16.*float32"
+    )
 
 
 # What may be absent or left over
@@ -223,7 +225,7 @@ def test_tied_weights_may_have_either_name_but_one(tmp_path: Path) -> None:
     changed(file, lambda weights: weights.update({"encoder.embed_tokens.weight": weights.pop("shared.weight")}))
     assert torch.equal(read_network(type(network), str(tmp_path)).shared.weight, network.shared.weight)
     changed(file, lambda weights: weights.pop("encoder.embed_tokens.weight"))
-    refused(lambda: read_network(type(network), str(tmp_path)), "shared.weight")
+    assert_refused(lambda: read_network(type(network), str(tmp_path)), "shared.weight")
 
 
 def test_positions_that_a_network_counts_itself_may_be_left_over(tmp_path: Path) -> None:
@@ -260,7 +262,7 @@ def test_a_network_is_not_cut_short(prefix: str, tmp_path: Path) -> None:
     config = json.loads((tmp_path / "config.json").read_text())
     short = {"num_hidden_layers": 0, "out_features": ["stem"], "out_indices": [0]}
     (tmp_path / "config.json").write_text(json.dumps(config | short))
-    refused(lambda: read_network(type(network), str(tmp_path)), rf"no place for: {prefix}encoder\.layer\.0\.")
+    assert_refused(lambda: read_network(type(network), str(tmp_path)), rf"no place for: {prefix}encoder\.layer\.0\.")
 
 
 def test_batches_need_not_have_been_counted(tmp_path: Path) -> None:
@@ -272,7 +274,7 @@ def test_batches_need_not_have_been_counted(tmp_path: Path) -> None:
     assert len(counts) > 1
     assert read_network(type(network), str(tmp_path))
     changed(weights_in(tmp_path), lambda weights: weights.pop(counts[0].replace("num_batches_tracked", "running_var")))
-    refused(lambda: read_network(type(network), str(tmp_path)), "running_var")
+    assert_refused(lambda: read_network(type(network), str(tmp_path)), "running_var")
 
 
 # Pickles
@@ -349,7 +351,7 @@ def test_no_route_follows_an_index_to_a_pickle(part: str, saved: Path, tmp_path:
         shutil.copytree(saved / "sd", tmp_path / "sd")
         folder, read = tmp_path / "sd" / part, partial(open_host, str(tmp_path / "sd"))
     replaced(folder, "named by an index", tmp_path / "ran")
-    refused(read, r"not safetensors \(\S+index\.json names evil\.bin\)")
+    assert_refused(read, r"not safetensors \(\S+index\.json names evil\.bin\)")
     assert unpickled == []
     assert not (tmp_path / "ran").exists()
 
@@ -371,7 +373,7 @@ def test_no_other_way_leads_to_a_pickle(name: str, how: str, tmp_path: Path, unp
         with reading(str(folder)):
             read_network(type(network), str(folder))
 
-    refused(read, "not safetensors|does not lie beside it|^cannot read")
+    assert_refused(read, "not safetensors|does not lie beside it|^cannot read")
     assert unpickled == []
     assert not (tmp_path / "ran").exists()
 
@@ -404,10 +406,10 @@ def test_an_index_of_pickles_is_read_with_leave(tmp_path: Path) -> None:
     file.unlink()
     found = read_network(type(network), str(tmp_path), allow_pickle=True)
     torch.testing.assert_close(found.state_dict(), network.state_dict(), rtol=0, atol=0)
-    refused(lambda: read_network(type(network), str(tmp_path)), r"index\.json names weights\.bin")
+    assert_refused(lambda: read_network(type(network), str(tmp_path)), r"index\.json names weights\.bin")
     for nonsense in ("[]", "{}", "no json", '{"weight_map": []}'):
         file.with_name(f"{file.name}.index.json").write_text(nonsense)
-        refused(lambda: read_network(type(network), str(tmp_path)), "is no index of weights")
+        assert_refused(lambda: read_network(type(network), str(tmp_path)), "is no index of weights")
 
 
 @pytest.mark.parametrize(
@@ -418,4 +420,4 @@ def test_weights_from_elsewhere_are_not_passed_over(name: str, what: str, tmp_pa
     network = text()
     network.save_pretrained(tmp_path)
     (tmp_path / name).write_text("{}")
-    refused(lambda: read_network(type(network), str(tmp_path)), f"holds {what}.*, which is not read")
+    assert_refused(lambda: read_network(type(network), str(tmp_path)), f"holds {what}.*, which is not read")
