@@ -148,6 +148,7 @@ NETWORKS: dict[str, Callable[[], Any]] = {"diffusers": pipelines.vae, "transform
         ("misshapen", r"do not fit \w+: {0} has shape \(3, 5\) for "),
         ("another layer", "has no place for: .*999"),
         ("a bias", "has no place for: {0}.added"),
+        ("a name of two lines", r"has no place for: {0}.a\?b"),
         ("another model", r"lacks weights of \w+: .* and \d+ more"),
         ("in shards", r"lacks weights of \w+: {0}"),
         ("in shards and index", r"lacks weights of \w+: {0}"),
@@ -164,6 +165,7 @@ def test_weights_must_be_those_of_the_config(name: str, how: str, match: str, tm
         "misshapen": lambda weights: weights.update({lost: torch.zeros(3, 5)}),
         "another layer": lambda weights: weights.update({layered.replace(".0.", ".999."): torch.zeros(1)}),
         "a bias": lambda weights: weights.update({f"{lost.rpartition('.')[0]}.added": torch.zeros(1)}),
+        "a name of two lines": lambda weights: weights.update({f"{lost.rpartition('.')[0]}.a\nb": torch.zeros(1)}),
         "another model": lambda weights: [weights.update({f"x.{name}": weights.pop(name)}) for name in list(weights)],
         "in shards": lambda weights: weights.pop(lost),
         "in shards and index": lambda weights: weights.pop(lost),
@@ -174,7 +176,7 @@ def test_weights_must_be_those_of_the_config(name: str, how: str, match: str, tm
         told = json.loads(index.read_text())
         del told["weight_map"][lost]
         index.write_text(json.dumps(told))
-    named = lost.rpartition(".")[0] if how == "a bias" else lost
+    named = lost.rpartition(".")[0] if how.startswith("a ") else lost
     assert_refused(lambda: read_network(type(network), str(tmp_path)), match.format(named.replace(".", r"\.")))
 
 
@@ -373,7 +375,7 @@ def test_no_other_way_leads_to_a_pickle(name: str, how: str, tmp_path: Path, unp
         with reading(str(folder)):
             read_network(type(network), str(folder))
 
-    assert_refused(read, "not safetensors|does not lie beside it|^cannot read")
+    assert_refused(read, "not safetensors|is not beside it|^cannot read")
     assert unpickled == []
     assert not (tmp_path / "ran").exists()
 

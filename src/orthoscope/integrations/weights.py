@@ -164,9 +164,11 @@ def _check_indices(folder: Path) -> None:
             raise ConfigError(f"{index} is no index of weights; get the folder's files again") from error
         for shard in sorted(shards):
             if not shard.endswith(".safetensors"):
-                raise pickled(folder, f"{index.name} names {shard}")
+                raise pickled(folder, f"{index.name} names {_shown(shard)}")
             if Path(shard).name != shard or "\\" in shard:
-                raise ConfigError(f"{index} names {shard}, which does not lie beside it; get the folder's files again")
+                raise ConfigError(
+                    f"{index} names {_shown(shard)}, which is not beside it; get the folder's files again"
+                )
 
 
 def _check_kind(folder: Path) -> None:
@@ -178,4 +180,9 @@ def _check_kind(folder: Path) -> None:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(names[:_NAMED]) + more
+    return _shown(", ".join(names[:_NAMED])) + more
+
+
+def _shown(text: str) -> str:
+    """Names from files as one line that can be printed."""
+    return "".join(character if character.isprintable() else "?" for character in text[:1000])
