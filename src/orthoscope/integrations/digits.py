@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from orthoscope import writing
 from orthoscope.errors import ConfigError
+from orthoscope.integrations.weights import check_complete, check_finite
 
 CLASSES = 10
 SIDE = 8
@@ -238,9 +239,11 @@ def load_digits_pipeline(path: Path | str | None = None) -> DigitsPipeline:
         raise ConfigError(f"{file} does not hold the digits model of format {_FORMAT}; {cure}")
     try:
         unet = build_network(config=about["network"])
-        unet.load_state_dict(weights)
+        found = unet.load_state_dict(weights, strict=False)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ConfigError(f"the weights in {file} do not fit the network it describes; {cure}") from error
+    check_complete(unet, file, missing=found.missing_keys, unexpected=found.unexpected_keys)
+    check_finite(unet, file)
     return pipeline_of(unet)
 
 

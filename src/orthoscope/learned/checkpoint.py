@@ -23,8 +23,8 @@ def write_checkpoint(trainer: Trainer, path: Path) -> None:
     Raises:
         ConfigError: if the file cannot be written.
     """
-    about = {"training": trainer.training, "done": trainer.done, "log": trainer.log}
     tensors = {name: value.detach().cpu().contiguous() for name, value in trainer.state().items()}
+    about = {"training": trainer.training, "done": trainer.done, "log": trainer.log, "tensors": sorted(tensors)}
     writing.write(path, save(tensors, metadata={_KEY: dumps(about, indent=None)}))
 
 
@@ -41,10 +41,12 @@ def read_checkpoint(trainer: Trainer, path: Path) -> None:
             about = json.loads((opened.metadata() or {})[_KEY])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}
         log = [from_dict(entry, {"Log": Log}) for entry in about["log"]]
-        before, done = dict(about["training"]), int(about["done"])
+        before, done, named = dict(about["training"]), int(about["done"]), set(about["tensors"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is not a readable checkpoint; train again without --resume") from error
     _refuse_another(before, plain(trainer.training), path)
+    if lost := sorted(named - tensors.keys()):
+        raise ConfigError(f"{path} lacks {', '.join(lost[:6])} of its tensors; train again without --resume")
     trainer.restore(tensors, done=done, log=log)
 
 
