@@ -98,11 +98,15 @@ def schedule_marks(audit: xr.Dataset, twin: xr.Dataset | None) -> dict[str, Mark
 def cards(audit: xr.Dataset, found: Mapping[str, Mark]) -> list[Card]:
     """The findings in numbers."""
     current = str(audit.attrs["current"])
-    schedule = attribute(audit, "recommendation").get("schedule")
-    value, use = "No other schedule", f"is recommended in place of {current}"
-    if schedule:
-        letter = f"Use {found[schedule].letter}" if schedule in found else "Use less"
-        value, use = letter, f"{schedule}, in place of {current}"
+    advice = attribute(audit, "recommendation")
+    value, use = "No other schedule", f"is shown to be better than {current}"
+    if schedule := advice.get("schedule"):
+        value, use = f"Use {found[schedule].letter}", f"{schedule}, in place of {current}"
+    elif nearest := advice.get("nearest"):
+        value, use = (
+            "Not shown yet",
+            f"that any schedule is better than {current}; {found[nearest].letter} comes nearest",
+        )
     told = [Card(value=value, text=use)]
     if kept := interval(audit, "variance_ratio", current):
         told.append(_card(kept, f"of the variance at strength 0 is kept by your schedule, {current}"))

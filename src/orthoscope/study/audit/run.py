@@ -184,12 +184,7 @@ class Session:
 
     def _prompted(self) -> dict[str, Any]:
         """What is known of the prompts, for whoever measures."""
-        labels = self.yardstick.labels
-        return {
-            "text_features": self.yardstick.texts,
-            "labels": None if labels is None else [labels[prompt] for prompt in self.plan.prompts],
-            "seed": self.plan.seed,
-        }
+        return {"text_features": self.yardstick.texts, "labels": self.yardstick.labels, "seed": self.plan.seed}
 
     def _measured(self, host: Host, cells: Cells, roles: Mapping[str, str], stopped: Mapping[str, str]) -> xr.Dataset:
         """Measures of every schedule that was not stopped, the comparison, and the advice."""
@@ -210,10 +205,8 @@ class Session:
             notes = [*json.loads(result.attrs["notes"]), f"{current} is compared with: {plan.current} was stopped"]
             result.attrs["notes"] = dumps(notes, indent=None)
         result = compared(cells, result, current=str(current), **self._prompted())
-        result.attrs |= about(plan, host, self.yardstick.judge) | {
-            "stopped": dumps(stopped, indent=None),
-            "recommendation": dumps(recommendation(result, tolerance=plan.tolerance), indent=None),
-        }
+        result.attrs |= about(plan, host, self.yardstick.judge) | {"stopped": dumps(stopped, indent=None)}
+        result.attrs["recommendation"] = dumps(recommendation(result, tolerance=plan.tolerance), indent=None)
         return result
 
     def _twin_measured(self, twin: Host, roles: Mapping[str, str]) -> xr.Dataset:
