@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, remark
+from orthoscope.cli.output import emit, progress, remark, writable
 from orthoscope.cli.several import written
 from orthoscope.errors import ConfigError
 
