@@ -12,7 +12,6 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from orthoscope.errors import ConfigError
 from orthoscope.plots.audit import log_figure, pareto_figure, search_figure, twin_figure
 from orthoscope.plots.audit_images import image_figure
 from orthoscope.plots.letters import label_points, marks
@@ -21,7 +20,6 @@ from orthoscope.report.audit import audit_page, audit_sections, schedule_marks, 
 from orthoscope.report.audit_numbers import cost_section, prompt_section
 from orthoscope.report.audit_sections import image_section, recommendation_section, search_section, twin_section
 from orthoscope.report.intervals import Interval, entries, interval, summary
-from orthoscope.report.page import save_text
 from orthoscope.serialize import dumps
 from tests.report.audits import CURRENT, ROLES, WINDOW, audited, searched
 
@@ -72,11 +70,6 @@ def test_figures_lie_beside_the_page_as_vectors_and_pixels(written: Path) -> Non
     names = {path.name for path in (written.parent / "figures").iterdir()}
     figures = ("audit-pareto", "audit-images", "audit-curves", "audit-twin", "audit-search")
     assert names == {f"{name}.{kind}" for name in figures for kind in ("svg", "png")}
-
-
-def test_a_page_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"cannot write .*; choose another --out"):
-        save_text("", tmp_path)
 
 
 def test_large_images_keep_the_page_small() -> None:

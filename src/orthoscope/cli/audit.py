@@ -141,10 +141,6 @@ def audit(
         {name: value for name, value in given.items() if value is not None},
         prompts=prompts, preset=preset and preset.value, quick=quick,
     )  # fmt: skip
-    writable(out, folder=True)
-    writable(out / "figures", folder=True)
-    for name in ("results.nc", "spec.json", "report.html"):
-        writable(out / name)
     how = {"device": device, "dtype": dtype, "batch": batch, "allow_pickle": allow_pickle, "save_images": images}
     command = shlex.join(["orthoscope", "audit", *written()])
     return _told(plan, out, how, command=command, quiet=quiet, as_json=json)
@@ -169,18 +165,22 @@ def planned(given: dict[str, Any], *, prompts: Path | None, preset: str | None, 
 
 def _told(plan: Audit, out: Path, how: dict[str, Any], *, command: str, quiet: bool, as_json: bool) -> int:
     """Run the audit, write its page, print what it found; the exit status."""
+    from orthoscope.locking import locked
     from orthoscope.report.audit import write_report
     from orthoscope.report.intervals import summary
-    from orthoscope.study.audit.run import run
+    from orthoscope.study.audit.run import FILES, run
 
     say = (lambda text: None) if quiet else remark
-    try:
-        with progress("audit", quiet=quiet) as advance:
-            result = run(plan, out, **how, progress=advance, remark=say)
-    except KeyboardInterrupt:
-        remark(f"the same command goes on from {out}")
-        raise
-    report = write_report(result, out, command=command)
+    with locked(out, "audit", FILES):
+        for name in ("results.nc", "spec.json", "report.html"):
+            writable(out / name)
+        try:
+            with progress("audit", quiet=quiet) as advance:
+                result = run(plan, out, **how, progress=advance, remark=say)
+        except KeyboardInterrupt:
+            remark(f"the same command goes on from {out}")
+            raise
+        report = write_report(result, out, command=command)
     found = summary(result.pipeline, result.twin) | {"report": str(report), "results": str(out / "results.nc")}
     if as_json:
         emit(found, as_json=True, title="audit")

@@ -8,11 +8,12 @@ from typing import Protocol, runtime_checkable
 
 import xarray as xr
 
+from orthoscope import writing
 from orthoscope.plots.letters import Mark, marks
 from orthoscope.report import audit_sections as parts
 from orthoscope.report.audit_numbers import cost_section, number_sections, prompt_section
 from orthoscope.report.intervals import Interval, attribute, interval
-from orthoscope.report.page import Card, Section, render, save_figure, save_text
+from orthoscope.report.page import Card, Section, render, save_figure
 
 FOOTER = (
     "Numbers in brackets are 95 % intervals, [low, high], of the number before them; differences and "
@@ -44,7 +45,7 @@ def write_report(result: Audited, out: Path, *, command: str) -> Path:
     for section in sections:
         for name, figure in section.figures.items():
             save_figure(figure, out / "figures" / name)
-    return save_text(audit_page(result, sections), out / "report.html")
+    return writing.write(out / "report.html", audit_page(result, sections))
 
 
 def audit_page(result: Audited, sections: list[Section]) -> str:
