@@ -199,7 +199,7 @@ class Estimate:
         return f"{self.value:.{digits}f}({round(self.stderr * 10**digits)})"
 
 
-def pool(draws: Sequence[Estimate]) -> Estimate:
+def pool(draws: Sequence[Estimate], *, parts: int | None = _PARTS) -> Estimate:
     """The mean over independent draws of the modes, by their weights, with standard errors on both levels.
 
     Ratios pool to the ratio of sums: the mean of ratios has no moments where denominators come near zero.
@@ -207,6 +207,11 @@ def pool(draws: Sequence[Estimate]) -> Estimate:
     The spread between draws already contains the spread of trajectories; with few draws it can come out too small by
     chance, so the error is never reported below the one from trajectories alone. A single draw has no spread
     between draws: its error covers trajectories only.
+
+    Args:
+        draws: One estimate per draw.
+        parts: Parts of a draw, at least, that succeed or fail on their own, if the values are shares; None if all
+            trajectories do, because nothing but noise is drawn anew.
 
     Raises:
         ConfigError: if there is nothing to pool.
@@ -234,7 +239,7 @@ def pool(draws: Sequence[Estimate]) -> Estimate:
     )
     if len(spreads) < count:
         return found
-    units = min(found.n, _PARTS * count) if count > 1 else found.n
+    units = min(found.n, parts * count) if parts is not None and count > 1 else found.n
     return allowing_unseen(found, spread=math.sqrt(float(np.mean(np.square(spreads)) + values.var())), units=units)
 
 

@@ -102,7 +102,7 @@ def design(
         out=out,
     )
     if out is not None:
-        writable(out)
+        writable(out, figures=True)
     report = design_report(problem, say=(lambda text: None) if quiet else remark)
     result = design_result(report)
     if out is not None:
@@ -121,8 +121,8 @@ def _write(report: Report, out: Path) -> dict[str, str]:
     from orthoscope.report.page import save_figure
     from orthoscope.study.design.dataset import design_dataset
 
-    save_figure(design_figure(design_dataset(report)), out)
     write_schedule(report.design.schedule, out)
+    save_figure(design_figure(design_dataset(report)), out)
     return {"file": str(out), "figure": str(out.with_suffix(".svg"))}
 
 

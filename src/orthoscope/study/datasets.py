@@ -7,15 +7,16 @@ dimension) and `X_finite_dim`. Units and long names come from `quantities`.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import h5py
 import numpy as np
 import xarray as xr
 
-from orthoscope import __version__
+from orthoscope import __version__, writing
 from orthoscope.errors import ConfigError
 from orthoscope.quantities import QUANTITIES, Estimate
 from orthoscope.serialize import content_hash, dumps
@@ -115,20 +116,33 @@ def table(rows: Iterable[Mapping[str, Any]], dim: str) -> dict[str, tuple[Sequen
 
 
 def write(result: xr.Dataset, path: Path, *, group: str | None = None) -> None:
-    """Write a dataset to a NetCDF file, or into one group of it; other groups stay as they are.
+    """Write a dataset to a NetCDF file, or into one group of it; other groups keep what they hold.
+
+    Raises:
+        ConfigError: if the file cannot be written, or is there and has no groups to keep.
+    """
+    kept: dict[str | None, xr.Dataset] = {}
+    if group is not None and path.exists():
+        for name in groups(path):
+            if name != group and (one := read(path, group=name)) is not None:
+                kept[name] = one
+        if not groups(path):
+            raise ConfigError(f"{path} is there already and has no groups, or is damaged; choose another --out")
+    write_all(kept | {group: result}, path)
+
+
+def write_all(results: Mapping[str | None, xr.Dataset], path: Path) -> None:
+    """Write datasets as the groups of one NetCDF file, None for its root.
+
+    The file is put together in memory: HDF5 does not survive a full disk.
 
     Raises:
         ConfigError: if the file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mode: Literal["w", "a"] = "a" if group and path.exists() else "w"
-        if mode == "a":
-            with h5py.File(path, "a") as store:  # a group of another shape cannot be written over
-                store.pop(group, None)
-        result.to_netcdf(path, mode=mode, group=group, engine="h5netcdf")
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error
+    buffer = io.BytesIO()
+    for group, result in results.items():
+        result.to_netcdf(buffer, mode="a" if buffer.getbuffer() else "w", group=group, engine="h5netcdf")
+    writing.write(path, buffer.getbuffer())
 
 
 def groups(path: Path) -> list[str]:

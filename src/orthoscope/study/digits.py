@@ -178,7 +178,10 @@ class DigitsStudy:
         dims = ["schedule", "label"]
         variables: dict[str, tuple[Sequence[str], Any]] = {}
         for name in MEASURES:
-            pooled = [[pool([repeat[label][name] for repeat in judged[s]]) for label in self.labels] for s in specs]
+            pooled = [
+                [pool([repeat[label][name] for repeat in judged[s]], parts=None) for label in self.labels]
+                for s in specs
+            ]
             variables |= estimates(name, dims, pooled)
         by_repeat = [{spec: judged[spec][repeat] for spec in specs} for repeat in range(self.repeats)]
         gains = {

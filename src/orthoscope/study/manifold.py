@@ -36,11 +36,12 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics import mean_of
 from orthoscope.metrics.modes import own_posterior
 from orthoscope.process import NoiseLevel, VarianceExploding
+from orthoscope.quantities import Estimate, pool
 from orthoscope.sample import Independent, Run, State, geometric, sample
 from orthoscope.study.capacity import crossing, descent, flat_rate, information, spectral_variance, subspace
 from orthoscope.study.collapse import Collapse, collapses, theory_errors
 from orthoscope.study.compare import as_numbers
-from orthoscope.study.datasets import Progress, dataset
+from orthoscope.study.datasets import Progress, dataset, estimates
 from orthoscope.targets import Mixture, random_mixture
 from orthoscope.targets.structured import manifold_mixture, random_manifold
 from orthoscope.theory.constant import distortion
@@ -139,9 +140,9 @@ class ManifoldStudy:
             stacked = np.array([[[r[name] for r in draw] for draw in cell] for cell in records])
             stacked = np.moveaxis(stacked, 1, -1).reshape(len(points), -1, self.draws)  # point, strength, draw
             if isinstance(value, float):
-                variables |= _summary(name, ["point", "draw"], stacked[:, 0])
+                variables |= self._summary(name, ["point", "draw"], stacked[:, 0])
             else:
-                variables |= _summary(name, ["point", "strength", "draw"], stacked)
+                variables |= self._summary(name, ["point", "strength", "draw"], stacked)
         rates = np.geomspace(*_CURVE)
         flat = distortion(rates[:, None], self.std, np.array(self.strengths))
         variables["flat_variance"] = (["rate"], 1 / np.expm1(2 * rates))
@@ -225,6 +226,14 @@ class ManifoldStudy:
             "centroid_square": float((own**2).sum(1).mean()),
         }
 
+    def _summary(self, name: str, dims: Sequence[str], values: FloatArray) -> dict[str, tuple[Sequence[str], Any]]:
+        """Every draw, their mean and its standard error."""
+        n, spread = self.classes * self.replicates, 0.0 if name == "class_posterior" else None
+        pooled = np.empty(values.shape[:-1], dtype=object)
+        for cell in np.ndindex(pooled.shape):
+            pooled[cell] = pool([Estimate(value=float(v), stderr=0.0, n=n, spread=spread) for v in values[cell]])
+        return {f"{name}_draw": (dims, values)} | estimates(name, dims[:-1], pooled)
+
     def _theories(self, w: float, size: float, spectrum: FloatArray, latent_dim: int) -> dict[str, float]:
         dim = len(spectrum)
         spectra = {
@@ -245,14 +254,6 @@ class ManifoldStudy:
 @lru_cache(maxsize=256)
 def _predicted(size: float, eigenvalues: tuple[float, ...], std: float, w: float) -> SpectralPrediction:
     return predict_spectrum(size, eigenvalues, std, w)  # the same for every draw, unless it is the draw's spectrum
-
-
-def _summary(name: str, dims: Sequence[str], values: FloatArray) -> dict[str, tuple[Sequence[str], FloatArray]]:
-    """Every draw, their mean and its standard error."""
-    error = values.std(-1, ddof=1) / math.sqrt(values.shape[-1])
-    dof = np.full(error.shape, values.shape[-1] - 1)
-    mean = {name: values.mean(-1), f"{name}_stderr": error, f"{name}_dof": dof}
-    return {f"{name}_draw": (dims, values)} | {key: (dims[:-1], column) for key, column in mean.items()}
 
 
 def findings(result: xr.Dataset) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from orthoscope import __version__, metrics, rng
 from orthoscope.errors import ConfigError
 from orthoscope.learned import Labelled, Trainer, Training, train
+from orthoscope.locking import locked
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import plain
 from orthoscope.study.compare import as_numbers
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from orthoscope.integrations.digits import DigitsPipeline
 
 FloatArray = NDArray[np.float64]
-WEIGHTS, CHECKPOINT = "digits.safetensors", "checkpoint.safetensors"
+JOB, WEIGHTS, CHECKPOINT, RESULTS = "train digits", "digits.safetensors", "checkpoint.safetensors", "training.nc"
+FILES = (WEIGHTS, CHECKPOINT, RESULTS, "loss.svg", "loss.png", "sheet.svg", "sheet.png")  # of its folder
 _HALF_RANGE = 8.0  # of the gray levels 0 to 16
 _SHOWN = 12  # samples per class that are kept as images
 _FEWEST = 8  # of which a variance and its error can be taken
@@ -76,7 +78,7 @@ class DigitsTraining:
         """Train on one thread, keeping a checkpoint, and write the weights.
 
         Raises:
-            ConfigError: if the folder cannot be written, or there is nothing to resume.
+            ConfigError: if the folder is in use or cannot be written, or there is nothing to resume.
             StoppedError: if training diverges.
         """
         from orthoscope.integrations.digits import AtSigma, build_network, pipeline_of, save_digits
@@ -84,14 +86,14 @@ class DigitsTraining:
 
         seen, held_out = self.split()
         trainer = Trainer(AtSigma(build_network(self.training.seed)), self.training, device=device)
-        if resume:
-            read_checkpoint(trainer, out / CHECKPOINT)
-        with one_thread():
+        made_by = {"orthoscope": __version__, "torch": torch.__version__, "training": plain(self.training)}
+        with locked(out, JOB, FILES), one_thread():
+            if resume:
+                read_checkpoint(trainer, out / CHECKPOINT)
             for _ in train(trainer, seen, held_out, progress=progress):
                 write_checkpoint(trainer, out / CHECKPOINT)
-        unet: Any = trainer.average.unet
-        made_by = {"orthoscope": __version__, "torch": torch.__version__, "training": plain(self.training)}
-        save_digits(unet, out / WEIGHTS, made_by=made_by)
+            unet: Any = trainer.average.unet
+            save_digits(unet, out / WEIGHTS, made_by=made_by)
         return trainer, pipeline_of(unet)
 
     def examine(self, trainer: Trainer, pipeline: DigitsPipeline, progress: Progress | None = None) -> xr.Dataset:
