@@ -35,7 +35,7 @@ def test_the_integral_is_the_mean_over_drawn_modes(dim: int, square: float, seed
     weights = np.exp(energy.min(1, keepdims=True) - energy)
     found = metrics.mean_of(((weights / weights.sum(1, keepdims=True)) ** 2).sum(1))
     theory = weight_square(math.log(many) / dim, square, variance, dim)
-    expect_estimate(found.value, found.stderr, theory, detect=0.1)
+    expect_estimate(found.value, found.stderr, theory, detect=0.12)
 
 
 def test_one_mode_has_all_of_the_weight_and_many_tend_to_the_random_energy_model() -> None:

@@ -13,8 +13,8 @@ from orthoscope.theory.two_class_sde import sde_inverse_posterior, sde_moments
 from tests.stat.expect import expect_estimate
 
 
-@pytest.mark.parametrize("dim", [1, 16])
-def test_without_guidance_the_class_and_at_minus_one_the_whole(dim: int) -> None:
+def test_without_guidance_the_class_and_at_minus_one_the_whole() -> None:
+    dim = 4
     assert sde_moments(0.0, dim=dim) == pytest.approx((math.sqrt(dim), 1.0), abs=1e-9)
     assert sde_moments(-1.0, dim=dim) == pytest.approx((0.0, math.sqrt(1 + dim)), abs=1e-6)
 
@@ -46,7 +46,7 @@ def test_paths_end_with_the_moments_of_the_equation(strength: float, dim: int, s
     found = metrics.mean_of((u - noise) / math.sqrt(dim))
     expect_estimate(found.value, found.stderr, mean, bias=0.003 * abs(strength), detect=0.06, false_fail=5e-7)
     spread = metrics.variance(u[:, None] / math.sqrt(dim))
-    expect_estimate(spread.value, spread.stderr, std**2, bias=0.004, detect=0.15, false_fail=5e-7)
+    expect_estimate(spread.value, spread.stderr, std**2, bias=0.004, detect=0.2 * std**2, false_fail=5e-7)
 
 
 def test_the_overshoot_halves_as_the_dimension_grows_fourfold() -> None:

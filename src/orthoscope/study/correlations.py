@@ -182,10 +182,13 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
     guided = [float(w) for w in np.unique(result["point_strength"]) if w != 0]
     for sampler, w in product(dict.fromkeys(result["sampler"].values), guided):
         answer[f"{sampler}, w = {w:g}"] = {
-            "exponent": {kind: _half(result, sampler, w, kind) for kind in ("planted", "real modes", "reduced")},
+            "exponent": {kind: _half(result, sampler, w, kind) for kind in ("planted", "reduced")},
             "along_excess_limit": _limit(_asymptotic(select(result, sampler, w, "reduced"))),
             "planted_against_one_direction_z": _against_one_direction(result, sampler, w, "planted"),
-            "real_modes_along_excess": _excesses(select(result, sampler, w, "real modes")),
+            "real_modes": {
+                "exponent": _half(result, sampler, w, "real modes"),
+                "along_excess": _excesses(select(result, sampler, w, "real modes")),
+            },
             "brute_over_one_direction": _ratios(select(result, sampler, w, "brute force")),
         }
     null = result.isel(point=np.flatnonzero(result["point_strength"].values == 0))

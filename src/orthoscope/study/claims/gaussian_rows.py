@@ -16,7 +16,7 @@ from orthoscope.theory import guided_gaussian
 from orthoscope.theory.gaussian import constant_gaussian, scheduled_gaussian
 
 _COORDINATES = 32  # independent copies of the one-dimensional law: rows are drawn one stream each
-_RANDOM_SCHEDULES = 200
+_RANDOM_SCHEDULES = (10, 200)  # with and without --quick
 
 
 def gaussian_pair(cond_var: float, uncond_var: float, cond_mean: float = 0.0, *, dim: int = _COORDINATES) -> Pair:
@@ -29,7 +29,7 @@ def gaussian_pair(cond_var: float, uncond_var: float, cond_mean: float = 0.0, *,
     return Pair(cond=law(cond_mean, cond_var), uncond=law(0.0, uncond_var))
 
 
-def _samples(pair: Pair, schedule: GuidanceSchedule, effort: Effort, *, lam: float = 1.0, t_max: float = 1e4) -> Array:
+def _samples(pair: Pair, schedule: GuidanceSchedule, effort: Effort) -> Array:
     """Guided samples, by steps whose bias is a small part of the error."""
     return sample_pair(
         pair,
@@ -37,8 +37,6 @@ def _samples(pair: Pair, schedule: GuidanceSchedule, effort: Effort, *, lam: flo
         samples=effort.pick(2000, 20000),
         steps=effort.pick(100, 200),
         seed=effort.seed,
-        lam=lam,
-        t_max=t_max,
     )
 
 
@@ -71,29 +69,34 @@ def random_schedule(stream: np.random.Generator, *, t_max: float) -> GuidanceSch
     "no-positive-schedule",
     "No non-negative schedule avoids the shrinkage of the variance.",
     source="ventura2026emergence",
-    setting=f"{_RANDOM_SCHEDULES} random schedules, SDE and ODE; N(0, 1) against N(0, 2), exact start at T = 100; "
-    "the largest variance ratio of all, that schedule sampled beside no guidance on the same noise",
+    setting=f"{_RANDOM_SCHEDULES[1]} random schedules ({_RANDOM_SCHEDULES[0]} with --quick), SDE and ODE; N(0, 1) "
+    "against N(0, 2), exact start at T = 100; the largest variance ratio that the sample can tell from 1, sampled beside "
+    "no guidance on the same noise",
 )
 def no_positive_schedule(effort: Effort) -> Finding:
     """Theory over the family, and a simulation of the schedule that comes closest, precise enough to tell it from 1."""
     stream, t_max = rng.stream(effort.seed, "schedules"), 100.0
-    family = [random_schedule(stream, t_max=t_max) for _ in range(_RANDOM_SCHEDULES)]
+    family = [random_schedule(stream, t_max=t_max) for _ in range(effort.pick(*_RANDOM_SCHEDULES))]
     ratios = {
         (k, lam): float(scheduled_gaussian(1.0, 2.0, schedule, lam=lam, t_max=t_max, start="exact")[1])
         for k, schedule in enumerate(family)
         for lam in (1.0, 0.0)
     }
-    (k, lam), largest = max(ratios.items(), key=lambda item: item[1])
+    resolved = {key: ratio for key, ratio in ratios.items() if ratio < 1 - (0.02 if effort.quick else 0.004)}
+    (k, lam), largest = max(resolved.items(), key=lambda item: item[1])
     guided, plain = (
-        _samples(gaussian_pair(1.0, 2.0), schedule, effort, lam=lam, t_max=t_max)
+        sample_pair(
+            gaussian_pair(1.0, 2.0, dim=256), schedule, samples=effort.pick(1000, 16_000), steps=effort.pick(40, 60),
+            seed=effort.seed, lam=lam, t_max=t_max,
+        )
         for schedule in (family[k], Constant(value=0.0))
-    )
+    )  # fmt: skip
     # Without guidance the variance is 1 exactly, and most of the noise cancels in the difference.
     ratio = metrics.mean_of((guided**2 - plain**2).mean(1)).affine(shift=1.0)
     return found(
-        equal("largest variance ratio", ratio, largest),
-        at_most("largest variance ratio", ratio, 1.0),
-        at_most("largest of all ratios by theory", largest, 1.0),
+        equal("variance ratio", ratio, largest),
+        at_most("variance ratio", ratio, 1.0),
+        at_most("largest of all ratios by theory", max(ratios.values()), 1.0),
     )
 
 

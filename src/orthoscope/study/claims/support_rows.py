@@ -144,11 +144,11 @@ def largest_monotone(effort: Effort) -> Finding:
     strength = largest_monotone_strength(_uniform(0.0, effort, steps=400)) or math.nan
     theory = two_class.largest_monotone_strength("uniform")
     at, above = (measured(_uniform(w, effort).run()) for w in (strength, 10.0))
-    edge = "boundary_fraction"
+    edge, away = "boundary_fraction", at["off_support_distance"].affine(1 / _uniform(0.0, effort).sigma_end)
     crowding = above[edge].minus(at[edge])
     return found(
         equal("largest strength", strength, theory, allowance=_RESOLUTION, because="the resolution of both searches"),
-        at_most("share off the support there", at["off_support_fraction"], 0.02),
+        at_most("mean distance from the support there, in units of the final noise", away, 1.0),
         at_least("share in the outer 5 % of the support at w = 10, above that there", crowding, 0.1),
     )
 
