@@ -74,7 +74,15 @@ def drift_factor(lam: float) -> float:
 
 
 def transport(
-    shift: Array, excess: Array, *, width: Array, strength: Array, pull: Array, variance: Array, factor: float
+    shift: Array,
+    excess: Array,
+    *,
+    width: Array,
+    strength: Array,
+    pull: Array,
+    rest: Array,
+    variance: Array,
+    factor: float,
 ) -> tuple[Array, Array]:
     """Shift and excess at the quadrature nodes of one panel and, last, at its end.
 
@@ -85,6 +93,7 @@ def transport(
             to (..., n).
         strength: Strength w at the nodes, (..., n).
         pull: Pull h at the nodes.
+        rest: 1 - h, which may be much smaller than 1.
         variance: Variance v at the nodes.
         factor: The drift factor k.
 
@@ -97,12 +106,36 @@ def transport(
     integrals = unit_integrals(strength.shape[-1]).T
     growth = factor * width * (1 + strength * pull) @ integrals
     inner = growth[..., :-1]
-    mean_source = factor * width * strength * (1 - pull)
+    mean_source = factor * width * strength * rest
     variance_source = 2 * factor * width * strength * pull * variance
     return (
         np.exp(-growth) * (shift + (mean_source * np.exp(inner)) @ integrals),
         np.exp(-2 * growth) * (excess - (variance_source * np.exp(2 * inner)) @ integrals),
     )
+
+
+def log_variance(
+    first: Array, *, width: Array, strength: Array, pull: Array, variance: Array, lam: float
+) -> Array:
+    """Log of the variance at the end of one panel, from that at its start, shapes (..., 1); the rest as in `transport`.
+
+    The variance obeys dV/dlog v = 2k(1 + wh) V - lam^2 v, a sum of positive terms: however small it becomes, it keeps
+    its digits, which excess + v does not.
+
+    Accuracy:
+        As `transport`, relative in the variance.
+
+    Source:
+        derived in explanation/theory.
+    """
+    integrals = unit_integrals(strength.shape[-1]).T
+    growth = (1 + lam**2) * width * (1 + strength * pull) @ integrals
+    end = growth[..., -1:]
+    if lam == 0:
+        return np.asarray(first - end)
+    gained = (lam**2 * width * variance * np.exp(growth[..., :-1])) @ integrals[:, -1:]
+    with np.errstate(divide="ignore"):  # of panels without width
+        return np.asarray(np.logaddexp(first, np.log(gained)) - end)
 
 
 def response(strength: Array | float, ratio: Array | float, order: float) -> Array:

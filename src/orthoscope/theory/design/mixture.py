@@ -35,7 +35,7 @@ from orthoscope.theory.design.goals import Outcome, Quantity
 from orthoscope.theory.design.laws import Law, Response, check_start, composed, displaced, effort, stacked
 from orthoscope.theory.design.parametrization import PieceGradient, Pieces
 from orthoscope.theory.energy import GaussianModes
-from orthoscope.theory.finite import log_others, solve_finite
+from orthoscope.theory.finite import contest, solve_finite
 from orthoscope.theory.flow import Start, drift_factor, limit_strength
 from orthoscope.theory.moments import Moments, solve
 from orthoscope.theory.problem import OneSchedule, Problem, Rows
@@ -274,11 +274,11 @@ class MixtureLaw(Law):
 
     def _finite(self, pieces: Pieces) -> tuple[Array, _Differentiate]:
         assert self.dim is not None
-        flow = FiniteFlow(dim=self.dim, others=log_others(self.rate, self.dim), factor=self.factor)
+        flow = FiniteFlow(contest=contest(self.rate, self.dim), factor=self.factor)
         grid = finite_panels(pieces, self.factor, self.dim)
         paths = finite_paths(flow, grid, *((0.0, 0.0) if self.start == "exact" else (-1.0, 1.0)))
         (shift, excess), weights = paths.end, normal_grid(NODES_XI)[1]
-        log_odds, slopes = flow.log_odds_slopes(shift, excess, np.array([self.base]))
+        log_odds, _, slopes, _ = flow.log_odds_slopes(shift, excess, np.array([self.base]))
         own = expit(log_odds)
         mean = float(weights @ shift)
         steep = weights * own * expit(-log_odds)
