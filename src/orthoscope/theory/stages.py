@@ -22,7 +22,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from orthoscope.numerics import Array, bracketed_root, unit_gauss
+from orthoscope.numerics import Array, bracketed_root, unit_gauss, unit_integrals
 from orthoscope.theory.capture import Capture, capture, captured_state
 from orthoscope.theory.energy import GaussianModes
 from orthoscope.theory.flow import NODES, log_variance, transport
@@ -240,11 +240,11 @@ class Paths:
             # What has spread over many modes again captures nothing.
             condensed = modes.condensation_rate((1 + shift) ** 2 + variance + excess, variance) - rate
             second = np.minimum(-strength, condensed)
+        growth = self.problem.factor * width * (1 + strength * pull)[:, 1:-1] @ unit_integrals(NODES).T
         last = log_variance(
             self.log_variance[rows][:, None],
             width=width,
-            strength=strength[:, 1:-1],
-            pull=pull[:, 1:-1],
+            growth=growth,
             variance=variance[:, 1:-1],
             lam=self.problem.lam,
         )
