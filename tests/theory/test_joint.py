@@ -14,6 +14,7 @@ from orthoscope.denoise import Exact
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step
+from orthoscope.numerics import singular_values
 from orthoscope.process import VarianceExploding
 from orthoscope.sample import Exponential, geometric, sample
 from orthoscope.study.pairs import sample_pair
@@ -72,10 +73,12 @@ def test_matrix_equations_are_the_reverse_process(schedule: GuidanceSchedule, la
 def test_matrix_equations_of_commuting_covariances_are_the_closed_form(lam: float, w: float) -> None:
     turn = stats.ortho_group(3, seed=1).rvs()
     c, u = np.array([0.5, 1.0, 0.1]), np.array([2.0, 1.5, 7.0])
-    response, cov = matrix_moments((turn * c) @ turn.T, (turn * u) @ turn.T, Constant(value=w), lam=lam)
+    response, root = matrix_moments((turn * c) @ turn.T, (turn * u) @ turn.T, Constant(value=w), lam=lam)
     expected = guided_gaussian(1.0, c, 0.0, u, w, lam=lam)
-    np.testing.assert_allclose(turn.T @ response @ turn, np.diag(expected.mean - 1), rtol=0, atol=1e-10)
-    np.testing.assert_allclose(turn.T @ cov @ turn, np.diag(expected.variance), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(np.diag(turn.T @ response @ turn), expected.mean_shift, rtol=1e-11)
+    np.testing.assert_allclose(turn.T @ response @ turn, np.diag(expected.mean_shift), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(turn.T @ root @ root.T @ turn, np.diag(expected.variance), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(singular_values(root) ** 2, np.sort(expected.variance)[::-1], rtol=1e-11)
 
 
 @pytest.mark.parametrize("lam", [0.0, 1.0])
