@@ -264,21 +264,18 @@ class Annealed(GaussianModes):
         return np.zeros_like(square)
 
 
-@pytest.mark.parametrize(
-    ("rate", "std", "w", "t_max", "lam"),
-    [(0.2, 0.3, 4.0, 0.3, 1.0), (0.3, 0.5, 2.0, 0.8, 1.0), (0.2, 0.3, 1.0, 0.5, 0.0)],
-)
+@pytest.mark.parametrize(("w", "t_max", "lam"), [(4.0, 0.3, 1.0), (1.0, 0.5, 0.0)])
 @pytest.mark.usefixtures("unchecked")
 def test_frozen_paths_against_explicit_modes(
-    rate: float, std: float, w: float, t_max: float, lam: float, seed: int, monkeypatch: pytest.MonkeyPatch
+    w: float, t_max: float, lam: float, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setting = problem(Constant(value=w), rate=rate, std=std, t_max=t_max, lam=lam)
+    setting = problem(Constant(value=w), std=0.3, t_max=t_max, lam=lam)
     assert np.isfinite(solve(setting).condensation_time[0])
-    sampled = simulate(rate, 16, std, lambda t: w, t_max=t_max, seed=seed, draws=200, paths=40, steps=40, lam=lam)
+    sampled = simulate(0.2, 16, 0.3, lambda t: w, t_max=t_max, seed=seed, draws=200, paths=40, steps=40, lam=lam)
     solved = solve_finite(setting, 16)
     monkeypatch.setattr(finite, "MODES", Annealed())
     free = solve_finite(setting, 16)
-    # The documented error is 10 %, of the variance shift counted with s^2; the annealed sum must not pass.
+    # The documented error is 10 %; the annealed sum must not pass.
     size = abs(solved.mean_shift)
     expect_estimate(*sampled.mean_shift, solved.mean_shift, bias=0.12 * size, detect=0.4 * size, false_fail=5e-7)
     size = abs(solved.variance_shift - free.variance_shift)

@@ -151,7 +151,7 @@ def log_variance(first: Array, *, width: Array, growth: Array, variance: Array, 
     weights = unit_integrals(growth.shape[-1] - 1)[-1:].T
     gained = (lam**2 * width * variance * np.exp(2 * growth[..., :-1])) @ weights
     with np.errstate(divide="ignore"):  # of panels without width
-        return np.asarray(np.logaddexp(first, np.log(gained)) - end)
+        return np.asarray(np.logaddexp(first, np.log(np.maximum(gained, 0.0))) - end)
 
 
 def response(strength: Array | float, ratio: Array | float, order: float) -> Array:
@@ -174,7 +174,7 @@ def response(strength: Array | float, ratio: Array | float, order: float) -> Arr
         derived in explanation/theory.
     """
     shape, (w, r) = columns(strength, ratio)
-    if (largest := float(np.abs(w).max(initial=0.0))) > _STRONGEST:
+    if (largest := float(np.abs(w).max(initial=0.0))) > _STRONGEST + 1:  # which is how a strength of 1000 looks from the other law
         raise ConfigError(f"expected strengths below {_STRONGEST:.0f}, got {largest:g}; use a smaller one")
     if order == 1:
         return _sde_response(w, r).reshape(shape)

@@ -192,7 +192,8 @@ def _constant(c: Array, u: Array, strength: Array | float, lam: float) -> tuple[
         return shift, overlap, w * log_r
     if lam == 1:
         return shift, overlap, _log_slope((1 + 2 * w) * log_r) - _log_slope(log_r)
-    return shift, overlap, log_power_mean(c / u, lam**2, 2 * k * (1 + w)) - log_r
+    changed = (w != 0) & (c != u)
+    return shift, overlap, np.where(changed, log_power_mean(c / u, lam**2, 2 * k * (1 + w)) - log_r, 0.0)
 
 
 def _product(strength: Array, response: Array) -> Array:

@@ -235,6 +235,11 @@ def guided_joint(
         1.0, cond.rest or 1.0, 0.0, uncond.rest or 1.0, schedule, lam=lam, t_max=t_max, start=start
     )
     outside = cond.dim - len(root)
+    if not (np.isfinite(response).all() and np.isfinite(root).all() and np.isfinite(scalar.mean_shift)):
+        raise ConfigError(
+            "the guided law exceeds the range of floating point: the conditional law is much wider than the "
+            "unconditional one; use a smaller strength"
+        )
     gap = cond.mean - uncond.mean
     shift = _act(basis, response, float(scalar.mean_shift), gap)
     cond = _spanned(cond, basis)
@@ -282,7 +287,8 @@ def _solve(
         response, root = matrix_moments(c, u, schedule, lam=lam, t_max=t_max, start=start)
         return response, root, _fisher(response, root, u - c), MATRIX_EQUATIONS
     found = guided_gaussian(1.0, variances[0], 0.0, variances[1], schedule, lam=lam, t_max=t_max, start=start)
-    response, root = (vectors * found.mean_shift) @ vectors.T, vectors * np.exp(found.log_variance / 2)
+    with np.errstate(over="ignore", invalid="ignore"):  # for the caller to refuse
+        response, root = (vectors * found.mean_shift) @ vectors.T, vectors * np.exp(found.log_variance / 2)
     spread = variances[1] - variances[0]
     narrower = (spread < -_EQUAL * np.abs(spread).max(initial=0.0)).any()
     fisher = np.nan if narrower else float(np.sum(np.where(spread > 0, found.fisher, 0.0)))

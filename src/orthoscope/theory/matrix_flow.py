@@ -30,6 +30,7 @@ _FAR = 60.0  # where the series from infinity is taken up, in units of (1 + |w|)
 _TERMS = 12
 _ROUNDING = 1e-17
 _TOLERANCE = 1e-13
+_LEAST = (1e-15, 1e-13)  # absolute tolerances of P, which may be small, and of Y
 
 
 def matrix_moments(
@@ -135,7 +136,7 @@ class _Flow:
 
         span = (np.log(base + high), np.log(base + low))
         with np.errstate(over="ignore", invalid="ignore"):
-            run = solve_ivp(rates, span, state.ravel(), method="DOP853", rtol=_TOLERANCE, atol=_TOLERANCE)
+            run = solve_ivp(rates, span, state.ravel(), method="DOP853", rtol=_TOLERANCE, atol=np.repeat(_LEAST, n * n))
         if not run.success or not np.isfinite(run.y[:, -1]).all():
             raise ConfigError(f"the moment equations could not be followed ({run.message}); use a smaller strength")
         p, y = run.y[:, -1].reshape(2, n, n)
