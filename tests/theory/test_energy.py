@@ -131,7 +131,7 @@ def test_unknown_ensembles_are_named() -> None:
 
 
 @given(st.floats(-0.9, 2), st.floats(-0.5, 0.5), st.floats(0.6, 20), rates)
-def test_margins_and_pulls_are_those_of_the_phase_that_holds(shift: float, excess: float, v: float, rate: float) -> None:
+def test_margin_and_pull_are_those_of_the_phase_that_holds(shift: float, excess: float, v: float, rate: float) -> None:
     for ensemble in (GAUSSIAN, SPHERE):
         margin, pull = (part[0] for part in ensemble.margin(one(shift), one(excess), one(v), one(rate)))
         square = one((1 + shift) ** 2 + v + excess)

@@ -41,7 +41,7 @@ def problem(
 
 
 def order(square: np.ndarray, v: float, rate: float) -> np.ndarray:
-    """The n <= 1 at which the entropy rate + psi(n) - n psi'(n) vanishes, by bisection; 1 where it is positive there."""
+    """The n <= 1 at which the entropy rate + psi(n) - n psi'(n) vanishes, by bisection; 1 if it never does."""
     low, high = np.zeros_like(square), np.ones_like(square)
     for _ in range(45):
         n = (low + high) / 2

@@ -237,7 +237,7 @@ def test_runs_from_a_finite_time_keep_every_digit(c: float, u: float, start: str
             shift = (0 if exact else -1) * decay(t_max) + over_time(lambda t: decay(t) * k * w / (u + t))  # noqa: B023
             variance = ((c if exact else u) + t_max) * decay(t_max) ** 2
             if lam:
-                variance += over_time(lambda t: decay(t) ** 2)  # noqa: B023
+                variance += over_time(lambda t: decay(t) ** 2)
             found = guided_gaussian(1.0, c, 0.0, u, w, lam=lam, t_max=t_max, start=start)
             assert digits(found.variance, variance)
             assert digits(found.mean_shift, shift)

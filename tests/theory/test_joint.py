@@ -132,7 +132,8 @@ def test_narrow_directions_are_as_accurate_as_wide_ones(lam: float) -> None:
     response, root = matrix_moments(np.diag(c), np.diag(u), Constant(value=3.0), lam=lam)
     np.testing.assert_allclose(np.diag(response), expected.mean_shift, rtol=1e-10)
     np.testing.assert_allclose(np.sort(singular_values(root) ** 2), np.sort(expected.variance), rtol=1e-10)
-    found = guided_joint(gaussian_law([1.0, 1.0, 1.0], cov=np.diag(c)), gaussian_law([0.0] * 3, cov=np.diag(u)), 3.0, lam=lam)
+    laws = (gaussian_law([mean] * 3, cov=np.diag(v)) for mean, v in ((1.0, c), (0.0, u)))
+    found = guided_joint(*laws, 3.0, lam=lam)
     np.testing.assert_allclose(found.mean_shift, expected.mean_shift, rtol=1e-11)
     np.testing.assert_allclose(found.guided.eigenvalues, np.sort(expected.variance)[::-1], rtol=1e-11)
 
@@ -140,13 +141,13 @@ def test_narrow_directions_are_as_accurate_as_wide_ones(lam: float) -> None:
 def test_tilted_laws_keep_small_variances() -> None:
     c, u, w = np.array([1e-9, 1.0]), np.array([1e3, 2.0]), 4.0
     turn = np.array([[0.8, -0.6], [0.6, 0.8]])
-    laws = (gaussian_law(turn @ mean, factor=turn * np.sqrt(v - 1e-10), diag=1e-10) for mean, v in (([1.0, 1.0], c), ([0.0, 0.0], u)))
+    laws = (gaussian_law([1.0, 0.0], factor=turn * np.sqrt(v - 1e-10), diag=1e-10) for v in (c, u))
     tilted = guided_joint(*laws, w).tilted
     np.testing.assert_allclose(tilted.eigenvalues[::-1], c * u / ((1 + w) * u - w * c), rtol=1e-6)
 
 
 def test_a_law_beyond_floating_point_is_refused() -> None:
-    wide, narrow = gaussian_law([1.0, 0.0], cov=np.diag([1e12, 0.5])), gaussian_law([0.0, 0.0], cov=np.diag([1e-12, 1.0]))
+    wide, narrow = (gaussian_law([1.0, 0.0], cov=np.diag(v)) for v in ([1e12, 0.5], [1e-12, 1.0]))
     with pytest.raises(ConfigError, match="range of floating point"):
         guided_joint(wide, narrow, 50.0, lam=0.0)
 

@@ -153,7 +153,9 @@ def gaussian_result(
 def _beyond_range(numbers: dict[str, float]) -> str:
     """Which numbers floating point cannot hold, or `none`."""
     lost = [name for name in ("mean", "variance", "fisher") if math.isinf(numbers[name])]
-    remarks = [f"the guided {' and '.join(lost)} exceed{'s' * (len(lost) == 1)} the range of floating point"] * bool(lost)
+    remarks = []
+    if lost:
+        remarks.append(f"beyond the range of floating point: the guided {' and '.join(lost)}")
     if numbers["variance"] == 0:
-        remarks.append("the guided variance is below the range of floating point: log_variance has it")
+        remarks.append("below the range of floating point: the guided variance, of which there is log_variance")
     return "; ".join(remarks) or "none"

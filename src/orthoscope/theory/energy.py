@@ -143,7 +143,7 @@ class GaussianModes(Modes):
         return h
 
     def rest(self, pull: Array, variance: Array) -> Array:
-        """v / (1 + v), and what a frozen pull falls short of a free one."""
+        """What a free pull leaves, v / (1 + v), and what a frozen one falls short of it."""
         return variance / (1 + variance) + (1 / (1 + variance) - pull)
 
     def mode_square(self, square: Array, pull: Array) -> Array:

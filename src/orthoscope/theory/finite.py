@@ -147,8 +147,8 @@ def solve_finite(problem: Problem, dim: int, times: Sequence[float] = ()) -> Fin
     """Follow the paths of the first parameter set of a problem to t = 0 in `dim` dimensions.
 
     Accuracy:
-        Numerically 1e-7. As a theory see explanation/theory: of mean shifts a few per cent from dim = 16 on, of variance
-        shifts 10 to 40 %. Not for paths that are captured in mean-field theory.
+        Numerically 1e-7. As a theory: from dim = 16 on 10 % of mean shifts and 10 to 40 % of variance shifts, frozen
+        paths included (see explanation/theory). Not for paths that are captured in mean-field theory.
 
     Raises:
         ConfigError: if a run from infinite noise has no strength there, or the path cannot be followed.
@@ -192,7 +192,7 @@ def _mixed(shift: Array, log_ratio: Array, v: float, weights: Array) -> tuple[fl
 
 @dataclass(frozen=True, slots=True)
 class _Scaled:
-    """Paths for every xi by p and log(V/v), each over its size near clean data, so that small ones keep their digits."""
+    """Paths for every xi, by p and log(V/v) over their sizes near clean data: small ones keep their digits."""
 
     problem: Problem
     against: Contest

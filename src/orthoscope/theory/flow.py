@@ -135,8 +135,9 @@ def log_variance(first: Array, *, width: Array, growth: Array, variance: Array, 
 
     Args:
         first: Log of the variance at the start of the panel.
-        width: As in `transport`, likewise `variance`.
+        width: As in `transport`.
         growth: Integral of k (1 + wh) from the start of the panel, at the nodes and the end.
+        variance: Variance v at the nodes.
         lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
 
     Accuracy:
@@ -174,7 +175,8 @@ def response(strength: Array | float, ratio: Array | float, order: float) -> Arr
         derived in explanation/theory.
     """
     shape, (w, r) = columns(strength, ratio)
-    if (largest := float(np.abs(w).max(initial=0.0))) > _STRONGEST + 1:  # which is how a strength of 1000 looks from the other law
+    # From the other law a strength of 1000 looks like one of -1001.
+    if (largest := float(np.abs(w).max(initial=0.0))) > _STRONGEST + 1:
         raise ConfigError(f"expected strengths below {_STRONGEST:.0f}, got {largest:g}; use a smaller one")
     if order == 1:
         return _sde_response(w, r).reshape(shape)

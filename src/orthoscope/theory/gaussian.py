@@ -183,7 +183,7 @@ def constant_gaussian(
 
 
 def _constant(c: Array, u: Array, strength: Array | float, lam: float) -> tuple[Array, Array, Array]:
-    """Shift, overlap (shift + 1, to full relative accuracy) and log(variance / c), for constant strength from infinity."""
+    """Shift, overlap (shift + 1, with all its digits) and log(variance / c), for constant strength from infinity."""
     w, k = np.broadcast_to(strength, c.shape), drift_factor(lam)
     # Seen from the unconditional law, the two laws change places, and 1 + w is minus the strength.
     shift, overlap = _product(w, response(w, c / u, k)), _product(1 + w, response(-1 - w, u / c, k))

@@ -1,14 +1,15 @@
 r"""The guided reverse process between two Gaussians whose covariances need not commute: matrix moment equations.
 
-With $S = C + t$, $N = U + t$, $B = S^{-1} - N^{-1}$ and $k = (1 + \lambda^2)/2$, measure a state by its *response* $P$,
-the matrix in mean $= \mu_c + P(\mu_c - \mu_u)$, and by $W = S^{-1/2}\Sigma S^{-1/2}$ with $\Sigma$ its covariance. In $t$,
+With $S = C + t$, $N = U + t$, $B = S^{-1} - N^{-1}$, $G = S^{-1/2}BS^{1/2}$ and $k = (1 + \lambda^2)/2$, measure a
+state by its *response* $P$, the matrix in mean $= \mu_c + P(\mu_c - \mu_u)$, and by $W = S^{-1/2}\Sigma S^{-1/2}$ with
+$\Sigma$ its covariance. In $t$,
 
 $$ \dot P = k(S^{-1} + wB)P - kwN^{-1}, \qquad
-   \dot W = \tfrac{\lambda^2}2\bigl[S^{-1}(W - 1) + (W - 1)S^{-1}\bigr] + kw(GW + WG^\top), \quad G = S^{-1/2}BS^{1/2} . $$
+   \dot W = \tfrac{\lambda^2}2\bigl[S^{-1}(W - 1) + (W - 1)S^{-1}\bigr] + kw(GW + WG^\top) . $$
 
-Without guidance $P = 0$ and $W = 1$. Followed are $P$ in units of $S^k$ and $Y = \log W$, so that narrow directions and
-small variances keep their digits. From infinite noise the start is forgotten, and $P$ and $E = \Sigma - S$ are series in
-$1/t$ beyond all eigenvalues.
+Without guidance $P = 0$ and $W = 1$. Followed are $P$ in units of $S^k$ and $Y = \log W$, so that narrow directions
+and small variances keep their digits. From infinite noise the start is forgotten, and $P$ and $E = \Sigma - S$ are
+series in $1/t$ beyond all eigenvalues.
 
 Source:
     derived in explanation/joint.

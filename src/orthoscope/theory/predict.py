@@ -7,8 +7,8 @@
 
 Without `dim` the answer is mean-field theory, exact as the dimension grows; with it, the finite-dimension
 theory, which tends to it, unless another mode captures the path: that theory does not cover capture, and the moments
-stay those of mean-field theory. `Prediction.theory` says which they are, and so does the diagnosis. The regime and the event times are
-mean-field notions and refer to infinite dimension in all cases.
+stay those of mean-field theory. `Prediction.theory` says which they are, and so does the diagnosis. The regime and the
+event times are mean-field notions and refer to infinite dimension in all cases.
 """
 
 from __future__ import annotations
