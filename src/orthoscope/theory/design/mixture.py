@@ -35,7 +35,7 @@ from orthoscope.theory.design.goals import Outcome, Quantity
 from orthoscope.theory.design.laws import Law, Response, check_start, composed, displaced, effort, stacked
 from orthoscope.theory.design.parametrization import PieceGradient, Pieces
 from orthoscope.theory.energy import GaussianModes
-from orthoscope.theory.finite import log_others, solve_finite
+from orthoscope.theory.finite import contest, solve_finite
 from orthoscope.theory.flow import Start, drift_factor, limit_strength
 from orthoscope.theory.moments import Moments, solve
 from orthoscope.theory.problem import OneSchedule, Problem, Rows
@@ -175,7 +175,7 @@ class MixtureLaw(Law):
         path = self._mean_field(pieces, events)
         moments, differentiate = path.moments, path.differentiate
         if self.dim is not None:
-            moments, differentiate = self._finite(pieces)
+            moments, differentiate = self._finite(pieces, events)
         values, jacobian = self._measures(*moments[:2])
         cost, cost_gradient = self._effort(pieces)
         # Rows of the outcome: shift, variance, posterior, separability, frechet, effort; and the margin.
@@ -272,13 +272,17 @@ class MixtureLaw(Law):
             margin_gradient=both.row(3) if first > 0 else composed(-np.array([others[:2]]), total).row(0),
         )
 
-    def _finite(self, pieces: Pieces) -> tuple[Array, _Differentiate]:
+    def _finite(self, pieces: Pieces, events: Moments) -> tuple[Array, _Differentiate]:
         assert self.dim is not None
-        flow = FiniteFlow(dim=self.dim, others=log_others(self.rate, self.dim), factor=self.factor)
-        grid = finite_panels(pieces, self.factor, self.dim)
+        finer = 1.0
+        if np.isfinite(events.condensation_time[0]):  # log-odds against frozen others move like w/v, until commitment
+            strongest = float(np.max(np.abs([pieces.high, pieces.low])))
+            finer = min(1.0, 2 * (self.base + float(np.nan_to_num(events.speciation_time[0]))) / (1 + strongest))
+        flow = FiniteFlow(contest=contest(self.rate, self.dim), factor=self.factor)
+        grid = finite_panels(pieces, self.factor, self.dim, finer)
         paths = finite_paths(flow, grid, *((0.0, 0.0) if self.start == "exact" else (-1.0, 1.0)))
         (shift, excess), weights = paths.end, normal_grid(NODES_XI)[1]
-        log_odds, slopes = flow.log_odds_slopes(shift, excess, np.array([self.base]))
+        log_odds, _, slopes, _ = flow.log_odds_slopes(shift, excess, np.array([self.base]))
         own = expit(log_odds)
         mean = float(weights @ shift)
         steep = weights * own * expit(-log_odds)
