@@ -26,6 +26,7 @@ from orthoscope.theory.design import (
     Candidate,
     Design,
     Goal,
+    Margin,
     MixtureLaw,
     Outcome,
     SpectrumLaw,
@@ -33,6 +34,7 @@ from orthoscope.theory.design import (
     design,
     extremes,
     front,
+    judged,
     window_notes,
 )
 from orthoscope.theory.design.goals import QUANTITIES, Quantity
@@ -71,6 +73,7 @@ class Report:
         goal: What was asked.
         design: The answer.
         candidates: Simple and published schedules under the same goal.
+        loose: With a margin, the published schedules under the same goal without it.
         front: Designs along the front, of rising variance ratio; empty unless asked for.
         checks: Measured against predicted, by quantity.
         simulated: What was sampled.
@@ -84,6 +87,7 @@ class Report:
     goal: Goal
     design: Design
     candidates: tuple[Candidate, ...]
+    loose: tuple[Candidate, ...] = ()
     front: tuple[Design, ...] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     simulated: Mapping[str, Any] = field(default_factory=dict)
@@ -109,12 +113,14 @@ def run_design(problem: DesignProblem, say: Say = lambda text: None) -> Report:
         ConfigError: if no schedule keeps the floors: names the one that cannot be kept, and its best value.
     """
     begin, law, goal = time.perf_counter(), problem.law, problem.goal
+    say("published schedules")
+    plain_goal = replace(goal, margin=Margin())
+    loose = _published(law, plain_goal)
+    published = _published(law, goal) if goal.margin else loose
     say("designing")
-    found = design(law, goal)
+    found = design(law, goal, extra=[law.pieces(c.schedule) for c in (*loose, *published) if c.feasible])
     require_feasible(found)
     found = plainest(law, found)
-    say("published schedules")
-    published = _published(law, goal)
     candidates = (*found.candidates, *published)
     without: tuple[Candidate | None] | None = None
     if extremes(found.schedule, law.t_max)[0] < 0 < goal.high:
@@ -136,6 +142,7 @@ def run_design(problem: DesignProblem, say: Say = lambda text: None) -> Report:
         goal=goal,
         design=found,
         candidates=candidates,
+        loose=loose if goal.margin else (),
         front=traced,
         checks=checks,
         simulated=simulated,
@@ -178,15 +185,17 @@ def require_feasible(found: Design) -> None:
 
 
 def _published(law: MixtureLaw | SpectrumLaw, goal: Goal) -> tuple[Candidate, ...]:
+    judge = (lambda schedule: judged(law, goal, schedule)) if goal.margin else None
+    run: dict[str, Any] = {"base": law.base, "t_max": law.t_max, "judge": judge}
     if isinstance(law, SpectrumLaw) or law.dim is None:
-        return tuple(published_candidates(law.evaluate, goal, base=law.base, t_max=law.t_max))
+        return tuple(published_candidates(law.evaluate, goal, **run))
 
     def quick(schedule: GuidanceSchedule) -> Outcome:
         response = law.respond(law.pieces(schedule))
         values = {name: response.value(name) for name in QUANTITIES}
         return Outcome(**values, regime="captured" if response.lost else None)
 
-    return tuple(published_candidates(quick, goal, base=law.base, t_max=law.t_max, zooms=_ZOOMS_FINITE))
+    return tuple(published_candidates(quick, goal, zooms=_ZOOMS_FINITE, **run))
 
 
 def _levels(candidates: tuple[Candidate, ...], found: Design) -> list[float]:
@@ -200,11 +209,11 @@ def _verify(law: MixtureLaw | SpectrumLaw, found: Design, budget: Budget) -> tup
     return check_mixture(law, found.schedule, budget)
 
 
-def gap(report: Report, candidate: Candidate) -> float | None:
-    """By how much the design is better in its objective; None for a candidate that does not keep the floors."""
+def gap(found: Design, candidate: Candidate) -> float | None:
+    """By how much a design is better in its objective; None for a candidate that does not keep the floors."""
     if not candidate.feasible:
         return None
-    return report.design.outcome.gain(report.goal) - candidate.outcome.gain(report.goal)
+    return found.outcome.gain(found.goal) - candidate.outcome.gain(found.goal)
 
 
 def design_result(report: Report) -> dict[str, Any]:
@@ -214,6 +223,8 @@ def design_result(report: Report) -> dict[str, Any]:
         "schedule": to_dict(found.schedule),
         "text": format_schedule(found.schedule),
         **outcome_numbers(found.outcome),
+        "within_margin": _within(found.outcome),
+        "bound": None if found.bound is None else _bound(report, found.bound),
         "objective": report.goal.objective,
         "binding": list(found.binding),
         "multipliers": dict(found.multipliers),
@@ -229,13 +240,30 @@ def design_result(report: Report) -> dict[str, Any]:
     }
 
 
+def _within(outcome: Outcome) -> dict[str, Any] | None:
+    if outcome.within is None:
+        return None
+    return {"least": dict(outcome.within.least), "regimes": list(outcome.within.regimes)}
+
+
+def _bound(report: Report, bound: Design) -> dict[str, Any]:
+    """The design without a margin, what it falls to within it, and the schedules that it is compared with."""
+    return {
+        "schedule": to_dict(bound.schedule),
+        "text": format_schedule(bound.schedule),
+        **outcome_numbers(bound.outcome),
+        "within_margin": _within(bound.outcome),
+        "baselines": [_row(report, candidate, bound) for candidate in (*bound.candidates, *report.loose)],
+    }
+
+
 def outcome_numbers(outcome: Outcome) -> dict[str, Any]:
     """What a schedule does, as plain values."""
     names: tuple[Quantity | str, ...] = (*QUANTITIES, "regime", "speciation_time")
     return {name: getattr(outcome, name) for name in names}
 
 
-def _row(report: Report, candidate: Candidate) -> dict[str, Any]:
+def _row(report: Report, candidate: Candidate, bound: Design | None = None) -> dict[str, Any]:
     gain = report.gains.get(candidate.name) if candidate.feasible else None
     return {
         "name": candidate.name,
@@ -245,5 +273,6 @@ def _row(report: Report, candidate: Candidate) -> dict[str, Any]:
         **outcome_numbers(candidate.outcome),
         "stderr": report.errors.get(candidate.name),
         "feasible": candidate.feasible,
-        "behind": gap(report, candidate) if gain is None else {"value": gain.value, "stderr": gain.stderr},
+        "within_margin": _within(candidate.outcome),
+        "behind": gap(bound or report.design, candidate) if gain is None else {"value": gain.value, "stderr": gain.stderr},
     }
