@@ -54,10 +54,10 @@ def design(
     low: Annotated[float, typer.Option(help="Smallest strength allowed.")] = -1.0,
     high: Annotated[float, typer.Option(help="Largest strength allowed.")] = 10.0,
     margin_strength: Annotated[
-        float | None, typer.Option(help="Strengths may be off by this much (default 0.05; 0 for none).")
+        float | None, typer.Option(help="Strengths may be off by this much (default 0.01; 0 for none).")
     ] = None,
     margin_switch: Annotated[
-        str | None, typer.Option(help="Switch times may be off by this share (default 2%; 0 for none).")
+        str | None, typer.Option(help="Switch times may be off by this share (default 1%; 0 for none).")
     ] = None,
     t_max: options.TMax = None,
     start: Annotated[options.StartKind | None, typer.Option(help="Start: prior, or exact (data sets: exact).")] = None,

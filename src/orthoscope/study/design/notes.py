@@ -72,8 +72,8 @@ def _margin(found: Design) -> list[str]:
     title, value = found.goal.objective.replace("_", " "), getattr(bound.outcome, found.goal.objective)
     return [
         f"strengths may be off by {margin.strength:g} and switch times by {100 * margin.switch:g} %: {_kept(found)}",
-        f"without a margin {title} {value:.6g} can be had, by {format_schedule(bound.schedule)}; off by the margin that "
-        f"one has {_kept(bound)}",
+        f"without a margin {title} {value:.6g} can be had, by {format_schedule(bound.schedule)}; "
+        f"off by the margin that one has {_kept(bound)}",
     ]
 
 

@@ -20,7 +20,7 @@ from orthoscope.study.design.run import DesignProblem, Report, Say, run_design
 from orthoscope.theory.design import Goal, Margin, MixtureLaw, SpectrumLaw
 
 T_MAX, DATA_T_MAX = 50.0, 200.0
-STANDARD = Margin(strength=0.05, switch=0.02)
+STANDARD = Margin(strength=0.01, switch=0.01)  # numbers rounded to two decimals
 _SPECTRUM_KEYS = ("cond_mean", "cond_var", "uncond_mean", "uncond_var")
 _COVARIANCE_KEYS = ("cond_mean", "cond_cov", "uncond_mean", "uncond_cov")
 _LAWS = "--rate with --std, --spectrum (or --cond-var with --uncond-var), or --data with --label"
@@ -54,7 +54,9 @@ def make_margin(strength: float | None, switch: str | None, data: bool) -> Margi
     """
     if data:
         if strength is not None or switch is not None:
-            raise ConfigError("a margin needs a theory; a data set has none: leave out --margin-strength and --margin-switch")
+            raise ConfigError(
+                "a margin needs a theory; a data set has none: leave out --margin-strength and --margin-switch"
+            )
         return Margin()
     share = STANDARD.switch if switch is None else number(switch, "a share", "--margin-switch")
     return Margin(strength=STANDARD.strength if strength is None else strength, switch=cast(float, share))

@@ -136,7 +136,8 @@ def _judged(
         return verdicts[scale].violation(goal) <= _TOLERANCE
 
     above = None
-    for scale in sorted(known, key=lambda scale: -known[scale][0]):
+    order = sorted(known, key=lambda scale: -known[scale][0])
+    for scale in [each for each in order if known[each][2].violation(goal) <= _TOLERANCE] or order[:1]:
         if kept(scale):
             for _ in range(_HALVINGS if above is not None else 0):
                 middle = (scale + above) / 2

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -114,13 +115,14 @@ def run_design(problem: DesignProblem, say: Say = lambda text: None) -> Report:
     """
     begin, law, goal = time.perf_counter(), problem.law, problem.goal
     say("published schedules")
-    plain_goal = replace(goal, margin=Margin())
-    loose = _published(law, plain_goal)
-    published = _published(law, goal) if goal.margin else loose
+    loose, published = _published(law, goal)
     say("designing")
     found = design(law, goal, extra=[law.pieces(c.schedule) for c in (*loose, *published) if c.feasible])
     require_feasible(found)
     found = plainest(law, found)
+    if found.bound is not None:
+        bound = plainest(law, found.bound)
+        found = replace(found, bound=replace(bound, outcome=judged(law, goal, bound.schedule)))
     candidates = (*found.candidates, *published)
     without: tuple[Candidate | None] | None = None
     if extremes(found.schedule, law.t_max)[0] < 0 < goal.high:
@@ -180,22 +182,34 @@ def require_feasible(found: Design) -> None:
     ]
     others = [f"{name} >= {floor:g}" for name, floor in floors.items() if name not in found.attainable]
     given = f" with {', '.join(others)}" if others else ""
+    less = "ask for less"
+    if found.bound is not None:
+        margin = found.goal.margin
+        given += f" by schedules that are off by {margin.strength:g} in strength and {100 * margin.switch:g} % in time"
+        if found.bound.feasible:
+            less += " or for a smaller margin (--margin-strength, --margin-switch): without one the best "
+            less += f"{found.goal.objective} is {getattr(found.bound.outcome, found.goal.objective):.6g}"
     bounds = f"strengths from {found.goal.low:g} to {found.goal.high:g}"
-    raise ConfigError(f"{'; '.join(parts) or 'no schedule meets the goal'} for {bounds}{given}; ask for less")
+    raise ConfigError(f"{'; '.join(parts) or 'no schedule meets the goal'} for {bounds}{given}; {less}")
 
 
-def _published(law: MixtureLaw | SpectrumLaw, goal: Goal) -> tuple[Candidate, ...]:
-    judge = (lambda schedule: judged(law, goal, schedule)) if goal.margin else None
-    run: dict[str, Any] = {"base": law.base, "t_max": law.t_max, "judge": judge}
-    if isinstance(law, SpectrumLaw) or law.dim is None:
-        return tuple(published_candidates(law.evaluate, goal, **run))
+def _published(law: MixtureLaw | SpectrumLaw, goal: Goal) -> tuple[tuple[Candidate, ...], tuple[Candidate, ...]]:
+    """The published schedules under the goal without its margin, and with it."""
+    exact = isinstance(law, SpectrumLaw) or law.dim is None
 
-    def quick(schedule: GuidanceSchedule) -> Outcome:
+    @cache
+    def evaluate(schedule: GuidanceSchedule) -> Outcome:
+        if exact:
+            return law.evaluate(schedule)
         response = law.respond(law.pieces(schedule))
         values = {name: response.value(name) for name in QUANTITIES}
         return Outcome(**values, regime="captured" if response.lost else None)
 
-    return tuple(published_candidates(quick, goal, zooms=_ZOOMS_FINITE, **run))
+    run: dict[str, Any] = {"base": law.base, "t_max": law.t_max} | ({} if exact else {"zooms": _ZOOMS_FINITE})
+    loose = tuple(published_candidates(evaluate, replace(goal, margin=Margin()), **run))
+    if not goal.margin:
+        return loose, loose
+    return loose, tuple(published_candidates(evaluate, goal, judge=lambda one: judged(law, goal, one), **run))
 
 
 def _levels(candidates: tuple[Candidate, ...], found: Design) -> list[float]:
@@ -274,5 +288,7 @@ def _row(report: Report, candidate: Candidate, bound: Design | None = None) -> d
         "stderr": report.errors.get(candidate.name),
         "feasible": candidate.feasible,
         "within_margin": _within(candidate.outcome),
-        "behind": gap(bound or report.design, candidate) if gain is None else {"value": gain.value, "stderr": gain.stderr},
+        "behind": gap(bound or report.design, candidate)
+        if gain is None
+        else {"value": gain.value, "stderr": gain.stderr},
     }

@@ -61,10 +61,13 @@ def searched(task: Task, near: Iterable[Pieces] = ()) -> dict[str, Found]:
     for family in simple_families(run.top, run.bottom, run.low, run.high):
         smaller = [] if family.lines else [one.pieces for name, one in found.items() if name != "linear"]
         inherited = [p for pieces in (*smaller, *near) if (p := family.embedded(pieces)) is not None]
-        begin = surveyed(task, family) if task.law.jumps else [] if task.margin and inherited else starts(family)
-        best = best_of(task, family, [*inherited, *begin])
+        if task.law.jumps:
+            best = best_of(task, family, [*inherited, *surveyed(task, family)], most=2, polish=climb_committed)
+        else:
+            begin = [] if task.margin and inherited else starts(family)
+            best = best_of(task, family, [*inherited, *begin], most=1 if task.margin else 3)
         if best is not None:
-            found[family.name] = climb_committed(task, best) if task.law.jumps else best
+            found[family.name] = best
     return found
 
 

@@ -1,8 +1,8 @@
 r"""Searches that hold the moment of commitment.
 
-Where a class is almost decided for a long time, the moment $y_s$ at which it is decided, and with it every outcome, hangs
-on the last digits of a strength: the best schedules lie in a thin curved sheet. Outcomes are smooth in $y_s$ itself. So
-$y_s$ takes the place of the one strength $w_j$ that moves it most, which is solved for,
+Where a class is almost decided for a long time, the moment $y_s$ at which it is decided, and with it every outcome,
+hangs on the last digits of a strength: the best schedules lie in a thin curved sheet. Outcomes are smooth in $y_s$
+itself. So $y_s$ takes the place of the one strength $w_j$ that moves it most, which is solved for,
 
 $$ F(p, e, y_s) = \beta_s - \beta = 0, \qquad
    \frac{dw_j}{dx_i} = -\frac{\partial F/\partial x_i}{\partial F/\partial w_j}, \qquad

@@ -1,9 +1,10 @@
 r"""Schedules that are a little off: what a design with a margin has to survive.
 
-With a `Margin` every strength may be off by up to `strength`, and every switch time by up to the share `switch`, each on
-its own. What is asked for is then asked of all these schedules. A smooth quantity is least in a corner of that box when
-it is monotone in each number, so the search keeps to corners: of schedules with few numbers all, otherwise those to which
-the gradients point. `judged` can sample the inside too, as the check of an answer.
+With a `Margin` every strength may be off by up to `strength`, and every switch time by up to the share `switch`, each
+on its own. What is asked for is then asked of all these schedules. A smooth quantity is least in a corner of that box
+when it is monotone in each number, so the search keeps to corners: of schedules with few numbers all, otherwise those
+to which the gradients point, and of tables only those of `corners`. `judged` can sample the inside too, as the check of
+an answer.
 
 Source:
     derived in explanation/design.
@@ -24,6 +25,7 @@ from orthoscope.theory.design.laws import Law, Outcomes, Response, answers
 from orthoscope.theory.design.parametrization import PieceGradient, Pieces
 
 _FEW = 5  # numbers of a schedule, all of whose corners are tried
+_TABLE = 8  # pieces beyond which no gradients are asked
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,15 +61,18 @@ class Corner:
 
 
 def corners(pieces: Pieces) -> list[Corner]:
-    """All corners of a schedule with few numbers, each flat piece moved as a whole; else the two with all one way."""
+    """All corners of a schedule with few numbers, each flat piece moved as a whole.
+
+    Of longer ones those in which all strengths move one way, and all switches one way.
+    """
     count = pieces.high.size
     lines = count == 1 and pieces.high[0] != pieces.low[0]
     strengths = count + lines
-    if strengths + count - 1 > _FEW:
-        ones = np.ones(count)
-        return [Corner(np.zeros(count - 1), sign * ones, sign * ones) for sign in (1.0, -1.0)]
-    signs = np.array(list(product((1.0, -1.0), repeat=strengths + count - 1)))
-    return [Corner(row[strengths:], row[:count], row[strengths - count : strengths]) for row in signs]
+    if strengths + count - 1 <= _FEW:
+        signs = np.array(list(product((1.0, -1.0), repeat=strengths + count - 1)))
+        return [Corner(row[strengths:], row[:count], row[strengths - count : strengths]) for row in signs]
+    ways = product((1.0, -1.0), repeat=2)
+    return [Corner(np.full(count - 1, edges), np.full(count, level), np.full(count, level)) for edges, level in ways]
 
 
 def steepest(gradient: PieceGradient, sign: float = 1.0) -> Corner:
@@ -89,10 +94,13 @@ def hardest(
     Source:
         derived in explanation/design.
     """
-    gradient, signs = response.gradient, [-1.0 if name in MINIMIZED else 1.0 for name in names]
-    rows = [QUANTITIES.index(name) for name in names]
-    tried = [steepest(gradient.row(row), sign) for row, sign in zip(rows, signs, strict=True)]
-    nearest = [] if response.margin is None else [steepest(gradient.row(len(QUANTITIES)))]
+    signs, rows = [-1.0 if name in MINIMIZED else 1.0 for name in names], [QUANTITIES.index(name) for name in names]
+    table = pieces.high.size > _TABLE
+    gradient = None if table else response.gradient
+    tried, nearest = list[Corner](), list[Corner]()
+    if gradient is not None:
+        tried = [steepest(gradient.row(row), sign) for row, sign in zip(rows, signs, strict=True)]
+        nearest = [] if response.margin is None else [steepest(gradient.row(len(QUANTITIES)))]
     tried += nearest + (corners(pieces) if law.jumps or not tried else [])
     found = law.outcomes([corner.moved(pieces, margin) for corner in tried], names)
     worst = [int(np.nanargmin(sign * found.values[:, row])) for row, sign in zip(rows, signs, strict=True)]

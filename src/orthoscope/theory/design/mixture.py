@@ -57,8 +57,16 @@ class _Path:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Free:
-    """A path that nothing has happened to, at some y: shift and excess, their derivatives by the pieces and by y; by how
-    much the own mode outweighs the others and the others are condensed, and what changes both: shift, excess and y."""
+    """A path that nothing has happened to, at some y.
+
+    Attributes:
+        state: Shift and excess.
+        gradient: Their derivatives by the pieces, and
+        along: by y.
+        lead: By how much the own mode outweighs the others, nats per dimension.
+        condensed: By how much the others are condensed.
+        rates: Derivatives of both by shift, excess and y.
+    """
 
     state: Array
     gradient: PieceGradient
@@ -292,9 +300,7 @@ class MixtureLaw(Law):
             moments=np.append(free.state * decay, np.nan),
             differentiate=lambda: (both.row(0), both.row(1), both.row(2)),
             margin=(free.lead if condensed or first > 0 else 0.0) - free.condensed,
-            margin_gradient=both.row(3)
-            if first > 0
-            else composed(-np.array([others[:2]]), free.gradient).row(0),
+            margin_gradient=both.row(3) if first > 0 else composed(-np.array([others[:2]]), free.gradient).row(0),
         )
 
     def _finite(self, pieces: Pieces) -> tuple[Array, _Differentiate]:

@@ -62,6 +62,8 @@ def design(law: Law, goal: Goal, *, extra: Iterable[Pieces] = ()) -> Design:
     answer = candidate(law, goal, "best", plain(best.family, best.pieces), _PROBES)
     attainable, alone = ({}, True) if answer.feasible else attainables(task, best)
     candidates = tuple(candidate(law, goal, name, plain(f.family, f.pieces)) for name, f in simple.items())
+    if bound is not None and answer.feasible and answer.outcome.gain(goal) > bound.outcome.gain(goal):
+        bound = design(law, bound.goal, extra=[*extra, law.pieces(answer.schedule)])
     binding, multipliers = active(task, best)
     return Design(
         goal=goal,

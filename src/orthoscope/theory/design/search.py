@@ -9,7 +9,7 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -26,7 +26,7 @@ TOLERANCE = 1e-7  # by which a floor may be missed
 _AIM = 1e-9  # floors are aimed at from so much above
 PENALTY = 100.0  # of missing a floor, against the objective, when starts are ranked
 _LOST = 1e3
-_SEARCHES = 12  # one after the other, with corners that turned out worse, or closer by ...
+_SEARCHES = 6  # one after the other, with corners that turned out worse, or closer by ...
 _NEARER, _NEAREST = 5.0, 0.005  # ... by this factor, down to this reach, in units of the family's numbers
 _PATIENCE = 15  # evaluations without a better one, beyond the number of variables, after which a search ends
 
@@ -182,7 +182,7 @@ def climb(task: Task, family: Family, start: Array, iterations: int = 100, preci
     """The best point of a family that searches from `start` visit.
 
     With a margin a search looks at the corners in which most is missed, and starts again where others turn out worse.
-    Where outcomes jump a search that gains nothing starts again closer by.
+    One that gains nothing starts again closer by.
 
     Accuracy:
         A local optimum, to about 1e-9 in the objective where it is smooth.
@@ -192,7 +192,7 @@ def climb(task: Task, family: Family, start: Array, iterations: int = 100, preci
     """
     best, reach = task.found(family, start), 1.0
     known, strict = list(best.corners), task
-    for _ in range(_SEARCHES if task.margin or task.law.jumps else 1):
+    for _ in range(_SEARCHES if task.margin else 1):
         before = best
         found = task.found(family, _climbed(strict, family, best.point, tuple(known), reach, iterations, precision))
         new = [corner for corner in found.corners if not any(corner.same(other) for other in known)]
@@ -207,6 +207,8 @@ def climb(task: Task, family: Family, start: Array, iterations: int = 100, preci
             reach /= _NEARER
         elif np.abs(best.point - before.point).max() < 0.99 * reach:
             break
+        else:
+            reach = min(2 * reach, 1.0)
         if reach < _NEAREST:
             break
     return best
@@ -269,8 +271,16 @@ def _climbed(
     return walk.best.point
 
 
-def best_of(task: Task, family: Family, points: Iterable[Array], most: int = 3) -> Found | None:
+def best_of(
+    task: Task,
+    family: Family,
+    points: Iterable[Array],
+    most: int = 3,
+    polish: Callable[[Task, Found], Found] = lambda task, found: found,
+) -> Found | None:
     """Search from the most promising of many starts: the feasible ones, and the best with missed floors priced.
+
+    What is found is polished.
 
     Source:
         derived in explanation/design.
@@ -285,7 +295,7 @@ def best_of(task: Task, family: Family, points: Iterable[Array], most: int = 3) 
         tried = [f for f in tried if f.missed < 1] or tried[:1]
     best: Found | None = None
     for found in _distinct([*kept[: (most + 1) // 2], *sorted(tried, key=price)])[:most]:
-        best = task.better(best, climb(task, family, found.point))
+        best = task.better(best, polish(task, climb(task, family, found.point)))
     return best
 
 

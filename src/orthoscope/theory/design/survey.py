@@ -7,7 +7,7 @@ Source:
 from __future__ import annotations
 
 from functools import lru_cache
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from orthoscope.theory.design.margin import Corner
 from orthoscope.theory.design.parametrization import Pieces
 from orthoscope.theory.design.search import PENALTY, Task
 
-_POSITIONS = {1: 16, 2: 7}  # edges on the grid, by how many are free
+_POSITIONS = {0: 0, 1: 16, 2: 7}  # edges on the grid, by how many are free
 _LEVELS = {1: 41, 2: 14, 3: 5}  # strengths on it, likewise
 _APART = 0.1  # least distance of two starts
 _LOST = 1e3
@@ -29,8 +29,8 @@ def surveyed(task: Task, family: Family, most: int = 3) -> list[Array]:
     """The most promising points of a grid, apart from each other; with a margin, judged when all is off one way.
 
     Accuracy:
-        Steps and intervals: 20 and 9 positions of each switch and 18 strengths of each piece; lines: 18 strengths of
-        each end; three phases: 9 and 6.
+        Constant strengths and both ends of lines: 41 levels. Steps: 16 switches and 14 levels of each strength.
+        Intervals: 21 pairs of switches and 41 levels. Three phases: 21 pairs and 5 levels of each strength.
 
     Source:
         derived in explanation/design.
@@ -41,7 +41,8 @@ def surveyed(task: Task, family: Family, most: int = 3) -> list[Array]:
         kept = np.flatnonzero(missed <= 0)
         for sign in (1.0, -1.0):
             if kept.size:
-                off = _missed(task, task.law.outcomes([_off(task, family, points[k], sign) for k in kept], tuple(task.floors)))
+                moved = [_off(task, family, points[k], sign) for k in kept]
+                off = _missed(task, task.law.outcomes(moved, tuple(task.floors)))
                 missed[kept] = np.maximum(missed[kept], off)
                 kept = kept[off <= 0]
     price = PENALTY * missed - gain
@@ -70,12 +71,10 @@ def _missed(task: Task, outcomes: Outcomes) -> Array:
 @lru_cache(maxsize=16)
 def _grid(law: Law, family: Family, names: tuple[Quantity, ...]) -> tuple[Array, Outcomes]:
     strengths, positions = len(family.free), family.positions
-    count = _LEVELS[min(strengths, 3)]
-    if family.lines:
-        count = _LEVELS[1]
+    count = _LEVELS[1 if family.lines else strengths]
     levels = (_levels(family, count) - family.low) / (family.high - family.low)
-    edges = np.linspace(1, 0, _POSITIONS.get(positions, 2) + 2)[1:-1]
-    places = [p for p in product(edges, repeat=positions) if all(a > b for a, b in zip(p, p[1:], strict=False))]
+    edges = np.linspace(1, 0, _POSITIONS[positions] + 2)[1:-1]
+    places = [p for p in product(edges, repeat=positions) if all(a > b for a, b in pairwise(p))]
     points = np.array([(*place, *level) for place in places for level in product(levels, repeat=strengths)])
     return points, law.outcomes([family.pieces(point) for point in points], names)
 
