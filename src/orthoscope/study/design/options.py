@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -58,8 +58,10 @@ def make_margin(strength: float | None, switch: str | None, data: bool) -> Margi
                 "a margin needs a theory; a data set has none: leave out --margin-strength and --margin-switch"
             )
         return Margin()
-    share = STANDARD.switch if switch is None else number(switch, "a share", "--margin-switch")
-    return Margin(strength=STANDARD.strength if strength is None else strength, switch=cast(float, share))
+    share = STANDARD.switch if switch is None else number(switch, "the share", "--margin-switch")
+    if not isinstance(share, float):
+        raise ConfigError(f"--margin-switch is one share, such as 1% or 0.01, got {switch!r}")
+    return Margin(strength=STANDARD.strength if strength is None else strength, switch=share)
 
 
 def make_problem(

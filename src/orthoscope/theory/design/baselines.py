@@ -6,7 +6,8 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Interval, Linear, Step
 from orthoscope.theory.design.commitment import climb_committed
@@ -15,7 +16,7 @@ from orthoscope.theory.design.goals import Candidate, Goal
 from orthoscope.theory.design.laws import Law
 from orthoscope.theory.design.margin import judged
 from orthoscope.theory.design.parametrization import Pieces
-from orthoscope.theory.design.search import TOLERANCE, Found, Task, best_of
+from orthoscope.theory.design.search import TOLERANCE, Found, Task, best_of, climb
 from orthoscope.theory.design.survey import surveyed
 
 
@@ -45,27 +46,29 @@ def candidate(law: Law, goal: Goal, name: str, schedule: GuidanceSchedule, probe
     return Candidate(name=name, schedule=schedule, outcome=outcome, feasible=feasible)
 
 
-def searched(task: Task, near: Iterable[Pieces] = ()) -> dict[str, Found]:
+def searched(task: Task, bound: Mapping[str, Pieces] = MappingProxyType({})) -> dict[str, Found]:
     """The best point of each simple family; a family is also searched from the best of those that it contains.
 
     Args:
         task: What is asked.
-        near: Schedules from which families that hold them are searched, too.
+        bound: With a margin, the best of each family without it.
 
     Source:
         derived in explanation/design.
     """
     run = task.family
     found: dict[str, Found] = {}
-    near = tuple(near)
     for family in simple_families(run.top, run.bottom, run.low, run.high):
         smaller = [] if family.lines else [one.pieces for name, one in found.items() if name != "linear"]
-        inherited = [p for pieces in (*smaller, *near) if (p := family.embedded(pieces)) is not None]
+        begin = [point for pieces in smaller if (point := family.embedded(pieces)) is not None]
+        first = family.embedded(bound[family.name]) if family.name in bound else None
+        best = None if first is None else climb(task, family, first)
         if task.law.jumps:
-            best = best_of(task, family, [*inherited, *surveyed(task, family)], most=2, polish=climb_committed)
-        else:
-            begin = [] if task.margin and inherited else starts(family)
-            best = best_of(task, family, [*inherited, *begin], most=1 if task.margin else 3)
+            begin += surveyed(task, family)
+            best = task.better(best, best_of(task, family, begin, most=2, polish=climb_committed))
+        elif first is None or begin:
+            begin += starts(family) if first is None else []
+            best = task.better(best, best_of(task, family, begin, most=3 if first is None else 1))
         if best is not None:
             found[family.name] = best
     return found

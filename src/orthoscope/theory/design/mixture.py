@@ -207,16 +207,14 @@ class MixtureLaw(Law):
         return "committed" if events.stage[row] == Stage.COMMITTED else "dense"
 
     def _differences(self, pieces: Pieces) -> Response:
-        # Paths that freeze: all displaced schedules in one pass.
-        sides = displaced(pieces)
-        many = self.outcomes((pieces, *sides.moved))
-        table = np.column_stack([many.values, np.zeros(len(many.values))])
-        return Response(
-            values=table[0, :-1],
-            differentiate=lambda: sides.gradient(table[1:]),
-            margin=1.0,  # the weight has condensed already, and nothing more is known: a constraint that never binds
-            regime=many.regimes[0],
-        )
+        def differentiate() -> PieceGradient:
+            sides = displaced(pieces)
+            values = self.outcomes(sides.moved).values
+            return sides.gradient(np.column_stack([values, np.zeros(len(values))]))
+
+        here = self.outcomes([pieces])
+        # The weight has condensed already, and nothing more is known: a margin that never binds.
+        return Response(values=here.values[0], differentiate=differentiate, margin=1.0, regime=here.regimes[0])
 
     def _problem(self, strengths: Strengths, count: int = 1) -> Problem:
         return Problem(

@@ -54,12 +54,18 @@ def design(law: Law, goal: Goal, *, extra: Iterable[Pieces] = ()) -> Design:
     """
     check(law, goal)
     bound = design(law, replace(goal, margin=Margin()), extra=extra) if goal.margin else None
-    task, near = Task.of(law, goal), list(extra)
+    task, near, families = Task.of(law, goal), list(extra), dict[str, Pieces]()
     if bound is not None:
-        near += [law.pieces(one.schedule) for one in (*bound.candidates, bound)]
-    simple = searched(task, near)
+        near.append(law.pieces(bound.schedule))
+        families = {one.name: law.pieces(one.schedule) for one in bound.candidates}
+    simple = searched(task, families)
     best = tidied(task, refined(task, [*simple.values(), *(_placed(task, pieces) for pieces in near)]))
     answer = candidate(law, goal, "best", plain(best.family, best.pieces), _PROBES)
+    if best.missed <= TOLERANCE and not answer.feasible and (missed := answer.outcome.violation(goal)) < 1:
+        # Inside the margin less is kept than in its corners.
+        strict = replace(task, floors={name: floor + missed for name, floor in task.floors.items()})
+        best = climb(strict, best.family, best.point)
+        answer = candidate(law, goal, "best", plain(best.family, best.pieces), _PROBES)
     attainable, alone = ({}, True) if answer.feasible else attainables(task, best)
     candidates = tuple(candidate(law, goal, name, plain(f.family, f.pieces)) for name, f in simple.items())
     if bound is not None and answer.feasible and answer.outcome.gain(goal) > bound.outcome.gain(goal):

@@ -192,7 +192,9 @@ def climb(task: Task, family: Family, start: Array, iterations: int = 100, preci
     """
     best, reach = task.found(family, start), 1.0
     known, strict = list(best.corners), task
-    for _ in range(_SEARCHES if task.margin else 1):
+    for count in range(_SEARCHES if task.margin else 1):
+        if count > 1 and best.missed >= 1:
+            break  # the class is lost somewhere in the margin, all around
         before = best
         found = task.found(family, _climbed(strict, family, best.point, tuple(known), reach, iterations, precision))
         new = [corner for corner in found.corners if not any(corner.same(other) for other in known)]
