@@ -28,7 +28,7 @@ demo: $(READY) ## Run the main job and a quick audit of a real pipeline; reports
 test: lint ## Lint, type check and run all tests
 	@$(BIN)/python -m pytest -q -n 2
 
-test-quick: lint ## The same without the slow tests (wrong variants of the package that must be caught)
+test-quick: lint ## The same without the slow tests
 	@$(BIN)/python -m pytest -q -n 2 -m 'not slow'
 
 bench: $(READY) ## Measure speed against textbook implementations

@@ -7,7 +7,13 @@ Python programmers may catch the built-in class that each error also is.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
+from pathlib import Path
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a full quota, a limit on the size of files
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_CURES = dict.fromkeys(NO_ROOM, "make room, or ") | dict.fromkeys(_NO_LOCKS, "it has no locks (flock): ")
 
 
 class OrthoscopeError(Exception):
@@ -49,3 +55,9 @@ def unknown(what: str, name: str, known: Iterable[str]) -> ConfigError:
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
     return ConfigError(f"unknown {what} {name!r}; {hint}")
+
+
+def unwritable(path: Path, error: OSError) -> ConfigError:
+    """The error for a file or folder that could not be written: which, why, and what to do."""
+    cure = _CURES.get(error.errno or 0, "")
+    return ConfigError(f"cannot write {path}: {error.strerror or error}; {cure}choose another --out")

@@ -1,4 +1,4 @@
-r"""What a network predicts, four ways, and the affine maps between them.
+r"""What a network predicts, and the affine maps between the ways to state it.
 
 In unscaled coordinates $x = x_0 + \sigma\varepsilon$ the same knowledge can be stated as
 
@@ -6,6 +6,11 @@ In unscaled coordinates $x = x_0 + \sigma\varepsilon$ the same knowledge can be 
 - `noise` $(x - D)/\sigma$,
 - `score` $(D - x)/\sigma^2$ (Tweedie's formula),
 - `velocity` noise minus denoised, the field of the straight path of rectified flow.
+
+Two more are what some networks put out, but no rule acts in them:
+
+- `reversed-velocity` denoised minus noise, where the clock of a flow runs from noise to data,
+- `preserving-velocity` $(\varepsilon - \sigma D)/\sqrt{1 + \sigma^2}$, the velocity of a variance-preserving chart.
 
 These formulas exist here and nowhere else. All maps are affine in the prediction, so linear guidance commutes with
 them.
@@ -24,6 +29,8 @@ from orthoscope.typing import Events
 
 Space = Literal["denoised", "noise", "score", "velocity"]
 SPACES: tuple[Space, ...] = ("denoised", "noise", "score", "velocity")
+Form = Literal["denoised", "noise", "score", "velocity", "reversed-velocity", "preserving-velocity"]
+FORMS: tuple[Form, ...] = (*SPACES, "reversed-velocity", "preserving-velocity")
 
 
 def per_row(value: Any, x: Tensor) -> Any:
@@ -34,16 +41,16 @@ def per_row(value: Any, x: Tensor) -> Any:
     return column.reshape(-1, *[1] * (x.ndim - 1))
 
 
-def to_denoised(prediction: Events, x: Events, level: NoiseLevel, space: Space) -> Events:
-    """The denoised mean behind a prediction made in `space`.
+def to_denoised(prediction: Events, x: Events, level: NoiseLevel, form: Form) -> Events:
+    """The denoised mean behind a prediction of this form.
 
     Raises:
-        ConfigError: if the space is unknown.
+        ConfigError: if the form is unknown.
     Source:
         Tweedie's formula; derived in explanation/concepts.
     """
     sigma = per_row(level.sigma, x)
-    match space:
+    match form:
         case "denoised":
             return prediction
         case "noise":
@@ -52,19 +59,23 @@ def to_denoised(prediction: Events, x: Events, level: NoiseLevel, space: Space) 
             return x + sigma**2 * prediction
         case "velocity":
             return (x - sigma * prediction) / (1 + sigma)
-    raise unknown("prediction space", space, SPACES)
+        case "reversed-velocity":
+            return to_denoised(-prediction, x, level, "velocity")
+        case "preserving-velocity":
+            return x / (1 + sigma**2) - prediction * (sigma / (1 + sigma**2) ** 0.5)
+    raise unknown("prediction space", form, FORMS)
 
 
-def from_denoised(denoised: Events, x: Events, level: NoiseLevel, space: Space) -> Events:
-    """The denoised mean restated in `space`; the inverse of `to_denoised`.
+def from_denoised(denoised: Events, x: Events, level: NoiseLevel, form: Form) -> Events:
+    """The denoised mean restated in this form; the inverse of `to_denoised`.
 
     Raises:
-        ConfigError: if the space is unknown.
+        ConfigError: if the form is unknown.
     Source:
         Tweedie's formula; derived in explanation/concepts.
     """
     sigma = per_row(level.sigma, x)
-    match space:
+    match form:
         case "denoised":
             return denoised
         case "noise":
@@ -73,4 +84,8 @@ def from_denoised(denoised: Events, x: Events, level: NoiseLevel, space: Space) 
             return (denoised - x) / sigma**2
         case "velocity":
             return (x - denoised) / sigma - denoised
-    raise unknown("prediction space", space, SPACES)
+        case "reversed-velocity":
+            return -from_denoised(denoised, x, level, "velocity")
+        case "preserving-velocity":
+            return (x / (1 + sigma**2) - denoised) * ((1 + sigma**2) ** 0.5 / sigma)
+    raise unknown("prediction space", form, FORMS)

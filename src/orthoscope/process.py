@@ -24,6 +24,7 @@ import numpy as np
 from orthoscope.errors import ConfigError
 
 Scalar = Any  # a float, or one value per row (numpy array)
+LEAST_ALPHA = 2.0**-24  # signal scale that single precision cannot tell from none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,6 +56,11 @@ class NoiseLevel:
     def sigma(self) -> Scalar:
         """Standard deviation that the denoiser sees."""
         return np.sqrt(self.variance)
+
+    @property
+    def is_pure_noise(self) -> bool:
+        """Whether no data is left in the state, at `LEAST_ALPHA` as at 0; level and state are then finite stand-ins."""
+        return bool(np.all(np.asarray(self.alpha) <= LEAST_ALPHA))
 
     def from_noise_side(self, step: int | None) -> NoiseLevel:
         """The same level, approached from above in the given step.

@@ -15,6 +15,10 @@ from scipy.special import ndtri, stdtrit
 
 from orthoscope.errors import ConfigError
 
+_MANY = 100  # degrees of freedom beyond which Student's t is the normal law
+_PARTS = 8  # of a draw of the modes, whose trajectories stay in their class or leave it together
+_VARIED = 3.0  # spread over distance from 0 or 1, inverted, from which on anything may be missing
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantity:
@@ -122,6 +126,10 @@ class Estimate:
         n: Number of independent trajectories behind it.
         stderr_within: Standard error from trajectories alone, the modes held fixed.
         dof: Degrees of freedom behind `stderr`, where they are few; None if they are many.
+        weight: What it counts for among other draws of the modes: the denominator of a ratio whose denominator is
+            drawn with the modes, so that draws pool to a ratio of sums.
+        spread: Standard deviation of one trajectory, if the value is a share or a mean probability of one draw: its
+            error, and that of the pooled value, allow for what did not happen to come (`allowing_unseen`).
     """
 
     value: float
@@ -129,15 +137,24 @@ class Estimate:
     n: int
     stderr_within: float | None = None
     dof: int | None = None
+    weight: float = 1.0
+    spread: float | None = None
 
     def z(self, expected: float, *, slack: float = 0.0) -> float:
-        """Distance from an expected value in standard errors, after forgiving `slack`."""
+        """Distance from an expected value in standard errors, after forgiving `slack`; NaN without an error > 0."""
         gap = self.value - expected
         return math.copysign(max(abs(gap) - slack, 0.0), gap) / self.stderr if self.stderr > 0 else math.nan
 
     def differs(self, expected: float, *, slack: float = 0.0, false_alarm: float = 1e-4) -> bool:
-        """Whether the gap to an expected value is too large for chance; by Student's t where draws are few."""
+        """Whether the gap to an expected value is too large for chance; by Student's t where draws are few.
+
+        An estimate without an error > 0 neither differs from anything nor agrees with it.
+        """
         return bool(abs(self.z(expected, slack=slack)) > self.limit(false_alarm))
+
+    def agrees(self, expected: float, *, slack: float = 0.0, false_alarm: float = 1e-4) -> bool:
+        """Whether chance explains the gap to an expected value: what is not known to differ need not agree."""
+        return bool(abs(self.z(expected, slack=slack)) <= self.limit(false_alarm))
 
     def limit(self, false_alarm: float) -> float:
         """Standard errors that chance exceeds on either side with this probability; by Student's t if `dof` is set."""
@@ -145,18 +162,32 @@ class Estimate:
 
     def affine(self, scale: float = 1.0, shift: float = 0.0) -> Estimate:
         """The estimate of scale * value + shift."""
-        within = None if self.stderr_within is None else abs(scale) * self.stderr_within
-        return replace(self, value=scale * self.value + shift, stderr=abs(scale) * self.stderr, stderr_within=within)
+        within, spread = (None if e is None else abs(scale) * e for e in (self.stderr_within, self.spread))
+        value, stderr = scale * self.value + shift, abs(scale) * self.stderr
+        is_share = (scale, shift) in ((1.0, 0.0), (-1.0, 1.0))
+        return replace(self, value=value, stderr=stderr, stderr_within=within, spread=spread if is_share else None)
 
     def plus(self, other: Estimate) -> Estimate:
-        """The sum with an independent estimate; rows are counted of this one, the scarcer."""
+        """The sum with an independent estimate; rows are counted of this one, the scarcer.
+
+        Accuracy:
+            Degrees of freedom are Welch's.
+        """
         first, second = (e.stderr if e.stderr_within is None else e.stderr_within for e in (self, other))
+        stderr = math.hypot(self.stderr, other.stderr)
+        scarce = sum((e.stderr / stderr) ** 4 / e.dof for e in (self, other) if e.dof and stderr > 0)
         return replace(
             self,
             value=self.value + other.value,
-            stderr=math.hypot(self.stderr, other.stderr),
+            stderr=stderr,
             stderr_within=None if self.stderr_within is None else math.hypot(first, second),
+            dof=max(1, int(1 / scarce + 1e-9)) if scarce > 1 / _MANY else None,
+            spread=None,
         )
+
+    def minus(self, other: Estimate) -> Estimate:
+        """The difference from an independent estimate."""
+        return self.plus(other.affine(-1.0))
 
     def __str__(self) -> str:
         """The value with its error in the last two digits' notation, e.g. 0.1234(56)."""
@@ -168,29 +199,81 @@ class Estimate:
         return f"{self.value:.{digits}f}({round(self.stderr * 10**digits)})"
 
 
-def pool(draws: Sequence[Estimate]) -> Estimate:
-    """The mean over independent draws of the modes, with standard errors on both levels.
+def pool(draws: Sequence[Estimate], *, parts: int | None = _PARTS) -> Estimate:
+    """The mean over independent draws of the modes, by their weights, with standard errors on both levels.
+
+    Ratios pool to the ratio of sums: the mean of ratios has no moments where denominators come near zero.
 
     The spread between draws already contains the spread of trajectories; with few draws it can come out too small by
     chance, so the error is never reported below the one from trajectories alone. A single draw has no spread
     between draws: its error covers trajectories only.
 
+    Args:
+        draws: One estimate per draw.
+        parts: Parts of a draw, at least, that succeed or fail on their own, if the values are shares; None if all
+            trajectories do, because nothing but noise is drawn anew.
+
     Raises:
         ConfigError: if there is nothing to pool.
+    Accuracy:
+        The error between draws is a jackknife's, that of the mean itself where all weights are equal. A ratio of sums
+        over n draws has a bias of O(1/n).
+    Source:
+        Definition; derived in explanation/numerics.
     """
     if not draws:
         raise ConfigError("expected at least one draw to pool, got none")
-    values = np.array([d.value for d in draws])
-    count = len(draws)
-    within = float(np.sqrt(sum(d.stderr**2 for d in draws)) / count)
-    between = float(values.std(ddof=1) / math.sqrt(count)) if count > 1 else 0.0
-    return Estimate(
-        value=float(values.mean()),
+    values, weights = (np.array([getattr(d, part) for d in draws]) for part in ("value", "weight"))
+    spreads = [d.spread for d in draws if d.spread is not None]
+    errors = [d.stderr if d.spread is None else d.spread / math.sqrt(d.n) for d in draws]
+    count, shares = len(draws), weights / weights.sum()
+    value, within = float(shares @ values), float(np.linalg.norm(shares * errors))
+    moves = shares * (values - value) / (1 - shares) if count > 1 else np.zeros(1)  # of the mean without each draw
+    between = math.sqrt((count - 1) / count * float(moves @ moves))
+    found = Estimate(
+        value=value,
         stderr=max(between, within),
         n=sum(d.n for d in draws),
         stderr_within=within,
         dof=count - 1 if between > within else None,
     )
+    if len(spreads) < count:
+        return found
+    units = min(found.n, parts * count) if parts is not None and count > 1 else found.n
+    return allowing_unseen(found, spread=math.sqrt(float(np.mean(np.square(spreads)) + values.var())), units=units)
+
+
+def allowing_unseen(found: Estimate, *, spread: float, units: int) -> Estimate:
+    """A share or mean probability, its error widened for failures and successes that did not happen to come.
+
+    Two of each are added to as many yes-or-no units as the error speaks for, and the error of two among `units` on top,
+    whatever was seen. Where probabilities hardly vary, that shows how little may be missing, and less is added.
+
+    Args:
+        found: The estimate, in [0, 1].
+        spread: Standard deviation of one trajectory.
+        units: Most independent units that there can be.
+
+    Accuracy:
+        Covers its level where no more than an eighth of a draw succeeds or fails together; measured in
+        explanation/numerics.
+    Source:
+        Agresti and Coull's two successes and two failures [agresti1998approximate], here among an effective number of
+        units; derived in explanation/numerics.
+    """
+    p = min(max(found.value, 0.0), 1.0)
+    edge, square = min(p, 1 - p), found.stderr**2
+    seen = _added_two(p, p * (1 - p) / square) if edge > 0 and square > 0 else 0.0
+    share = min(1.0, _VARIED * spread / edge) if edge > 0 else 1.0
+    unseen = Estimate(value=0.0, stderr=share * _added_two(1.0, units), n=0, dof=4)  # twice the failures added
+    wider = replace(found, stderr=max(found.stderr, seen)).plus(unseen)
+    return replace(wider, stderr_within=found.stderr_within)
+
+
+def _added_two(p: float, units: float) -> float:
+    """Standard error of a share p of units, with two successes and two failures added."""
+    near = (units * p + 2) / (units + 4)
+    return math.sqrt(near * (1 - near) / (units + 4))
 
 
 def decimals(error: float, most: int = 5) -> int:

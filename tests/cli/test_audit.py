@@ -148,6 +148,25 @@ def test_people_get_a_table_and_the_advice(run_cli: Run, tmp_path: Path, asked: 
     assert f"report: {tmp_path}/report.html" in lines
 
 
+def test_a_narrow_terminal_gets_a_list_and_whole_words(
+    run_cli: Run, tmp_path: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    *lines, last = run_cli("audit", "--quick", "--out", tmp_path, "--quiet").out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert last == f"report: {tmp_path}/report.html"  # a path stays whole
+    assert any("gain at equal mean shift" in line and "0.0300 [0.0284, 0.0316]" in line for line in lines)
+
+
+def test_a_place_that_cannot_be_written_is_found_before_anything_is_made(
+    run_cli: Run, tmp_path: Path, asked: list[Any]
+) -> None:
+    (tmp_path / "report.html").mkdir()
+    run = run_cli("audit", "--quick", "--out", tmp_path, "--quiet")
+    assert (run.status, asked) == (2, [])
+    assert "report.html" in run.err
+
+
 def test_a_stopped_schedule_is_told_and_fails(run_cli: Run, tmp_path: Path, asked: list[Any]) -> None:
     run = run_cli("audit", "--seed", 9, "--out", tmp_path, "--json", "--quiet")
     assert run.status == 1
@@ -249,7 +268,7 @@ def test_the_model_that_ships_is_audited_beside_its_twin(
     run = run_cli("audit", "--quick", *few, "--out", tmp_path, "--json", "--quiet")
     assert run.status == 0, run.err
     found = json.loads(run.out)
-    assert [entry["role"] for entry in found["schedules"]] == ["reference", "constant", "window"]
+    assert [entry["role"] for entry in found["schedules"]] == ["reference", "constant", "window", "window"]
     plain, strong = found["schedules"][:2]
     assert plain["variance_ratio"]["value"] == 1.0
     assert strong["network_calls"] == found["twin"][1]["network_calls"] == 2 * 4 * 4 * 2  # images, steps, the pair

@@ -24,7 +24,7 @@ from tests.integrations import pipelines
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
 Run = Callable[..., Finished]
-FILES = {"report.html", "calibrate.svg", "calibrate.png", "results.nc", "spec.json"}
+FILES = {"lock", "report.html", "calibrate.svg", "calibrate.png", "results.nc", "spec.json"}
 
 
 @pytest.fixture(scope="module")

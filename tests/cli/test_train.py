@@ -36,7 +36,7 @@ def test_it_leaves_weights_log_and_sheet_and_resumes(run_cli: Run, tmp_path: Pat
     assert set(found["strength 1"]) == {"class_share", "variance_ratio", "novelty"}
     assert load_digits_pipeline(found["weights"]).null_label == 10
     assert {path.name for path in tmp_path.iterdir()} == {
-        "digits.safetensors", "checkpoint.safetensors", "training.nc",
+        "lock", "digits.safetensors", "checkpoint.safetensors", "training.nc",
         "loss.svg", "loss.png", "sheet.svg", "sheet.png",
     }  # fmt: skip
     assert dict(read(tmp_path / "training.nc").sizes)["sample"] == 8

@@ -86,7 +86,7 @@ def by_hand(rule: Rule, w: float, x: Tensor, level: NoiseLevel) -> Tensor:
                 rows.append(c + (scale - 1) * (d - parallel + rule.eta * parallel))
             case ZeroStar():
                 vc, vu = (y - c) / sigma - c, (y - u) / sigma - u
-                a = (vc @ vu) / (vu @ vu + 1e-8)
+                a = (vc @ vu) / (vu @ vu)
                 v = (1 - scale) * a * vu + scale * vc
                 rows.append((y - sigma * v) / (1 + sigma))
     return torch.from_numpy(np.array(rows))

@@ -16,8 +16,9 @@ import diffusers
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.schedules import Linear
-from orthoscope.integrations.diffusers.clock import CHARTS, Position, SchedulerClock
+from orthoscope.integrations.diffusers.clock import Position
 from orthoscope.integrations.diffusers.combine import strength
+from orthoscope.integrations.diffusers.evidence import SCHEDULERS, check_run, clock_of
 from tests.integrations.families import shrunken
 
 pytestmark = [  # diffusers' own
@@ -26,6 +27,25 @@ pytestmark = [  # diffusers' own
 ]
 
 STEPS = 6
+CHARTS = {
+    "DDIMScheduler": "timestep",
+    "DDPMScheduler": "timestep",
+    "DEISMultistepScheduler": "preserving",
+    "DPMSolverMultistepScheduler": "preserving",
+    "DPMSolverSinglestepScheduler": "preserving",
+    "EulerAncestralDiscreteScheduler": "exploding",
+    "EulerDiscreteScheduler": "exploding",
+    "FlowMatchEulerDiscreteScheduler": "flow",
+    "FlowMatchHeunDiscreteScheduler": "flow",
+    "HeunDiscreteScheduler": "exploding",
+    "KDPM2AncestralDiscreteScheduler": "exploding",
+    "KDPM2DiscreteScheduler": "exploding",
+    "LCMScheduler": "timestep",
+    "LMSDiscreteScheduler": "exploding",
+    "PNDMScheduler": "timestep",
+    "TCDScheduler": "timestep",
+    "UniPCMultistepScheduler": "preserving",
+}
 
 
 def scheduler(name: str, **changes: Any) -> Any:
@@ -39,7 +59,7 @@ def walk(made: Any, *, steps: int = STEPS, skip: int = 0) -> list[Position]:
     made.set_timesteps(steps)
     if skip and hasattr(made, "set_begin_index"):
         made.set_begin_index(skip)
-    clock, x, found = SchedulerClock(made), torch.ones(1, 1, 2, 2), []
+    clock, x, found = clock_of(made), torch.ones(1, 1, 2, 2), []
     generator = torch.Generator().manual_seed(0)
     for t in made.timesteps[skip:]:
         ahead = clock.ahead()
@@ -51,9 +71,29 @@ def walk(made: Any, *, steps: int = STEPS, skip: int = 0) -> list[Position]:
     return found
 
 
-@pytest.fixture(params=CHARTS)
+@pytest.fixture(params=SCHEDULERS)
 def name(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+def test_the_chart_is_the_one_that_a_schedulers_steps_follow(name: str) -> None:
+    assert set(SCHEDULERS) == set(CHARTS)
+    assert clock_of(scheduler(name)).chart == CHARTS[name]
+
+
+def test_settings_that_turn_the_clock_round_are_seen() -> None:
+    """A state of 0.2 noise and 0.8 data stands at sigma 0.8 of a reversed flow, and ends at 1."""
+    made = scheduler("FlowMatchEulerDiscreteScheduler", invert_sigmas=True)
+    made.set_timesteps(STEPS)
+    clock = clock_of(made)
+    levels = [position.level for position in walk(made)]
+    sigmas = made.sigmas.tolist()
+    assert (clock.chart, clock.output) == ("reversed-flow", "reversed-velocity")
+    assert [level.alpha for level in levels[1:]] == pytest.approx(sigmas[1:-1])
+    assert [level.sigma for level in levels[1:]] == pytest.approx([(1 - s) / s for s in sigmas[1:-1]])
+    assert levels[0].is_pure_noise
+    late = parse_schedule("step:early=3,late=-1,switch=1")
+    assert [strength(late, Position(level=level, is_first=True)) for level in levels] == [3.0] * 3 + [-1.0] * 3
 
 
 def test_levels_are_those_of_the_noise_a_scheduler_adds(name: str) -> None:
@@ -70,7 +110,7 @@ def test_levels_are_those_of_the_noise_a_scheduler_adds(name: str) -> None:
             signal, noise = add(one, t, none), add(none, t, one)
         else:
             signal, noise = add(one, none, t), add(none, one, t)
-        if not position.is_pure_noise:
+        if not position.level.is_pure_noise:
             assert float(position.level.alpha) == pytest.approx(float(signal), rel=1e-5)
             assert float(position.level.sigma) == pytest.approx(float(noise / signal), rel=1e-4)
         else:
@@ -83,7 +123,7 @@ def test_every_evaluation_is_at_the_level_by_which_its_input_is_scaled(name: str
     """Also the second one of a step."""
     made = scheduler(name)
     made.set_timesteps(STEPS)
-    clock, x = SchedulerClock(made), torch.ones(1, 1, 2, 2)
+    clock, x = clock_of(made), torch.ones(1, 1, 2, 2)
     generator = torch.Generator().manual_seed(0)
     for t in made.timesteps:
         scale = float(made.scale_model_input(torch.ones(1), t))
@@ -105,7 +145,7 @@ def test_steps_are_counted_and_held(name: str) -> None:
 def test_times_of_the_run_are_those_of_its_steps(name: str) -> None:
     made = scheduler(name)
     made.set_timesteps(STEPS)
-    clock = SchedulerClock(made)
+    clock = clock_of(made)
     first = clock.read(made.timesteps[0])
     times = clock.times
     assert len(times) == STEPS + 1
@@ -127,10 +167,50 @@ def test_a_run_that_starts_midway_counts_its_own_steps(name: str) -> None:
     assert [p.level.time for p in late] == pytest.approx([p.level.time for p in whole[2:]])
 
 
+@pytest.mark.parametrize(("name", "last"), [("EulerDiscreteScheduler", 4), ("DDIMScheduler", 4), ("PNDMScheduler", 5)])
+def test_a_run_that_ends_early_counts_its_own_steps_and_ends_at_its_own_level(name: str, last: int) -> None:
+    made = scheduler(name)
+    whole = [p.level for p in walk(scheduler(name)) if p.is_first]
+    made.set_timesteps(STEPS)
+    clock = clock_of(made)
+    level = clock.read(made.timesteps[0], last).level
+    assert level.steps == 4
+    assert clock.times == pytest.approx([level.time for level in whole[:5]])
+    assert clock.left == last - 1
+
+
+def test_a_step_of_two_evaluations_that_is_cut_in_half_is_a_step() -> None:
+    made = scheduler("HeunDiscreteScheduler")
+    made.set_timesteps(STEPS)
+    clock = clock_of(made)
+    assert [clock.read(made.timesteps[0], n).level.steps for n in (5, 6, 7) if clock.restart() is None] == [3, 3, 4]
+    assert clock.times == pytest.approx([float(s) ** 2 for s in made.sigmas[0:9:2]])
+
+
+def test_levels_that_rise_within_a_run_are_refused() -> None:
+    made = scheduler("FlowMatchEulerDiscreteScheduler")
+    made.set_timesteps(sigmas=[0.9, 0.3, 0.6])
+    clock = clock_of(made)
+    clock.read(made.timesteps[0])
+    with pytest.raises(ConfigError, match="does not fall"):
+        check_run(clock)
+
+
+def test_establishing_a_chart_draws_no_noise_and_leaves_the_scheduler_as_it_was() -> None:
+    made = scheduler("EulerAncestralDiscreteScheduler", beta_end=0.0123)  # none that was established before
+    made.set_timesteps(STEPS)
+    before, state = repr(vars(made)), torch.get_rng_state()
+    clock_of(made)
+    assert repr(vars(made)) == before
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_a_table_that_ends_without_signal_starts_at_pure_noise() -> None:
-    made = scheduler("DDIMScheduler", rescale_betas_zero_snr=True, timestep_spacing="trailing")
+    made = scheduler(
+        "DDIMScheduler", prediction_type="v_prediction", rescale_betas_zero_snr=True, timestep_spacing="trailing"
+    )
     found = walk(made)
-    assert [p.is_pure_noise for p in found] == [True] + [False] * (STEPS - 1)
+    assert [p.level.is_pure_noise for p in found] == [True] + [False] * (STEPS - 1)
     assert np.isfinite(found[0].level.time)
 
 
@@ -147,7 +227,7 @@ def test_both_evaluations_of_a_step_have_one_strength() -> None:
 
 def test_pure_noise_has_the_limit_of_the_schedule_or_none() -> None:
     start = walk(scheduler("FlowMatchEulerDiscreteScheduler"))[0]
-    assert start.is_pure_noise
+    assert start.level.is_pure_noise
     assert strength(parse_schedule("step:early=2,late=-1,switch=1"), start) == 2
     assert strength(parse_schedule("tabulated:at=0/4,strengths=-1/3"), start) == 3
     assert strength(parse_schedule("linear:w0=-1,slope=2,clock=step"), start) == -1
@@ -160,7 +240,7 @@ def test_pure_noise_has_the_limit_of_the_schedule_or_none() -> None:
 def test_solvers_on_straight_paths_are_read_as_flows(name: str) -> None:
     made = scheduler(name, use_flow_sigmas=True, prediction_type="flow_prediction")
     made.set_timesteps(STEPS)
-    clock = SchedulerClock(made)
+    clock = clock_of(made)
     level = clock.read(made.timesteps[0]).level
     sigma = float(made.sigmas[0])
     assert clock.output == "velocity"
@@ -171,12 +251,15 @@ def test_solvers_on_straight_paths_are_read_as_flows(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("EDMEulerScheduler", {}, "not known here"),
+        ("EDMEulerScheduler", {}, "could not be established"),  # its network sees a scaled state
+        ("DDIMInverseScheduler", {}, "does not fall"),
+        ("DPMSolverMultistepInverseScheduler", {}, "does not fall"),
+        ("FlowMatchEulerDiscreteScheduler", {"invert_sigmas": True, "stochastic_sampling": True}, "share"),
         ("PNDMScheduler", {"skip_prk_steps": False}, "skip_prk_steps=True"),
-        ("EulerDiscreteScheduler", {"prediction_type": "flow_prediction"}, "not supported"),
-        ("UniPCMultistepScheduler", {"use_flow_sigmas": True}, "not supported"),
+        ("EulerDiscreteScheduler", {"prediction_type": "flow_prediction"}, "could not be established"),
+        ("UniPCMultistepScheduler", {"use_flow_sigmas": True}, "could not be established"),
     ],
 )
 def test_what_cannot_be_read_is_refused(name: str, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        SchedulerClock(scheduler(name, **changes))
+        clock_of(scheduler(name, **changes))

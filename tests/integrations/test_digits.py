@@ -224,6 +224,10 @@ def damaged(path: Path, how: str) -> None:
             del about["network"]
         case "missing weight":
             del weights["conv_in.bias"]
+        case "surplus weight":
+            weights["conv_in.scale"] = torch.zeros(1)
+        case "no number":
+            weights["conv_in.bias"][0] = torch.nan
     save_file(weights, path, metadata={"orthoscope": json.dumps(about)})
 
 
@@ -237,7 +241,9 @@ def damaged(path: Path, how: str) -> None:
         ("another width", "do not fit"),
         ("unknown setting", "do not fit"),
         ("no network", "do not fit"),
-        ("missing weight", "do not fit"),
+        ("missing weight", r"lacks weights of UNet2DModel: conv_in\.bias"),
+        ("surplus weight", r"no place for: conv_in\.scale"),
+        ("no number", r"conv_in\.bias holds NaN"),
     ],
 )
 def test_wrong_files_are_refused_in_one_line(tmp_path: Path, how: str, message: str) -> None:

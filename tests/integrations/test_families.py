@@ -68,6 +68,17 @@ def test_strength_zero_is_no_guidance(case: Case) -> None:
     assert is_same(found, run(pipe, family, **family.off))
 
 
+@pytest.mark.parametrize("rule", ["rescale:phi=0", "power-law:alpha=0", "apg:eta=1,space=score"])
+def test_a_rule_that_is_linear_here_is_linear_guidance_from_pure_noise_on(case: Case, rule: str) -> None:
+    family, pipe = case
+    with guided(pipe, MIXED) as linear:
+        wanted = run(pipe, family)
+    with guided(pipe, MIXED, rule) as bent:
+        found = run(pipe, family)
+    torch.testing.assert_close(*(torch.as_tensor(log.dataset["guided_norm"].values) for log in (bent, linear)))
+    assert is_same(found, wanted)
+
+
 def test_the_pipeline_is_as_before_afterwards(case: Case) -> None:
     family, pipe = case
     parts = [pipe.scheduler, *(getattr(pipe, name) for name in family.networks)]

@@ -188,7 +188,7 @@ def damaged(folder: Path, how: str) -> str:
         ("no weights", "no file named model.safetensors"),
         ("pickled", "--allow-pickle"),
         ("truncated", "cannot read"),
-        ("other weights", "lacks [0-9]+ weights"),
+        ("other weights", "lacks weights of CLIPModel: .* and [0-9]+ more"),
         ("no preprocessing", "load image processor"),
         ("no vocabulary", "no vocabulary"),
         ("no config", "config.json"),

@@ -89,6 +89,98 @@ def test_a_scheduler_that_adds_noise_draws_the_same_noise(pipe: Any) -> None:
     assert not is_same(found, run(pipe, FAMILY, generator=torch.Generator().manual_seed(4), guidance_scale=3.0))
 
 
+def test_a_rule_that_is_linear_here_is_linear_guidance_without_signal_at_the_start(pipe: Any) -> None:
+    settings = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    pipe.scheduler = diffusers.DDIMScheduler(**settings, clip_sample=False)
+    with guided(pipe, MIXED):
+        wanted = run(pipe, FAMILY)
+    for rule in ("rescale:phi=0", "power-law:alpha=0"):
+        with guided(pipe, MIXED, rule) as log:
+            assert is_same(run(pipe, FAMILY), wanted)
+        assert log.dataset["sigma"][0] > 1e7
+
+
+# Parts of runs
+
+XL, XL_IMAGE = FAMILIES["xl"], FAMILIES["xl-image-to-image"]
+LATER = "step:early=2,late=-1,switch=60%"
+
+
+@pytest.mark.parametrize(("end", "early", "late"), [(0.8, 10, 6), (0.5, 6, 4), (1.0, 12, 8)])
+def test_a_run_that_ends_early_counts_the_steps_that_it_makes(end: float, early: int, late: int) -> None:
+    xl = XL.build()
+    with guided(xl, LATER) as log:
+        run(xl, XL, num_inference_steps=20, denoising_end=end)
+    assert log.dataset["strength"].values.tolist() == [2.0] * early + [-1.0] * late
+    assert log.dataset.attrs["steps"] == early + late
+
+
+def test_a_refiner_takes_over_at_the_level_where_the_base_stops() -> None:
+    """One schedule over noise levels spans both: the strengths are those of one run."""
+    base, refiner = XL.build(), XL_IMAGE.build()
+    refiner.scheduler = type(base.scheduler).from_config(base.scheduler.config)
+    sigma = "step:early=2,late=-1,switch=0.7,clock=sigma"
+    with guided(base, sigma) as whole:
+        run(base, XL, num_inference_steps=20)
+    with guided(base, sigma) as first:
+        latents = run(base, XL, num_inference_steps=20, denoising_end=0.7)
+    with guided(refiner, sigma) as second:
+        run(refiner, XL_IMAGE, image=latents, num_inference_steps=20, denoising_start=0.7)
+    for name in ("strength", "sigma"):
+        joined = np.concatenate([first.dataset[name], second.dataset[name]])
+        np.testing.assert_allclose(joined, whole.dataset[name])
+    assert set(second.dataset["strength"].values) == {2.0, -1.0}
+    with guided(refiner, LATER) as log:
+        run(refiner, XL_IMAGE, image=latents, num_inference_steps=20, denoising_start=0.5, denoising_end=0.9)
+    assert log.dataset["strength"].values.tolist() == [2.0] * 5 + [-1.0] * 3
+
+
+def test_cfg_plus_plus_of_a_run_that_ends_early_is_that_of_the_whole_one() -> None:
+    xl = XL.build()
+    scales = []
+    for end in (1.0, 0.5):
+        with guided(xl, "constant:-0.4", "cfg++") as log:
+            run(xl, XL, num_inference_steps=8, denoising_end=end)
+        scales.append(log.dataset["effective_scale"].values)
+    np.testing.assert_allclose(scales[1], scales[0][:4], rtol=1e-4)
+
+
+def test_an_interrupted_run_keeps_its_plan_and_leaves_none(pipe: Any) -> None:
+    def interrupt(pipeline: Any, step: int, t: Any, given: dict[str, Any]) -> dict[str, Any]:
+        pipeline._interrupt = step == 1
+        return given
+
+    with guided(pipe, MIXED) as log:
+        run(pipe, FAMILY, callback_on_step_end=interrupt)
+        run(pipe, FAMILY)
+    assert [dataset["strength"].values.tolist() for dataset in log.datasets] == [[2.0, 2.0], [2.0, 2.0, -1.5, -1.5]]
+
+
+def test_a_pipeline_that_ends_early_and_does_not_say_so_is_stopped_where_steps_are_counted(pipe: Any) -> None:
+    call = FAMILY.call()
+
+    class Own(diffusers.StableDiffusionPipeline):
+        """A loop of its own over the first half of the timesteps."""
+
+        def __call__(self) -> None:
+            self.scheduler.set_timesteps(STEPS)
+            x = call["latents"]
+            text = torch.cat([call["negative_prompt_embeds"], call["prompt_embeds"]])
+            for t in self.scheduler.timesteps[: STEPS // 2]:
+                u, c = self.unet(self.scheduler.scale_model_input(torch.cat([x] * 2), t), t, text).sample.chunk(2)
+                x = self.scheduler.step(u + 2 * (c - u), t, x, return_dict=False)[0]
+
+    own = Own(**pipe.components, requires_safety_checker=False)
+    with torch.no_grad(), guided(own, "step:early=2,late=-1.5,switch=1,clock=sigma"):
+        own()
+    with (
+        torch.no_grad(),
+        pytest.raises(StoppedError, match="2 evaluations before its scheduler's timesteps"),
+        guided(own, MIXED),
+    ):
+        own()
+
+
 # Calls
 
 

@@ -140,7 +140,26 @@ def test_files_are_cut_to_squares_of_the_smallest_side(model: Host, tmp_path: Pa
     assert found.dtype == np.float32
     np.testing.assert_allclose(found[0], np.repeat(small[..., None], 3, axis=2) / 255, rtol=1e-6)
     blocks = tall[4:16].reshape(6, 2, 6, 2, 3).mean((1, 3)) / 255
-    np.testing.assert_allclose(found[1], blocks, atol=1.01 / 255)  # Pillow rounds after either side
+    np.testing.assert_allclose(found[1], blocks, rtol=1e-6)
+
+
+def test_files_of_any_size_keep_their_mean(model: Host, tmp_path: Path) -> None:
+    deep = rng.stream(0, "deep").integers(0, 65536, (300, 300), dtype=np.uint16)
+    write(tmp_path / "deep.png", deep)
+    write(tmp_path / "._deep.png", np.zeros((4, 4), np.uint8))  # hidden, as some systems leave them
+    (tmp_path / "folder.png").mkdir()
+    found = reference_images(str(tmp_path), model)
+    assert found is not None
+    assert found.shape == (1, 256, 256, 3)
+    np.testing.assert_allclose(found.mean(dtype=np.float64), deep.mean() / 65535, rtol=1e-6)
+
+
+def test_references_of_digits_become_gray_and_as_small(host: Host, tmp_path: Path) -> None:
+    blocks = rng.stream(0, "colors").integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    write(tmp_path / "digit.png", blocks.repeat(4, axis=0).repeat(4, axis=1))
+    found = reference_features(features_of("pixel"), str(tmp_path), host)
+    expected = (blocks @ np.array([0.299, 0.587, 0.114])) / 255
+    np.testing.assert_allclose(found, expected.reshape(1, 64), rtol=1e-5)
 
 
 def test_features_of_files_are_read_a_few_at_a_time(model: Host, tmp_path: Path) -> None:

@@ -103,6 +103,19 @@ def test_the_stream_decides_and_nothing_else() -> None:
     assert interval(values, stream(3)) != interval(values, stream(4))
 
 
+@given(seed=seeds, sizes=st.lists(st.integers(2, 8), min_size=1, max_size=3))
+def test_neither_the_order_of_values_nor_their_rounding_moves_an_end(seed: int, sizes: list[int]) -> None:
+    # Of four values each drawn once, sums are 0 but for rounding, and on which side of it must not matter.
+    draws = np.random.default_rng(seed)
+    strata = [draws.standard_normal(n) for n in sizes]
+    found = interval(strata, stream(0), resamples=200)
+    other = interval([draws.permutation(v) for v in strata], stream(0), resamples=200)
+    rounded = interval([v * (1 + 1e-9 * draws.standard_normal(len(v))) for v in strata], stream(0), resamples=200)
+    for end in ("low", "high"):
+        assert getattr(other, end) == pytest.approx(getattr(found, end), abs=1e-12)
+        assert getattr(rounded, end) == pytest.approx(getattr(found, end), abs=1e-6)
+
+
 # Coverage
 
 
@@ -118,6 +131,14 @@ def test_intervals_cover_nearly_as_often_as_they_say(seed: int) -> None:
     expect_rate(ours, 0.94, detect=0.07)
     with pytest.raises(AssertionError, match="is not a rate"):
         expect_rate(textbook, 0.94, detect=0.07)
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_the_fewest_values_are_covered_like_many(n: int, seed: int) -> None:
+    # Drawn with replacement, two values have three sums: such intervals hold the truth in 0.82 of all cases.
+    draws = np.random.default_rng(seed)
+    hits = [interval([draws.standard_normal(n)], draws, resamples=400).holds(0.0) for _ in range(1000)]
+    expect_rate(hits, 0.95, detect=0.09)
 
 
 def test_strata_of_two_values_are_not_too_narrow(seed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +13,13 @@ from orthoscope.denoise import Exact
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, Step
+from orthoscope.metrics import mean_of
 from orthoscope.process import VarianceExploding
 from orthoscope.sample import BrownianPath, Grid, geometric, sample
 from orthoscope.study import simulate as module
 from orthoscope.study import simulation as spec
-from orthoscope.study.simulate import REFINED_WIDTH, decision_time, make_grid, simulate
+from orthoscope.study.compare import as_numbers
+from orthoscope.study.simulate import REFINED_WIDTH, class_centroid, decision_time, draws, make_grid, simulate
 from orthoscope.study.simulation import Simulation
 from orthoscope.targets import Mixture, Planted
 from orthoscope.theory import Setting, predict
@@ -50,6 +53,35 @@ def test_errors_have_two_levels() -> None:
     estimate = simulate(Simulation(**BASE)).estimates["mean_shift"]
     assert estimate.stderr_within is not None
     assert estimate.stderr >= estimate.stderr_within > 0
+
+
+def test_the_mean_shift_of_several_centroids_is_a_ratio_of_sums() -> None:
+    simulation = Simulation(**BASE | {"dim": 1, "rate": None, "classes": 5, "draws": 6})
+    tops, bottoms = [], []
+    for index, draw in enumerate(itertools.islice(draws(simulation), 6)):
+        m = class_centroid(module.draw_target(simulation, index)).astype(float)
+        tops.append(draw.run.x.double().numpy().mean(0) @ m)
+        bottoms.append(m @ m)
+    found = simulate(simulation)
+    assert found.estimates["mean_shift"].value == pytest.approx(sum(tops) / sum(bottoms) - 1, abs=1e-12)
+    assert found.overlap[-1].value == pytest.approx(sum(tops) / sum(bottoms), abs=1e-12)
+
+
+def test_on_the_sphere_draws_count_the_same() -> None:
+    simulation = Simulation(**BASE | {"ensemble": "sphere", "dtype": "float64"})
+    alone = [draw.estimates["mean_shift"] for draw in itertools.islice(draws(simulation), 3)]
+    found, plain = simulate(simulation).estimates["mean_shift"], mean_of([one.value for one in alone])
+    assert found.value == pytest.approx(plain.value, abs=1e-12)
+    assert found.stderr == pytest.approx(max(plain.stderr, found.stderr_within), rel=1e-9)
+
+
+def test_a_posterior_near_one_is_not_certain() -> None:
+    """All trajectories of 3 draws stay in their class, far from the others: 24 units, none failed."""
+    simulation = Simulation(**BASE | {"dim": 40, "rate": 0.05})
+    numbers = as_numbers(simulate(simulation).estimates["class_posterior"])
+    assert numbers["value"] > 1 - 1e-6
+    assert numbers["stderr"] == pytest.approx(np.sqrt(26 * 2) / 28**1.5, rel=1e-6)
+    assert (numbers["n"], numbers["dof"]) == (72, 4)
 
 
 def test_the_path_starts_at_the_prior_and_ends_with_the_estimates() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from textwrap import wrap
@@ -70,7 +72,7 @@ Match = Annotated[
     bool | None, typer.Option("--match/--no-match", help="Add constants at the windows' mean shift; default: yes.")
 ]
 Preset = Annotated[PresetName | None, typer.Option(help="Settings of a published experiment; needs --model.")]
-Quick = Annotated[bool, typer.Option("--quick", help="Three schedules, few images, no search.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Four schedules, few images, no search.")]
 Batch = Annotated[int | None, typer.Option(help="Images at a time; halved where memory runs out.")]
 Device = Annotated[str, typer.Option(help="Torch device: auto, cpu, cuda, ...")]
 Dtype = Annotated[str, typer.Option(help="Number type: auto, float32, float16, bfloat16.")]
@@ -139,7 +141,6 @@ def audit(
         {name: value for name, value in given.items() if value is not None},
         prompts=prompts, preset=preset and preset.value, quick=quick,
     )  # fmt: skip
-    writable(out, folder=True)
     how = {"device": device, "dtype": dtype, "batch": batch, "allow_pickle": allow_pickle, "save_images": images}
     command = shlex.join(["orthoscope", "audit", *written()])
     return _told(plan, out, how, command=command, quiet=quiet, as_json=json)
@@ -164,18 +165,22 @@ def planned(given: dict[str, Any], *, prompts: Path | None, preset: str | None, 
 
 def _told(plan: Audit, out: Path, how: dict[str, Any], *, command: str, quiet: bool, as_json: bool) -> int:
     """Run the audit, write its page, print what it found; the exit status."""
+    from orthoscope.locking import locked
     from orthoscope.report.audit import write_report
     from orthoscope.report.intervals import summary
-    from orthoscope.study.audit.run import run
+    from orthoscope.study.audit.run import FILES, run
 
     say = (lambda text: None) if quiet else remark
-    try:
-        with progress("audit", quiet=quiet) as advance:
-            result = run(plan, out, **how, progress=advance, remark=say)
-    except KeyboardInterrupt:
-        remark(f"the same command goes on from {out}")
-        raise
-    report = write_report(result, out, command=command)
+    with locked(out, "audit", FILES):
+        for name in ("results.nc", "spec.json", "report.html"):
+            writable(out / name)
+        try:
+            with progress("audit", quiet=quiet) as advance:
+                result = run(plan, out, **how, progress=advance, remark=say)
+        except KeyboardInterrupt:
+            remark(f"the same command goes on from {out}")
+            raise
+        report = write_report(result, out, command=command)
     found = summary(result.pipeline, result.twin) | {"report": str(report), "results": str(out / "results.nc")}
     if as_json:
         emit(found, as_json=True, title="audit")
@@ -187,20 +192,48 @@ def _told(plan: Audit, out: Path, how: dict[str, Any], *, command: str, quiet: b
 
 
 def _print(audit: xr.Dataset, found: dict[str, Any]) -> None:
-    """The schedules with what decides, then the recommendation with its evidence."""
-    from orthoscope.report.audit_sections import deciding, folded, head
-    from orthoscope.report.intervals import cells, noted
+    """The schedules with what decides, then the recommendation with its evidence, in the width there is."""
+    from orthoscope.report.audit_sections import deciding
+    from orthoscope.report.intervals import noted
 
-    console = Console(soft_wrap=True, highlight=False, emoji=False, width=_WIDE)
+    endless = Console(soft_wrap=True, highlight=False, emoji=False, width=_WIDE)
+    console = Console(highlight=False, emoji=False)
+    if not (console.is_terminal or "COLUMNS" in os.environ):
+        console = endless
+    specs = [entry["spec"] for entry in found["schedules"]]
     names = [name for name in deciding(audit) if name not in _ON_PAGE]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("schedule", *(head(name) for name in names)):
-        table.add_column(Text("\n".join(wrap(title, _COLUMN))), no_wrap=True)
-    for entry in found["schedules"]:
-        table.add_row(*map(Text, (folded(entry["spec"]), *cells(audit, names, entry["spec"]))))
+    table = _table(audit, names, specs)
+    if endless.measure(table).maximum > console.width:
+        table = _listed(audit, names, specs)
     console.print(table)
     advice = found["recommendation"]
     remarks = (f"note: {text}" for text in noted(audit)[:_NOTES])
-    lines = ("", advice["text"], *(f"- {line}" for line in advice["evidence"]), *remarks, f"report: {found['report']}")
-    for line in lines:
+    for line in ("", advice["text"], *(f"- {line}" for line in advice["evidence"]), *remarks):
         console.print(line, markup=False)
+    console.print(f"report: {found['report']}", markup=False, soft_wrap=True)
+
+
+def _table(audit: xr.Dataset, names: Sequence[str], specs: Sequence[str]) -> Table:
+    """One row for each schedule, intervals below their numbers."""
+    from orthoscope.report.audit_sections import folded, head
+    from orthoscope.report.intervals import cells
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("schedule", *map(head, names)):
+        table.add_column(Text("\n".join(wrap(title, _COLUMN))), no_wrap=True)
+    for spec in specs:
+        table.add_row(*map(Text, (folded(spec), *cells(audit, names, spec))))
+    return table
+
+
+def _listed(audit: xr.Dataset, names: Sequence[str], specs: Sequence[str]) -> Table:
+    """One line for each number, below its schedule, where the table is too wide."""
+    from orthoscope.report.audit_sections import folded, head
+    from orthoscope.report.intervals import cells
+
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for spec in specs:
+        table.add_row(Text(folded(spec), style="bold"))
+        for name, cell in zip(names, cells(audit, names, spec, between=" "), strict=True):
+            table.add_row(Text(f"  {head(name)}"), Text(cell))
+    return table

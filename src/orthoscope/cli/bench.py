@@ -90,7 +90,7 @@ def scaling(
         raise ConfigError(
             f"--out names the NetCDF file and must end in .nc, got {out}; the figure is written beside it"
         )
-    writable(out)
+    writable(out, figures=True)
     study = GrowthStudy.quick(seed) if quick else GrowthStudy(seed=seed)
     with progress("timing", quiet=quiet) as advance:
         result = study.run(advance)

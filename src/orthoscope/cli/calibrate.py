@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, remark, writable
+from orthoscope.cli.output import emit, progress, remark
 from orthoscope.cli.several import written
 
 
@@ -45,7 +45,8 @@ def calibrate(
 
     Example: orthoscope calibrate --model PATH_OR_HUB_ID --prompts FILE --strengths 6.5
     """
-    from orthoscope.report.calibrate import write_calibration
+    from orthoscope.locking import locked
+    from orthoscope.report.calibrate import FILES, write_calibration
     from orthoscope.study.audit.plan import read_prompts
     from orthoscope.study.calibrate import Calibration, audit_command, findings
     from orthoscope.study.calibrate import calibrate as run
@@ -55,17 +56,17 @@ def calibrate(
         model=model, prompts=() if prompts is None else read_prompts(prompts), images_per_prompt=images_per_prompt,
         steps=steps, scheduler=scheduler, data=None if data is None else str(data), seed=seed, **given,
     )  # fmt: skip
-    writable(out, folder=True)
-    with progress("calibrate", quiet=quiet) as advance:
-        result = run(
-            calibration, device=device, dtype=dtype, allow_pickle=allow_pickle, progress=advance,
-            remark=(lambda text: None) if quiet else remark,
-        )  # fmt: skip
-    found = findings(result)
     same = {"model": model, "prompts": prompts, "scheduler": scheduler, "steps": steps if steps != 30 else None}
-    command = audit_command(same, calibration.strengths[-1], found["proposals"])
-    found["audit_command"] = command
-    report = write_calibration(result, found, out, command=shlex.join(["orthoscope", "calibrate", *written()]))
+    with locked(out, "calibrate", FILES):
+        with progress("calibrate", quiet=quiet) as advance:
+            result = run(
+                calibration, device=device, dtype=dtype, allow_pickle=allow_pickle, progress=advance,
+                remark=(lambda text: None) if quiet else remark,
+            )  # fmt: skip
+        found = findings(result)
+        command = audit_command(same, calibration.strengths[-1], found["proposals"])
+        found["audit_command"] = command
+        report = write_calibration(result, found, out, command=shlex.join(["orthoscope", "calibrate", *written()]))
     found |= {"report": str(report), "results": str(out / "results.nc")}
     emit(found if json else _shown(found), as_json=json, title=f"calibration of {found['model']}")
     if not json:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.padding import Padding
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, remark, show, writable
+from orthoscope.cli.output import emit, remark, show
 from orthoscope.errors import unknown
 
 _COLORS = {"holds": "green", "depends": "yellow", "contradicted": "magenta", "fails": "bold red"}
@@ -46,8 +46,6 @@ def claims(
         if name not in names:
             raise unknown("claim", name, names)
     chosen = [name for name in names if not only or name in only]
-    if out is not None:
-        writable(out, folder=True)
     rows: list[dict[str, Any]] = []
     effort = Effort(quick=quick, seed=seed)
     for row in run_claims(chosen, effort, kept=out, workers=workers, scheduler=scheduler):

@@ -38,12 +38,15 @@ def demo(
 
     Example: orthoscope demo --out runs/demo
     """
-    from orthoscope.report.demo import Demo
+    from orthoscope.locking import locked
+    from orthoscope.report.demo import FILES, Demo
 
-    job = Demo(out=out, names=tuple(name.value for name in section or SectionName), seed=seed, resume=resume)
-    for study in job.studies():
-        with progress(study.name, quiet=quiet) as advance:
-            seconds = job.run(study, advance)
-        if not quiet:
-            remark(f"{study.name}: " + ("kept from an earlier run" if seconds is None else f"{seconds:.0f} s"))
-    emit(job.finish(), as_json=json, title="demonstration")
+    with locked(out, "demo", FILES):
+        job = Demo(out=out, names=tuple(name.value for name in section or SectionName), seed=seed, resume=resume)
+        for study in job.studies():
+            with progress(study.name, quiet=quiet) as advance:
+                seconds = job.run(study, advance)
+            if not quiet:
+                remark(f"{study.name}: " + ("kept from an earlier run" if seconds is None else f"{seconds:.0f} s"))
+        result = job.finish()
+    emit(result, as_json=json, title="demonstration")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -25,7 +26,7 @@ from orthoscope.cli.study import study
 from orthoscope.cli.sweep import sweep
 from orthoscope.cli.train import train
 from orthoscope.cli.two_class import two_class
-from orthoscope.errors import OrthoscopeError, StoppedError
+from orthoscope.errors import NO_ROOM, OrthoscopeError, StoppedError
 
 UNUSABLE_INPUT, FAILED, INTERRUPTED, BUG = 2, 1, 130, 70
 # Packages that not every installation has, and the extra that brings each.
@@ -78,6 +79,12 @@ def _one_line(message: str) -> str:
     return " ".join(message.split()).replace(": Value error, ", ": ")
 
 
+def _forget_output() -> None:
+    """Send what is left of standard output nowhere, or Python would try again at its end, and complain."""
+    with suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status: 0 success, 1 a failed result, 2 unusable input.
 
@@ -87,6 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     try:
         status = app(argv or ["--help"], standalone_mode=False)
+        sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
         if status == INTERRUPTED:  # the parser has caught Ctrl-C itself, without a word
             remark(_STOPPED)
         return status if isinstance(status, int) else 0
@@ -103,9 +111,13 @@ def main(argv: list[str] | None = None) -> int:
         remark(_STOPPED)
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
+        _forget_output()
         return 0
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            remark(f"error: cannot write {error.filename or 'standard output'}: {error.strerror}; make room")
+            _forget_output()
+            return UNUSABLE_INPUT
         if isinstance(error, ModuleNotFoundError) and (package := str(error.name).partition(".")[0]) in _EXTRAS:
             remark(f"error: this needs {package}: pip install 'orthoscope[{_EXTRAS[package]}]'")
             return UNUSABLE_INPUT

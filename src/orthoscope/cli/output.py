@@ -14,29 +14,40 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from orthoscope.errors import ConfigError
+from orthoscope import locking
+from orthoscope.errors import ConfigError, unwritable
 from orthoscope.serialize import dumps
+from orthoscope.writing import is_foreign, is_stream
 
 _DIMENSION = {"finite_dim": "this d", "mean_field": "d = ∞"}
 _LONGEST = 30 * 86400.0  # seconds between two steps for which the time left can still be told
 Advance = Callable[[int, int], None]
 
 
-def writable(path: Path, *, folder: bool = False) -> None:
-    """Refuse a place that cannot be written, before anything is computed for it.
+def writable(path: Path, *, figures: bool = False) -> None:
+    """Refuse a file that cannot be written, before anything is computed for it.
+
+    Args:
+        path: The file.
+        figures: Whether figures are written beside it, whose names nobody gave: others' files must not be there.
 
     Raises:
-        ConfigError: if the file, or the folder, cannot be made or written.
+        ConfigError: if a file cannot be made or written, or a figure is not the package's own.
     """
-    try:
-        home = path if folder else path.parent
-        home.mkdir(parents=True, exist_ok=True)
-        if not os.access(home, os.W_OK) or (not folder and path.exists() and not os.access(path, os.W_OK)):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(home))
-        if not folder and path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+    beside = {path.with_suffix(end) for end in (".svg", ".png")} - {path} if figures else set()
+    for file in (path, *sorted(beside)):
+        try:
+            if not is_stream(file):
+                home = Path(os.path.realpath(file)).parent
+                home.mkdir(parents=True, exist_ok=True)
+                if file.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if not os.access(file if file.exists() else home, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            if file in beside and is_foreign(file):
+                raise ConfigError(f"{file} is there already and no figure of orthoscope; choose another --out")
+        except OSError as error:
+            raise unwritable(file, error) from error
 
 
 def remark(text: str) -> None:
@@ -136,4 +147,9 @@ def progress(label: str, *, quiet: bool = False) -> Iterator[Advance]:
     hidden = quiet or not console.is_terminal
     with Progress(*columns, console=console, disable=hidden, transient=True, speed_estimate_period=_LONGEST) as bar:
         task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+        def advance(done: int, total: int) -> None:
+            locking.check()  # work that could not be stored is not worth going on with
+            bar.update(task, completed=done, total=total)
+
+        yield advance

@@ -91,7 +91,7 @@ def _write(study: RateStrengthDiagram | WindowDiagram, out: Path, *, workers: in
 
     if out.suffix != ".nc":
         raise ConfigError(f"--out names the NetCDF file and must end in .nc, got {out}; figures are written beside it")
-    writable(out)
+    writable(out, figures=True)
     with progress(study.name, quiet=quiet) as advance:
         result = study.run(advance, workers=workers)
     write(result, out)

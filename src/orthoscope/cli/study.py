@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, flat, progress, remark, writable
+from orthoscope.cli.output import emit, flat, progress, remark
 
 _SHOWN = 60  # numbers that people read
 
@@ -45,7 +45,6 @@ def study(
     from orthoscope.report.studies import run_study
 
     folder = out or Path("runs") / name.value
-    writable(folder, folder=True)
     with progress(name.value, quiet=quiet) as advance:
         found = run_study(name.value, out=folder, quick=quick, seed=seed, progress=advance)
     if json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, remark, writable
+from orthoscope.cli.output import emit, progress, remark
 from orthoscope.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,7 +55,6 @@ def sweep(
     if scheduler is None:
         check_memory(study.plan, workers)
     folder = out or study.out
-    writable(folder, folder=True)
     try:
         with progress(study.plan.name, quiet=quiet) as advance:
             result = run_sweep(study.plan, folder, workers=workers, scheduler=scheduler, progress=advance)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, flat, progress, remark, writable
+from orthoscope.cli.output import emit, flat, progress, remark
 
 train = typer.Typer(help="Train score networks.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -37,25 +37,26 @@ def digits(
     Example: orthoscope train digits --out runs/digits
     """
     from orthoscope.learned import Training
+    from orthoscope.locking import locked
     from orthoscope.plots.training import loss_figure, sheet_figure
     from orthoscope.report.page import save_figure
     from orthoscope.study.datasets import write
-    from orthoscope.study.train import WEIGHTS, DigitsTraining, findings
+    from orthoscope.study.train import FILES, JOB, RESULTS, WEIGHTS, DigitsTraining, findings
 
     plan = Training(seed=seed) if steps is None else Training(seed=seed, steps=steps)
     study = DigitsTraining(training=plan)
-    writable(out, folder=True)
-    try:
-        with progress("training", quiet=quiet) as advance:
-            trainer, pipeline = study.train(out, resume=resume, device=device, progress=advance)
-    except KeyboardInterrupt:
-        remark(f"the same command with --resume goes on from {out}")
-        raise
-    with progress("examining", quiet=quiet) as advance:
-        result = study.examine(trainer, pipeline, advance)
-    write(result, out / "training.nc")
-    save_figure(loss_figure(result), out / "loss.svg")
-    save_figure(sheet_figure(result), out / "sheet.svg")
+    with locked(out, JOB, FILES):
+        try:
+            with progress("training", quiet=quiet) as advance:
+                trainer, pipeline = study.train(out, resume=resume, device=device, progress=advance)
+        except KeyboardInterrupt:
+            remark(f"the same command with --resume goes on from {out}")
+            raise
+        with progress("examining", quiet=quiet) as advance:
+            result = study.examine(trainer, pipeline, advance)
+        write(result, out / RESULTS)
+        save_figure(loss_figure(result), out / "loss.svg")
+        save_figure(sheet_figure(result), out / "sheet.svg")
     weights = out / WEIGHTS
     shown = findings(result) | {"weights": str(weights), "bytes": weights.stat().st_size, "folder": str(out)}
     emit(shown if json else flat(shown), as_json=json, title="digits")

@@ -68,7 +68,7 @@ def two_class(
     if out is not None:
         if out.suffix not in (".svg", ".png"):
             raise ConfigError(f"--out names the figure and must end in .svg or .png (both are written), got {out}")
-        writable(out)
+        writable(out, figures=True)
     with progress("sampling", quiet=quiet) as advance:
         found, result = two_class_result(setting, recommend=recommend, progress=advance)
     shown: dict[str, Any] = result

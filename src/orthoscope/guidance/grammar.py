@@ -18,7 +18,7 @@ from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from orthoscope import serialize
+from orthoscope import serialize, writing
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.schedules import SCHEDULES, GuidanceSchedule
 
@@ -149,5 +149,9 @@ def read_schedule(path: Path) -> GuidanceSchedule:
 
 
 def write_schedule(schedule: GuidanceSchedule, path: Path) -> None:
-    """Write a schedule as versioned JSON."""
-    path.write_text(serialize.dumps(schedule) + "\n", encoding="utf-8")
+    """Write a schedule as versioned JSON.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+    """
+    writing.write(path, serialize.dumps(schedule) + "\n")

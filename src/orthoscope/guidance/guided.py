@@ -9,9 +9,8 @@ import numpy as np
 
 from orthoscope.denoise import Denoiser, Evaluation, Fixed, Label, Memory
 from orthoscope.errors import ConfigError
-from orthoscope.guidance.rules import LinearCFG, Rule
+from orthoscope.guidance.rules import LinearCFG, Rule, apply
 from orthoscope.guidance.schedules import GuidanceSchedule
-from orthoscope.prediction import from_denoised, to_denoised
 from orthoscope.process import NoiseLevel
 from orthoscope.typing import Events
 
@@ -69,11 +68,10 @@ class Guided(Denoiser):
         denoisers = {"cond": self.main, "uncond": self.reference, **self.extra}
         kept = memory or GuidedMemory()
         parts = {name: denoisers[name].evaluate(x, level, label, kept.parts.get(name)) for name in self.rule.needed(w)}
-        space = self.rule.space
-        predictions = {name: from_denoised(part.denoised, x, level, space) for name, part in parts.items()}
-        guided, rule_memory = self.rule(x, level, predictions, w, kept.rule)
+        means = {name: part.denoised for name, part in parts.items()}
+        guided, rule_memory = apply(self.rule, x, level, means, w, kept.rule, "denoised")
         return Evaluation(
-            denoised=to_denoised(guided, x, level, space),
+            denoised=guided,
             memory=GuidedMemory(rule_memory, {**kept.parts, **{name: part.memory for name, part in parts.items()}}),
             calls=sum(part.calls for part in parts.values()),
             modes_read=sum(part.modes_read for part in parts.values()),

@@ -20,10 +20,12 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineO
 from diffusers.utils.pil_utils import numpy_to_pil
 from diffusers.utils.torch_utils import randn_tensor
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from orthoscope import writing
 from orthoscope.errors import ConfigError
+from orthoscope.integrations.weights import check_complete, check_finite
 
 CLASSES = 10
 SIDE = 8
@@ -221,11 +223,7 @@ def save_digits(unet: Any, path: Path, *, made_by: Mapping[str, Any]) -> None:
     config = {name: unet.config[name] for name in _NETWORK}
     about = {"format": _FORMAT, "model": "digits", "network": config, "made_by": made_by}
     weights = {name: value.detach().cpu().contiguous() for name, value in unet.state_dict().items()}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(weights, path, metadata={"orthoscope": json.dumps(about)})
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error
+    writing.write(path, save(weights, metadata={"orthoscope": json.dumps(about)}))
 
 
 def load_digits_pipeline(path: Path | str | None = None) -> DigitsPipeline:
@@ -241,9 +239,11 @@ def load_digits_pipeline(path: Path | str | None = None) -> DigitsPipeline:
         raise ConfigError(f"{file} does not hold the digits model of format {_FORMAT}; {cure}")
     try:
         unet = build_network(config=about["network"])
-        unet.load_state_dict(weights)
+        found = unet.load_state_dict(weights, strict=False)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise ConfigError(f"the weights in {file} do not fit the network it describes; {cure}") from error
+    check_complete(unet, file, missing=found.missing_keys, unexpected=found.unexpected_keys)
+    check_finite(unet, file)
     return pipeline_of(unet)
 
 

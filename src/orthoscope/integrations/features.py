@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from transformers import CLIPModel, CLIPTokenizer, Dinov2Model
 
 from orthoscope.errors import ConfigError, unknown
@@ -103,13 +104,21 @@ class PixelFeatures:
 
     def of_images(self, images: FloatArray) -> FloatArray:
         """Pixels of images; means over an image stay what they are."""
-        rows, columns = (area_weights(side, min(side, _SIDE)) for side in images.shape[1:3])
-        averaged = [np.einsum("ij,jkc,lk->ilc", rows, image, columns, optimize=True).ravel() for image in images]
-        return np.stack(averaged).astype(np.float32)
+        height, width = (min(side, _SIDE) for side in images.shape[1:3])
+        return np.stack([area_average(image, height, width).ravel() for image in images])
 
     def of_text(self, prompt: str) -> FloatArray | None:
         """None."""
         return None
+
+
+def area_average(image: FloatArray, height: int, width: int) -> FloatArray:
+    """An image (rows, columns, channels) averaged to `height` x `width` cells of equal area."""
+    rows, columns = (csr_array(area_weights(*sizes)) for sizes in zip(image.shape, (height, width), strict=False))
+    averaged = (rows @ image.reshape(len(image), -1)).reshape(height, *image.shape[1:])
+    turned = averaged.swapaxes(0, 1)  # sparse matrices act on the first axis
+    done = (columns @ turned.reshape(len(turned), -1)).reshape(width, height, -1)
+    return done.swapaxes(0, 1).astype(np.float32)
 
 
 def area_weights(size: int, kept: int) -> NDArray[np.float64]:
@@ -198,7 +207,7 @@ def features_of(name: str, *, model: str | None = None, device: str = "auto", al
     vision = open_vision(make, source, kind=name, device=device, allow_pickle=allow_pickle)
     if name == "dinov2":
         return Dinov2Features(vision)
-    tokenizer = opened(CLIPTokenizer, source)
+    tokenizer = opened(CLIPTokenizer.from_pretrained, source)
     if len(tokenizer) <= len(tokenizer.all_special_ids):  # what an absent vocabulary is read as
         raise ConfigError(f"{source} has no vocabulary for its texts; add the tokenizer's files to the folder")
     return ClipFeatures(vision, tokenizer)

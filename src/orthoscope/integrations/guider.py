@@ -25,6 +25,7 @@ from orthoscope.guidance.rules import LinearCFG, Rule, format_rule, parse_rule
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.integrations.diffusers.clock import Position, SchedulerClock
 from orthoscope.integrations.diffusers.combine import combined, strength
+from orthoscope.integrations.diffusers.evidence import check_run, clock_of
 from orthoscope.process import NoiseLevel
 
 # Networks whose output is what the scheduler takes it for, and whose input is the scheduler's state.
@@ -68,7 +69,7 @@ class OrthoscopeGuidance(BaseGuidance):
         Raises:
             ConfigError: if the scheduler's noise levels are not known.
         """
-        self._scheduler, self._clock = scheduler, SchedulerClock(scheduler)
+        self._scheduler, self._clock = scheduler, clock_of(scheduler)
         return self
 
     def new(self, **kwargs: Any) -> OrthoscopeGuidance:
@@ -113,10 +114,15 @@ class OrthoscopeGuidance(BaseGuidance):
 
     def _read(self, step: int, steps: int, timestep: Any) -> Position:
         if self._clock is not None:
-            position = self._clock.read(timestep)
-            level, first = position.level, self._first_step
+            first = self._first_step
+            # Pipelines count the steps of a run that goes to the end, and the evaluations of one that is cut short.
+            whole = self._clock.count(self._clock.remaining(timestep)) == steps - first
+            position = self._clock.read(timestep, None if whole else steps - first)
+            level = position.level
             level = replace(level, step=(level.step or 0) + first, steps=(level.steps or 0) + first)
-            self._combining = self._combining or self._rule.resolved(self._clock.times)
+            if self._combining is None:
+                check_run(self._clock)
+                self._combining = self._rule.resolved(self._clock.times)
             return replace(position, level=level)
         if self._rule != LinearCFG() or not (self._schedule.clock == "step" or isinstance(self._schedule, Constant)):
             raise ConfigError(
@@ -130,7 +136,7 @@ class OrthoscopeGuidance(BaseGuidance):
             )
         self._combining = self._rule
         level = NoiseLevel(time=float("nan"), step=step, steps=steps)
-        return Position(level=level, is_first=True, is_pure_noise=False)
+        return Position(level=level, is_first=True)
 
     def _strength(self) -> float:
         if self._position is None:

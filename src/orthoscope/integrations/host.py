@@ -21,7 +21,7 @@ from orthoscope.errors import ConfigError, OrthoscopeError, unknown
 from orthoscope.guidance.rules import Rule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.diffusers import guided
-from orthoscope.integrations.diffusers.clock import SchedulerClock
+from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.diffusers.layout import layout_of, networks_of
 from orthoscope.integrations.digits import SHIPPED
 from orthoscope.integrations.families import Kind, family_of
@@ -73,7 +73,7 @@ class Host:
         self._family = family_of([cls.__name__ for cls in type(pipe).__mro__])
         self.name, self.kind, self.pipe = name, self._family.kind, pipe
         self._networks = networks_of(pipe, layout_of(pipe))
-        chart = SchedulerClock(pipe.scheduler).chart
+        chart = clock_of(pipe.scheduler).chart
         if self._family.starts_at_unit_noise and chart == "exploding":
             raise ConfigError(
                 f"{type(pipe).__name__} starts at unit noise, but {type(pipe.scheduler).__name__} at more; use a "

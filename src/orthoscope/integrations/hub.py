@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,17 @@ from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.utils import logging as hub_logging
 
 from orthoscope.errors import ConfigError, OrthoscopeError, unknown
-from orthoscope.integrations.diffusers.clock import CHARTS
+from orthoscope.integrations.diffusers.evidence import SCHEDULERS, prediction_type
 from orthoscope.integrations.digits import DigitsPipeline, load_digits_pipeline
 from orthoscope.integrations.families import family_of
+from orthoscope.integrations.weights import check_finite, no_pickles, pickled, read_network
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _NO_SAFETENSORS = re.compile(r"no file named \S*safetensors|necessary .?safetensors")  # as the libraries say it
 _DIGITS = "digits.safetensors"
 _INDEX = "model_index.json"
-_PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-_FLOW = "flow_prediction"  # what schedulers without a prediction type take the network's output for
+_PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
+_VARIANT = re.compile(r"model\.(\w+)(-\d+-of-\d+)?\.safetensors")
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -40,7 +42,8 @@ def read_pipeline(model: str, *, device: str = "auto", dtype: str = "auto", allo
         allow_pickle: Whether weights that are not safetensors may be read.
 
     Raises:
-        ConfigError: if it cannot be had, is not known here, or would need code or pickles of the repository.
+        ConfigError: if it cannot be had, is not known here, lacks weights, or would need code or pickles of the
+            repository.
     """
     place = device_of(device)
     if dtype not in ("auto", *_DTYPES):
@@ -61,15 +64,30 @@ def read_pipeline(model: str, *, device: str = "auto", dtype: str = "auto", allo
     kind = _class_of(index, model)
     family = family_of([kind])
     precision = (family.half if place.type == "cuda" else "float32") if dtype == "auto" else dtype
-    loader: Any = DigitsPipeline if kind == DigitsPipeline.__name__ else diffusers.DiffusionPipeline
-    with reading(model):
-        pipe = loader.from_pretrained(
-            source,
-            dtype=_DTYPES[precision],
-            use_safetensors=None if allow_pickle else True,
-            trust_remote_code=False,
-        )
-        return pipe.to(place)
+    loader: Any = DigitsPipeline if kind == DigitsPipeline.__name__ else getattr(diffusers, kind)
+    with reading(model, allow_pickle=allow_pickle):
+        if not path.is_dir():
+            source = loader.download(source, use_safetensors=None if allow_pickle else True, trust_remote_code=False)
+        parts = _networks(loader, index, Path(source), dtype=_DTYPES[precision], allow_pickle=allow_pickle)
+        pipe = loader.from_pretrained(source, trust_remote_code=False, **parts).to(place)
+        for name, part in parts.items():
+            check_finite(part, f"{model}/{name}")
+        return pipe
+
+
+def _networks(loader: Any, index: Mapping[str, Any], folder: Path, **how: Any) -> dict[str, Any]:
+    """Every network that a pipeline's class takes and its index names, by name; the pipeline reads none by itself."""
+    found, homes = {}, {"diffusers": diffusers, "transformers": transformers}
+    for name in inspect.signature(loader.__init__).parameters:
+        value = index.get(name)
+        if not isinstance(value, list | tuple) or value[0] is None:
+            continue
+        library, kind = value
+        make = getattr(homes.get(library) or getattr(diffusers.pipelines, library), kind)
+        if issubclass(make, torch.nn.Module):
+            own = folder / name
+            found[name] = read_network(make, str(own if own.is_dir() else folder), **how)
+    return found
 
 
 def rescheduled(own: Any, name: str) -> Any:
@@ -78,12 +96,11 @@ def rescheduled(own: Any, name: str) -> Any:
     Raises:
         ConfigError: if there is no such scheduler, or it takes the network's output for something else.
     """
-    if name not in CHARTS:
-        raise unknown("scheduler", name, CHARTS)
+    if name not in SCHEDULERS:
+        raise unknown("scheduler", name, SCHEDULERS)
     with quiet():
         found = getattr(diffusers, name).from_config(own.config)
-    before = own.config.get("prediction_type", _FLOW)
-    after = _FLOW if CHARTS[name] == "flow" else found.config["prediction_type"]
+    before, after = prediction_type(own), prediction_type(found)
     if before != after:
         raise ConfigError(
             f"{name} takes a network's output for {after}, but this pipeline's is {before}; use a scheduler of the "
@@ -109,14 +126,14 @@ def device_of(name: str) -> torch.device:
 
 
 @contextmanager
-def reading(model: str) -> Iterator[None]:
+def reading(model: str, *, allow_pickle: bool = False) -> Iterator[None]:
     """Read something from a folder or from the hub without chatter, and with every failure in one line.
 
     Raises:
-        ConfigError: if it fails; a missing package is left to the caller.
+        ConfigError: if it fails, or would unpickle without leave; a missing package is left to the caller.
     """
     try:
-        with quiet(), warnings.catch_warnings():
+        with nullcontext() if allow_pickle else no_pickles(model), quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     except (OrthoscopeError, ModuleNotFoundError):
@@ -131,7 +148,10 @@ def _explained(model: str, error: Exception) -> str:
     while cause is not None:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
-    text, is_local = _one_line(error), Path(model).expanduser().exists()
+    text, folder = _one_line(error), Path(model).expanduser()
+    is_local = folder.exists()
+    if own := next((cause for cause in causes if isinstance(cause, OrthoscopeError)), None):
+        return str(own)  # a library took it for a damaged file
     if "trust_remote_code" in str(error):  # whole: transformers mentions it at the end of a long text
         return _of_own_code(model)
     if any(isinstance(cause, RepositoryNotFoundError) for cause in (error, *causes)):
@@ -145,11 +165,11 @@ def _explained(model: str, error: Exception) -> str:
             f"{model} is no folder here, and the hub cannot be reached; download it once on a machine with network "
             f"(hf download {model} --local-dir FOLDER) and pass the folder instead"
         )
-    if _NO_SAFETENSORS.search(text) and (not is_local or _has_pickles(Path(model).expanduser())):
-        return (
-            f"{model} holds weights that are not safetensors, and reading pickles can run code; convert them, or pass "
-            "--allow-pickle if you trust whoever made them"
-        )
+    if _NO_SAFETENSORS.search(text):
+        if not is_local or any(file.suffix in _PICKLES for file in folder.rglob("*")):
+            return str(pickled(model))
+        if variant := next((file for file in folder.rglob("*") if _VARIANT.search(file.name)), None):
+            return f"{text}; there is {variant.name}, but variants are not read: save the model without one"
     return f"cannot read {model}: {text}"
 
 
@@ -168,10 +188,6 @@ def _class_of(index: Mapping[str, Any], model: str) -> str:
 
 def _of_own_code(model: str) -> str:
     return f"{model} needs code of its own, which is never run here; use a model made of diffusers' own classes"
-
-
-def _has_pickles(folder: Path) -> bool:
-    return any(file.suffix in _PICKLES for file in folder.rglob("*"))
 
 
 def _one_line(error: BaseException) -> str:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from transformers import AutoModelForImageClassification
@@ -22,7 +21,8 @@ from transformers import AutoModelForImageClassification
 from orthoscope import rng
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.digits import CLASSES, SIDE, DigitsPipeline
-from orthoscope.integrations.features import Features, LatentFeatures
+from orthoscope.integrations.features import Features, LatentFeatures, area_average
+from orthoscope.integrations.images import ENDINGS, image_size, read_image
 from orthoscope.integrations.vision import Vision, open_vision
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _SOFTNESS, _GAMMA = 10.0, 0.05  # of the machines
 _HELD_OUT = 0.1  # share of the images that training left out, and so does the judge
 _SIDE = 256  # pixels of reference images, where they are that large
 _AT_ONCE = 64
-_ENDINGS = (".jpeg", ".jpg", ".png", ".webp")
+_GRAY = (0.299, 0.587, 0.114)  # of red, green and blue
 
 
 @runtime_checkable
@@ -171,8 +171,9 @@ def reference_images(path: str | None, host: Host) -> Images | None:
     """Real images to compare with (n, height, width, channels) in [0, 1]; None if there are none.
 
     Args:
-        path: Folder of png, jpg or webp files; each is cut to its middle square, and all to the side of the smallest,
-            256 pixels at most. If None, the bundled digits for a host that makes digits.
+        path: Folder of image files (`ENDINGS`), read as `images` says; each is cut to its middle square, and all are
+            averaged to the side of the smallest, 256 pixels at most. For a host that makes digits they become gray and
+            of its size; if None, they are the bundled digits.
         host: What generates.
 
     Raises:
@@ -199,42 +200,28 @@ def _batches(path: str | None, host: Host) -> Iterator[Images]:
             yield (np.moveaxis(bundled_digits()[0], 1, 3) / 2 + 0.5).astype(np.float32)
         return
     files = _files(Path(path).expanduser())
-    side = min(_SIDE, *(min(_opened(file).size) for file in files))
+    of_digits = makes_digits(host)
+    side = min(SIDE if of_digits else _SIDE, *(min(image_size(file)) for file in files))
     for start in range(0, len(files), _AT_ONCE):
-        yield np.stack([_square(file, side) for file in files[start : start + _AT_ONCE]])
+        images = np.stack([_square(file, side) for file in files[start : start + _AT_ONCE]])
+        yield (images @ np.array(_GRAY, np.float32))[..., None] if of_digits else images
 
 
 def _files(folder: Path) -> list[Path]:
     if not folder.is_dir():
-        raise ConfigError(f"no such folder: {folder}; expected a folder of reference images ({', '.join(_ENDINGS)})")
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in _ENDINGS)
-    if not files:
-        raise ConfigError(f"{folder} holds no reference images; expected files ending in {', '.join(_ENDINGS)}")
+        raise ConfigError(f"no such folder: {folder}; expected a folder of reference images ({', '.join(ENDINGS)})")
+    found = (file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS and not file.name.startswith("."))
+    if not (files := sorted(file for file in found if file.is_file())):
+        raise ConfigError(f"{folder} holds no reference images; expected files ending in {', '.join(ENDINGS)}")
     return files
-
-
-def _opened(file: Path) -> Image.Image:
-    """The image of a file, whose pixels are not read yet."""
-    try:
-        with Image.open(file) as image:
-            return image
-    except (UnidentifiedImageError, OSError) as error:
-        raise ConfigError(f"cannot read the reference image {file}; repair or remove it") from error
 
 
 def _square(file: Path, side: int) -> Images:
     """The middle square of an image (side, side, 3) in [0, 1]."""
-    try:
-        with Image.open(file) as image:
-            width, height = image.size
-            edge = min(width, height)
-            left, top = (width - edge) // 2, (height - edge) // 2
-            shown = image.convert("RGB").resize(
-                (side, side), Image.Resampling.BOX, box=(left, top, left + edge, top + edge)
-            )
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise ConfigError(f"cannot read the reference image {file}; repair or remove it") from error
-    return (np.asarray(shown) / 255).astype(np.float32)
+    pixels = read_image(file)
+    edge = min(pixels.shape[:2])
+    top, left = ((length - edge) // 2 for length in pixels.shape[:2])
+    return area_average(pixels[top : top + edge, left : left + edge], side, side)
 
 
 def _log_loss(logits: FloatArray, labels: NDArray[np.int64]) -> float:

@@ -22,11 +22,11 @@ from torch import Tensor, nn
 
 from orthoscope.denoise import Exact
 from orthoscope.errors import ConfigError, ShapeError
-from orthoscope.integrations.diffusers.clock import SchedulerClock
-from orthoscope.integrations.diffusers.combine import restated
+from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.digits import DigitsPipeline
 from orthoscope.integrations.host import Host, host_of
 from orthoscope.integrations.judge import bundled_digits, makes_digits
+from orthoscope.prediction import from_denoised
 from orthoscope.process import NoiseLevel
 from orthoscope.targets import empirical_mixture
 
@@ -64,7 +64,7 @@ class ExactNetwork(nn.Module, ConfigMixin):
                 f"labels must be 0 to {known - 1}, got {int(labels.min())} to {int(labels.max())}; number classes so"
             )
         mixture = empirical_mixture(data.flatten(1), labels, std=std)
-        self._exact, self._scheduler = Exact(mixture), scheduler
+        self._exact, self._clock = Exact(mixture), clock_of(scheduler)
         self._like = data.new_empty(0)  # a module without parameters has neither place nor type
         self.register_to_config(  # type: ignore[no-untyped-call]
             in_channels=data.shape[1],
@@ -103,11 +103,12 @@ class ExactNetwork(nn.Module, ConfigMixin):
         Raises:
             ConfigError: if the time step is none of the run's, or a class has no data.
         """
-        clock = SchedulerClock(self._scheduler)
+        clock = self._clock
+        clock.restart()  # steps do not matter here
         level = clock.read(timestep).level
         alpha = 1 / math.sqrt(1 + level.variance) if clock.chart == "exploding" else level.alpha
         x = sample.flatten(1) / alpha
-        prediction = restated(self.denoised(x, level, class_labels), x, level, clock.output)
+        prediction = from_denoised(self.denoised(x, level, class_labels), x, level, clock.output)
         return (prediction.to(sample.dtype).reshape(sample.shape),)
 
     def denoised(self, x: Tensor, level: NoiseLevel, labels: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from transformers import AutoConfig, AutoImageProcessor
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.fingerprint import fingerprint
 from orthoscope.integrations.hub import device_of, reading
+from orthoscope.integrations.weights import check_finite, read_network
 
 _AT_ONCE = 32  # images
 Images = NDArray[np.float32]
@@ -91,25 +93,19 @@ def open_vision(
             pickles of the repository.
     """
     place = device_of(device)
-    config = opened(AutoConfig, source)
+    config = opened(AutoConfig.from_pretrained, source)
     if kind is not None and config.model_type != kind:
         raise ConfigError(f"{source} holds a model of type {config.model_type}; expected {kind}")
-    model, found = opened(
-        make,
-        source,
-        config=config,
-        use_safetensors=None if allow_pickle else True,
-        dtype=torch.float32,
-        output_loading_info=True,
+    read = partial(read_network, make, config=config, dtype=torch.float32, allow_pickle=allow_pickle)
+    model = opened(read, source, allow_pickle=allow_pickle).eval().requires_grad_(False).to(place)
+    check_finite(model, source)
+    return Vision(
+        model=model, processor=opened(AutoImageProcessor.from_pretrained, source, backend="pil"), device=place
     )
-    if missing := sorted(found["missing_keys"]):
-        raise ConfigError(f"{source} lacks {len(missing)} weights of {make.__name__}, such as {missing[0]}")
-    processor = opened(AutoImageProcessor, source, backend="pil")
-    return Vision(model=model.eval().requires_grad_(False).to(place), processor=processor, device=place)
 
 
-def opened(make: Any, source: str, **options: Any) -> Any:
-    """What `make.from_pretrained` makes of a folder or a repository of the hub, without code of others.
+def opened(read: Callable[..., Any], source: str, *, allow_pickle: bool = False, **options: Any) -> Any:
+    """What a `from_pretrained` makes of a folder or a repository of the hub, without code of others.
 
     Raises:
         ConfigError: if it cannot be opened.
@@ -119,5 +115,5 @@ def opened(make: Any, source: str, **options: Any) -> Any:
         raise ConfigError(
             f"no such folder: {source}; expected a model's folder, or a repository of the hub such as org/name"
         )
-    with reading(source), torch.random.fork_rng(devices=[]):  # weights that a file lacks are drawn, and then refused
-        return make.from_pretrained(str(folder) if folder.is_dir() else source, trust_remote_code=False, **options)
+    with reading(source, allow_pickle=allow_pickle):
+        return read(str(folder) if folder.is_dir() else source, trust_remote_code=False, **options)

@@ -1,15 +1,15 @@
-"""Training that stopped, on disk: one safetensors file, replaced as a whole or not at all."""
+"""Training that stopped, on disk: one safetensors file."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
+from orthoscope import writing
 from orthoscope.errors import ConfigError
 from orthoscope.learned.training import Log, Trainer
 from orthoscope.serialize import dumps, from_dict, plain
@@ -23,15 +23,9 @@ def write_checkpoint(trainer: Trainer, path: Path) -> None:
     Raises:
         ConfigError: if the file cannot be written.
     """
-    about = {"training": trainer.training, "done": trainer.done, "log": trainer.log}
     tensors = {name: value.detach().cpu().contiguous() for name, value in trainer.state().items()}
-    unfinished = path.with_suffix(".unfinished")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, unfinished, metadata={_KEY: dumps(about, indent=None)})
-        os.replace(unfinished, path)
-    except (OSError, SafetensorError) as error:
-        raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error
+    about = {"training": trainer.training, "done": trainer.done, "log": trainer.log, "tensors": sorted(tensors)}
+    writing.write(path, save(tensors, metadata={_KEY: dumps(about, indent=None)}))
 
 
 def read_checkpoint(trainer: Trainer, path: Path) -> None:
@@ -47,10 +41,12 @@ def read_checkpoint(trainer: Trainer, path: Path) -> None:
             about = json.loads((opened.metadata() or {})[_KEY])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}
         log = [from_dict(entry, {"Log": Log}) for entry in about["log"]]
-        before, done = dict(about["training"]), int(about["done"])
+        before, done, named = dict(about["training"]), int(about["done"]), set(about["tensors"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is not a readable checkpoint; train again without --resume") from error
     _refuse_another(before, plain(trainer.training), path)
+    if lost := sorted(named - tensors.keys()):
+        raise ConfigError(f"{path} lacks {', '.join(lost[:6])} of its tensors; train again without --resume")
     trainer.restore(tensors, done=done, log=log)
 
 

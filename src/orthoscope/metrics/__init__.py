@@ -19,6 +19,7 @@ from orthoscope.metrics.diversity import variance_within as variance_within
 from orthoscope.metrics.diversity import vendi as vendi
 from orthoscope.metrics.estimators import jackknife as jackknife
 from orthoscope.metrics.estimators import mean_of as mean_of
+from orthoscope.metrics.estimators import share_of as share_of
 from orthoscope.metrics.fidelity import Manifolds as Manifolds
 from orthoscope.metrics.fidelity import coverage_of_equals as coverage_of_equals
 from orthoscope.metrics.fidelity import frechet_between as frechet_between

@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike, NDArray
 
 from orthoscope.errors import ConfigError
-from orthoscope.quantities import Estimate
+from orthoscope.quantities import Estimate, allowing_unseen
 
 FloatArray = NDArray[np.float64]
 Samples = Float[np.ndarray, "n dim"]
 _BLOCKS = 20
+_ROUNDING = 1e-5  # by which single-precision probabilities exceed 1
 _MANY = 100  # beyond, Student's t is the normal law
 
 
@@ -35,8 +37,12 @@ def as_samples(samples: ArrayLike, least: int = 2) -> Samples:
     return array
 
 
-def mean_of(values: ArrayLike) -> Estimate:
+def mean_of(values: ArrayLike, *, weight: float = 1.0) -> Estimate:
     """The mean of independent values with its standard error.
+
+    Args:
+        values: One per trajectory.
+        weight: The denominator that they share, if they are ratios and it is drawn anew with the modes.
 
     Raises:
         ConfigError: if there are fewer than two values, or one is not finite.
@@ -54,7 +60,23 @@ def mean_of(values: ArrayLike) -> Estimate:
         stderr=float(array.std(ddof=1) / math.sqrt(n)),
         n=n,
         dof=n - 1 if n < _MANY else None,
+        weight=weight,
     )
+
+
+def share_of(values: ArrayLike) -> Estimate:
+    """The mean of yes-or-no values or probabilities; its error allows for what did not happen to come.
+
+    Raises:
+        ConfigError: if there are fewer than two values, or one lies outside [0, 1].
+    Source:
+        `quantities.allowing_unseen`; derived in explanation/numerics.
+    """
+    found = mean_of(np.asarray(values, dtype=np.float64))
+    if not (np.min(values) >= 0 and np.max(values) <= 1 + _ROUNDING):
+        raise ConfigError(f"expected shares or probabilities in [0, 1], got {np.min(values):g} to {np.max(values):g}")
+    spread = found.stderr * math.sqrt(found.n)
+    return replace(allowing_unseen(found, spread=spread, units=found.n), spread=spread)
 
 
 def jackknife(statistic: Callable[[Samples], float], samples: Samples) -> Estimate:

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from orthoscope.errors import ConfigError, ShapeError, unknown
-from orthoscope.metrics.estimators import FloatArray, Samples, as_samples, jackknife, mean_of
+from orthoscope.metrics.estimators import FloatArray, Samples, as_samples, jackknife, mean_of, share_of
 from orthoscope.process import NoiseLevel
 from orthoscope.quantities import Estimate
 from orthoscope.targets import CLEAN, Mixture
@@ -68,7 +68,7 @@ def mode_weights(samples: ArrayLike, law: Mixture) -> list[Estimate]:
     Source:
         derived in explanation/multimodal.
     """
-    return [mean_of(column) for column in mode_posteriors(law, as_samples(samples)).T]
+    return [share_of(column) for column in mode_posteriors(law, as_samples(samples)).T]
 
 
 def mode_entropy(samples: ArrayLike, law: Mixture) -> Estimate:

@@ -2,7 +2,8 @@ r"""How far samples of a class are from where they should be: first and second m
 
 For a class with centroid $m$ and standard deviation $s$, from $n$ samples with mean $\bar x$:
 
-- `mean_shift` $\delta\mu = \bar x\cdot m/|m|^2 - 1$,
+- `mean_shift` $\delta\mu = \bar x\cdot m/|m|^2 - 1$; over draws of $m$ the ratio of sums,
+  $E[x\cdot m]/E|m|^2 - 1$, which exists in every dimension,
 - `variance_shift` $\delta V$ = mean variance per coordinate minus $s^2$, along $m$ and across it,
 - `variance_ratio` $V/s^2$.
 
@@ -33,16 +34,22 @@ def _direction(centroid: ArrayLike, samples: Samples) -> FloatArray:
 def overlap(samples: ArrayLike, centroid: ArrayLike) -> Estimate:
     """Overlap q with the class centroid, in units of the centroid itself: 1 on it.
 
+    Several draws of the centroid pool to the ratio of sums, sum of x.m over sum of |m|^2.
+
     Source:
         [ventura2026emergence], order parameter q.
     """
     x = as_samples(samples)
     m = _direction(centroid, x)
-    return mean_of(x @ m / (m @ m))
+    square = float(m @ m)
+    return mean_of(x @ m / square, weight=square)
 
 
 def mean_shift(samples: ArrayLike, centroid: ArrayLike) -> Estimate:
     """Shift of the mean along the class centroid, in units of the centroid; 0 for a perfect sampler.
+
+    Over draws of the centroid it is E[x.m]/E[|m|^2] - 1: long centroids count for more, and the answer is that of
+    the order parameter q = x.m/d.
 
     Source:
         [ventura2026emergence], mean distortion; derived in explanation/theory.

@@ -31,7 +31,7 @@ def pareto_figure(audits: Mapping[str, xr.Dataset], marks: Mapping[str, Mark]) -
     drawn: list[tuple[Axes, xr.Dataset, str]] = []
     for k, (name, audit) in enumerate(audits.items()):
         for ax, measure in zip(axes[2 * k : 2 * k + 2], ("mean_shift", str(audit.attrs["adherence"])), strict=True):
-            if measure in audit and _finite(audit, measure).sizes["schedule"]:
+            if _finite(audit, measure).sizes["schedule"]:
                 _pareto(ax, audit, measure, marks)
                 drawn.append((ax, audit, measure))
             else:
@@ -48,6 +48,9 @@ def pareto_figure(audits: Mapping[str, xr.Dataset], marks: Mapping[str, Mark]) -
 
 
 def _finite(audit: xr.Dataset, measure: str) -> xr.Dataset:
+    """The schedules of which a measure and the variance are known: none where either could not be measured."""
+    if measure not in audit or "variance_ratio" not in audit:
+        return audit.isel(schedule=[])
     return audit.isel(schedule=np.flatnonzero(np.isfinite(audit[measure] + audit["variance_ratio"])))
 
 
@@ -150,6 +153,9 @@ def twin_figure(pipeline: xr.Dataset, twin: xr.Dataset, marks: Mapping[str, Mark
     figure, (ax,) = panels(1, 1, size=(11, 3.8))
     places = np.arange(len(both))
     for k, (name, audit) in enumerate((("pipeline", pipeline), ("exact score", twin))):
+        if "variance_ratio" not in audit:
+            ax.text(0.5, 0.5 - 0.1 * k, f"{name}: not measured", transform=ax.transAxes, ha="center", color=MUTED)
+            continue
         one = audit.sel(schedule=both)
         ax.errorbar(
             places + 0.16 * (k - 0.5), one["variance_ratio"], _bars(one, "variance_ratio"),
@@ -159,6 +165,7 @@ def twin_figure(pipeline: xr.Dataset, twin: xr.Dataset, marks: Mapping[str, Mark
     ax.set_xticks(places, labels=[marks[spec].letter for spec in both], fontweight="bold", color=INK)
     ax.set(ylabel="variance, that of strength 0 = 1", xlim=(-0.6, len(both) - 0.4))
     ax.grid(visible=False, axis="x")
-    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
+    if ax.containers:
+        ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2)
     key(figure, marks, both)
     return figure

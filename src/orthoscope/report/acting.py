@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from orthoscope.plots.letters import Mark
-from orthoscope.report.intervals import interval
+from orthoscope.report.intervals import Interval, interval
 
-NO_MORE, HALF = 0.05, 0.5  # shares of a pair's largest difference, below which next to nothing, or little, is left
+NO_MORE, HALF = 0.05, 0.5  # shares of a pair's largest difference, by which what is left to act on is told
 
 
 def left_to_act(audit: xr.Dataset, spec: str) -> tuple[float, float] | None:
@@ -50,9 +50,9 @@ def acting(audit: xr.Dataset, spec: str, marks: Mapping[str, Mark]) -> str:
 
 def _left(share: float) -> str:
     """How much a share of the largest difference leaves to act on."""
-    if share < NO_MORE:
-        return "images are committed, next to nothing is left for it to act on"
-    return "there it still acts" if share > HALF else "most images are committed, little is left for it to act on"
+    if share > HALF:
+        return "there it still acts"
+    return f"less than {NO_MORE if share < NO_MORE else HALF:.0%} of that is left for it to act on"
 
 
 def outcome(audit: xr.Dataset, spec: str) -> str:
@@ -60,16 +60,12 @@ def outcome(audit: xr.Dataset, spec: str) -> str:
     gain = interval(audit, "gain", spec)
     if gain is None:
         return ""
-    came = (
-        "is gained over"
-        if gain.low > 0
-        else "is lost against"
-        if gain.high < 0
-        else "differs within error from that of"
-    )
     equal = interval(audit, "equal_strength", spec)
-    constant = f"constant:{equal.value:.3g}" if equal else "constant strength"
-    return f"variance {came} {constant} at equal mean shift: {gain}"
+    constant = f"constant:{equal.value:.3g} at equal mean shift" if equal else "constant strength at equal mean shift"
+    if gain.low > 0 or gain.high < 0:
+        return f"variance is {'gained over' if gain.low > 0 else 'lost against'} {constant}: {gain}"
+    bound = Interval(value=max(-gain.low, gain.high), low=gain.low, high=gain.high).shown
+    return f"no difference from the variance of {constant} is shown, and none above {bound} is left possible: {gain}"
 
 
 def beside(audit: xr.Dataset, twin: xr.Dataset, spec: str, marks: Mapping[str, Mark]) -> str:

@@ -8,11 +8,12 @@ from typing import Protocol, runtime_checkable
 
 import xarray as xr
 
+from orthoscope import writing
 from orthoscope.plots.letters import Mark, marks
 from orthoscope.report import audit_sections as parts
 from orthoscope.report.audit_numbers import cost_section, number_sections, prompt_section
 from orthoscope.report.intervals import Interval, attribute, interval
-from orthoscope.report.page import Card, Section, render, save_figure, save_text
+from orthoscope.report.page import Card, Section, render, save_figure
 
 FOOTER = (
     "Numbers in brackets are 95 % intervals, [low, high], of the number before them; differences and "
@@ -44,7 +45,7 @@ def write_report(result: Audited, out: Path, *, command: str) -> Path:
     for section in sections:
         for name, figure in section.figures.items():
             save_figure(figure, out / "figures" / name)
-    return save_text(audit_page(result, sections), out / "report.html")
+    return writing.write(out / "report.html", audit_page(result, sections))
 
 
 def audit_page(result: Audited, sections: list[Section]) -> str:
@@ -97,11 +98,15 @@ def schedule_marks(audit: xr.Dataset, twin: xr.Dataset | None) -> dict[str, Mark
 def cards(audit: xr.Dataset, found: Mapping[str, Mark]) -> list[Card]:
     """The findings in numbers."""
     current = str(audit.attrs["current"])
-    schedule = attribute(audit, "recommendation").get("schedule")
-    value, use = "No other schedule", f"is recommended in place of {current}"
-    if schedule:
-        letter = f"Use {found[schedule].letter}" if schedule in found else "Use less"
-        value, use = letter, f"{schedule}, in place of {current}"
+    advice = attribute(audit, "recommendation")
+    value, use = "No other schedule", f"is shown to be better than {current}"
+    if schedule := advice.get("schedule"):
+        value, use = f"Use {found[schedule].letter}", f"{schedule}, in place of {current}"
+    elif nearest := advice.get("nearest"):
+        value, use = (
+            "Not shown yet",
+            f"that any schedule is better than {current}; {found[nearest].letter} comes nearest",
+        )
     told = [Card(value=value, text=use)]
     if kept := interval(audit, "variance_ratio", current):
         told.append(_card(kept, f"of the variance at strength 0 is kept by your schedule, {current}"))

@@ -148,9 +148,9 @@ def search_section(search: xr.Dataset, audit: xr.Dataset, marks: Marks) -> Secti
         title="The search for windows",
         caption=(
             f"{count} candidates were tried on few images and seeds of their own. Those ringed were the best of their "
-            "kind, by gain at equal mean shift among those that keep adherence; they are judged above on seeds that "
-            "the search never saw. The best of many looks better in a search than it is: believe the numbers above, "
-            "not these. Bars are two standard errors."
+            "kind, by gain at equal mean shift among those in which no loss of adherence from strength 0 was seen, "
+            "which shows nothing yet; they are judged above on seeds that the search never saw. The best of many looks "
+            "better in a search than it is: believe the numbers above, not these. Bars are two standard errors."
         ),
         command="",
         figures={"audit-search": search_figure(search, str(audit.attrs["adherence"]))},
@@ -170,16 +170,20 @@ def _judged(audit: xr.Dataset, spec: str, marks: Marks) -> str:
 
 
 def _better(audit: xr.Dataset, chosen: Sequence[str], marks: Marks) -> str:
-    """Which of those chosen do better than constant strength, and what of adherence they may lose."""
-    better = [spec for spec in chosen if (gain := interval(audit, "gain", spec)) and gain.low > 0]
+    """Which of those chosen are shown to do better than constant strength, and what of adherence they may lose."""
     if not chosen:
-        return "None was chosen: no candidate keeps adherence and could be compared with constant strength."
+        return "None was chosen: none without a loss of adherence could be compared with constant strength."
+    least = {spec: end for spec in chosen if (end := interval(audit, "gain_least", spec))}
+    better = [spec for spec, end in least.items() if end.value > 0]
     if not better:
-        return "None of these keeps more variance than constant strength at equal mean shift, beyond error."
+        return "None of these is shown to keep more variance than constant strength at equal mean shift."
     lows = [change.low for spec in better if (change := interval(audit, "adherence_change", spec))]
     loss = f"; of adherence they lose at most {max(0.0, -min(lows)):.2g}" if lows else ""
-    letters = ", ".join(marks[spec].letter for spec in better)
-    return f"More variance than constant strength at equal mean shift, beyond error: {letters}{loss}."
+    each = ", ".join(f"{marks[spec].letter} by {least[spec].value:.2g}" for spec in better)
+    return (
+        "Shown to keep more variance than constant strength at equal mean shift, at a level that all schedules share: "
+        f"{each} at least{loss}."
+    )
 
 
 def twin_section(audit: xr.Dataset, twin: xr.Dataset, marks: Marks) -> Section:

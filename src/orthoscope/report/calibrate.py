@@ -9,15 +9,17 @@ from typing import Any
 
 import xarray as xr
 
+from orthoscope import writing
 from orthoscope.plots.calibrate import calibrate_figure
 from orthoscope.quantities import Estimate
-from orthoscope.report.page import Card, Section, render, save_figure, save_text
+from orthoscope.report.page import Card, Section, render, save_figure
 from orthoscope.study.datasets import write
 
 FOOTER = (
     "Numbers in brackets are standard errors of the last digits; bands and bars are 95 % intervals over images, or "
     "over prompts where there are at least ten texts."
 )
+FILES = ("results.nc", "spec.json", "report.html", "calibrate.svg", "calibrate.png")  # of its folder
 _ROWS = {
     "information": "information by the pair, I(0), nats",
     "participation_ratio": "effective directions d",
@@ -43,8 +45,8 @@ def write_calibration(result: xr.Dataset, found: Mapping[str, Any], out: Path, *
     write(result, out / "results.nc")
     for name, figure in section.figures.items():
         save_figure(figure, out / name)
-    save_text(result.attrs["spec"] + "\n", out / "spec.json")
-    return save_text(page(result, found, section), out / "report.html")
+    writing.write(out / "spec.json", result.attrs["spec"] + "\n")
+    return writing.write(out / "report.html", page(result, found, section))
 
 
 def page(result: xr.Dataset, found: Mapping[str, Any], section: Section) -> str:
@@ -154,5 +156,5 @@ def _number(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else "–"
 
 
-def _estimate(value: Mapping[str, float]) -> Estimate:
-    return Estimate(value=value["value"], stderr=value["stderr"], n=0)
+def _estimate(value: Mapping[str, Any]) -> Estimate:
+    return Estimate(**value)

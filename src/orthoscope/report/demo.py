@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from orthoscope import __version__
+from orthoscope import __version__, writing
 from orthoscope.errors import ConfigError
 from orthoscope.report.page import render, save_figure
 from orthoscope.report.sections import SECTIONS, headline
@@ -22,6 +22,7 @@ from orthoscope.study.threads import one_thread
 from orthoscope.study.windows import WindowStudy
 
 STUDIES = {"paths": PathStudy, "rates": RateStudy, "dims": DimStudy, "windows": WindowStudy, "digits": DigitsStudy}
+FILES = ("results.nc", "spec.json", "report.html", "figures")  # of its folder
 TITLE = "What classifier-free guidance does to a distribution, and what can be done about it"
 LEAD = (
     "Every distribution here is known exactly, so its score is exact too and every distortion is guidance's own. "
@@ -49,13 +50,10 @@ class Demo:
     _seconds: dict[str, float] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        """Make sure that results can be written before computing any."""
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            if not groups(self._store):
-                self._store.unlink(missing_ok=True)  # nothing readable in it
-        except OSError as error:
-            raise ConfigError(f"cannot write to {self.out}: {error}; choose another --out") from error
+        """Refuse results that are not the demonstration's, before computing any."""
+        stored = groups(self._store)
+        if self._store.exists() and not (stored and set(stored) <= set(STUDIES)):
+            raise ConfigError(f"{self._store} is damaged or not of a demo; choose another --out, or move it away")
 
     @property
     def _store(self) -> Path:
@@ -92,9 +90,8 @@ class Demo:
             sections=sections,
             provenance=f"Orthoscope {__version__}. Settings: spec.json; numbers: results.nc.",
         )
-        report = self.out / "report.html"
-        report.write_text(page, encoding="utf-8")
+        report = writing.write(self.out / "report.html", page)
         studies = {name: json.loads(result.attrs["spec"]) for name, result in results.items()}
         spec = {"orthoscope": __version__, "command": "demo", "studies": studies}
-        (self.out / "spec.json").write_text(dumps(spec) + "\n", encoding="utf-8")
+        writing.write(self.out / "spec.json", dumps(spec) + "\n")
         return {"report": str(report), "results": str(self._store), "seconds": sum(self._seconds.values())}

@@ -41,6 +41,11 @@ class Interval:
             return f"{number:.4g}"
         return f"{number:z.{decimals((self.high - self.low) / 2)}f}"
 
+    @property
+    def shown(self) -> str:
+        """The number alone, with two digits of the error."""
+        return self._text(self.value)
+
     def cell(self, between: str = "\n") -> str:
         """The number and its interval, with two digits of the error."""
         if not math.isfinite(self.value):

@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from orthoscope.errors import ConfigError
 from orthoscope.plots.style import house_style
+from orthoscope.writing import CREATOR, write
 
 PNG_DPI = 160
-PIXEL_DPI, WEBP_QUALITY = 120, 75  # of figures embedded as pixels
+_WEBP = {"format": "webp", "dpi": 120, "pil_kwargs": {"quality": 75}}  # of figures embedded as pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,31 +75,13 @@ def save_figure(figure: Figure, path: Path) -> None:
     Raises:
         ConfigError: if the files cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(".svg").write_bytes(_vector(figure))
-        with house_style():
-            figure.savefig(path.with_suffix(".png"), dpi=PNG_DPI)
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error
-
-
-def save_text(text: str, path: Path) -> Path:
-    """Write a page, or what belongs to it; its path.
-
-    Raises:
-        ConfigError: if the file cannot be written.
-    """
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}; choose another --out") from error
-    return path
+    write(path.with_suffix(".svg"), _vector(figure))
+    write(path.with_suffix(".png"), _pixels(figure, format="png", dpi=PNG_DPI, metadata={"Software": CREATOR}))
 
 
 def embedded(figure: Figure, *, pixels: bool = False) -> str:
     """A figure as a data address: drawn, or as pixels."""
-    kind, content = ("webp", _pixels(figure)) if pixels else ("svg+xml", _vector(figure))
+    kind, content = ("webp", _pixels(figure, **_WEBP)) if pixels else ("svg+xml", _vector(figure))
     return f"data:image/{kind};base64," + base64.b64encode(content).decode()
 
 
@@ -107,15 +90,15 @@ def _vector(figure: Figure) -> bytes:
     """A figure as SVG, drawn once for its file and its page: a figure that was saved must not change."""
     buffer = io.BytesIO()
     with house_style():
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": CREATOR})
     return buffer.getvalue()
 
 
-def _pixels(figure: Figure) -> bytes:
-    """A figure as WebP."""
+def _pixels(figure: Figure, **how: Any) -> bytes:
+    """A figure as pixels, drawn anew."""
     buffer = io.BytesIO()
     with house_style():
-        figure.savefig(buffer, format="webp", dpi=PIXEL_DPI, pil_kwargs={"quality": WEBP_QUALITY})
+        figure.savefig(buffer, **how)
     return buffer.getvalue()
 
 

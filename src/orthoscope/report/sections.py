@@ -17,6 +17,7 @@ from orthoscope.plots.paths import path_figure
 from orthoscope.plots.shifts import dim_figure, rate_figure
 from orthoscope.quantities import Estimate
 from orthoscope.report.page import Card, Section
+from orthoscope.study.datasets import stored
 
 FALSE_ALARM = 1e-3  # of the verdict on all windows together
 
@@ -26,10 +27,7 @@ def _command(name: str, out: Path) -> str:
 
 
 def _estimate(data: xr.Dataset, name: str) -> Estimate:
-    dof = int(data.attrs["repeats"]) - 1 if "repeats" in data.attrs else None
-    return Estimate(
-        value=float(data[name]), stderr=float(data[f"{name}_stderr"]), n=int(data.attrs.get("n", 0)), dof=dof
-    )
+    return stored(data, name)[0]
 
 
 def paths_section(paths: xr.Dataset, out: Path) -> Section:
@@ -221,7 +219,7 @@ def headline(results: Mapping[str, xr.Dataset]) -> list[Card]:
     if "paths" in results:
         paths = results["paths"]
         last = paths.sel(strength=float(paths["strength"].max())).isel(time=-1)
-        shift = Estimate(value=float(last["overlap"]) - 1, stderr=float(last["overlap_stderr"]), n=0)
+        shift = _estimate(last, "overlap").affine(shift=-1.0)
         cards.append(
             Card(
                 value=f"δμ = {shift}",

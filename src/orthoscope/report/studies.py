@@ -11,6 +11,8 @@ from typing import Any
 import xarray as xr
 from matplotlib.figure import Figure
 
+from orthoscope import writing
+from orthoscope.locking import locked
 from orthoscope.report.page import save_figure
 from orthoscope.serialize import dumps
 from orthoscope.study.datasets import Progress, write
@@ -67,13 +69,15 @@ def run_study(
         What the study found, and the files.
 
     Raises:
-        ConfigError: if the folder cannot be written.
+        ConfigError: if the folder is in use, belongs to another job, or cannot be written.
     """
     chosen = entry(name)
     study = replace(chosen.make.quick() if quick else chosen.make(), seed=seed)
-    with one_thread():
-        result = study.run(progress)
-    write(result, out / "results.nc")
-    (out / "spec.json").write_text(dumps(study) + "\n", encoding="utf-8")
-    save_figure(chosen.figure(result), out / f"{name}.svg")
+    files = ("results.nc", "spec.json", f"{name}.svg", f"{name}.png")
+    with locked(out, f"study {name}", files):
+        with one_thread():
+            result = study.run(progress)
+        write(result, out / files[0])
+        writing.write(out / files[1], dumps(study) + "\n")
+        save_figure(chosen.figure(result), out / files[2])
     return {**chosen.findings(result), "folder": str(out)}

@@ -20,8 +20,9 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant
 from orthoscope.quantities import Estimate
 from orthoscope.sample.start import Start
+from orthoscope.study.compare import as_numbers
 from orthoscope.study.coupled import coupled
-from orthoscope.study.datasets import Progress, dataset, estimates, table
+from orthoscope.study.datasets import Progress, dataset, estimates, stored, table
 from orthoscope.study.radial import radial
 from orthoscope.study.scaling import PowerLaw, power_law
 from orthoscope.study.shifts import SHIFTS
@@ -135,18 +136,14 @@ class ApproachStudy:
         for name in SHIFTS:
             a, b = getattr(coarse, name), getattr(fine, name)
             # In law the error falls like the square of the step: a third of the difference is left in the finer run.
-            left = Estimate(value=(a.value - b.value) / 3, stderr=math.hypot(a.stderr, b.stderr) / 3, n=a.n + b.n)
-            limits |= {f"{name}_mean_field": getattr(found, name), f"{name}_step_error": left}
+            limits |= {f"{name}_mean_field": getattr(found, name), f"{name}_step_error": a.minus(b).affine(1 / 3)}
         return limits
 
     def _point(self, rate: float, w: float, dim: int) -> dict[str, Any]:
         simulation = self.simulation(rate, w, dim)
         result, finite = radial(simulation), predict(replace(simulation.setting, dim=dim))
-        along, across = result.variance_shift_along, result.variance_shift_across
-        excess = replace(
-            along.affine(shift=-across.value), stderr=math.hypot(along.stderr, across.stderr)
-        )  # two parts of independent noise
-        point: dict[str, Any] = {"along_excess": excess}
+        # Two parts of independent noise.
+        point: dict[str, Any] = {"along_excess": result.variance_shift_along.minus(result.variance_shift_across)}
         for name in SHIFTS:
             point |= {name: getattr(result, name), f"{name}_finite_dim": getattr(finite, name)}
         return point
@@ -191,10 +188,7 @@ def gaps(result: xr.Dataset, name: str, rate: float, strength: float) -> list[Es
     one = result.sel(rate=rate, strength=strength)
     step = abs(float(one[f"{name}_step_error"])) + float(one[f"{name}_step_error_stderr"])
     limit = float(one[f"{name}_mean_field"])
-    return [
-        Estimate(value=float(value) - limit, stderr=math.hypot(float(error), step), n=1)
-        for value, error in zip(one[name].values, one[f"{name}_stderr"].values, strict=True)
-    ]
+    return [replace(found.affine(shift=-limit), stderr=math.hypot(found.stderr, step)) for found in stored(one, name)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,8 +248,8 @@ def disagreement(result: xr.Dataset, name: str, rate: float, strength: float) ->
     off = {}
     for dim in result["dim"].values:
         at = one.sel(dim=dim)
-        measured = Estimate(value=float(at[name]), stderr=float(at[f"{name}_stderr"]), n=1)
-        if measured.differs(float(at[f"{name}_finite_dim"])):
+        (measured,) = stored(at, name)
+        if not measured.agrees(float(at[f"{name}_finite_dim"])):
             off[f"{dim}"] = float(at[f"{name}_finite_dim"]) / measured.value - 1
     return off
 
@@ -301,10 +295,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
 def _law_numbers(approach: Approach) -> dict[str, Any]:
     law = approach.law
     low, high = law.interval()
-    return {
-        "value": law.exponent.value,
-        "stderr": law.exponent.stderr,
-        "n": law.exponent.n,
+    return as_numbers(law.exponent) | {
         "interval_95": [low, high],
         "amplitude": law.amplitude,
         "correction": law.correction,

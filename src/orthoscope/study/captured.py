@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,9 @@ import xarray as xr
 from orthoscope import rng
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.quantities import Estimate
+from orthoscope.study.compare import as_numbers
 from orthoscope.study.coupled import coupled
-from orthoscope.study.datasets import Progress, dataset, table
+from orthoscope.study.datasets import Progress, dataset, stored, table
 from orthoscope.study.scaling import extrapolate
 from orthoscope.study.simulation import Simulation
 from orthoscope.theory import Prediction, predict
@@ -121,16 +122,15 @@ def limit(result: xr.Dataset, schedule: str, name: str) -> Estimate:
     points = result.isel(point=np.flatnonzero(result["schedule"].values == schedule))
     order = np.argsort(points["point_dim"].values)
     dims = points["point_dim"].values[order].astype(float).tolist()
-    pairs = zip(points[name].values[order], points[f"{name}_stderr"].values[order], strict=True)
-    values = [Estimate(value=float(value), stderr=float(error), n=1) for value, error in pairs]
+    values = stored(points.isel(point=order), name)
     whole, upper = extrapolate(dims, values).limit, extrapolate(dims[1:], values[1:]).limit
     drift = upper.value - whole.value
-    return Estimate(value=whole.value, stderr=math.hypot(whole.stderr, drift), n=len(values))
+    return replace(whole, stderr=math.hypot(whole.stderr, drift))
 
 
 def verdict(measured: Estimate, theory: float) -> str:
     """Whether leading order holds: `agrees`, or `off by` the gap."""
-    return "off" if measured.differs(theory, false_alarm=_FALSE_ALARM) else "agrees"
+    return "agrees" if measured.agrees(theory, false_alarm=_FALSE_ALARM) else "off"
 
 
 def findings(result: xr.Dataset) -> dict[str, Any]:
@@ -149,11 +149,8 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
 
 
 def _comparison(measured: Estimate, theory: float) -> Mapping[str, Any]:
-    return {
+    return as_numbers(measured) | {
         "theory": theory,
-        "value": measured.value,
-        "stderr": measured.stderr,
-        "n": measured.n,
         "z": measured.z(theory),
         "verdict": verdict(measured, theory),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -134,6 +133,7 @@ def as_numbers(estimate: Estimate) -> dict[str, Any]:
         "stderr": estimate.stderr,
         "stderr_within": estimate.stderr_within,
         "n": estimate.n,
+        "dof": estimate.dof,
     }
 
 
@@ -148,8 +148,8 @@ def unexplained(measured: Mapping[str, Estimate], predictions: Theories, simulat
     return [
         name
         for name in SHIFTS
-        if measured[name].differs(getattr(predictions.mean_field, name), false_alarm=FALSE_ALARM)
-        and measured[name].differs(
+        if not measured[name].agrees(getattr(predictions.mean_field, name), false_alarm=FALSE_ALARM)
+        and not measured[name].agrees(
             here := getattr(finite, name), slack=FINITE_DIM_SLACK[name] * abs(here), false_alarm=FALSE_ALARM
         )
     ]
@@ -186,7 +186,7 @@ def diagnose(
         )
     open_ones = unexplained(measured, predictions, simulation)
     for name in SHIFTS:
-        if measured[name].differs(getattr(mean_field, name), false_alarm=FALSE_ALARM):
+        if not measured[name].agrees(getattr(mean_field, name), false_alarm=FALSE_ALARM):
             text = _gap(name, measured[name], predictions, simulation)
             remarks.append(text + _steps(name, measured, predictions, halved) if name in open_ones else text)
     if simulation.draws == 1:
@@ -206,9 +206,9 @@ def _gap(name: str, measured: Estimate, predictions: Theories, simulation: Simul
     text = f"{title}, {here:.4g} in this dimension, {there}"
     if simulation.planted and finite.condensation_time is not None:
         return f"not to be compared: {text}"
-    if measured.differs(here, slack=FINITE_DIM_SLACK[name] * abs(here), false_alarm=FALSE_ALARM):
-        return f"unexplained: {text}"
-    return f"dimension too small, explained by the finite-dimension theory: {text}"
+    if measured.agrees(here, slack=FINITE_DIM_SLACK[name] * abs(here), false_alarm=FALSE_ALARM):
+        return f"dimension too small, explained by the finite-dimension theory: {text}"
+    return f"unexplained: {text}"
 
 
 def _steps(
@@ -218,7 +218,7 @@ def _steps(
     if halved is None:
         return ", and no run with other --steps to judge them by"
     whole, half = measured[name], halved[name]
-    change = replace(whole, value=whole.value - half.value, stderr=math.hypot(whole.stderr, half.stderr))
+    change = whole.minus(half)
     text = f", {half} with half the steps"
     if change.differs(0.0, false_alarm=FALSE_ALARM):
         return f"{text}: use more --steps"

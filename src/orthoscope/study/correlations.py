@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import Any
 
@@ -16,7 +16,8 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics.correlations import mean_square_correlation
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sample.start import Start
-from orthoscope.study.datasets import Progress, dataset, table
+from orthoscope.study.compare import as_numbers
+from orthoscope.study.datasets import Progress, dataset, stored, table
 from orthoscope.study.radial import radial
 from orthoscope.study.scaling import PowerLaw, extrapolate, power_law
 from orthoscope.study.simulate import class_centroid, draw_target, make_grid, run_draw
@@ -135,12 +136,12 @@ def _excess(simulation: Simulation) -> dict[str, Estimate]:
     """Excess along the centroid in reduced coordinates, and the mean square correlation that it makes."""
     found = radial(simulation)
     along, across = found.variance_shift_along, found.variance_shift_across
-    excess = Estimate(value=along.value - across.value, stderr=math.hypot(along.stderr, across.stderr), n=along.n)
+    excess = along.minus(across)
     width = simulation.std**2 + across.value + excess.value / simulation.dim
     pairs = simulation.dim * (simulation.dim + 2)
     square = (excess.value / width) ** 2 / pairs
     error = 2 * abs(excess.value) * excess.stderr / width**2 / pairs
-    return {_SQUARE: Estimate(value=square, stderr=error, n=along.n), "along_excess": excess}
+    return {_SQUARE: replace(excess, value=square, stderr=error), "along_excess": excess}
 
 
 def select(result: xr.Dataset, sampler: str, strength: float, kind: str) -> xr.Dataset:
@@ -149,16 +150,10 @@ def select(result: xr.Dataset, sampler: str, strength: float, kind: str) -> xr.D
     return result.isel(point=np.flatnonzero(chosen & (result["point_strength"].values == strength)))
 
 
-def column(points: xr.Dataset, name: str) -> list[Estimate]:
-    """One measured variable as estimates."""
-    pairs = zip(points[name].values, points[f"{name}_stderr"].values, strict=True)
-    return [Estimate(value=float(value), stderr=float(stderr), n=1) for value, stderr in pairs]
-
-
 def decay(result: xr.Dataset, sampler: str, strength: float, kind: str) -> PowerLaw:
     """The power law of the mean square correlation; correlations themselves fall with half its exponent."""
     points = _asymptotic(select(result, sampler, strength, kind))
-    return power_law(points["point_dim"].values.tolist(), column(points, _SQUARE), correction=kind == "reduced")
+    return power_law(points["point_dim"].values.tolist(), stored(points, _SQUARE), correction=kind == "reduced")
 
 
 def _asymptotic(points: xr.Dataset) -> xr.Dataset:
@@ -179,7 +174,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
         }
     null = result.isel(point=np.flatnonzero(result["point_strength"].values == 0))
     if null.sizes["point"]:
-        answer["w = 0: mean square correlation in standard errors"] = [e.z(0.0) for e in column(null, _SQUARE)]
+        answer["w = 0: mean square correlation in standard errors"] = [e.z(0.0) for e in stored(null, _SQUARE)]
     return answer
 
 
@@ -190,37 +185,29 @@ def _half(result: xr.Dataset, sampler: str, w: float, kind: str) -> dict[str, An
     except ConfigError:
         return None
     low, high = law.interval()
-    return {
-        "value": law.exponent.value / 2,
-        "stderr": law.exponent.stderr / 2,
-        "n": law.exponent.n,
+    return as_numbers(law.exponent.affine(0.5)) | {
         "interval_95": [low / 2, high / 2],
         "goodness": law.goodness,
     }
 
 
-def _limit(points: xr.Dataset) -> dict[str, float]:
-    found = extrapolate(points["point_dim"].values.tolist(), column(points, "along_excess"), order=2)
+def _limit(points: xr.Dataset) -> dict[str, Any]:
+    found = extrapolate(points["point_dim"].values.tolist(), stored(points, "along_excess"), order=2)
     theory = float(points["along_excess_mean_field"][0])
-    limit = found.limit
-    return {"value": limit.value, "stderr": limit.stderr, "n": limit.n, "theory": theory, "goodness": found.goodness}
+    return as_numbers(found.limit) | {"theory": theory, "goodness": found.goodness}
 
 
 def _against_one_direction(result: xr.Dataset, sampler: str, w: float, kind: str) -> dict[str, float]:
     full, reduced = select(result, sampler, w, kind), select(result, sampler, w, "reduced")
-    known = dict(zip(reduced["point_dim"].values.tolist(), column(reduced, _SQUARE), strict=True))
-    pairs = zip(full["point_dim"].values.tolist(), column(full, _SQUARE), strict=True)
-    return {
-        f"{dim}": (square.value - known[dim].value) / math.hypot(square.stderr, known[dim].stderr)
-        for dim, square in pairs
-        if dim in known
-    }
+    known = dict(zip(reduced["point_dim"].values.tolist(), stored(reduced, _SQUARE), strict=True))
+    pairs = zip(full["point_dim"].values.tolist(), stored(full, _SQUARE), strict=True)
+    return {f"{dim}": square.minus(known[dim]).z(0.0) for dim, square in pairs if dim in known}
 
 
-def _ratios(points: xr.Dataset) -> dict[str, dict[str, float]]:
+def _ratios(points: xr.Dataset) -> dict[str, dict[str, Any]]:
     """Mean square correlation of real modes over that of the excess theory puts along the centroid."""
     theory = points[f"{_SQUARE}_mean_field"].values
     return {
-        f"{dim}": {"value": square.value / expected, "stderr": square.stderr / expected}
-        for dim, square, expected in zip(points["point_dim"].values, column(points, _SQUARE), theory, strict=True)
+        f"{dim}": as_numbers(square.affine(1 / float(expected)))
+        for dim, square, expected in zip(points["point_dim"].values, stored(points, _SQUARE), theory, strict=True)
     }

@@ -15,7 +15,7 @@ from orthoscope import metrics
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant
 from orthoscope.numerics import Array
-from orthoscope.quantities import Estimate
+from orthoscope.quantities import Estimate, pool
 from orthoscope.sample import Grid
 from orthoscope.study.simulate import class_centroid, draw_target, make_grid, run_draw
 from orthoscope.study.simulation import Simulation
@@ -29,7 +29,7 @@ class CoupledResult:
 
     Attributes:
         simulation: The setting.
-        mean_shift: Overlap minus 1.
+        mean_shift: E[x.m]/E[|m|^2] minus 1.
         variance_shift: Variance per coordinate minus std^2.
         class_posterior: Posterior of the class.
     """
@@ -63,19 +63,20 @@ def coupled(simulation: Simulation, *, progress: Callable[[int, int], None] | No
         target = draw_target(simulation, index)
         m = np.asarray(class_centroid(target), dtype=np.float64)
         guided, twin = (run_draw(one, target, grid, index).x for one in (simulation, unguided))
-        posteriors.append(float(target.class_posterior(guided, 0).mean()))
-        difference = _difference(guided.double().cpu().numpy(), twin.double().cpu().numpy(), m)
-        rows.append((*difference, float(m @ m) / simulation.dim - 1))
+        posteriors.append(metrics.share_of(target.class_posterior(guided, 0).cpu().numpy()))
+        shift, variance = _difference(guided.double().cpu().numpy(), twin.double().cpu().numpy(), m)
+        square = float(m @ m) / simulation.dim  # of known mean 1: the ratio of means needs no division
+        rows.append((square * shift, variance, square - 1))
         if progress is not None:
             progress(index + 1, simulation.draws)
-    shift, variance, excess = np.array(rows, dtype=np.float64).T
+    shifts, variances, excess = np.array(rows, dtype=np.float64).T
     controls = np.array([excess, excess**2 - 2 / simulation.dim])
     n = simulation.draws * simulation.samples
     return CoupledResult(
         simulation=simulation,
-        mean_shift=replace(controlled(shift, controls).affine(shift=known_shift), n=n),
-        variance_shift=replace(controlled(variance, controls).affine(shift=known_variance - simulation.std**2), n=n),
-        class_posterior=replace(metrics.mean_of(posteriors), n=n),
+        mean_shift=replace(controlled(shifts, controls).affine(shift=known_shift), n=n),
+        variance_shift=replace(controlled(variances, controls).affine(shift=known_variance - simulation.std**2), n=n),
+        class_posterior=pool(posteriors),
     )
 
 
@@ -108,4 +109,5 @@ def controlled(values: Array, controls: Array) -> Estimate:
     weights = np.linalg.lstsq(centred.T, values - values.mean(), rcond=None)[0]
     found = metrics.mean_of(values - weights @ controls)
     lost = len(values) - 1 - len(controls)  # degrees of freedom that are left beside the coefficients
-    return replace(found, stderr=found.stderr * float(np.sqrt((len(values) - 1) / lost)))
+    stderr = found.stderr * float(np.sqrt((len(values) - 1) / lost))
+    return replace(found, stderr=stderr, dof=found.dof and lost)

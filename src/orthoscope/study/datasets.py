@@ -1,25 +1,34 @@
 """Results as labelled datasets: names, units and errors by one convention (docs: schema).
 
-A measured variable `X` has its standard error beside it as `X_stderr`; its predictions are `X_mean_field` (infinite
+A measured variable `X` has its standard error beside it as `X_stderr`, the number of trajectories as `X_n` and its
+degrees of freedom, NaN if they are many, as `X_dof`; its predictions are `X_mean_field` (infinite
 dimension) and `X_finite_dim`. Units and long names come from `quantities`.
 """
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import h5py
 import numpy as np
 import xarray as xr
 
-from orthoscope import __version__
+from orthoscope import __version__, writing
 from orthoscope.errors import ConfigError
 from orthoscope.quantities import QUANTITIES, Estimate
 from orthoscope.serialize import content_hash, dumps
 
-SUFFIXES = {"_stderr": "standard error of ", "_mean_field": "mean-field ", "_finite_dim": "finite-dimension "}
+SUFFIXES = {
+    "_stderr": "standard error of ",
+    "_n": "trajectories behind ",
+    "_dof": "degrees of freedom of ",
+    "_mean_field": "mean-field ",
+    "_finite_dim": "finite-dimension ",
+}
+_PARTS = ("stderr", "n", "dof")
 Progress = Callable[[int, int], None]
 
 
@@ -67,14 +76,30 @@ def _labels(name: str) -> dict[str, str]:
     quantity = QUANTITIES.get(name.removesuffix(suffix))
     if quantity is None:
         return {}
-    return {"units": quantity.unit, "long_name": SUFFIXES.get(suffix, "") + quantity.long_name}
+    unit = "1" if suffix in ("_n", "_dof") else quantity.unit
+    return {"units": unit, "long_name": SUFFIXES.get(suffix, "") + quantity.long_name}
 
 
 def estimates(name: str, dims: Sequence[str], values: Any) -> dict[str, tuple[Sequence[str], Any]]:
-    """A variable and its standard error from an array (nested lists) of estimates."""
+    """A variable, its standard error and what stands behind it, from an array (nested lists) of estimates."""
     array = np.asarray(values, dtype=object)
-    pick = np.vectorize(lambda estimate, field: getattr(estimate, field), otypes=[float])
-    return {name: (dims, pick(array, "value")), f"{name}_stderr": (dims, pick(array, "stderr"))}
+    pick = np.vectorize(lambda estimate, part: np.nan if (found := getattr(estimate, part)) is None else found, [float])
+    return {name: (dims, pick(array, "value"))} | {f"{name}_{part}": (dims, pick(array, part)) for part in _PARTS}
+
+
+def stored(data: xr.Dataset, name: str) -> list[Estimate]:
+    """The estimates of one variable, in order of its elements; of files without them, n is 0 and dof None."""
+    columns = [np.ravel(data[f"{name}_{part}" if part else name].values) if not part or f"{name}_{part}" in data
+               else np.full(data[name].size, np.nan) for part in ("", *_PARTS)]  # fmt: skip
+    return [
+        Estimate(
+            value=float(value),
+            stderr=float(stderr),
+            n=0 if np.isnan(n) else int(n),
+            dof=None if np.isnan(dof) else int(dof),
+        )
+        for value, stderr, n, dof in zip(*columns, strict=True)
+    ]
 
 
 def table(rows: Iterable[Mapping[str, Any]], dim: str) -> dict[str, tuple[Sequence[str], Any]]:
@@ -91,20 +116,33 @@ def table(rows: Iterable[Mapping[str, Any]], dim: str) -> dict[str, tuple[Sequen
 
 
 def write(result: xr.Dataset, path: Path, *, group: str | None = None) -> None:
-    """Write a dataset to a NetCDF file, or into one group of it; other groups stay as they are.
+    """Write a dataset to a NetCDF file, or into one group of it; other groups keep what they hold.
+
+    Raises:
+        ConfigError: if the file cannot be written, or is there and has no groups to keep.
+    """
+    kept: dict[str | None, xr.Dataset] = {}
+    if group is not None and path.exists():
+        for name in groups(path):
+            if name != group and (one := read(path, group=name)) is not None:
+                kept[name] = one
+        if not groups(path):
+            raise ConfigError(f"{path} is there already and has no groups, or is damaged; choose another --out")
+    write_all(kept | {group: result}, path)
+
+
+def write_all(results: Mapping[str | None, xr.Dataset], path: Path) -> None:
+    """Write datasets as the groups of one NetCDF file, None for its root.
+
+    The file is put together in memory: HDF5 does not survive a full disk.
 
     Raises:
         ConfigError: if the file cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        mode: Literal["w", "a"] = "a" if group and path.exists() else "w"
-        if mode == "a":
-            with h5py.File(path, "a") as store:  # a group of another shape cannot be written over
-                store.pop(group, None)
-        result.to_netcdf(path, mode=mode, group=group, engine="h5netcdf")
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error}; choose another --out") from error
+    buffer = io.BytesIO()
+    for group, result in results.items():
+        result.to_netcdf(buffer, mode="a" if buffer.getbuffer() else "w", group=group, engine="h5netcdf")
+    writing.write(path, buffer.getbuffer())
 
 
 def groups(path: Path) -> list[str]:

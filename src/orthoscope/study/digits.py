@@ -155,8 +155,8 @@ class DigitsStudy:
                 "total_variance": total,
                 "variance_ratio": total.affine(1 / law.total),
                 "participation_ratio": metrics.participation_ratio(rows),
-                "class_share": metrics.mean_of(is_kept.astype(float)),
-                "class_posterior": metrics.mean_of(posterior),
+                "class_share": metrics.share_of(is_kept),
+                "class_posterior": metrics.share_of(posterior),
             }
         return result
 
@@ -178,7 +178,10 @@ class DigitsStudy:
         dims = ["schedule", "label"]
         variables: dict[str, tuple[Sequence[str], Any]] = {}
         for name in MEASURES:
-            pooled = [[pool([repeat[label][name] for repeat in judged[s]]) for label in self.labels] for s in specs]
+            pooled = [
+                [pool([repeat[label][name] for repeat in judged[s]], parts=None) for label in self.labels]
+                for s in specs
+            ]
             variables |= estimates(name, dims, pooled)
         by_repeat = [{spec: judged[spec][repeat] for spec in specs} for repeat in range(self.repeats)]
         gains = {

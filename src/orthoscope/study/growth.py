@@ -16,8 +16,9 @@ import xarray as xr
 
 from orthoscope.guidance.schedules import Constant
 from orthoscope.quantities import Estimate
+from orthoscope.study.compare import as_numbers
 from orthoscope.study.cost import measure_costs
-from orthoscope.study.datasets import Progress, dataset, table
+from orthoscope.study.datasets import Progress, dataset, stored, table
 from orthoscope.study.scaling import power_law
 from orthoscope.study.simulate import simulate
 from orthoscope.study.simulation import Simulation
@@ -126,10 +127,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
     ratio = np.log(result["seconds_modelled"].values / result["seconds"].values)
     return {
         name: {
-            "exponent": {
-                "value": float(result["exponent"].sel(varied=name)),
-                "stderr": float(result["exponent_stderr"].sel(varied=name)),
-            },
+            "exponent": as_numbers(stored(result.sel(varied=name), "exponent")[0]),
             "seconds": {
                 str(int(value)): float(seconds)
                 for value, seconds in zip(result["value"].values[at], result["seconds"].values[at], strict=True)

@@ -36,11 +36,12 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics import mean_of
 from orthoscope.metrics.modes import own_posterior
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.quantities import Estimate
+from orthoscope.quantities import Estimate, pool
 from orthoscope.sample import Independent, Run, State, geometric, sample
 from orthoscope.study.capacity import crossing, descent, flat_rate, information, spectral_variance, subspace
 from orthoscope.study.collapse import Collapse, collapses, theory_errors
-from orthoscope.study.datasets import Progress, dataset
+from orthoscope.study.compare import as_numbers
+from orthoscope.study.datasets import Progress, dataset, estimates
 from orthoscope.targets import Mixture, random_mixture
 from orthoscope.targets.structured import manifold_mixture, random_manifold
 from orthoscope.theory.constant import distortion
@@ -139,9 +140,9 @@ class ManifoldStudy:
             stacked = np.array([[[r[name] for r in draw] for draw in cell] for cell in records])
             stacked = np.moveaxis(stacked, 1, -1).reshape(len(points), -1, self.draws)  # point, strength, draw
             if isinstance(value, float):
-                variables |= _summary(name, ["point", "draw"], stacked[:, 0])
+                variables |= self._summary(name, ["point", "draw"], stacked[:, 0])
             else:
-                variables |= _summary(name, ["point", "strength", "draw"], stacked)
+                variables |= self._summary(name, ["point", "strength", "draw"], stacked)
         rates = np.geomspace(*_CURVE)
         flat = distortion(rates[:, None], self.std, np.array(self.strengths))
         variables["flat_variance"] = (["rate"], 1 / np.expm1(2 * rates))
@@ -225,6 +226,14 @@ class ManifoldStudy:
             "centroid_square": float((own**2).sum(1).mean()),
         }
 
+    def _summary(self, name: str, dims: Sequence[str], values: FloatArray) -> dict[str, tuple[Sequence[str], Any]]:
+        """Every draw, their mean and its standard error."""
+        n, spread = self.classes * self.replicates, 0.0 if name == "class_posterior" else None
+        pooled = np.empty(values.shape[:-1], dtype=object)
+        for cell in np.ndindex(pooled.shape):
+            pooled[cell] = pool([Estimate(value=float(v), stderr=0.0, n=n, spread=spread) for v in values[cell]])
+        return {f"{name}_draw": (dims, values)} | estimates(name, dims[:-1], pooled)
+
     def _theories(self, w: float, size: float, spectrum: FloatArray, latent_dim: int) -> dict[str, float]:
         dim = len(spectrum)
         spectra = {
@@ -245,12 +254,6 @@ class ManifoldStudy:
 @lru_cache(maxsize=256)
 def _predicted(size: float, eigenvalues: tuple[float, ...], std: float, w: float) -> SpectralPrediction:
     return predict_spectrum(size, eigenvalues, std, w)  # the same for every draw, unless it is the draw's spectrum
-
-
-def _summary(name: str, dims: Sequence[str], values: FloatArray) -> dict[str, tuple[Sequence[str], FloatArray]]:
-    """Every draw, their mean and its standard error."""
-    error = values.std(-1, ddof=1) / math.sqrt(values.shape[-1])
-    return {f"{name}_draw": (dims, values), name: (dims[:-1], values.mean(-1)), f"{name}_stderr": (dims[:-1], error)}
 
 
 def findings(result: xr.Dataset) -> dict[str, Any]:
@@ -295,7 +298,8 @@ def _response(result: xr.Dataset, fraction: float) -> dict[str, Any]:
     free, weak = _at(result, fraction).sel(strength=0.0), _at(result, fraction).isel(strength=1)
     expected = 2 * float(weak["strength"]) * result.attrs["std"] ** 2 * free["class_information_draw"]
     ratio = (weak["mean_shift_draw"] * free["centroid_square_draw"]).mean("point") / expected.mean("point")
-    return {"fraction": float(fraction), "strength": float(weak["strength"]), "ratio": _number(mean_of(ratio.values))}
+    found = as_numbers(mean_of(ratio.values))
+    return {"fraction": float(fraction), "strength": float(weak["strength"]), "ratio": found}
 
 
 def _transition(result: xr.Dataset, fraction: float) -> dict[str, Any]:
@@ -304,7 +308,7 @@ def _transition(result: xr.Dataset, fraction: float) -> dict[str, Any]:
     widths = (one["transition_width_draw"] * np.sqrt(one["point_log_classes"])).values
     sizes = one["point_log_classes"].values
     return {"fraction": float(fraction), "committed": float((one["speciation_time_draw"] > 0).mean())} | {
-        f"width, log M = {size:g}": _number(mean_of(np.nanmean(widths[sizes == size], axis=0)))
+        f"width, log M = {size:g}": as_numbers(mean_of(np.nanmean(widths[sizes == size], axis=0)))
         for size in np.unique(sizes)
         if np.isfinite(widths[sizes == size]).any(0).all()
     }
@@ -316,7 +320,7 @@ def _dimension(result: xr.Dataset, fraction: float) -> dict[str, Any]:
     rates = 0.5 * np.log1p(1 / (one["speciation_time_draw"] + result.attrs["std"] ** 2))
     shares = (one["point_log_classes"] / rates / one["point_dim"]).transpose("point", "draw").values
     return {"fraction": float(fraction)} | {
-        f"d = {dim:g}, log M = {size:g}": _number(mean_of(draws))
+        f"d = {dim:g}, log M = {size:g}": as_numbers(mean_of(draws))
         for dim, size, draws in zip(one["point_dim"].values, one["point_log_classes"].values, shares, strict=True)
         if np.isfinite(draws).all()
     }
@@ -328,8 +332,4 @@ def _logs(values: FloatArray) -> FloatArray:
 
 
 def _plain(found: Mapping[str, Collapse]) -> dict[str, Any]:
-    return {name: {"spread": _number(c.spread), "chi2": c.chi2, "points": c.points} for name, c in found.items()}
-
-
-def _number(estimate: Estimate) -> dict[str, Any]:
-    return {"value": estimate.value, "stderr": estimate.stderr, "n": estimate.n}
+    return {name: {"spread": as_numbers(c.spread), "chi2": c.chi2, "points": c.points} for name, c in found.items()}

@@ -27,7 +27,7 @@ from scipy.special import expit
 from orthoscope import rng
 from orthoscope.errors import ConfigError
 from orthoscope.numerics import Array
-from orthoscope.quantities import Estimate
+from orthoscope.quantities import Estimate, allowing_unseen
 from orthoscope.sample import Grid
 from orthoscope.study.coupled import controlled, unguided_law
 from orthoscope.study.simulate import draw_target, make_grid
@@ -64,7 +64,7 @@ class RadialResult:
 
     Attributes:
         simulation: The setting.
-        mean_shift: Overlap minus 1.
+        mean_shift: E[x.m]/E[|m|^2] minus 1.
         variance_shift: Variance per coordinate minus std^2.
         variance_shift_along: Variance along the centroid minus std^2.
         variance_shift_across: Variance per coordinate across it minus std^2.
@@ -235,6 +235,7 @@ def _result(simulation: Simulation, grid: Grid, pairs: Array, posteriors: Array,
     known_shift, known_variance = unguided_law(simulation, grid)
     free_shift, free_along, free_across = np.array(twin) - [[known_shift], [known_variance], [known_variance]]
     lengths = (excess, excess**2 - 2 / dim) if drawn else ()  # |m|^2/d - 1 has mean 0 and variance 2/d
+    weight = 1 + excess if drawn else 1.0  # of known mean 1: the ratio of means needs no division
 
     def estimate(values: Array, twin: Array) -> Estimate:
         return replace(controlled(values, np.array([twin, *lengths])), n=2 * shift.size)
@@ -246,12 +247,17 @@ def _result(simulation: Simulation, grid: Grid, pairs: Array, posteriors: Array,
     errors = np.sqrt(np.maximum(square - mean**2, 0) / (shift.size - 1))
     return RadialResult(
         simulation=simulation,
-        mean_shift=estimate(shift, free_shift),
+        mean_shift=estimate(weight * shift, weight * free_shift),
         variance_shift=estimate(mixed(along, across), mixed(free_along, free_across)).affine(shift=-base),
         variance_shift_along=estimate(along, free_along).affine(shift=-base),
         variance_shift_across=estimate(across, free_across).affine(shift=-base),
         times=grid.times,
         posterior=tuple(
-            Estimate(value=float(p), stderr=float(e), n=2 * shift.size) for p, e in zip(mean, errors, strict=True)
+            _share(Estimate(value=float(p), stderr=float(e), n=2 * shift.size))
+            for p, e in zip(mean, errors, strict=True)
         ),
     )
+
+
+def _share(found: Estimate) -> Estimate:
+    return allowing_unseen(found, spread=found.stderr * math.sqrt(found.n), units=found.n)

@@ -314,7 +314,7 @@ def final_estimates(simulation: Simulation, target: Mixture | Planted | Streamed
         "variance_shift": metrics.variance_shift(rows, std),
         "variance_shift_along": metrics.variance_shift(rows, std, m, part="along"),
         "variance_ratio": metrics.variance_ratio(rows, std),
-        "class_posterior": metrics.mean_of(target.class_posterior(run.x, 0).cpu().numpy()),
+        "class_posterior": metrics.share_of(target.class_posterior(run.x, 0).cpu().numpy()),
         "participation_ratio": metrics.participation_ratio(rows),
     }
     if simulation.dim > 1:

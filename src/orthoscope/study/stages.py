@@ -16,7 +16,7 @@ one mode each. The last two have opposite interests in early guidance.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,8 @@ from orthoscope.metrics.modes import entropy, mode_distance, mode_entropy, mode_
 from orthoscope.process import NoiseLevel, RectifiedFlow, VarianceExploding
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sample import Exponential, Run, State, geometric, sample, start, through
-from orthoscope.study.datasets import Progress, dataset, estimates
+from orthoscope.study.compare import as_numbers
+from orthoscope.study.datasets import Progress, dataset, estimates, stored
 from orthoscope.targets import Gaussian, Mixture, Pair, Target, mixture
 from orthoscope.targets.structured import multimodal_mixture
 from orthoscope.theory.separation import separate
@@ -191,7 +192,7 @@ class StagesStudy:
             "weak_weight": mode_weights(rows, law)[int(law.log_weights.argmin())] if several else nothing,
             "mode_distance": mode_distance(rows, law) if several else nothing,
             "mode_spread": mode_spread(rows, law, about="mean"),
-            "class_posterior": metrics.mean_of(target.class_posterior(run.x, 0).numpy())
+            "class_posterior": metrics.share_of(target.class_posterior(run.x, 0).numpy())
             if isinstance(target, Mixture)
             else nothing,
         }
@@ -229,14 +230,11 @@ class StagesStudy:
         variables: dict[str, Any] = {}
         theory = self._theory(cuts[PROBLEMS.index("gaussian"), 0])
         for name, values in drawn.items():
-            variables |= estimates(
-                name, dims, [[[pool(list(cell)) for cell in row] for row in block] for block in values]
-            )
-            numbers = np.vectorize(lambda e: e.value, otypes=[float])(values)
             # Every window starts from the same states, so that differences to the unguided one are known best.
-            changes = numbers - numbers[:, [WINDOWS.index("unguided")]]
-            errors = changes.std(-1, ddof=1) / np.sqrt(self.draws)
-            variables |= {f"{name}_change": (dims, changes.mean(-1)), f"{name}_change_stderr": (dims, errors)}
+            changes = np.vectorize(_minus, otypes=[object])(values, values[:, [WINDOWS.index("unguided")]])
+            for title, drawn_here in ((name, values), (f"{name}_change", changes)):
+                cells = [[[pool(list(cell)) for cell in row] for row in block] for block in drawn_here]
+                variables |= estimates(title, dims, cells)
             if name in theory:
                 variables[f"{name}_theory"] = (dims[1:], theory[name])
         laws = [self.problem(name, 0).law.log_weights.exp().numpy() for name in PROBLEMS]
@@ -252,6 +250,11 @@ class StagesStudy:
             "cut": ["early ends", "late begins"],
         }
         return dataset(variables, coords=coords, spec=self, dim=self.dim, trajectories=self.samples * self.draws)
+
+
+def _minus(one: Estimate, other: Estimate) -> Estimate:
+    """The difference in one draw; its error is left to the spread over draws, which knows what the two share."""
+    return replace(one, value=one.value - other.value, stderr=0.0, spread=None)
 
 
 def class_mean(law: Mixture) -> FloatArray:
@@ -330,9 +333,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
 def _changes(one: xr.Dataset) -> dict[str, Any]:
     """Changes to the unguided class."""
     return {
-        name: {"value": float(one[f"{name}_change"]), "stderr": float(one[f"{name}_change_stderr"])}
-        for name in MEASURES
-        if np.isfinite(one[f"{name}_change"])
+        name: as_numbers(stored(one, f"{name}_change")[0]) for name in MEASURES if np.isfinite(one[f"{name}_change"])
     }
 
 
@@ -355,10 +356,10 @@ def _worst(result: xr.Dataset, name: str) -> dict[str, Any]:
     gaps = (here[f"{name}_change"] - theory).values
     with np.errstate(invalid="ignore", divide="ignore"):
         z = np.abs(np.where(here[f"{name}_change_stderr"] > 0, gaps / here[f"{name}_change_stderr"], 0.0))
-    k = np.unravel_index(int(z.argmax()), z.shape)
+    k = np.unravel_index(flat := int(z.argmax()), z.shape)
     return {
         "window": str(result["window"].values[k[0]]),
         "strength": float(result["strength"].values[k[1]]),
-        "gap": {"value": float(gaps[k]), "stderr": float(here[f"{name}_change_stderr"].values[k])},
+        "gap": as_numbers(stored(here, f"{name}_change")[flat].affine(shift=-float(theory.values.ravel()[flat]))),
         "z": float(z[k]),
     }

@@ -21,7 +21,8 @@ from orthoscope.process import NoiseLevel
 from orthoscope.quantities import Estimate
 from orthoscope.sample.density import GuidedFlow, entropy_change
 from orthoscope.sample.tilted import TiltedSample, sample_tilted
-from orthoscope.study.datasets import Progress, dataset, estimates
+from orthoscope.study.compare import as_numbers
+from orthoscope.study.datasets import Progress, dataset, estimates, stored
 from orthoscope.study.pairs import sample_pair
 from orthoscope.targets import Gaussian, Pair, mixture
 from orthoscope.theory import guided_gaussian
@@ -211,8 +212,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for law in ("tilted", "guided"):
         for name in ("gaussian_variance", "line_mean", "line_variance"):
-            value, stderr = (float(result[key].sel(law=law).values.ravel()[0]) for key in (name, f"{name}_stderr"))
-            found[f"{name}_{law}"] = {"value": value, "stderr": stderr}
+            found[f"{name}_{law}"] = as_numbers(stored(result.sel(law=law), name)[0])
     for law in ("tilted", "guided"):
         found[f"gaussian_variance_{law}_theory"] = float(result["gaussian_variance_theory"].sel(law=law))
     for name in ("line_mean", "line_variance"):
@@ -225,6 +225,5 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
         ]
         found[f"{name}_tilted_largest_z"] = float(max(np.abs(gap).max() for gap in gaps))
         found[f"{name}_smallest_ess"] = float(result[f"{name}_ess"].min())
-        value, stderr = (float(result[f"{name}_entropy_change{end}"]) for end in ("", "_stderr"))
-        found[f"{name}_entropy_change"] = {"value": value, "stderr": stderr}
+        found[f"{name}_entropy_change"] = as_numbers(stored(result, f"{name}_entropy_change")[0])
     return found

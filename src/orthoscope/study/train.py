@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,16 +21,19 @@ from numpy.typing import NDArray
 from orthoscope import __version__, metrics, rng
 from orthoscope.errors import ConfigError
 from orthoscope.learned import Labelled, Trainer, Training, train
+from orthoscope.locking import locked
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import plain
-from orthoscope.study.datasets import Progress, dataset, estimates
+from orthoscope.study.compare import as_numbers
+from orthoscope.study.datasets import Progress, dataset, estimates, stored
 from orthoscope.study.threads import one_thread
 
 if TYPE_CHECKING:
     from orthoscope.integrations.digits import DigitsPipeline
 
 FloatArray = NDArray[np.float64]
-WEIGHTS, CHECKPOINT = "digits.safetensors", "checkpoint.safetensors"
+JOB, WEIGHTS, CHECKPOINT, RESULTS = "train digits", "digits.safetensors", "checkpoint.safetensors", "training.nc"
+FILES = (WEIGHTS, CHECKPOINT, RESULTS, "loss.svg", "loss.png", "sheet.svg", "sheet.png")  # of its folder
 _HALF_RANGE = 8.0  # of the gray levels 0 to 16
 _SHOWN = 12  # samples per class that are kept as images
 _FEWEST = 8  # of which a variance and its error can be taken
@@ -74,7 +78,7 @@ class DigitsTraining:
         """Train on one thread, keeping a checkpoint, and write the weights.
 
         Raises:
-            ConfigError: if the folder cannot be written, or there is nothing to resume.
+            ConfigError: if the folder is in use or cannot be written, or there is nothing to resume.
             StoppedError: if training diverges.
         """
         from orthoscope.integrations.digits import AtSigma, build_network, pipeline_of, save_digits
@@ -82,14 +86,14 @@ class DigitsTraining:
 
         seen, held_out = self.split()
         trainer = Trainer(AtSigma(build_network(self.training.seed)), self.training, device=device)
-        if resume:
-            read_checkpoint(trainer, out / CHECKPOINT)
-        with one_thread():
+        made_by = {"orthoscope": __version__, "torch": torch.__version__, "training": plain(self.training)}
+        with locked(out, JOB, FILES), one_thread():
+            if resume:
+                read_checkpoint(trainer, out / CHECKPOINT)
             for _ in train(trainer, seen, held_out, progress=progress):
                 write_checkpoint(trainer, out / CHECKPOINT)
-        unet: Any = trainer.average.unet
-        made_by = {"orthoscope": __version__, "torch": torch.__version__, "training": plain(self.training)}
-        save_digits(unet, out / WEIGHTS, made_by=made_by)
+            unet: Any = trainer.average.unet
+            save_digits(unet, out / WEIGHTS, made_by=made_by)
         return trainer, pipeline_of(unet)
 
     def examine(self, trainer: Trainer, pipeline: DigitsPipeline, progress: Progress | None = None) -> xr.Dataset:
@@ -170,7 +174,7 @@ class Judge:
         """Share in its class, total variance and novelty of samples of one class."""
         real = metrics.total_variance(self.points[label]).value
         return {
-            "class_share": metrics.mean_of((self.classifier.predict(rows) == label).astype(float)),
+            "class_share": metrics.share_of(self.classifier.predict(rows) == label),
             "variance_ratio": metrics.total_variance(rows).affine(1 / real),
             "novelty": metrics.mean_of(_nearest(rows, self.points[label])).affine(1 / self.unseen[label]),
         }
@@ -192,10 +196,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
     for strength in result["strength"].values:
         one = result.sel(strength=strength)
         by_strength[f"strength {strength:g}"] = {
-            name: {
-                "value": float(one[name].mean()),
-                "stderr": float(np.sqrt((one[f"{name}_stderr"] ** 2).sum()) / result.sizes["label"]),
-            }
+            name: as_numbers(reduce(Estimate.plus, stored(one, name)).affine(1 / result.sizes["label"]))
             for name in ("class_share", "variance_ratio", "novelty")
         }
     return {

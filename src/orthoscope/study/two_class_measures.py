@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 from scipy.integrate import IntegrationWarning
 
 from orthoscope import __version__, metrics
@@ -39,17 +38,6 @@ _STRONGEST, _FAN, _ROUNDS, _FINE = 32.0, 129, 2, 200
 def is_monotone(path: Array) -> bool:
     """Whether a path never turns back; first axis is time."""
     return bool(np.all(np.diff(path, axis=0) >= -1e-12))
-
-
-def share(hits: NDArray[np.bool_]) -> Estimate:
-    """A rate with its standard error, which is never 0.
-
-    Accuracy:
-        The error is that of the rate with one success and one failure added.
-    """
-    n, count = len(hits), int(np.sum(hits))
-    near = (count + 1) / (n + 2)
-    return Estimate(value=count / n, stderr=math.sqrt(near * (1 - near) / (n + 2)), n=n)
 
 
 def spread(samples: Array) -> Estimate:
@@ -78,8 +66,8 @@ def measured(found: xr.Dataset) -> dict[str, Any]:
         "flow_std": theory and theory.std,
         "tilted_mean": tilted.mean,
         "tilted_std": tilted.std,
-        "boundary_fraction": share((x >= EDGE) & ~is_off) if bounded else None,
-        "off_support_fraction": share(is_off) if bounded else None,
+        "boundary_fraction": metrics.share_of((x >= EDGE) & ~is_off) if bounded else None,
+        "off_support_fraction": metrics.share_of(is_off) if bounded else None,
         "off_support_distance": metrics.mean_of(outside) if bounded else None,
         "monotone": is_monotone(found["path"].values[:, PATHS // 2]),
     }

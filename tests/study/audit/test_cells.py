@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from orthoscope.errors import ConfigError, StoppedError
-from orthoscope.study.audit import cells as module
 from orthoscope.study.audit.cells import Cell, Cells
 
 SPEC, PROMPT = "constant:3", "a cat"
@@ -86,18 +85,6 @@ def test_a_file_of_something_else_is_no_cell(cells: Cells, cell: Cell) -> None:
     assert not cells.has(SPEC, PROMPT)
     with pytest.raises(StoppedError, match="the same command makes it again"):
         cells.features(SPEC, PROMPT)
-
-
-def test_a_run_killed_while_writing_leaves_no_cell(cells: Cells, cell: Cell, monkeypatch: pytest.MonkeyPatch) -> None:
-    def killed(tensors: Any, path: Path, metadata: Any) -> None:
-        path.write_bytes(b"half a cell")
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(module, "save_file", killed)
-    with pytest.raises(KeyboardInterrupt):
-        cells.write(SPEC, PROMPT, cell)
-    assert not cells.has(SPEC, PROMPT)
-    assert list(cells.folder.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, cell: Cell) -> None:

@@ -28,6 +28,7 @@ COPY, BETTER = list(TOY)[3:]
 CELLS = GaussianCells(toy=TOY, images=40, apart=4.0)
 JUDGED = GaussianCells(toy=TOY, images=40, apart=4.0, confidence={spec: 0.9 - 0.1 * (spec == BETTER) for spec in TOY})
 LABELS = (0, 1, 2, 3)
+CLASSES = dict(zip(JUDGED.prompts, LABELS, strict=True))
 
 
 def numbers(cells: GaussianCells, spec: str) -> tuple[float, float]:
@@ -137,8 +138,8 @@ def test_intervals_of_gains_hold_the_truth_as_often_as_they_say(seed: int) -> No
 @pytest.fixture(scope="module")
 def ds() -> xr.Dataset:
     roles = dict(zip(TOY, ("reference", "constant", "constant", "window", "searched"), strict=True))
-    plain = measured(JUDGED, list(TOY), JUDGED.prompts, roles=roles, labels=LABELS)
-    return compared(JUDGED, plain, current="constant:3", labels=LABELS)
+    plain = measured(JUDGED, list(TOY), JUDGED.prompts, roles=roles, labels=CLASSES)
+    return compared(JUDGED, plain, current="constant:3", labels=CLASSES)
 
 
 @pytest.fixture(scope="module")

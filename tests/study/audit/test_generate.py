@@ -246,10 +246,15 @@ def test_pictures_are_the_images_and_are_made_again_where_they_lack(host: Observ
     host.calls.clear()
     filled(maker(host, pictures=folder), tmp_path / "cells")
     assert host.calls == []
-    picture_path(folder, "constant:2", "7", 4).unlink()
-    filled(maker(host, pictures=folder), tmp_path / "cells")
-    assert host.calls == [("7", IMAGES)]
-    host.calls.clear()
+    picture = picture_path(folder, "constant:2", "7", 4)
+    whole = picture.read_bytes()
+    torn = [None, b"", whole[:60], whole[:-40], whole[:-1], whole[:-60] + bytes(60), whole[:-30] + b"?" + whole[-29:]]
+    for content in torn:
+        picture.unlink() if content is None else picture.write_bytes(content)
+        filled(maker(host, pictures=folder), tmp_path / "cells")
+        assert host.calls == [("7", IMAGES)]
+        assert picture.read_bytes() == whole
+        host.calls.clear()
     filled(maker(host, pictures=folder, images=4), tmp_path / "cells", specs=SPECS[:1], prompts=("3",))
     assert host.calls == [("3", 4)]  # what lay there was another cell's
 

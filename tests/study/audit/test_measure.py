@@ -21,6 +21,7 @@ PAIR = {spec: TOY[spec] for spec in ("constant:0", "constant:2")}
 ROLES = dict(zip(TOY, ("reference", "constant", "window"), strict=True))
 CELLS = GaussianCells(toy=TOY, confidence=dict.fromkeys(TOY, 0.8))
 LABELS = (0, 1, 2, 3)
+CLASSES = dict(zip(CELLS.prompts, LABELS, strict=True))
 REFERENCES = np.random.default_rng(0).standard_normal((96, 6))
 FIDELITY = ("precision", "recall", "density", "coverage", "frechet_distance")
 
@@ -32,7 +33,7 @@ def measure(cells: GaussianCells = CELLS, **settings: object) -> xr.Dataset:
 
 @pytest.fixture(scope="module")
 def ds() -> xr.Dataset:
-    return measure(labels=LABELS, reference_features=REFERENCES)
+    return measure(labels=CLASSES, reference_features=REFERENCES)
 
 
 @pytest.fixture(scope="module")

@@ -82,9 +82,10 @@ def test_the_schedule_in_use_is_the_strongest_constant_one() -> None:
     assert Audit(schedules=(WINDOW,)).completed(DIGITS).current == "constant:0"
 
 
-def test_quick_is_three_schedules_and_nothing_more_unless_said() -> None:
+def test_quick_is_off_on_waiting_and_turning_and_nothing_more_unless_said() -> None:
     quick = Audit.quick().completed(DIGITS)
-    assert len(quick.schedules) == 3
+    waiting, turning = "step:early=0,late=3,switch=0.5,clock=step", "step:early=3,late=-1,switch=0.6,clock=step"
+    assert quick.schedules == ("constant:0", "constant:3", waiting, turning)
     assert not quick.search
     assert not quick.match
     assert Audit.quick(images_per_prompt=5, seed=3) == Audit.quick(seed=3, images_per_prompt=5)

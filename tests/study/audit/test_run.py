@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
+from PIL import Image
 
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.integrations import features, judge
@@ -164,11 +166,25 @@ def test_a_reference_that_is_stopped_stops_everything(tmp_path: Path) -> None:
         (Audit(), {"batch": 0}, "at least 1, got 0"),
         (Audit(scheduler="EulerDiscretScheduler"), {}, "did you mean 'EulerDiscreteScheduler'"),
         (Audit(reference="no/such/folder", features="pixel"), {}, "no such folder"),
+        (
+            Audit(reference="REFERENCES", features="pixel", steps=2),
+            {},
+            "make 16 pixel features each, those of digits, 8",
+        ),
+        (Audit(reference="REFERENCES", features="pixel", prompts=("3",), images_per_prompt=4), {}, "schedule, got 4"),
+        (Audit(reference="FEW", features="pixel"), {}, "at least 8 reference images, got 7"),
+        (Audit(reference="REFERENCES"), {}, "no latents to compare with"),
     ],
 )
 def test_what_cannot_be_had_is_said_before_anything_is_made(
     audit: Audit, given: dict[str, Any], said: str, tmp_path: Path
 ) -> None:
+    for name, number in (("REFERENCES", 9), ("FEW", 7)):
+        (tmp_path / name).mkdir()
+        for n in range(number):
+            Image.new("RGB", (4, 4), (20 * n, 0, 0)).save(tmp_path / name / f"{n}.png")
+    if audit.reference in ("REFERENCES", "FEW"):
+        audit = replace(audit, reference=str(tmp_path / audit.reference))
     with pytest.raises(ConfigError, match=said):
         run(audit, tmp_path / "out", **given)
     assert not (tmp_path / "out").exists()

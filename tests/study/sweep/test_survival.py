@@ -9,6 +9,7 @@ import json
 import math
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -250,6 +251,64 @@ def test_a_limit_on_the_size_of_files(tmp_path: Path, undisturbed: bytes) -> Non
     result = run_sweep(make_plan(many()), out, work=work)
     assert (result.reused, result.computed) == (50, 150)
     assert bits(out) == undisturbed
+
+
+# A store that goes away
+
+
+def _replace(out: Path) -> None:
+    (out / "results.zarr").rename(out / "other.zarr")
+    shutil.copytree(out / "other.zarr", out / "results.zarr")
+
+
+LOSSES: dict[str, Callable[[Path], object]] = {
+    "folder removed": shutil.rmtree,
+    "folder moved": lambda out: out.rename(out.with_name("moved")),
+    "store removed": lambda out: shutil.rmtree(out / "results.zarr"),
+    "store moved": lambda out: (out / "results.zarr").rename(out / "moved.zarr"),
+    "store replaced": _replace,
+    "layout removed": lambda out: (out / "results.zarr" / "estimates" / "zarr.json").unlink(),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_lost_store_stops_the_run_at_once(tmp_path: Path, loss: str) -> None:
+    """Not after the last cell, and without a store in the place of the lost one."""
+    out, told = tmp_path / "out", []
+
+    def progress(done: int, total: int) -> None:
+        told.append(done)
+        if done == 20:
+            LOSSES[loss](out)
+
+    with pytest.raises(
+        SweepStoppedError, match=r"was removed, moved or replaced .* start again .*20 of 200 cells"
+    ) as stop:
+        run_sweep(make_plan(many()), out, work=work, progress=progress)
+    assert "\n" not in str(stop.value)
+    assert told[-1] == 20
+    assert not list(out.glob("results.zarr/estimates/c/1/*/0/0"))
+
+
+def test_cells_that_vanish_are_told_and_computed_again(tmp_path: Path, undisturbed: bytes) -> None:
+    out = tmp_path / "out"
+
+    def progress(done: int, total: int) -> None:
+        if done == 120:
+            shutil.rmtree(out / "results.zarr" / "estimates" / "c" / "0")
+
+    with pytest.raises(SweepStoppedError, match=r"^100 of 200 cells .* gone: .*; start again to compute them$"):
+        run_sweep(make_plan(many()), out, work=work, progress=progress)
+    result = run_sweep(make_plan(many()), out, work=work)
+    assert (result.computed, result.reused) == (100, 100)
+    assert bits(out) == undisturbed
+
+
+def test_a_read_only_disk_is_named(small_disk: Path) -> None:
+    run_sweep(make_plan(), small_disk / "out", work=work)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(ConfigError, match=r"^cannot write .*: Read-only file system; choose another --out$"):
+        run_sweep(make_plan(), small_disk / "out", work=work)
 
 
 # Bad cells

@@ -6,6 +6,7 @@ What depends on the noise level alone is a schedule, guidance in an interval for
 rule.
 """
 
+from orthoscope.guidance.rules.applied import apply as apply
 from orthoscope.guidance.rules.base import Predictions as Predictions
 from orthoscope.guidance.rules.base import Rule as Rule
 from orthoscope.guidance.rules.grammar import RULES as RULES

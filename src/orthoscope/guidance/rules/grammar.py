@@ -18,7 +18,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from orthoscope import serialize
+from orthoscope import serialize, writing
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.grammar import number, settings, written
 from orthoscope.guidance.rules.base import Rule
@@ -90,7 +90,9 @@ def read_rule(path: Path) -> Rule:
 def write_rule(rule: Rule, path: Path) -> None:
     """Write a rule as versioned JSON.
 
+    Raises:
+        ConfigError: if the file cannot be written.
     Source:
         derived in explanation/rules.
     """
-    path.write_text(serialize.dumps(rule) + "\n", encoding="utf-8")
+    writing.write(path, serialize.dumps(rule) + "\n")

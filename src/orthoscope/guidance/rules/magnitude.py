@@ -70,7 +70,8 @@ class PowerLaw(Rule):
 
     The norm is over all entries of an event and that of the chart's own score, the one with respect to
     `level.alpha * x`: in rectified flow that is the form $((1-t)/t)^\alpha\|v_c - v_u\|^\alpha$. It therefore depends
-    on the chart, and w must be chosen anew for another size of event.
+    on the chart, and w must be chosen anew for another size of event. Where no data is left in the state, neither the
+    scores nor the noise differ: a positive power makes no guidance of that, and a negative one has no limit.
 
     Attributes:
         alpha: Power: 0 is linear guidance.
@@ -97,9 +98,20 @@ class PowerLaw(Rule):
     def __call__(
         self, x: Events, level: NoiseLevel, predictions: Predictions, w: Scalar, memory: Memory
     ) -> tuple[Events, Memory]:
-        """The guided prediction; no memory."""
+        """The guided prediction; no memory.
+
+        Raises:
+            ConfigError: if the power is negative at pure noise, where it makes guidance infinite.
+        """
         cond = predictions["cond"]
         if is_zero(w):
+            return cond, None
+        if self.alpha and level.is_pure_noise and self.space in ("score", "noise"):
+            if self.alpha < 0:
+                raise ConfigError(
+                    f"rule power-law:alpha={self.alpha:g} has no finite strength at pure noise, where this run starts; "
+                    "use alpha >= 0, or space=denoised"
+                )
             return cond, None
         gap = cond - predictions["uncond"]
         norm = row_norm(gap)

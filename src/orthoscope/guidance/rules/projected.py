@@ -16,8 +16,7 @@ from orthoscope.prediction import Space, per_row
 from orthoscope.process import NoiseLevel, Scalar
 from orthoscope.typing import Events
 
-_LEAST_NORM = 1e-12  # of a conditional prediction that can be projected on
-_LEAST_SQUARE = 1e-8  # added to the squared norm of the unconditional prediction, as published
+_LEAST_NORM = 1e-30  # of a prediction to be projected on: scores at extreme noise are small, but no less defined
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,5 +115,6 @@ class ZeroStar(Rule):
         if is_zero(w):
             return cond, None
         uncond = predictions["uncond"]
-        scale = row_dot(cond, uncond) / (row_dot(uncond, uncond) + _LEAST_SQUARE)
-        return LinearCFG()(x, level, {"cond": cond, "uncond": (scale * uncond).to(cond.dtype)}, w, None)
+        unit = uncond / row_norm(uncond).clamp_min(_LEAST_NORM)
+        reference = (row_dot(cond, unit) * unit).to(cond.dtype)  # the best multiple of it
+        return LinearCFG()(x, level, {"cond": cond, "uncond": reference}, w, None)

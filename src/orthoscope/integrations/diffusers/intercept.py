@@ -20,12 +20,13 @@ from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.guidance.grammar import format_schedule, parse_schedule
 from orthoscope.guidance.rules import RULES, LinearCFG, Rule, format_rule, parse_rule
 from orthoscope.guidance.schedules import GuidanceSchedule
-from orthoscope.integrations.diffusers.clock import SchedulerClock
 from orthoscope.integrations.diffusers.combine import combined, strength
+from orthoscope.integrations.diffusers.evidence import check_run, clock_of
 from orthoscope.integrations.diffusers.layout import Call, Layout, layout_of, networks_of, pair, verified
 from orthoscope.integrations.diffusers.record import Evaluation, GuidanceLog, measured
 
 _MARK = "_orthoscope_guided"
+_PLANNED = "_num_timesteps"  # where pipelines say how many of the scheduler's timesteps a run visits
 
 
 @contextmanager
@@ -74,7 +75,7 @@ class _Session:
         self._scheduler = pipe.scheduler
         if any(hasattr(vars(part).get(name), _MARK) for part, name in self._replaced()):
             raise ConfigError(f"this {self._name} is guided already; leave the outer context first")
-        self._clock = SchedulerClock(self._scheduler)
+        self._clock = clock_of(self._scheduler)
         self._calls: list[Call] = []
         self._branch: str | None = None
         self._latest: Any = None  # output of the last call
@@ -126,6 +127,22 @@ class _Session:
                 f"{self._name} called its network but never its scheduler's step, so nothing was guided; its layout is "
                 "not the assumed one"
             )
+        self._finish_run()
+
+    def _finish_run(self) -> None:
+        """Make sure that a run whose length its pipeline did not tell went as far as its timesteps, if it matters.
+
+        Raises:
+            StoppedError: if it ended early, so that shares of its steps meant shares of others.
+        """
+        counts = self._schedule.clock == "step" or self._combining is not self._rule
+        told = self._combining is None or getattr(self._pipe, _PLANNED, None) is not None
+        if counts and not told and self._clock.left > 0:
+            raise StoppedError(
+                f"{self._name} ended its run {self._clock.left} evaluations before its scheduler's timesteps did, and "
+                "said nothing of it, so steps were counted wrong; let the scheduler have the timesteps that are run, "
+                "or use a schedule over noise levels"
+            )
 
     def _heard(self, network: torch.nn.Module, args: Any, output: Any) -> None:
         if self._pipe.scheduler is not self._scheduler:
@@ -152,7 +169,10 @@ class _Session:
         return forward(*args, **kwargs)
 
     def _started(self, set_timesteps: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self._finish_run()
         self._clock.restart()
+        if hasattr(self._pipe, _PLANNED):
+            setattr(self._pipe, _PLANNED, None)  # that of the last run
         self._calls, self._memory, self._next_memory = [], None, None
         self._combining, self._is_verified = None, False
         self.log.runs.append([])
@@ -174,8 +194,9 @@ class _Session:
         channels, rows = sample.shape[1], len(cond)
         if not self._is_verified:
             self._is_verified = verified(self._layout, cond, uncond, output[:rows, :channels], self._name)
-        position = self._clock.read(timestep)
+        position = self._clock.read(timestep, getattr(self._pipe, _PLANNED, None))
         if self._combining is None:
+            check_run(self._clock)
             self._combining = self._rule.resolved(self._clock.times)
         w = strength(self._schedule, position)
         state = sample[:rows]

@@ -12,8 +12,7 @@ from torch import Tensor
 
 from orthoscope import __version__
 from orthoscope.errors import ConfigError
-from orthoscope.integrations.diffusers.clock import Output
-from orthoscope.integrations.diffusers.combine import denoised
+from orthoscope.prediction import Form, to_denoised
 from orthoscope.process import NoiseLevel
 from orthoscope.quantities import QUANTITIES
 from orthoscope.typing import Events
@@ -37,7 +36,7 @@ class Evaluation:
 
 
 def measured(
-    cond: Events | None, uncond: Events | None, guided: Events, level: NoiseLevel, output: Output
+    cond: Events | None, uncond: Events | None, guided: Events, level: NoiseLevel, output: Form
 ) -> dict[str, Tensor]:
     """Norms, cosine and distance of the pair, and effective scale of the guided prediction, one number per row.
 
@@ -49,7 +48,7 @@ def measured(
     c, u, g = ((missing if part is None else part).detach().float().flatten(1) for part in (cond, uncond, guided))
     along = c - u
     # Denoised means are affine in the predictions, with the same term in the state: it drops out here, not by rounding.
-    apart = denoised(along, torch.zeros_like(along), level, output)
+    apart = to_denoised(along, torch.zeros_like(along), level, output)
     return {
         "cond_norm": c.norm(dim=1),
         "uncond_norm": u.norm(dim=1),

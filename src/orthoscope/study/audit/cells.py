@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from orthoscope.errors import ConfigError, StoppedError
+from orthoscope import locking, writing
+from orthoscope.errors import StoppedError
 from orthoscope.serialize import content_hash
 
 _FORMAT = 2  # to be raised when equal settings make other images, or are kept otherwise
@@ -71,7 +70,7 @@ class Cells:
         return about.get("digest") == _digest(tensors)
 
     def write(self, schedule: str, prompt: str, cell: Cell) -> None:
-        """Write a cell under another name, and then give it its own.
+        """Write a cell.
 
         Raises:
             ConfigError: if the folder cannot be written.
@@ -82,17 +81,8 @@ class Cells:
         tensors |= {_LOG + name: values for name, values in cell.log.items()}
         tensors = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
         about = {"schedule": schedule, "prompt": prompt, "cost": dict(cell.cost), "digest": _digest(tensors)}
-        path = self._path(schedule, prompt)
-        unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, unfinished, metadata={"orthoscope": json.dumps(about)})
-            unfinished.replace(path)
-        except (OSError, SafetensorError) as error:
-            raise ConfigError(f"cannot write {path}: {error}; free space there, or choose another --out") from error
-        finally:
-            with suppress(OSError):
-                unfinished.unlink()
+        writing.write(self._path(schedule, prompt), save(tensors, metadata={"orthoscope": json.dumps(about)}))
+        locking.watch(self.folder)
 
     def features(self, schedule: str, prompt: str) -> NDArray[np.float32]:
         """What the images are measured by (n, dim)."""

@@ -57,7 +57,7 @@ def gains(
     *,
     reference_schedule: str = "constant:0",
     text_features: Mapping[str, NDArray[Any]] | None = None,
-    labels: Sequence[int] | None = None,
+    labels: Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> dict[str, Compared]:
     """Diversity, mean shift, adherence and gain at equal mean shift of every schedule.
@@ -78,7 +78,7 @@ def gains(
         cells=cells,
         prompts=tuple(prompts),
         reference_schedule=reference_schedule,
-        labels=None if labels is None else tuple(labels),
+        labels=labels,
         text_features=text_features,
         seed=seed,
     )
@@ -92,7 +92,7 @@ def compared(
     *,
     current: str,
     text_features: Mapping[str, NDArray[Any]] | None = None,
-    labels: Sequence[int] | None = None,
+    labels: Mapping[str, int] | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
     """A measured dataset with gains, and with changes from the schedule in use, added.
@@ -115,7 +115,7 @@ def compared(
         cells=cells,
         prompts=tuple(map(str, ds.prompt.values)),
         reference_schedule=schedules[list(ds.role.values).index("reference")],
-        labels=None if labels is None else tuple(labels),
+        labels=labels,
         text_features=text_features,
         seed=seed,
     )
@@ -126,11 +126,17 @@ def compared(
     for name in ("gain", "diversity_change"):
         ends = [comparison.least(name, s, row[name], candidates) for s, row in zip(schedules, parts, strict=True)]
         variables[f"{name}_least"] = (("schedule",), ends)
+    grains = [traits.adherence.grain for traits in comparison.traits.values() if traits.adherence is not None]
     readings = [comparison.reading(schedule) for schedule in schedules]
     strengths = [math.nan if reading is None else reading.equal_strength for reading in readings]
     result = labelled(ds.assign(variables | {"equal_strength": (("schedule",), strengths)}))
     texts = [*json.loads(ds.attrs.get("notes", "[]")), *comparison.notes.texts]
-    result.attrs |= {"current": current, "candidates": candidates, "notes": json.dumps(list(dict.fromkeys(texts)))}
+    result.attrs |= {
+        "current": current,
+        "candidates": candidates,
+        "adherence_grain": max(grains, default=0.0),
+        "notes": json.dumps(list(dict.fromkeys(texts))),
+    }
     return result
 
 

@@ -104,7 +104,7 @@ class Material:
 
     Attributes:
         cells: The cells of all schedules and prompts.
-        prompts: The prompts, in the order of rows.
+        prompts: The prompts, whose order says nothing: rows, sums, blocks and resamples follow their names.
         reference_schedule: The schedule without guidance.
         labels: Class of each prompt as a column of probabilities; None for prompts of text.
         text_features: Features of each prompt's text; None without.
@@ -115,10 +115,14 @@ class Material:
     cells: Cells
     prompts: tuple[str, ...]
     reference_schedule: str = "constant:0"
-    labels: tuple[int, ...] | None = None
+    labels: Mapping[str, int] | None = None
     text_features: Mapping[str, NDArray[Any]] | None = None
     kernel: Kernel = "rbf"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Put the prompts in the order of their names."""
+        object.__setattr__(self, "prompts", tuple(sorted(self.prompts)))
 
     @property
     def over(self) -> Over:
@@ -181,7 +185,7 @@ class Material:
             "pairwise_distance": lambda: metrics.distance_within(x, group),
         }
         if self.labels is not None and (p := self.cells.probabilities(schedule, prompt)) is not None:
-            own = np.full(len(p), self.labels[number])
+            own = np.full(len(p), self.labels[prompt])
             calls["class_posterior"] = lambda: replace(metrics.class_posterior(p, own), groups=group)
         if self.text_features is not None:
             text = np.broadcast_to(self.text_features[prompt], x.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,10 +26,9 @@ def matching_constants(found: Mapping[str, Compared], roles: Mapping[str, str]) 
     """
     known = [w for spec in found if (w := constant_strength(spec)) is not None]
     most, matched = _WIDEST * max(*known, 1.0), []
-    for spec, one in found.items():
-        if roles[spec] not in ("window", "searched") or not np.isfinite(one.equal_strength):
-            continue
-        strength = round(float(np.clip(one.equal_strength, 0.0, most)), 2) + 0.0
+    equal = [one.equal_strength for spec, one in found.items() if roles[spec] in ("window", "searched")]
+    for number in sorted(filter(math.isfinite, equal)):  # in the order in which windows were named, it would decide
+        strength = round(float(np.clip(number, 0.0, most)), 2) + 0.0
         if all(abs(strength - w) > _APART * (1 + abs(w)) for w in known):
             known.append(strength)
             matched.append(f"constant:{written(strength)}")

@@ -48,7 +48,7 @@ def measured(
     reference_schedule: str = "constant:0",
     reference_features: NDArray[Any] | None = None,
     text_features: Mapping[str, NDArray[Any]] | None = None,
-    labels: Sequence[int] | None = None,
+    labels: Mapping[str, int] | None = None,
     kernel: Kernel = "rbf",
     seed: int = 0,
 ) -> xr.Dataset:
@@ -74,7 +74,7 @@ def measured(
         cells=cells,
         prompts=tuple(prompts),
         reference_schedule=reference_schedule,
-        labels=None if labels is None else tuple(labels),
+        labels=labels,
         text_features=text_features,
         kernel=kernel,
         seed=seed,
@@ -87,14 +87,14 @@ def measured(
         pooled.append(_pooled(material, schedule, run, reference, reference_features, notes))
         by_prompt.append(_by_prompt(material, schedule, run, reference, notes))
     variables = columns("", pooled) | columns("by_prompt_", by_prompt, ends=("", "_low", "_high"))
-    logs = account.logs(cells, schedules, prompts)
-    images, shown = account.images(cells, schedules, material.prompts)
+    logs = account.logs(cells, schedules, material.prompts)
+    images, shown = account.images(cells, schedules, prompts)
     result = xr.Dataset(
-        variables | account.cost(cells, schedules, prompts) | logs | images,
+        variables | account.cost(cells, schedules, material.prompts) | logs | images,
         coords={
             "schedule": list(schedules),
             "role": ("schedule", [roles[schedule] for schedule in schedules]),
-            "prompt": list(prompts),
+            "prompt": list(material.prompts),
             "shown_prompt": shown,
             "evaluation": np.arange(logs["log_strength"][1].shape[1]),
         },
@@ -105,7 +105,7 @@ def measured(
             "notes": json.dumps(notes.texts),
         },
     )
-    return labelled(result)
+    return labelled(result.sel(prompt=list(prompts)))
 
 
 def columns(
@@ -144,12 +144,13 @@ def measure_of(
     name: str,
     part: Contributions,
     *,
+    prompt: str | None = None,
     over: Over | None = None,
     level: float = 0.95,
     resamples: int | None = None,
 ) -> Measure:
-    """A measure with its interval, from a random stream of its own name."""
-    stream = rng.stream(material.seed, "audit", "resample", name)
+    """A measure with its interval, from a random stream of its own name, and the prompt's if it is of one alone."""
+    stream = rng.stream(material.seed, "audit", "resample", name, *([] if prompt is None else [prompt]))
     return part.measure(stream, over=over or material.over, level=level, resamples=resamples or _RESAMPLES)
 
 
@@ -229,9 +230,14 @@ def _by_prompt(
         "participation_ratio": [None if p is None else p.inverse for p in parts["participation_ratio"]],
     }
 
-    def one(name: str, call: Callable[[], Contributions] | None) -> Measure | None:
+    def one(name: str, prompt: str, call: Callable[[], Contributions] | None) -> Measure | None:
         if call is None:
             return None
-        return notes.tried(f"{name} by prompt", schedule, lambda: measure_of(material, name, call(), over="images"))
+        return notes.tried(
+            f"{name} by prompt", schedule, lambda: measure_of(material, name, call(), prompt=prompt, over="images")
+        )
 
-    return {name: [one(name, call) for call in column] for name, column in calls.items()}
+    return {
+        name: [one(name, *pair) for pair in zip(material.prompts, column, strict=True)]
+        for name, column in calls.items()
+    }

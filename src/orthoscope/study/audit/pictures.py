@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Sequence
@@ -11,16 +12,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from torch.nn.functional import adaptive_avg_pool2d
 
-from orthoscope.errors import ConfigError
+from orthoscope import locking, writing
 
 SHOWN = 8  # images of a cell that get a thumbnail
 _SIDE = 128  # of a thumbnail, in pixels, at most
 _LONGEST = 60  # characters of a name
 _KEY = "orthoscope"
+_END = b"\0\0\0\0IEND\xae\x42\x60\x82"  # of a PNG file
 
 Pixels = NDArray[np.float32]
 
@@ -67,27 +69,27 @@ def save_pictures(
         path = picture_path(folder, spec, prompt, image)
         about = PngInfo()
         about.add_text(_KEY, json.dumps({"schedule": spec, "prompt": prompt, "seed": seed, "cell": key}))
-        unfinished = path.with_suffix(".unfinished")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            drawn = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
-            drawn.save(unfinished, format="PNG", pnginfo=about)
-            unfinished.replace(path)
-        except OSError as error:
-            raise ConfigError(f"cannot write {path}: {error}; free space there, or choose another --out") from error
+        buffer = io.BytesIO()
+        drawn = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+        drawn.save(buffer, format="PNG", pnginfo=about)
+        writing.write(path, buffer.getbuffer())
+    locking.watch(folder)
 
 
 def are_there(folder: Path, spec: str, prompt: str, images: int, key: str) -> bool:
-    """Whether all images of a cell are there, and are this cell's."""
+    """Whether all images of a cell are there, whole and this cell's."""
     try:
         return all(_cell_of(picture_path(folder, spec, prompt, image)) == key for image in range(images))
-    except (OSError, UnidentifiedImageError, ValueError, KeyError):
+    except (OSError, SyntaxError, ValueError, KeyError):  # Pillow calls a broken chunk a mistake of syntax
         return False
 
 
 def _cell_of(path: Path) -> str:
-    with Image.open(path) as opened:
-        return str(json.loads(opened.info[_KEY])["cell"])
+    content = path.read_bytes()
+    with Image.open(io.BytesIO(content)) as opened:
+        cell = str(json.loads(opened.info[_KEY])["cell"])
+        opened.verify()  # the checksum of every part but the last
+    return cell if content.endswith(_END) else ""
 
 
 def _levels(images: Pixels) -> NDArray[np.uint8]:

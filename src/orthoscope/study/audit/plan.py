@@ -20,7 +20,7 @@ Remark = Callable[[str], None]
 
 _EMBEDDED = (REFERENCE, "constant:1", "constant:3", "step:early=3,late=-1,switch=60%")
 _TEXT = (REFERENCE, "constant:3", "constant:6.5", "step:early=6.5,late=-1,switch=60%")
-_QUICK = (REFERENCE, "constant:3", "step:early=3,late=-1,switch=60%")
+_QUICK = (REFERENCE, "constant:3", "step:early=0,late=3,switch=50%", "step:early=3,late=-1,switch=60%")
 _IMAGES_EMBEDDED, _IMAGES, _IMAGES_QUICK = 40, 20, 12
 _FEWEST, _FEWEST_FOR_ALL = 2, 4
 _LONGEST = 4000  # characters of a prompt: beyond, the file is no list of prompts
@@ -101,7 +101,7 @@ class Audit:
 
     @classmethod
     def quick(cls, **given: Any) -> Audit:
-        """A small audit: three schedules, few images, nothing searched or matched; settings given replace its own."""
+        """A small audit: four schedules, few images, nothing searched or matched; settings given replace its own."""
         small: dict[str, Any] = {
             "schedules": _QUICK, "images_per_prompt": _IMAGES_QUICK, "search": False, "match": False
         }  # fmt: skip
@@ -129,6 +129,8 @@ class Audit:
         images = self.images_per_prompt or (_IMAGES_EMBEDDED if self.is_embedded else _IMAGES)
         if images < _FEWEST_FOR_ALL:
             say(f"{images} images per prompt are too few for some measures, which will be missing; 4 are enough")
+        if len(prompts) == 1:
+            say("one prompt: nothing that compares prompts will be measured, such as mean shift and gain; give more")
         schedules = self.schedules or (_EMBEDDED if self.is_embedded else _TEXT)
         if REFERENCE not in schedules:
             say(f"{REFERENCE} is added: diversity and mean shift are relative to strength 0")

@@ -12,7 +12,7 @@ import xarray as xr
 from orthoscope import __version__
 from orthoscope.serialize import content_hash, dumps
 from orthoscope.study.audit.plan import Audit
-from orthoscope.study.datasets import write
+from orthoscope.study.datasets import write_all
 
 if TYPE_CHECKING:
     from orthoscope.integrations.host import Host
@@ -47,17 +47,13 @@ class AuditResult:
         return dict(json.loads(self.pipeline.attrs["stopped"]))
 
     def write(self, path: Path) -> None:
-        """Write every dataset as a group of one NetCDF file, which is replaced as a whole.
+        """Write every dataset as a group of one NetCDF file.
 
         Raises:
             ConfigError: if it cannot be written.
         """
-        unfinished = path.with_suffix(".unfinished")
-        unfinished.unlink(missing_ok=True)
-        for name in ("pipeline", "twin", "search"):
-            if (result := getattr(self, name)) is not None:
-                write(result, unfinished, group=name)
-        unfinished.replace(path)
+        found = {"pipeline": self.pipeline, "twin": self.twin, "search": self.search}
+        write_all({name: result for name, result in found.items() if result is not None}, path)
 
 
 def about(plan: Audit, host: Host, judge: Judge | None) -> dict[str, Any]:

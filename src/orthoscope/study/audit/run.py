@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 import xarray as xr
 
-from orthoscope import __version__
+from orthoscope import __version__, writing
 from orthoscope.errors import ConfigError, StoppedError
+from orthoscope.locking import locked
 from orthoscope.serialize import dumps
 from orthoscope.study.audit import search
 from orthoscope.study.audit.cells import Cells
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from orthoscope.integrations.host import Host
 
 RESULTS = "results.nc"
+FILES = (RESULTS, SPEC, "report.html", "figures", "cells", "search", "twin", "images")  # of its folder
 _WORKERS = 2  # prompts that tiny networks work on at once
 
 
@@ -66,27 +68,28 @@ def run(
         remark: Told what a user should know.
 
     Raises:
-        ConfigError: if the plan does not fit the pipeline, or something it names cannot be had.
+        ConfigError: if the plan does not fit the pipeline, something it names cannot be had, or the folder is in use.
         StoppedError: if images without guidance are not finite, or not one fits into memory.
     """
     from orthoscope.integrations.host import open_host
 
     if batch is not None and batch < 1:
         raise ConfigError(f"batch is the number of images per call and must be at least 1, got {batch}")
-    host = open_host(audit.model, scheduler=audit.scheduler, device=device, dtype=dtype, allow_pickle=allow_pickle)
-    plan = audit.completed(host.default_prompts, remark)
-    host.check_prompts(plan.prompts)
-    session = Session(
-        plan=plan,
-        host=host,
-        yardstick=Yardstick.of(plan, host, device, allow_pickle=allow_pickle),
-        out=out,
-        batch=batch,
-        pictures=out / "images" if save_images else None,
-        tally=Tally(progress),
-        remark=remark or (lambda text: None),
-    )
-    return session.run()
+    with locked(out, "audit", FILES):
+        host = open_host(audit.model, scheduler=audit.scheduler, device=device, dtype=dtype, allow_pickle=allow_pickle)
+        plan = audit.completed(host.default_prompts, remark)
+        host.check_prompts(plan.prompts)
+        session = Session(
+            plan=plan,
+            host=host,
+            yardstick=Yardstick.of(plan, host, device, allow_pickle=allow_pickle),
+            out=out,
+            batch=batch,
+            pictures=out / "images" if save_images else None,
+            tally=Tally(progress),
+            remark=remark or (lambda text: None),
+        )
+        return session.run()
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -181,12 +184,7 @@ class Session:
 
     def _prompted(self) -> dict[str, Any]:
         """What is known of the prompts, for whoever measures."""
-        labels = self.yardstick.labels
-        return {
-            "text_features": self.yardstick.texts,
-            "labels": None if labels is None else [labels[prompt] for prompt in self.plan.prompts],
-            "seed": self.plan.seed,
-        }
+        return {"text_features": self.yardstick.texts, "labels": self.yardstick.labels, "seed": self.plan.seed}
 
     def _measured(self, host: Host, cells: Cells, roles: Mapping[str, str], stopped: Mapping[str, str]) -> xr.Dataset:
         """Measures of every schedule that was not stopped, the comparison, and the advice."""
@@ -207,10 +205,8 @@ class Session:
             notes = [*json.loads(result.attrs["notes"]), f"{current} is compared with: {plan.current} was stopped"]
             result.attrs["notes"] = dumps(notes, indent=None)
         result = compared(cells, result, current=str(current), **self._prompted())
-        result.attrs |= about(plan, host, self.yardstick.judge) | {
-            "stopped": dumps(stopped, indent=None),
-            "recommendation": dumps(recommendation(result, tolerance=plan.tolerance), indent=None),
-        }
+        result.attrs |= about(plan, host, self.yardstick.judge) | {"stopped": dumps(stopped, indent=None)}
+        result.attrs["recommendation"] = dumps(recommendation(result, tolerance=plan.tolerance), indent=None)
         return result
 
     def _twin_measured(self, twin: Host, roles: Mapping[str, str]) -> xr.Dataset:
@@ -221,11 +217,7 @@ class Session:
     def _write_spec(self) -> None:
         """Everything that is needed to do it again."""
         settings = {"audit": self.plan, "orthoscope": __version__, "host": self.host.identity}
-        try:
-            self.out.mkdir(parents=True, exist_ok=True)
-            (self.out / SPEC).write_text(dumps(settings) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(f"cannot write {self.out}: {error.strerror}; choose another --out") from error
+        writing.write(self.out / SPEC, dumps(settings) + "\n")
 
     def _finished(self, pipeline: xr.Dataset, twin: xr.Dataset | None, found: xr.Dataset | None) -> AuditResult:
         if found is not None:

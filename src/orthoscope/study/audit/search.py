@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from scipy.special import ndtri
 
+from orthoscope import rng
 from orthoscope.errors import StoppedError
 from orthoscope.study.audit.compare import Compared, gains
 from orthoscope.study.audit.generate import Maker
@@ -60,10 +61,9 @@ def candidates(schedules: Sequence[str]) -> dict[str, Kind]:
     return found
 
 
-def some(prompts: Sequence[str]) -> list[str]:
-    """At most ten of the prompts, evenly chosen."""
-    chosen = np.linspace(0, len(prompts) - 1, min(MOST_PROMPTS, len(prompts))).round().astype(int)
-    return [prompts[number] for number in np.unique(chosen)]
+def some(prompts: Sequence[str], *, seed: int) -> list[str]:
+    """At most ten of the prompts, drawn by their names, so that the order of a list chooses nothing."""
+    return sorted(prompts, key=lambda prompt: rng.key(seed, STAGE, prompt))[:MOST_PROMPTS]
 
 
 def searched(
@@ -88,7 +88,7 @@ def searched(
     Raises:
         StoppedError: if images without guidance are not finite.
     """
-    kinds, asked = candidates(schedules), some(prompts)
+    kinds, asked = candidates(schedules), some(prompts, seed=maker.audit.seed)
     cells = maker.cells(folder)
     stopped = maker.fill(cells, list(kinds), asked)
     if REFERENCE in stopped:
@@ -98,7 +98,7 @@ def searched(
         [spec for spec in kinds if spec not in stopped],
         asked,
         text_features=text_features,
-        labels=None if labels is None else [labels[prompt] for prompt in asked],
+        labels=labels,
         seed=maker.audit.seed,
     )
     chosen = choose(found, kinds)
@@ -106,7 +106,10 @@ def searched(
 
 
 def choose(found: Mapping[str, Compared], kinds: Mapping[str, Kind]) -> list[str]:
-    """The windows of largest gain, of each kind, that keep adherence and shift the mean no more than a constant one."""
+    """The windows of largest gain, of each kind, in which no loss of adherence is seen, and no shift beyond the line.
+
+    That shows nothing: it says which are worth judging.
+    """
     reference = found[REFERENCE].adherence
     kept = []
     for spec, one in found.items():

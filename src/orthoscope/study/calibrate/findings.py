@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 
 from orthoscope.study.calibrate.threshold import MEASURED, PREDICTED
+from orthoscope.study.compare import as_numbers
+from orthoscope.study.datasets import stored
 
 _TOO_MANY = 50.0  # nats: of so many classes no data set has ever been made
 
@@ -28,19 +30,13 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
 
 
 def _source(one: xr.Dataset) -> dict[str, Any]:
-    def value(name: str) -> dict[str, float]:
-        return {"value": float(one[name]), "stderr": float(one[f"{name}_stderr"])}
-
-    shown: dict[str, Any] = {name: value(name) for name in MEASURED}
+    shown: dict[str, Any] = {name: as_numbers(stored(one, name)[0]) for name in MEASURED}
     told = float(one["information"])
     shown["effective_classes"] = math.exp(told) if told < _TOO_MANY else None
     if "posterior_information" in one:
         last = one.isel(path_level=-1)
         names = {"posterior": "posterior_information", "pair": "path_information", "excess": "excess_information"}
-        shown["paths"] = {
-            short: {"value": float(last[name]), "stderr": float(last[f"{name}_stderr"])}
-            for short, name in names.items()
-        }
+        shown["paths"] = {short: as_numbers(stored(last, name)[0]) for short, name in names.items()}
     shown["side"] = str(one["side"].values)
     shown["predicted"] = {name: float(one[name]) for name in PREDICTED}
     shown["half_told"] = float(one["half_told"])

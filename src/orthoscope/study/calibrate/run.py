@@ -66,10 +66,11 @@ def calibrate(
         raise ConfigError(f"expected at least 2 prompts and {_FEWEST_ROWS} images in all; give more")
     if data is not None and host.classes is not None and len(np.unique(data[1])) < host.classes <= PATHED:
         raise ConfigError(f"{calibration.data} must hold every class of {host.name}, 0 to {host.classes - 1}")
-    examined = {"pipeline": (host, tuple(prompts))}
+    ordered = tuple(sorted(prompts))  # errors follow the names of prompts, not the order in which they were given
+    examined = {"pipeline": (host, ordered)}
     if data is not None or calibration.model is None:
         twin = twin_of(host, data)
-        examined["twin"] = (twin, tuple(str(label) for label in np.unique(data[1])) if data else tuple(prompts))
+        examined["twin"] = (twin, tuple(str(label) for label in np.unique(data[1])) if data else ordered)
     count = _Count(progress, sum(parts_of(one, len(asked), calibration) for one, asked in examined.values()))
     # The small model gains nothing from more threads, and equal thread counts give equal bits.
     with one_thread() if calibration.model is None else nullcontext():
@@ -77,7 +78,7 @@ def calibrate(
             name: examine(one, asked, calibration, count, remark or (lambda text: None))
             for name, (one, asked) in examined.items()
         }
-    return _labelled(calibration, host, prompts, found)
+    return _labelled(calibration, host, ordered, found).sel(prompt=list(prompts))
 
 
 @dataclass(slots=True)

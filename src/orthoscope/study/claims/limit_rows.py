@@ -10,6 +10,7 @@ from orthoscope.study import approach, correlations, limits
 from orthoscope.study.approach import ApproachStudy
 from orthoscope.study.claims.claim import Claim, Effort, Finding, agrees, beyond, both, claim
 from orthoscope.study.correlations import CorrelationStudy
+from orthoscope.study.datasets import stored
 from orthoscope.study.radial import radial
 from orthoscope.theory import predict
 
@@ -146,7 +147,7 @@ def coordinate_correlations(effort: Effort) -> Finding:
     study = replace(study, dims=(16,) if effort.quick else (16, 32), brute_dims=(), seed=effort.seed)
     result = study.run()
     law = correlations.decay(result, "SDE", 1.0, "reduced")
-    null = correlations.column(correlations.select(result, "SDE", 0.0, "planted"), "mean_square_correlation")
+    null = stored(correlations.select(result, "SDE", 0.0, "planted"), "mean_square_correlation")
     control = (agrees(square, 0.0, note=f"w = 0, d = {dim}: {square.value:.1e}({square.stderr:.0e})") for dim, square in
                zip(study.dims, null, strict=True))  # fmt: skip
     return both(_fitted(law.exponent, 2.0, slack=0.1), *control)

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import orthoscope
+from orthoscope import writing
+from orthoscope.locking import locked
 from orthoscope.serialize import content_hash, dumps
 from orthoscope.study import claims
 from orthoscope.study.claims.claim import Effort, examine
@@ -33,12 +34,17 @@ def run_claims(
     """Rows of the table as they are done, those found in the folder `kept` first.
 
     Raises:
-        ConfigError: if the cluster cannot be reached.
+        ConfigError: if the cluster cannot be reached, or the folder is in use or cannot be written.
     """
-    found = {name: _read(kept, name, effort) for name in names}
-    yield from (row for row in found.values() if row is not None)
-    open_names = [name for name, row in found.items() if row is None]
-    with closing(execute(partial(check, effort), open_names, workers=workers, scheduler=scheduler)) as outcomes:
+    with ExitStack() as stack:
+        if kept is not None:
+            stack.enter_context(locked(kept, "claims", [f"{row.name}.json" for row in claims.CLAIMS]))
+        found = {name: _read(kept, name, effort) for name in names}
+        yield from (row for row in found.values() if row is not None)
+        open_names = [name for name, row in found.items() if row is None]
+        outcomes = stack.enter_context(
+            closing(execute(partial(check, effort), open_names, workers=workers, scheduler=scheduler))
+        )
         for _, row in outcomes:
             if isinstance(row, Exception):
                 raise row
@@ -77,8 +83,4 @@ def _read(folder: Path | None, name: str, effort: Effort) -> dict[str, Any] | No
 
 
 def _write(folder: Path, row: dict[str, Any], effort: Effort) -> None:
-    """Keep a row, whole or not at all."""
-    path = folder / f"{row['name']}.json"
-    partial_file = path.with_suffix(f".{os.getpid()}.part")
-    partial_file.write_text(dumps({"stamp": _stamp(effort), "row": row}) + "\n", encoding="utf-8")
-    partial_file.replace(path)
+    writing.write(folder / f"{row['name']}.json", dumps({"stamp": _stamp(effort), "row": row}) + "\n")

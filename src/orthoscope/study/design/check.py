@@ -65,11 +65,9 @@ class Check:
         """Whether measurement and theory agree up to chance and slack; what is not finite agrees with nothing."""
         if self.theory is None:
             return True
-        if not math.isfinite(self.measured.value - self.theory) or math.isnan(self.measured.stderr):
-            return False
         if self.measured.stderr == 0:
             return math.isclose(self.measured.value, self.theory, rel_tol=_ROUNDING, abs_tol=self.slack + _ROUNDING)
-        return not self.measured.differs(self.theory, slack=self.slack, false_alarm=FALSE_ALARM)
+        return self.measured.agrees(self.theory, slack=self.slack, false_alarm=FALSE_ALARM)
 
     def as_numbers(self) -> dict[str, Any]:
         """The check as a JSON object."""

@@ -31,7 +31,7 @@ from orthoscope.denoise import Denoiser, Evaluation, Exact, Label, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Tabulated
-from orthoscope.metrics import jackknife
+from orthoscope.metrics import jackknife, share_of
 from orthoscope.numerics import Array
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
@@ -250,6 +250,7 @@ def judge(batch: Batch, schedules: Mapping[str, GuidanceSchedule]) -> dict[str, 
     for name, schedule in schedules.items():
         both = np.hstack([batch.table(schedule), batch.plain])
         result[name] = {quantity: jackknife(_against_plain(batch, quantity), both) for quantity in MEASURED}
+        result[name]["class_posterior"] = share_of(batch.table(schedule)[:, -1])
     return result
 
 

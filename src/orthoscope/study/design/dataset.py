@@ -10,7 +10,7 @@ import xarray as xr
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.numerics import Array
 from orthoscope.serialize import to_dict
-from orthoscope.study.datasets import dataset
+from orthoscope.study.datasets import dataset, estimates
 from orthoscope.study.design.run import SIMPLE, Report
 
 _TIMES = 400
@@ -36,10 +36,7 @@ def design_dataset(report: Report) -> xr.Dataset:
     for name in ("mean_shift", "variance_ratio"):
         check = report.checks.get(name)
         if check is not None:
-            variables |= {
-                f"sampled_{name}": ([], check.measured.value),
-                f"sampled_{name}_stderr": ([], check.measured.stderr),
-            }
+            variables |= estimates(f"sampled_{name}", [], check.measured)
     commitment = report.design.outcome.speciation_time
     return dataset(
         variables,

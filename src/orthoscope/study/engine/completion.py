@@ -20,11 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from orthoscope import metrics
 from orthoscope.guidance.guided import GuidedMemory
 from orthoscope.quantities import Estimate
 from orthoscope.sample import Run, State
-from orthoscope.study.engine.twin import row_values
+from orthoscope.study.engine.twin import row_estimates, row_values
 from orthoscope.study.simulate import class_centroid
 from orthoscope.study.simulation import Simulation
 from orthoscope.targets import Mixture
@@ -61,12 +60,12 @@ class Completion:
     def estimates(self, simulation: Simulation, target: Mixture, run: Run, index: int) -> Mapping[str, Estimate]:
         """Estimates of all `twin.row_values` from means and variances."""
         means, variances = self.rows(run, target)
-        values = row_values(means, class_centroid(target))
-        base = simulation.std**2
-        return {
-            name: metrics.mean_of(values[name] + (variances - base if name.startswith("variance") else -1.0))
-            for name in values
+        m, base = class_centroid(target), simulation.std**2
+        ends = {
+            name: values + (variances - base if name.startswith("variance") else -1.0)
+            for name, values in row_values(means, m).items()
         }
+        return row_estimates(ends, m)
 
     @staticmethod
     def known(simulation: Simulation) -> Mapping[str, Estimate]:

@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from orthoscope import metrics, rng
+from orthoscope import rng
 from orthoscope.denoise import Exact, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import Guided
@@ -25,7 +25,7 @@ from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.process import NoiseLevel, Scalar, VarianceExploding
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sample import Exponential, Independent, Run, sample, start, through
-from orthoscope.study.engine.twin import row_values
+from orthoscope.study.engine.twin import row_estimates, row_values
 from orthoscope.study.simulate import class_centroid, draw_target, final_estimates, make_grid, reference
 from orthoscope.study.simulation import Simulation
 from orthoscope.targets import Target
@@ -81,8 +81,9 @@ def simulate_together(
         parts = [replace(run, x=x) for x in run.x.chunk(len(schedules))]
         settings = [replace(simulation, schedule=schedule) for schedule in schedules]
         finals.append([final_estimates(one, target, part) for one, part in zip(settings, parts, strict=True)])
-        first, *rest = (row_values(part.x.double().cpu().numpy(), class_centroid(target)) for part in parts)
-        gaps.append([{name: metrics.mean_of(other[name] - first[name]) for name in first} for other in rest])
+        m = class_centroid(target)
+        first, *rest = (row_values(part.x.double().cpu().numpy(), m) for part in parts)
+        gaps.append([row_estimates({name: other[name] - first[name] for name in first}, m) for other in rest])
         if progress is not None:
             progress(index + 1, simulation.draws)
     return TogetherResult(

@@ -89,7 +89,7 @@ class Twin:
         m = class_centroid(target)
         twin = run_draw(simulation, planted_twin(simulation, target), run.grid, index)
         ours, its = (row_values(one.x.double().cpu().numpy(), m) for one in (run, twin))
-        return {name: metrics.mean_of(ours[name] - its[name]) for name in QUANTITIES}
+        return row_estimates({name: ours[name] - its[name] for name in QUANTITIES}, m)
 
     @staticmethod
     def known(simulation: Simulation) -> Mapping[str, Estimate]:
@@ -109,3 +109,10 @@ def row_values(rows: Array, centroid: ArrayLike) -> dict[str, Array]:
     along = (centred @ m) ** 2 / (m @ m) * n / (n - 1)
     values = {"mean_shift": rows @ m / (m @ m), "variance_shift": square / dim, "variance_shift_along": along}
     return values | ({"variance_shift_across": (square - along) / (dim - 1)} if dim > 1 else {})
+
+
+def row_estimates(values: Mapping[str, Array], centroid: ArrayLike) -> dict[str, Estimate]:
+    """Means over one draw's rows of `row_values`, or of their differences; the shift has its denominator as weight."""
+    m = np.asarray(centroid, dtype=np.float64)
+    weights = {"mean_shift": float(m @ m)}
+    return {name: metrics.mean_of(column, weight=weights.get(name, 1.0)) for name, column in values.items()}

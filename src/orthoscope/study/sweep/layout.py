@@ -1,4 +1,4 @@
-"""The folder of a sweep: its store laid out for the plan, changed as a whole or not at all, and written by one process.
+"""The folder of a sweep: its store laid out for the plan, changed as a whole or not at all.
 
 A changed store is written beside the old one and swapped in by renaming. Cells are carried over by their settings,
 wherever those stand: as a value along an axis or as a fixed setting. What the plan no longer asks for is set aside, and
@@ -7,12 +7,8 @@ comes back when it does.
 
 from __future__ import annotations
 
-import fcntl
 import os
-import platform
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,9 +19,11 @@ from orthoscope.errors import ConfigError
 from orthoscope.serialize import dumps, plain
 from orthoscope.study.sweep.plan import Cell, Plan
 from orthoscope.study.sweep.store import SCHEMA, Block, Store, finished
+from orthoscope.writing import sync
 
 RESULTS, PARTIAL, READY = "results.zarr", "results.partial.zarr", "results.ready.zarr"
 _ASIDE = "results-{}.zarr"
+FILES = (RESULTS, PARTIAL, READY, "log.jsonl")  # of its folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,33 +43,8 @@ class Opened:
     set_aside: Path | None = None
 
 
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Be the only process that writes to a sweep's folder; the system itself ends the claim of a process that dies.
-
-    Raises:
-        ConfigError: if another process is, or the folder cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / "lock").open("a+")
-    except OSError as error:
-        raise ConfigError(f"cannot write {folder}: {error.strerror}; choose another --out") from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            lock.seek(0)
-            owner = lock.read().strip() or "another process"
-            raise ConfigError(f"{folder} is in use by {owner}; wait for it, or choose another --out") from error
-        with suppress(OSError):  # who it is matters less than that it is one
-            os.ftruncate(lock.fileno(), 0)
-            os.write(lock.fileno(), f"process {os.getpid()} on {platform.node()}\n".encode())
-        yield
-
-
 def open_sweep(folder: Path, plan: Plan) -> Opened:
-    """The store of a folder, made or changed to fit the plan; call it under `locked`.
+    """The store of a folder, made or changed to fit the plan; call it while the folder is held.
 
     Raises:
         ConfigError: if the store holds results of other fixed settings, or cannot be read.
@@ -172,6 +145,8 @@ def _comparable(value: Any) -> Any:
 def _create(folder: Path, plan: Plan, block: Block | None) -> None:
     try:
         Store.create(folder / PARTIAL, plan, block)
+        for path in () if block is not None else (folder / PARTIAL).rglob("*"):  # without its layout a store is lost
+            sync(path)
         (folder / PARTIAL).rename(folder / READY)
     except OSError as error:
         raise ConfigError(f"cannot write {folder}: {error}; make room, or choose another --out") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import os
 import time
@@ -15,16 +14,16 @@ from pathlib import Path
 from typing import Any
 
 from orthoscope import __version__
-from orthoscope.errors import ConfigError, OrthoscopeError, StoppedError
+from orthoscope.errors import NO_ROOM, ConfigError, OrthoscopeError, StoppedError
+from orthoscope.locking import LostFolderError, locked
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import dumps
 from orthoscope.study.datasets import Progress
 from orthoscope.study.sweep.cell import run_cell
 from orthoscope.study.sweep.execute import ClusterLostError, execute
-from orthoscope.study.sweep.layout import locked, open_sweep
+from orthoscope.study.sweep.layout import FILES, open_sweep
 from orthoscope.study.sweep.plan import Cell, Plan
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 Results = Mapping[str, Estimate | float]
 
 
@@ -91,12 +90,15 @@ def run_sweep(
 
     Raises:
         ConfigError: if the folder is in use, holds results of other settings, or cannot be written or read.
-        SweepStoppedError: if the disk is full or the cluster is lost; the next run goes on from there.
+        SweepStoppedError: if the disk is full, the cluster is lost, or the folder or cells in it are; the next run goes
+            on from there.
     """
     started = time.monotonic()
     failed: list[FailedCell] = []
-    with locked(out), _log(out / "log.jsonl") as note:
+    with locked(out, "sweep", FILES) as held, _log(out / "log.jsonl") as note:
         opened = open_sweep(out, plan)
+        for path in opened.store.layout:
+            held.watch(path)
         todo, total = opened.missing, plan.size
         stored = reused = total - len(todo)
         note(
@@ -112,13 +114,22 @@ def run_sweep(
                         failed.append(FailedCell(cell=cell, reason=reason))
                         note("failed", cell=str(cell), reason=reason)
                     else:
+                        held.check()
                         opened.store.write(cell, outcome)  # type: ignore[arg-type] # an exception is a problem
                         stored += 1
                         note("stored", cell=str(cell))
                     if progress is not None:
                         progress(reused + done, total)
+                held.check()
+            except LostFolderError as error:
+                raise SweepStoppedError(f"{error} ({stored} of {total} cells were stored)") from error
             except (OSError, ClusterLostError) as error:
                 raise SweepStoppedError(_stopped(error, out, stored, total)) from error
+        if todo and (lost := opened.store.lost(total - len(failed))):
+            raise SweepStoppedError(
+                f"{lost} of {total} cells were stored in {out}, but are damaged or gone: something else changed them "
+                "during the run; start again to compute them"
+            )
         note("end", computed=stored - reused, failed=len(failed))
     return SweepResult(
         store=opened.store.path,
@@ -148,7 +159,7 @@ def _problem(plan: Plan, outcome: Results | Exception) -> str:
 
 def _stopped(error: Exception, out: Path, stored: int, total: int) -> str:
     reason = str(error) if isinstance(error, ClusterLostError) else f"cannot write: {error}"
-    cure = "make room, then " if getattr(error, "errno", None) in _NO_ROOM else ""
+    cure = "make room, then " if getattr(error, "errno", None) in NO_ROOM else ""
     return f"{reason}; {stored} of {total} cells are stored in {out}: {cure}start again to go on"
 
 

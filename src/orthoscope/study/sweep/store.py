@@ -101,6 +101,15 @@ class Store:
         """
         self._array[cell.index] = np.array([_row(results[name]) for name in self.plan.quantities])
 
+    @property
+    def layout(self) -> tuple[Path, ...]:
+        """What must stay in place while cells are written: a missing file of it would be made again, but empty."""
+        return self.path, self.path / "zarr.json", self.path / ARRAY / "zarr.json"
+
+    def lost(self, expected: int) -> int:
+        """How many of the cells that should be finished are not, or cannot be read."""
+        return expected - int(finished(self.load()[0]).sum())
+
     def load(self) -> tuple[Block, set[tuple[int, ...]]]:
         """All numbers, NaN where a cell is not finished, and the places of cells whose files are damaged."""
         try:

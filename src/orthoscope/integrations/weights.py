@@ -1,0 +1,188 @@
+"""Weights of networks: read completely and from safetensors, or refused.
+
+Left to themselves, the libraries draw at random what a file lacks, pass over what the network has no place for, and
+follow an index to whatever file it names. Every network is therefore read by `read_network`.
+
+A network may do without tensors that its class says are not needed, that are tied to others, or that it computes by
+itself, and without counts and tables of indices. Files of transformers may hold more: heads and halves that the class
+asked for has not. They may not hold another tensor of a module that it has, or another layer of a stack; then config
+and weights belong to different models.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from diffusers import ModelMixin
+from torch import nn
+
+from orthoscope.errors import ConfigError
+
+_NAMED = 6  # tensors that a message names
+_COMPUTED = ("num_batches_tracked", "position_ids", "relative_position_index")
+_ELSEWHERE = {"adapter_config.json": "an adapter", "shard-*-model-*.safetensors": "pieces of distributed training"}
+_LOADING = threading.RLock()
+
+
+def read_network(make: Any, source: str, *, allow_pickle: bool = False, **options: Any) -> Any:
+    """What `make.from_pretrained` reads, on the processor; global random state is left alone.
+
+    Args:
+        make: Class of diffusers or transformers.
+        source: Folder, or repository of the hub.
+        allow_pickle: Whether weights that are not safetensors may be read.
+        options: Further arguments of `from_pretrained`.
+
+    Raises:
+        ConfigError: if weights are missing, do not fit, or would be unpickled.
+    """
+    if not allow_pickle:
+        _check_indices(Path(source))
+    if not (isinstance(make, type) and issubclass(make, ModelMixin)):
+        options["trust_remote_code"] = False
+        _check_kind(Path(source))
+    with torch.random.fork_rng(devices=[]):  # what is missing is drawn, and then refused
+        network, found = make.from_pretrained(
+            source,
+            use_safetensors=None if allow_pickle else True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are told below
+            **options,
+        )
+    check_complete(
+        network, source, missing=found["missing_keys"], unexpected=found["unexpected_keys"],
+        misshapen=found["mismatched_keys"],
+    )  # fmt: skip
+    return network
+
+
+def check_complete(
+    network: nn.Module,
+    source: str | Path,
+    *,
+    missing: Iterable[str],
+    unexpected: Iterable[str],
+    misshapen: Iterable[Sequence[Any]] = (),
+) -> None:
+    """Make sure that every weight came from the files.
+
+    Args:
+        network: What was read.
+        source: Where it was read from.
+        missing: Tensors that the files lack.
+        unexpected: Tensors of the files that the network has no place for.
+        misshapen: Names of tensors with their shapes in the files and in the network.
+
+    Raises:
+        ConfigError: if not; the message names the tensors.
+    """
+    kind = type(network).__name__
+    if shapes := sorted((name, tuple(there), tuple(here)) for name, there, here in misshapen):
+        told = _listed([f"{name} has shape {there} for {here}" for name, there, here in shapes])
+        raise ConfigError(f"weights in {source} do not fit {kind}: {told}; its config belongs to another model")
+    unread = {name for name, value in (*network.named_parameters(), *network.named_buffers()) if value.is_meta}
+    if lacking := sorted(name for name in {*missing, *unread} if not name.endswith(_COMPUTED)):
+        raise ConfigError(
+            f"{source} lacks weights of {kind}: {_listed(lacking)}; get its files again, or save it whole"
+        )
+    if surplus := sorted(_misplaced(network, unexpected)):
+        raise ConfigError(
+            f"{source} holds weights that {kind} by its config has no place for: {_listed(surplus)}; its config "
+            "belongs to another model"
+        )
+
+
+def check_finite(network: nn.Module, source: str | Path) -> None:
+    """Make sure that weights are numbers.
+
+    Raises:
+        ConfigError: if one is NaN or infinite in the precision it was read in.
+    """
+    for name, value in network.state_dict().items():
+        # A sum needs no memory, and one value that is no number makes it none. 8 bits are scaled by what reads them.
+        if value.is_floating_point() and value.itemsize > 1 and not value.sum(dtype=torch.float32).isfinite():
+            raise ConfigError(
+                f"{source}: {name} holds NaN or infinity as {str(value.dtype).removeprefix('torch.')}; get its file "
+                "again, or use --dtype float32 if that is not its precision"
+            )
+
+
+@contextmanager
+def no_pickles(source: str) -> Iterator[None]:
+    """Let torch unpickle nothing meanwhile: whatever leads to a pickle, there it ends.
+
+    Raises:
+        ConfigError: if something tries.
+    """
+
+    def refused(file: Any, *args: Any, **options: Any) -> None:
+        raise pickled(source, file if isinstance(file, str | Path) else "a stream")
+
+    with _LOADING, patch.object(torch, "load", refused):  # one at a time: each puts back what it found
+        yield
+
+
+def pickled(source: str | Path, which: str | Path | None = None) -> ConfigError:
+    """The error for weights that could run code."""
+    named = "" if which is None else f" ({which})"
+    return ConfigError(
+        f"{source} holds weights that are not safetensors{named}, and reading pickles can run code; convert them, or "
+        "pass --allow-pickle if you trust whoever made them"
+    )
+
+
+def _misplaced(network: nn.Module, unexpected: Iterable[str]) -> list[str]:
+    """Those that another config would have read: of diffusers all, of transformers those of modules there are."""
+    computed = {name for name, _ in network.named_buffers()}
+    surplus = [name for name in unexpected if name not in computed and not name.endswith(_COMPUTED)]
+    if isinstance(network, ModelMixin):
+        return surplus
+    modules, prefix = dict(network.named_modules()), f"{getattr(network, 'base_model_prefix', '')}."
+
+    def belongs(name: str) -> bool:
+        parent = nearest = name.rpartition(".")[0]
+        while nearest not in modules:
+            nearest = nearest.rpartition(".")[0]
+        return nearest != "" and (nearest == parent or isinstance(modules[nearest], nn.ModuleList | nn.Sequential))
+
+    return [name for name in surplus if belongs(name) or belongs(name.removeprefix(prefix))]
+
+
+def _check_indices(folder: Path) -> None:
+    """An index may name safetensors beside it, and nothing else."""
+    for index in sorted(folder.glob("*.safetensors.index*.json")):
+        try:
+            shards = set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ConfigError(f"{index} is no index of weights; get the folder's files again") from error
+        for shard in sorted(shards):
+            if not shard.endswith(".safetensors"):
+                raise pickled(folder, f"{index.name} names {_shown(shard)}")
+            if Path(shard).name != shard or "\\" in shard:
+                raise ConfigError(
+                    f"{index} names {_shown(shard)}, which is not beside it; get the folder's files again"
+                )
+
+
+def _check_kind(folder: Path) -> None:
+    """Beside some files transformers reads weights from elsewhere."""
+    for name, what in _ELSEWHERE.items():
+        if any(folder.glob(name)):
+            raise ConfigError(f"{folder} holds {what}, which is not read; merge it into one network and save that")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return _shown(", ".join(names[:_NAMED])) + more
+
+
+def _shown(text: str) -> str:
+    """Names from files as one line that can be printed."""
+    return "".join(character if character.isprintable() else "?" for character in text[:1000])

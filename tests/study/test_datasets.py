@@ -1,0 +1,28 @@
+"""Estimates in files: what is written is read back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orthoscope.quantities import Estimate
+from orthoscope.study.datasets import dataset, estimates, read, stored, write
+
+
+def test_estimates_come_back_from_a_file_with_what_stands_behind_them(tmp_path: Path) -> None:
+    few = Estimate(value=0.5, stderr=0.1, n=12, dof=3)
+    many = Estimate(value=0.25, stderr=0.2, n=4000)
+    write(dataset(estimates("mean_shift", ["dim"], [few, many]), coords={"dim": [2, 4]}, spec="x"), tmp_path / "a.nc")
+    found = read(tmp_path / "a.nc")
+    assert found is not None
+    assert stored(found, "mean_shift") == [few, many]
+    assert stored(found.sel(dim=4), "mean_shift") == [many]
+    assert found["mean_shift_dof"].attrs == {"units": "1", "long_name": "degrees of freedom of mean shift"}
+
+
+def test_files_without_degrees_of_freedom_are_read() -> None:
+    variables = {"overlap": (["dim"], [1.0]), "overlap_stderr": (["dim"], [np.float32(0.5)])}
+    (found,) = stored(dataset(variables, coords={}, spec="x"), "overlap")
+    assert (found.value, found.stderr, found.n, found.dof) == (1.0, pytest.approx(0.5), 0, None)
