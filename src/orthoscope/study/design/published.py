@@ -7,7 +7,7 @@ run of geometric steps holds, which makes them piecewise constant in time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import numpy as np
 
@@ -22,6 +22,7 @@ _COARSE, _FINE = 7, 3  # scales tried: over the whole range, then each time betw
 _MISSED = 1e6
 _TOLERANCE = 1e-7
 _BISECTIONS = 30
+_HALVINGS = 4
 
 Evaluate = Callable[[GuidanceSchedule], Outcome]
 Family = Callable[[float], GuidanceSchedule]
@@ -60,8 +61,12 @@ def published_candidates(
     t_max: float,
     zooms: int = 5,
     names: Iterable[str] = tuple(PUBLISHED),
+    judge: Evaluate | None = None,
 ) -> Iterator[Candidate]:
     """Every published family that fits the bounds on the strength, at its best mean scale.
+
+    With a margin that is the best scale tried that keeps what is asked within it; between that and the next better one
+    the scale is narrowed down to a sixteenth of their distance.
 
     Args:
         evaluate: What a schedule does.
@@ -70,11 +75,12 @@ def published_candidates(
         t_max: Variance time of the start.
         zooms: How often the search narrows.
         names: Which of them.
+        judge: What a schedule does within the margin of the goal, if it has one.
     """
     for name in names:
         if name == "constant":
             continue  # one of the simple families already
-        found = _best(_held(PUBLISHED[name], base, t_max), evaluate, goal, zooms, t_max)
+        found = _best(_held(PUBLISHED[name], base, t_max), evaluate, goal, zooms, t_max, judge)
         if found is not None:
             schedule, outcome = found
             yield Candidate(
@@ -87,7 +93,7 @@ def _held(published: Family, base: float, t_max: float) -> Family:
 
 
 def _best(
-    family: Family, evaluate: Evaluate, goal: Goal, zooms: int, t_max: float
+    family: Family, evaluate: Evaluate, goal: Goal, zooms: int, t_max: float, judge: Evaluate | None
 ) -> tuple[GuidanceSchedule, Outcome] | None:
     # Scales of a family grow with the mean scale, and scale 1 is no guidance in most of them.
     high = _largest(lambda scale: _fits(family, scale, goal, t_max), 1 + max(goal.high, 0.0))
@@ -109,8 +115,37 @@ def _best(
         order = sorted(known)
         at = order.index(best)
         scales = np.linspace(order[max(at - 1, 0)], order[min(at + 1, len(order) - 1)], _FINE + 2).tolist()
+    if judge is not None:
+        return _judged(known, tried, judge, goal)
     _, schedule, outcome = max(known.values(), key=lambda entry: entry[0])
     return schedule, outcome
+
+
+def _judged(
+    known: Mapping[float, tuple[float, GuidanceSchedule, Outcome]],
+    tried: Callable[[float], float],
+    judge: Evaluate,
+    goal: Goal,
+) -> tuple[GuidanceSchedule, Outcome]:
+    """The best known scale that keeps what is asked within the margin, moved towards the next better one."""
+    verdicts: dict[float, Outcome] = {}
+
+    def kept(scale: float) -> bool:
+        tried(scale)
+        verdicts[scale] = judge(known[scale][1])
+        return verdicts[scale].violation(goal) <= _TOLERANCE
+
+    above = None
+    order = sorted(known, key=lambda scale: -known[scale][0])
+    for scale in [each for each in order if known[each][2].violation(goal) <= _TOLERANCE] or order[:1]:
+        if kept(scale):
+            for _ in range(_HALVINGS if above is not None else 0):
+                middle = (scale + above) / 2
+                scale, above = (middle, above) if kept(middle) and tried(middle) > tried(scale) else (scale, middle)
+            return known[scale][1], verdicts[scale]
+        above = scale
+    least = min(verdicts, key=lambda scale: verdicts[scale].violation(goal))
+    return known[least][1], verdicts[least]
 
 
 def _fits(family: Family, scale: float, goal: Goal, t_max: float) -> bool:
