@@ -205,7 +205,7 @@ def _published(law: MixtureLaw | SpectrumLaw, goal: Goal) -> tuple[tuple[Candida
         if exact:
             return law.evaluate(schedule)
         response = law.respond(law.pieces(schedule))
-        values = {name: response.value(name) for name in QUANTITIES}
+        values: dict[str, Any] = {name: response.value(name) for name in QUANTITIES}
         return Outcome(**values, regime="captured" if response.lost else None)
 
     run: dict[str, Any] = {"base": law.base, "t_max": law.t_max} | ({} if exact else {"zooms": _ZOOMS_FINITE})
