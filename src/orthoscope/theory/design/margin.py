@@ -64,6 +64,9 @@ def corners(pieces: Pieces) -> list[Corner]:
     """All corners of a schedule with few numbers, each flat piece moved as a whole.
 
     Of longer ones those in which all strengths move one way, and all switches one way.
+
+    Source:
+        derived in explanation/design.
     """
     count = pieces.high.size
     lines = count == 1 and pieces.high[0] != pieces.low[0]
@@ -76,7 +79,11 @@ def corners(pieces: Pieces) -> list[Corner]:
 
 
 def steepest(gradient: PieceGradient, sign: float = 1.0) -> Corner:
-    """The corner in which a number falls most, to first order, or rises most for sign -1."""
+    """The corner in which a number falls most, to first order, or rises most for sign -1.
+
+    Source:
+        derived in explanation/design.
+    """
     numbers = (gradient.edges[1:-1], gradient.high, gradient.low)
     return Corner(*(-sign * np.sign(each) for each in numbers))
 
