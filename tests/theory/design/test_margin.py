@@ -120,7 +120,7 @@ def ladder() -> dict[float, Found]:
     best = {0.0: climb_committed(Task.of(LAW, GOAL), found(Task.of(LAW, GOAL), NEAR))}
     for size in (0.01, 0.02):
         task = Task.of(LAW, replace(GOAL, margin=Margin(strength=size, switch=0.01)))
-        best[size] = climb(task, family(task), found(task, Step(early=4.5, late=-0.27, switch=4.6)).point)
+        best[size] = climb(task, family(task), found(task, Step(early=4, late=-0.21, switch=4.5)).point)
     return best
 
 
@@ -153,14 +153,8 @@ def test_the_edge_has_no_margin() -> None:
     assert judged(LAW, GOAL, EDGE).within is None
 
 
-@pytest.mark.parametrize(
-    "law",
-    [
-        SpectrumLaw(cond_mean=1.0, cond_var=0.5, uncond_mean=0.0, uncond_var=2.0, t_max=10.0),
-        SpectrumLaw(cond_mean=1.0, cond_var=0.5, uncond_mean=0.0, uncond_var=2.0, t_max=10.0, lam=0.0),
-    ],
-)
-def test_a_smooth_law_keeps_its_floor_within_the_margin(law: SpectrumLaw) -> None:
+def test_a_smooth_law_keeps_its_floor_within_the_margin() -> None:
+    law = SpectrumLaw(cond_mean=1.0, cond_var=0.5, uncond_mean=0.0, uncond_var=2.0, t_max=10.0)
     margin = Margin(strength=0.05, switch=0.05)
     best = design(law, Goal(variance_ratio=0.95, high=3.0, margin=margin))
     assert best.feasible
