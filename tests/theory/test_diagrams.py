@@ -74,7 +74,9 @@ def test_a_shift_of_none_counts_by_its_variance() -> None:
         overlap=np.empty((count, 0)),
         variance=np.empty((count, 0)),
     )
-    assert region(solved).tolist() == ["restored", "restored", "restored", "distorted", "reversed", "lost"]
+    assert region(solved, 1.0).tolist() == ["restored", "restored", "restored", "distorted", "reversed", "lost"]
+    # What is none for a wide class is not for a narrow one.
+    assert region(solved, 0.1).tolist() == ["restored", "restored", "reversed", "distorted", "reversed", "lost"]
 
 
 def test_strength_costs_variance_and_buys_mean() -> None:

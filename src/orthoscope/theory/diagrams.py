@@ -8,7 +8,7 @@ nan. Regions of a window diagram:
 - `reversed`: the mean is pushed back;
 - `lost`: the path ends in another mode.
 
-Shifts smaller than 1e-12 count as none: a window that moves nothing is `restored`.
+Shifts smaller than 1e-12 of the variance within a class count as none: a window that moves nothing is `restored`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from orthoscope.theory.stages import Stage
 
 Region = Literal["distorted", "restored", "reversed", "lost"]
 REGIONS: tuple[Region, ...] = ("distorted", "restored", "reversed", "lost")
-_NONE = 1e-12  # size of a shift that counts as none
+_NONE = 1e-12  # size of a shift that counts as none, in units of s^2: the size of shifts of narrow classes
 Diagram = dict[str, NDArray[np.generic]]
 
 
@@ -61,7 +61,7 @@ def rate_strength_diagram(
     # Strengths vary slowest: paths of similar strength need similar panels and are integrated together.
     columns, rows = (plane.ravel() for plane in np.meshgrid(strength, rate, indexing="ij"))
     solved = _solve(rows, std, LinearStrengths(columns, np.zeros_like(columns)), t_max, start, lam, ensemble)
-    planes = _planes(solved, (strength.size, rate.size))
+    planes = _planes(solved, std, (strength.size, rate.size))
     return {"rate": rate, "strength": strength, **{name: plane.T for name, plane in planes.items()}}
 
 
@@ -95,16 +95,17 @@ def window_diagram(
     offset, slopes = _axis("w0", w0), _axis("slope", slope)
     rows, columns = (plane.ravel() for plane in np.meshgrid(offset, slopes, indexing="ij"))
     solved = _solve(np.full(rows.size, float(rate)), std, LinearStrengths(rows, columns), t_max, start, lam, ensemble)
-    return {"w0": offset, "slope": slopes, **_planes(solved, (offset.size, slopes.size))}
+    return {"w0": offset, "slope": slopes, **_planes(solved, std, (offset.size, slopes.size))}
 
 
-def region(solved: Moments) -> NDArray[Any]:
+def region(solved: Moments, std: float) -> NDArray[Any]:
     """Name of the region in which each path ends, see the module's head.
 
     Source:
         [ventura2026emergence], regions of the (w0, omega) plane; derived in explanation/theory.
     """
-    back, shrunk = solved.mean_shift < -_NONE, solved.variance_shift < -_NONE
+    none = _NONE * std**2
+    back, shrunk = solved.mean_shift < -none, solved.variance_shift < -none
     return np.select([solved.lost, back, shrunk], ["lost", "reversed", "distorted"], "restored")
 
 
@@ -137,7 +138,7 @@ def _solve(
     )
 
 
-def _planes(solved: Moments, shape: tuple[int, int]) -> Diagram:
+def _planes(solved: Moments, std: float, shape: tuple[int, int]) -> Diagram:
     regime = np.select([solved.lost, solved.stage == Stage.COMMITTED], ["captured", "committed"], "dense")
     planes: Diagram = {
         "mean_shift": solved.mean_shift,
@@ -147,6 +148,6 @@ def _planes(solved: Moments, shape: tuple[int, int]) -> Diagram:
         "condensation_time": solved.condensation_time,
         "capture_time": solved.capture_time,
         "regime": regime,
-        "region": region(solved),
+        "region": region(solved, std),
     }
     return {name: plane.reshape(shape) for name, plane in planes.items()}
