@@ -22,8 +22,9 @@ from orthoscope.study.simulation import Simulation
 from orthoscope.theory import Prediction, predict
 
 FALSE_ALARM = 1e-4  # of one comparison with a theory that is right
-# Relative accuracy of the finite-dimension theory from d = 16 on, reverse SDE and ODE (docs: explanation/theory).
+# Relative accuracy of the finite-dimension theory, reverse SDE and ODE (docs: explanation/theory).
 FINITE_DIM_SLACK = {"mean_shift": 0.1, "variance_shift": 0.5}
+_ACCURATE_FROM = {"mean_shift": 32, "variance_shift": 16}  # dimension
 
 
 def make_simulation(*, strength: float | None, schedule: str | None, ode: bool, **fields: Any) -> Simulation:
@@ -145,13 +146,18 @@ def diagnose(measured: Mapping[str, Estimate], predictions: Theories, simulation
             "where the other classes condense"
         )
     for name in ("mean_shift", "variance_shift"):
-        remarks += _gap(name, measured[name], mean_field, predictions.finite_dim)
+        remarks += _gap(name, measured[name], mean_field, predictions.finite_dim, simulation.dim)
     if simulation.draws == 1:
         remarks.append("a single draw of the modes: errors cover trajectories only, use more --draws")
     return "; ".join(remarks) or "none"
 
 
-def _gap(name: str, measured: Estimate, mean_field: Prediction, finite: Prediction | None) -> list[str]:
+def finite_dim_slack(name: str, dim: int) -> float:
+    """Relative accuracy of the finite-dimension theory, which real modes in fewer dimensions miss like 1/d."""
+    return FINITE_DIM_SLACK[name] * max(1.0, _ACCURATE_FROM[name] / dim)
+
+
+def _gap(name: str, measured: Estimate, mean_field: Prediction, finite: Prediction | None, dim: int) -> list[str]:
     """What there is to say about one measured shift."""
     limit = getattr(mean_field, name)
     if measured.agrees(limit, false_alarm=FALSE_ALARM):
@@ -161,6 +167,6 @@ def _gap(name: str, measured: Estimate, mean_field: Prediction, finite: Predicti
         return [f"dimension too small, or too few --steps: {title} {measured} measured, {there}"]
     here = getattr(finite, name)
     text = f"{title} {measured} measured, {here:.4g} in this dimension, {there}"
-    if measured.agrees(here, slack=FINITE_DIM_SLACK[name] * abs(here), false_alarm=FALSE_ALARM):
+    if measured.agrees(here, slack=finite_dim_slack(name, dim) * abs(here), false_alarm=FALSE_ALARM):
         return [f"dimension too small, explained by the finite-dimension theory: {text}"]
     return [f"unexplained: {text}; try more --steps"]
