@@ -8,11 +8,11 @@ from orthoscope.cli.main import main
 from orthoscope.cli.study import StudyName
 from orthoscope.report.studies import STUDIES
 from orthoscope.study import claims
-from orthoscope.study.claims.claim import Effort, Finding, claim, exactly
+from orthoscope.study.claims.claim import Effort, Finding, at_most, claim, equal, found
 
 
 def wrong(effort: Effort) -> Finding:
-    return exactly(2.0, 1.0, within=0.0, note="two is not one")
+    return found(at_most("one", 1.0, 1.5), equal("two", 2.0, 1.0), note="two is not one")
 
 
 WRONG = claim("wrong", "One is two.", source="ho2022classifier", setting="arithmetic")(wrong)
@@ -23,7 +23,18 @@ def test_claims_give_one_json_object(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["claims", "--quick", "--only", "unconditional", "--only", "rectified-coefficients", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["claims"]
     assert [row["name"] for row in rows] == ["unconditional", "rectified-coefficients"]
-    keys = {"claim", "setting", "theory", "measured", "z", "bound", "verdict", "seconds", "command"}
+    keys = {
+        "claim",
+        "setting",
+        "relation",
+        "theory",
+        "bound",
+        "measured",
+        "comparisons",
+        "verdict",
+        "seconds",
+        "command",
+    }
     assert all(keys <= set(row) for row in rows)
 
 
@@ -42,6 +53,8 @@ def test_a_failed_claim_gives_exit_status_1(
     monkeypatch.setattr(claims, "CLAIMS", (WRONG,))
     assert main(["claims"]) == 1
     captured = capsys.readouterr()
+    assert "one: 1 <= 1.5" in captured.out
+    assert "two: 2 = 1: not so" in captured.out
     assert "two is not one" in captured.out
     assert "failed: wrong" in captured.err
 

@@ -48,7 +48,12 @@ def test_json_holds_the_schedule_its_numbers_and_the_baselines(run_cli: Run, tmp
     law = SpectrumLaw(cond_mean=[1.0], cond_var=[0.5], uncond_mean=[0.0], uncond_var=[2.0], t_max=50.0)
     again = law.evaluate(schedule)
     assert found["mean_shift"] == again.mean_shift
-    assert found["variance_ratio"] == again.variance_ratio == pytest.approx(0.9, abs=1e-6)
+    assert found["variance_ratio"] == again.variance_ratio
+    assert found["within_margin"]["least"]["variance_ratio"] == pytest.approx(0.9, abs=1e-6)
+    assert found["bound"]["variance_ratio"] == pytest.approx(0.9, abs=1e-6)
+    assert found["bound"]["within_margin"]["least"]["variance_ratio"] < 0.9
+    assert found["bound"]["mean_shift"] > found["mean_shift"]
+    assert {row["name"] for row in found["bound"]["baselines"]} == {row["name"] for row in found["baselines"]}
     for row in found["baselines"]:
         assert row["behind"] is None or row["behind"] >= -1e-6
     assert out.with_suffix(".svg").exists()
@@ -91,6 +96,7 @@ def test_disagreement_of_sampling_and_theory_is_a_failed_result(run_cli: Run, mo
 
 
 GOAL = ("--maximize", "mean-shift")
+SHARP = ("--margin-strength", 0, "--margin-switch", 0)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +119,12 @@ GOAL = ("--maximize", "mean-shift")
         (("design", *GOAL, "--rate", 0.7, "--std", 0.5, "--out", "a.txt"), "must end in .json"),
         (("design", *GOAL, "--rate", 0.7, "--std", 0.5, "--class-posterior", 0.9), "--dim"),
         (("design", *GOAL, "--rate", 0.7, "--std", 0.5, "--low", 3, "--high", 2), "low < high"),
-        ((*PAIR, *GOAL, "--variance-ratio", 1.2, "--low", 0, "--no-simulate"), "the best attainable is 1"),
+        ((*PAIR, *GOAL, "--variance-ratio", 1.2, "--low", 0, "--no-simulate", *SHARP), "the best attainable is 1"),
+        ((*PAIR, *GOAL, "--variance-ratio", 1, "--low", 0, "--start", "exact", "--no-simulate"), "smaller margin"),
+        (("design", *GOAL, "--data", "digits", "--label", 3, "--margin-strength", 0.1), "leave out --margin-strength"),
+        ((*PAIR, *GOAL, "--margin-switch", "200%"), "below 1"),
+        ((*PAIR, *GOAL, "--margin-switch", "much"), "must be a number"),
+        ((*PAIR, *GOAL, "--margin-switch", "1/2"), "one share"),
     ],
 )
 def test_what_cannot_be_used_is_refused_in_one_line(run_cli: Run, arguments: tuple[object, ...], message: str) -> None:

@@ -47,7 +47,7 @@ def test_mean_shifts_approach_mean_field_like_one_over_d_from_above() -> None:
     found = approach_law(result(), "mean_shift", 0.2, 1.0)
     assert found is not None
     law = found.law
-    expect_estimate(law.exponent.value, law.exponent.stderr, 1.0, detect=0.8)
+    expect_estimate(law.exponent.value, law.exponent.stderr, 1.0, detect=0.9)
     assert all(gap.value > 0 for gap in gaps(result(), "mean_shift", 0.2, 1.0))
     assert law.goodness > 0.01
 

@@ -11,13 +11,13 @@ import xarray as xr
 
 from orthoscope.plots.correlations import correlations_figure
 from orthoscope.quantities import Estimate
-from orthoscope.study.correlations import CorrelationStudy, column, decay, findings, select
-from orthoscope.study.datasets import Study
+from orthoscope.study.correlations import CorrelationStudy, decay, findings, select
+from orthoscope.study.datasets import Study, stored
 from tests.stat.expect import expect_estimate
 
 STUDY = CorrelationStudy(
-    dims=(8, 16), brute_dims=(6,), reduced_dims=(16, 128, 256, 512, 1024), samples=1024, draws=3, reduced=8192,
-    steps=8, reduced_steps=32,
+    dims=(8, 16), brute_dims=(6,), twin_dims=(8, 14), reduced_dims=(16, 128, 256, 512, 1024), samples=1024, draws=3,
+    reduced=8192, steps=8, reduced_steps=32,
 )  # fmt: skip
 
 
@@ -27,7 +27,7 @@ def result() -> xr.Dataset:
 
 
 def estimates(sampler: str, strength: float, kind: str, name: str) -> list[Estimate]:
-    return column(select(result(), sampler, strength, kind), name)
+    return stored(select(result(), sampler, strength, kind), name)
 
 
 def test_it_is_a_study_with_a_quick_version() -> None:
@@ -54,10 +54,19 @@ def test_correlations_fall_like_one_over_d() -> None:
 
 def test_the_excess_along_the_centroid_is_the_predicted_one() -> None:
     points = select(result(), "ODE", 1.0, "reduced")
-    excess = column(points, "along_excess")[-1]
+    excess = stored(points, "along_excess")[-1]
     expected = float(points["along_excess_mean_field"][-1])
     assert expected < -0.2
     expect_estimate(excess.value, excess.stderr, expected, bias=0.003, detect=0.1)
+
+
+def test_real_modes_have_an_excess_of_their_own_beside_their_planted_twin() -> None:
+    """What the blind estimate would need thousands of rows for, and as large as that of one direction."""
+    for sampler in ("SDE", "ODE"):
+        excess = estimates(sampler, 1.0, "real modes", "along_excess")[-1]
+        assert excess.value < -0.1
+        assert excess.stderr < 0.03
+    assert set(findings(result())["SDE, w = 1"]["real_modes"]["along_excess"]) == {"8", "14"}
 
 
 def test_theory_and_measurement_have_no_excess_without_guidance() -> None:

@@ -195,7 +195,7 @@ def test_what_theory_may_be_wrong_by_counts_the_strength_of_a_line() -> None:
 def test_a_design_is_nowhere_behind_and_its_json_says_so() -> None:
     goal = Goal(objective="mean_shift", variance_ratio=0.9, high=4.0)
     report = run_design(DesignProblem(law=SPECTRUM, goal=goal, budget=Budget(samples=2048), front=False))
-    gaps = [gap(report, candidate) for candidate in report.candidates]
+    gaps = [gap(report.design, candidate) for candidate in report.candidates]
     assert sum(value is not None for value in gaps) >= 5
     assert all(value is None or value >= -1e-6 for value in gaps)
     found = design_result(report)

@@ -66,6 +66,7 @@ def test_a_shift_of_none_counts_by_its_variance() -> None:
     solved = Moments(
         mean_shift=np.array([0, 1e-13, -1e-13, 0, -1e-11, -1]),
         variance_shift=np.array([0, 1, -1e-13, -1e-11, 1, 1]),
+        variance_ratio=np.full(count, np.nan),
         stage=np.array([Stage.FREE] * (count - 1) + [Stage.CAPTURED], dtype=np.int8),
         speciation_time=np.full(count, np.nan),
         condensation_time=np.full(count, np.nan),

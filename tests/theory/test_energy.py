@@ -128,3 +128,19 @@ def test_free_energy_against_drawn_energies(rate: float, square: float, v: float
 def test_unknown_ensembles_are_named() -> None:
     with pytest.raises(ConfigError, match="did you mean 'sphere'"):
         modes("spheres")
+
+
+@given(st.floats(-0.9, 2), st.floats(-0.5, 0.5), st.floats(0.6, 20), rates)
+def test_margin_and_pull_are_those_of_the_phase_that_holds(shift: float, excess: float, v: float, rate: float) -> None:
+    for ensemble in (GAUSSIAN, SPHERE):
+        margin, pull = (part[0] for part in ensemble.margin(one(shift), one(excess), one(v), one(rate)))
+        square = one((1 + shift) ** 2 + v + excess)
+        expected = own_energy(one(shift), one(excess), one(v)) - ensemble.free_energy(square, one(v), one(rate))
+        assert margin == pytest.approx(expected[0], rel=1e-9, abs=1e-12)
+        assert pull == pytest.approx(ensemble.pull(square, one(v), one(rate))[0], rel=1e-12)
+        assert ensemble.rest(one(pull), one(v))[0] == pytest.approx(1 - pull, abs=1e-15)
+
+
+def test_what_a_free_pull_leaves_keeps_its_digits() -> None:
+    v = one(1e-12)
+    assert GAUSSIAN.rest(GAUSSIAN.free_pull(one(1.0), v), v)[0] == pytest.approx(1e-12 / (1 + 1e-12), rel=1e-15)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given
@@ -117,23 +119,6 @@ def test_a_constant_schedule_is_the_closed_form(lam: float) -> None:
         np.testing.assert_allclose(marched, closed, rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("w", [-0.5, 0.3, 2.0])
-def test_very_unlike_laws_lose_no_digits(w: float) -> None:
-    # c = 1e-9 u; the integral of the mean in x = log(c + t), for the ODE.
-    c, u = 1e-9, 1.0
-
-    def integrand(x: float) -> float:
-        t = math.exp(x) - c
-        return math.exp(x) * w / (2 * (u + t)) * math.exp(((1 + w) * (math.log(c) - x) + w * math.log((u + t) / u)) / 2)
-
-    marks = [math.log(c), -15.0, -8.0, -3.0, 0.0, 4.0, 10.0, 30.0, 80.0]
-    expected = sum(quad(integrand, a, b, epsabs=0, epsrel=1e-12)[0] for a, b in pairwise(marks))
-    assert guided_gaussian(1.0, c, 0.0, u, w, lam=0.0).mean - 1 == pytest.approx(expected, rel=1e-7, abs=1e-11)
-    assert guided_gaussian(1.0, c, 0.0, u, w, lam=1.0).mean - 1 == pytest.approx(
-        c * (1 - c**w) / (1 - c), rel=1e-7, abs=1e-15
-    )
-
-
 @given(st.floats(-1, 60), st.floats(0.02, 0.98), st.floats(0.5, 2))
 def test_response_is_its_integral(w: float, r: float, order: float) -> None:
     def integrand(s: float) -> float:
@@ -200,6 +185,73 @@ def test_tilted_law_exists_only_while_it_is_integrable() -> None:
     assert np.isnan(shift[1:]).all()
     scheduled = guided_gaussian(0, 1, 1, 2, Linear(w0=0.0, slope=0.1), t_max=10.0)
     assert np.isnan(scheduled.tilted_variance)
+
+
+RATIOS = [(1e-12, 1.0), (1e-6, 1.0), (0.3, 1.0), (1 - 1e-6, 1.0), (1.0, 1e-6), (1.0, 1e-12), (1e-12, 1e12)]
+
+
+def digits(value: float, exact: mpmath.mpf) -> bool:
+    return bool(abs(mpmath.mpf(value) - exact) <= abs(exact) * mpmath.mpf(10) ** -11)
+
+
+@pytest.mark.parametrize("lam", [0.0, 1.0])
+@pytest.mark.parametrize(("c", "u"), RATIOS)
+def test_closed_forms_keep_every_digit(c: float, u: float, lam: float) -> None:
+    with mpmath.workdps(50):
+        r = mpmath.mpf(c) / mpmath.mpf(u)
+        for strength in (-1.0, -1 + 1e-6, -0.4, 1e-10, 1.0, 3.0, 50.0):
+            w, k = mpmath.mpf(strength), mpmath.mpf(1 + lam) / 2
+            if lam:
+                variance, shift = c * (1 - r ** (1 + 2 * w)) / ((1 + 2 * w) * (1 - r)), r * (1 - r**w) / (1 - r)
+            else:
+                power = k * (1 + w)
+                variance, shift = c * r**w, w * r**power * mpmath.hyp2f1(k, power, 1 + k, 1 - r)
+            found = guided_gaussian(1.0, c, 0.0, u, strength, lam=lam)
+            assert abs(found.log_variance - mpmath.log(variance)) < 1e-11
+            assert float(variance) in (0.0, math.inf) or digits(found.variance, variance)
+            assert found.mean_shift == math.inf if shift > 1e308 else digits(found.mean_shift, shift)
+            # The mean is that of the unconditional law, 0, and what is left of the way to 1.
+            assert found.mean == 0 if strength == -1 else found.mean == math.inf or digits(found.mean, 1 + shift)
+            marched = scheduled_gaussian(c, u, Step(early=strength, late=strength, switch=0.4), lam=lam)
+            np.testing.assert_allclose(marched, (found.mean_shift, found.variance), rtol=1e-10)
+
+
+@pytest.mark.parametrize("lam", [0.0, 1.0])
+@pytest.mark.parametrize(("c", "u"), [(1e-12, 1.0), (1.0, 1e-6)])
+@pytest.mark.parametrize(("start", "t_max"), [("prior", 10.0), ("exact", 1e-3)])
+def test_runs_from_a_finite_time_keep_every_digit(c: float, u: float, start: str, t_max: float, lam: float) -> None:
+    with mpmath.workdps(30):
+        base, k = mpmath.mpf(min(c, u)), mpmath.mpf(1 + lam) / 2
+        knots = sorted({0.0, t_max, *(t for t in (c, 10 * c, u, 10 * u, math.sqrt(c * u)) if 0 < t < t_max)})
+
+        def over_time(f: Callable[[mpmath.mpf], mpmath.mpf]) -> mpmath.mpf:
+            logs = [mpmath.log(base + t) for t in knots]
+            return mpmath.quad(lambda y: f(mpmath.exp(y) - base) * mpmath.exp(y), logs)
+
+        for w in (-0.5, 3.0, 20.0):
+
+            def decay(t: mpmath.mpf, w: float = w) -> mpmath.mpf:
+                return (c ** (1 + w) * (u + t) ** w / ((c + t) ** (1 + w) * mpmath.mpf(u) ** w)) ** k
+
+            exact = start == "exact"
+            shift = (0 if exact else -1) * decay(t_max) + over_time(lambda t: decay(t) * k * w / (u + t))  # noqa: B023
+            variance = ((c if exact else u) + t_max) * decay(t_max) ** 2
+            if lam:
+                variance += over_time(lambda t: decay(t) ** 2)
+            found = guided_gaussian(1.0, c, 0.0, u, w, lam=lam, t_max=t_max, start=start)
+            assert digits(found.variance, variance)
+            assert digits(found.mean_shift, shift)
+
+
+def test_numbers_beyond_floating_point_have_a_logarithm() -> None:
+    narrow = guided_gaussian(1.0, 1e-12, 0.0, 1e12, 50.0, lam=0.0)
+    assert narrow.variance == 0
+    assert narrow.log_variance == pytest.approx(math.log(1e-12) - 50 * math.log(1e24), rel=1e-13)
+    assert narrow.mean_shift == pytest.approx(50 / 49 * 1e-24, rel=1e-11)  # of the ODE, to leading order in c/u
+    wide = guided_gaussian([1.0, 0.0], 1e12, [0.0, 0.0], 1e-12, 50.0)
+    np.testing.assert_array_equal(wide.mean, [np.inf, 0.0])
+    np.testing.assert_array_equal(wide.variance, [np.inf, np.inf])
+    assert np.isfinite(wide.log_variance).all()
 
 
 @given(st.floats(0.05, 0.9), st.floats(-0.45, 20))
@@ -276,13 +328,13 @@ def test_without_a_negative_strength_the_variance_is_lost(
     assert float(shift) > 0
 
 
-FIELDS = ("mean", "variance", "tilted_mean", "tilted_variance", "fisher")
+FIELDS = ("mean", "mean_shift", "variance", "log_variance", "tilted_mean", "tilted_variance", "fisher")
 
 
 def test_numbers_give_numbers_and_arrays_give_arrays() -> None:
     scalar = guided_gaussian(1, 2, np.float64(0), np.array(0.5), 2.0)  # wide enough that there is no tilted law
     assert all(type(getattr(scalar, name)) is float for name in FIELDS)
-    assert [math.isnan(getattr(scalar, name)) for name in FIELDS] == [False, False, True, True, True]
+    assert [math.isnan(getattr(scalar, name)) for name in FIELDS] == [False] * 4 + [True] * 3
     arrays = guided_gaussian([[1.0, 1.0]], 2.0, 0.0, 0.5, 2.0)
     for name in FIELDS:
         assert getattr(arrays, name).shape == (1, 2)

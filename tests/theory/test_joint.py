@@ -14,6 +14,7 @@ from orthoscope.denoise import Exact
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step
+from orthoscope.numerics import singular_values
 from orthoscope.process import VarianceExploding
 from orthoscope.sample import Exponential, geometric, sample
 from orthoscope.study.pairs import sample_pair
@@ -72,10 +73,12 @@ def test_matrix_equations_are_the_reverse_process(schedule: GuidanceSchedule, la
 def test_matrix_equations_of_commuting_covariances_are_the_closed_form(lam: float, w: float) -> None:
     turn = stats.ortho_group(3, seed=1).rvs()
     c, u = np.array([0.5, 1.0, 0.1]), np.array([2.0, 1.5, 7.0])
-    response, cov = matrix_moments((turn * c) @ turn.T, (turn * u) @ turn.T, Constant(value=w), lam=lam)
+    response, root = matrix_moments((turn * c) @ turn.T, (turn * u) @ turn.T, Constant(value=w), lam=lam)
     expected = guided_gaussian(1.0, c, 0.0, u, w, lam=lam)
-    np.testing.assert_allclose(turn.T @ response @ turn, np.diag(expected.mean - 1), rtol=0, atol=1e-10)
-    np.testing.assert_allclose(turn.T @ cov @ turn, np.diag(expected.variance), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(np.diag(turn.T @ response @ turn), expected.mean_shift, rtol=1e-11)
+    np.testing.assert_allclose(turn.T @ response @ turn, np.diag(expected.mean_shift), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(turn.T @ root @ root.T @ turn, np.diag(expected.variance), rtol=0, atol=1e-11)
+    np.testing.assert_allclose(singular_values(root) ** 2, np.sort(expected.variance)[::-1], rtol=1e-11)
 
 
 @pytest.mark.parametrize("lam", [0.0, 1.0])
@@ -108,6 +111,45 @@ def test_commuting_covariances_take_the_closed_form() -> None:
     np.testing.assert_allclose(found.guided.covariance, (turn * expected.variance) @ turn.T, rtol=0, atol=1e-13)
     assert found.entropy_change == pytest.approx(np.log(expected.variance / values).sum() / 2, rel=1e-12)
     assert found.fisher == pytest.approx(expected.fisher.sum(), rel=1e-12)
+
+
+@pytest.mark.parametrize("w", [-0.6, 3.0])
+def test_covariances_that_do_not_commute_keep_small_variances(w: float) -> None:
+    """Under the ODE, log det W obeys one linear equation, whatever the directions do: W ends at (det C / det U)^w."""
+    c = np.array([[1.0, 1e-6], [1e-6, 2e-6]])
+    u = np.array([[2.0, 0.3], [0.3, 1.0]])
+    found = guided_joint(gaussian_law([1.0, 0.0], cov=c), gaussian_law([0.0, 0.0], cov=u), w, lam=0.0)
+    assert found.method == MATRIX_EQUATIONS
+    change = w / 2 * (np.linalg.slogdet(c)[1] - np.linalg.slogdet(u)[1])
+    assert found.entropy_change == pytest.approx(change, rel=1e-11)
+    assert np.log(found.guided.eigenvalues).sum() / 2 == pytest.approx(change + np.linalg.slogdet(c)[1] / 2, rel=1e-11)
+
+
+@pytest.mark.parametrize("lam", [0.0, 1.0])
+def test_narrow_directions_are_as_accurate_as_wide_ones(lam: float) -> None:
+    c, u = np.array([1e-7, 1.0, 1e-3]), np.array([1.0, 3.0, 1e-6])
+    expected = guided_gaussian(1.0, c, 0.0, u, 3.0, lam=lam)
+    response, root = matrix_moments(np.diag(c), np.diag(u), Constant(value=3.0), lam=lam)
+    np.testing.assert_allclose(np.diag(response), expected.mean_shift, rtol=1e-10)
+    np.testing.assert_allclose(np.sort(singular_values(root) ** 2), np.sort(expected.variance), rtol=1e-10)
+    laws = (gaussian_law([mean] * 3, cov=np.diag(v)) for mean, v in ((1.0, c), (0.0, u)))
+    found = guided_joint(*laws, 3.0, lam=lam)
+    np.testing.assert_allclose(found.mean_shift, expected.mean_shift, rtol=1e-11)
+    np.testing.assert_allclose(found.guided.eigenvalues, np.sort(expected.variance)[::-1], rtol=1e-11)
+
+
+def test_tilted_laws_keep_small_variances() -> None:
+    c, u, w = np.array([1e-9, 1.0]), np.array([1e3, 2.0]), 4.0
+    turn = np.array([[0.8, -0.6], [0.6, 0.8]])
+    laws = (gaussian_law([1.0, 0.0], factor=turn * np.sqrt(v - 1e-10), diag=1e-10) for v in (c, u))
+    tilted = guided_joint(*laws, w).tilted
+    np.testing.assert_allclose(tilted.eigenvalues[::-1], c * u / ((1 + w) * u - w * c), rtol=1e-6)
+
+
+def test_a_law_beyond_floating_point_is_refused() -> None:
+    wide, narrow = (gaussian_law([1.0, 0.0], cov=np.diag(v)) for v in ([1e12, 0.5], [1e-12, 1.0]))
+    with pytest.raises(ConfigError, match="range of floating point"):
+        guided_joint(wide, narrow, 50.0, lam=0.0)
 
 
 def low_rank_pair(dim: int) -> tuple[tuple[GaussianLaw, GaussianLaw], tuple[GaussianLaw, GaussianLaw]]:

@@ -31,10 +31,12 @@ def claims(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
-    """Check every claim of the source papers: theory, measurement with its error, and a verdict.
+    """Check every claim of the source papers: theory or a bound, measurement with its interval, and a verdict.
 
-    A row fails if theory and measurement disagree; the exit status is then 1. `contradicted` means that both agree
-    with each other and not with the claim. Rows kept with --out are used again as long as the code is the same.
+    Each comparison is printed as measurement [interval] relation number, and passes if the whole interval lies on
+    that side of a bound, or holds what theory says. A row fails if one of its comparisons does; the exit status is
+    then 1. `contradicted` means that theory and measurement agree with each other and not with the claim. Rows kept
+    with --out are used again as long as the code is the same.
 
     Example: orthoscope claims --quick
     """
@@ -67,26 +69,25 @@ def claims(
     return 1 if failed else 0
 
 
-def _distance(row: Mapping[str, Any]) -> str:
-    """How far the measurement lies from what it is compared with: near enough to theory, or clear of a limit."""
-    z, bound = row["z"], row["bound"]
-    if z is None:
-        return ""
-    if row["verdict"] == "fails":
-        return f", z = {z + 0.0:+.1f} (bound {bound:.1f})"
-    if abs(z) > bound:  # only a one-sided check passes there
-        return f", clear of the limit by {abs(z):.1f} standard errors ({bound:.1f} needed)"
-    return f", {abs(z):.1f} standard errors off ({bound:.1f} allowed)"
+def _compared(comparison: Mapping[str, Any]) -> str:
+    """One comparison on one line: measurement, interval, relation, number."""
+    measured = comparison["measured"]
+    low, high = comparison["interval"]
+    value = show(measured if measured["stderr"] is not None else measured["value"])
+    interval = f" [{low:.6g}, {high:.6g}]" if measured["stderr"] is not None else ""
+    allowance = f" \N{PLUS-MINUS SIGN} {comparison['allowance']:.2g} ({comparison['because']})"
+    return (
+        f"{comparison['what']}: {value}{interval} {comparison['relation']} {show(comparison['number'])}"
+        f"{allowance if comparison['allowance'] else ''}{'' if comparison['passed'] else ': not so'}"
+    )
 
 
 def _show(row: Mapping[str, Any]) -> None:
-    """One claim as it is done: verdict and numbers, then the words."""
+    """One claim as it is done: verdict and words, then every comparison with its numbers."""
     console = Console(highlight=False)
-    measured = row["measured"] if row["measured"]["stderr"] is not None else row["measured"]["value"]
-    color = _COLORS[row["verdict"]]
-    console.print(f"[{color}]{row['verdict']:<12}[/] [bold]{row['name']}[/]")
-    seconds = f"{row['seconds']:.1f}\N{NO-BREAK SPACE}s"
-    lines = [row["claim"], f"theory {show(row['theory'])}, measured {show(measured)}{_distance(row)}; {seconds}"]
-    lines += [f"in: {row['setting']}", *([row["note"]] if row["note"] else []), f"again: {row['command']}"]
+    console.print(f"[{_COLORS[row['verdict']]}]{row['verdict']:<12}[/] [bold]{row['name']}[/]")
+    lines = [row["claim"], f"in: {row['setting']}", *(_compared(comparison) for comparison in row["comparisons"])]
+    lines += [*([row["note"]] if row["note"] else []), f"again: {row['command']}"]
+    lines[-1] += f" ({row['seconds']:.1f}\N{NO-BREAK SPACE}s)"
     for line in lines:
         console.print(Padding(line, (0, 0, 0, 13)), markup=False)

@@ -31,6 +31,15 @@ class Objective(StrEnum):
 
 
 _Numbers = list[float] | None
+_LeastFrechet = Annotated[
+    bool, typer.Option("--least-frechet", help="Least Frechet distance at the --separability asked for.")
+]
+_MarginSwitch = Annotated[
+    str | None, typer.Option(help="Switch times may be off by this share (default 1%; 0 for none).")
+]
+_MarginStrength = Annotated[
+    float | None, typer.Option(help="Strengths may be off by this much (default 0.01; 0 for none).")
+]
 
 
 def design(
@@ -45,14 +54,14 @@ def design(
     label: Annotated[int | None, typer.Option(help="Its class.")] = None,
     maximize: Annotated[Objective | None, typer.Option(help="What to make as large as possible.")] = None,
     mean_shift: Annotated[float | None, typer.Option(help="Meet this mean shift, with least effort.")] = None,
-    least_frechet: Annotated[
-        bool, typer.Option("--least-frechet", help="Least Frechet distance at the --separability asked for.")
-    ] = False,
+    least_frechet: _LeastFrechet = False,
     separability: Annotated[float | None, typer.Option(help="Keep at least this Fisher separability.")] = None,
     variance_ratio: Annotated[float | None, typer.Option(help="Keep at least this variance ratio.")] = None,
     class_posterior: Annotated[float | None, typer.Option(help="Keep the class with this probability.")] = None,
     low: Annotated[float, typer.Option(help="Smallest strength allowed.")] = -1.0,
     high: Annotated[float, typer.Option(help="Largest strength allowed.")] = 10.0,
+    margin_strength: _MarginStrength = None,
+    margin_switch: _MarginSwitch = None,
     t_max: options.TMax = None,
     start: Annotated[options.StartKind | None, typer.Option(help="Start: prior, or exact (data sets: exact).")] = None,
     ode: options.Ode = False,
@@ -68,7 +77,7 @@ def design(
 
     Example: orthoscope design --rate 0.7 --std 0.5 --t-max 10 --maximize mean-shift --variance-ratio 1
     """
-    from orthoscope.study.design.options import design_report, make_goal, make_problem
+    from orthoscope.study.design.options import design_report, make_goal, make_margin, make_problem
     from orthoscope.study.design.run import design_result
 
     goal = make_goal(
@@ -80,6 +89,7 @@ def design(
         class_posterior=class_posterior,
         low=low,
         high=high,
+        margin=make_margin(margin_strength, margin_switch, data is not None),
     )
     problem = make_problem(
         goal,

@@ -1,4 +1,4 @@
-"""`orthoscope two-class`: two classes on a line, where guidance takes them and where the tilted law lies."""
+"""`orthoscope two-class`: two classes, where guidance takes them and where the tilted law lies."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ErrorKind(StrEnum):
 
 
 def two_class(
-    law: Annotated[LawKind, typer.Option(help="N(+-1, 1), or uniform on [1, 2] and [-2, -1].")],
+    law: Annotated[LawKind, typer.Option(help="N(+-1, 1) in each dimension, or uniform on [1, 2] and [-2, -1].")],
     strength: Annotated[float, typer.Option(help="Guidance strength: 0 = conditional, scale = 1 + strength.")],
     sde: Annotated[bool, typer.Option("--sde", help="Reverse SDE instead of the probability-flow ODE.")] = False,
     score_error: Annotated[float | None, typer.Option(help="Size of an error of the score; none if left out.")] = None,
@@ -41,13 +41,18 @@ def two_class(
     ] = False,
     samples: Annotated[int, typer.Option(help="Trajectories.")] = 2000,
     steps: Annotated[int, typer.Option(help="Steps of the sampler.")] = 200,
+    dim: Annotated[int, typer.Option(help="Dimension of Gaussian classes, whose means lie at +-(1, ..., 1).")] = 1,
+    t_max: Annotated[float, typer.Option(help="Variance time at which runs start; large is infinite noise.")] = 1e10,
+    start: options.Start = options.StartKind.prior,
     sigma_end: Annotated[float, typer.Option(help="Noise at which runs of the uniform law stop.")] = 0.0045,
     seed: options.Seed = 0,
     out: Annotated[Path | None, typer.Option(help="Draw paths and samples into this file (.svg or .png).")] = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Sample the right one of two classes on a line under guidance, beside the tilted law that it does not sample.
+    """Sample the right one of two classes under guidance, beside the tilted law that it does not sample.
+
+    Means and spreads are those along the line through both class means.
 
     Example: orthoscope two-class --law uniform --strength 3
     """
@@ -62,6 +67,9 @@ def two_class(
         error_kind=error_kind.value,
         samples=samples,
         steps=steps,
+        dim=dim,
+        t_max=t_max,
+        start=start.value,
         sigma_end=sigma_end,
         seed=seed,
     )
@@ -78,4 +86,4 @@ def two_class(
 
         save_figure(two_class_figure(found), out)
         shown = result | {"figure": str(out.with_suffix(".svg"))}
-    emit(shown, as_json=json, title=f"two classes: {law.value}")
+    emit(shown, as_json=json, title=f"two classes: {law.value}, d = {dim}, {start.value} start at t = {t_max:g}")

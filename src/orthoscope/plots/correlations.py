@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from orthoscope.plots.style import COLORS, MUTED, panels, styled
 
-MARKERS = {"planted": "D", "brute force": "o", "reduced": "."}
+MARKERS = {"planted": "D", "brute force": "o", "real modes": "s", "reduced": "."}
 
 
 @styled

@@ -23,12 +23,15 @@ def two_class_figure(found: xr.Dataset) -> Figure:
         color, width = (INK, 1.8) if k == middle else (COLORS[0], 1.0)
         left.plot(tau, path, color=color, linewidth=width)
     left.set(
-        title="Paths of the probability flow", xlabel=r"$\tau = e^{-t}$   (noise → data)", ylabel=r"state $\alpha x$"
+        title=f"Paths of the probability flow from $t$ = {found.attrs['t_max']:g}",
+        xlabel=r"$\tau = e^{-t}$   (noise → data)",
+        ylabel=r"state $\alpha x$",
     )
     right.hist(found["sample"].values, bins="rice", density=True, color=COLORS[0], alpha=0.5, label="guided")
     x = found["x"].values
     right.plot(x, found["conditional"], color=MUTED, label="conditional law")
     right.plot(x, found["tilted"], color=COLORS[1], linestyle="--", label="tilted law")
-    right.set(title=f"Samples, w = {found.attrs['strength']:g}", xlabel="$x$", ylabel="density")
+    dim = f", d = {found.attrs['dim']}, along the axis" if found.attrs["dim"] > 1 else ""
+    right.set(title=f"Samples, w = {found.attrs['strength']:g}{dim}", xlabel="$x$", ylabel="density")
     right.legend()
     return figure

@@ -18,15 +18,17 @@ from orthoscope.quantities import Estimate, pool
 from orthoscope.sample.start import Start
 from orthoscope.study.compare import as_numbers
 from orthoscope.study.datasets import Progress, dataset, stored, table
+from orthoscope.study.engine.twin import Twin
 from orthoscope.study.radial import radial
 from orthoscope.study.scaling import PowerLaw, extrapolate, power_law
-from orthoscope.study.simulate import class_centroid, draw_target, make_grid, run_draw
+from orthoscope.study.simulate import class_centroid, draw_target, make_grid, run_draw, simulate
 from orthoscope.study.simulation import Simulation
 from orthoscope.theory.fluctuation import along_excess, correlation
 
 SAMPLERS = {"SDE": 1.0, "ODE": 0.0}
 _ASYMPTOTIC = 100  # reduced points in lower dimensions see more than the first correction to a power law
 _SQUARE = "mean_square_correlation"
+_TWIN_ROWS, _TWIN_DRAWS = 64, 3  # rows of one draw of real modes, whose twin takes most of the noise; and more draws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,9 +38,11 @@ class CorrelationStudy:
     Attributes:
         rate: Class rate.
         std: Within-class standard deviation.
+        samplers: `SDE`, `ODE`.
         strengths: Guidance strengths; 0 is the negative control.
         dims: Dimensions of planted points.
         brute_dims: Dimensions of brute-force points, as far as the modes are few.
+        twin_dims: Dimensions in which the excess along the centroid of real modes is measured, beside a planted twin.
         reduced_dims: Dimensions in which only the excess along the centroid is measured, in reduced coordinates.
         most_classes: Brute force is left out beyond so many classes.
         t_max: Variance time of the start.
@@ -54,9 +58,11 @@ class CorrelationStudy:
     name: str = field(default="correlations", init=False)
     rate: float = 0.4
     std: float = 1.0
+    samplers: tuple[str, ...] = tuple(SAMPLERS)
     strengths: tuple[float, ...] = (0.0, 1.0)
     dims: tuple[int, ...] = (16, 32, 64, 128)
     brute_dims: tuple[int, ...] = (8, 12, 16, 19)
+    twin_dims: tuple[int, ...] = (12, 16, 20, 24, 28)
     reduced_dims: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
     most_classes: int = 2000
     t_max: float = 50.0
@@ -72,13 +78,13 @@ class CorrelationStudy:
     def quick(cls) -> CorrelationStudy:
         """Fewer trajectories and dimensions."""
         return cls(
-            dims=(8, 16, 32), brute_dims=(8,), reduced_dims=(32, 128, 256, 512, 1024, 4096), samples=2048, draws=8,
-            reduced=20_000, steps=16, reduced_steps=50,
+            dims=(8, 16, 32), brute_dims=(8,), twin_dims=(12, 24), reduced_dims=(32, 128, 256, 512, 1024, 4096),
+            samples=2048, draws=8, reduced=20_000, steps=16, reduced_steps=50,
         )  # fmt: skip
 
     def simulation(self, sampler: str, strength: float, dim: int, kind: str) -> Simulation:
         """The setting of one point; every point has streams of its own."""
-        reduced = kind == "reduced"
+        reduced, twin = kind == "reduced", kind == "real modes"
         return Simulation(
             dim=dim,
             rate=self.rate,
@@ -87,9 +93,9 @@ class CorrelationStudy:
             lam=SAMPLERS[sampler],
             t_max=self.t_max,
             start=self.start,
-            planted=kind != "brute force",
-            samples=self.reduced if reduced else self.samples,
-            draws=1 if reduced else self.draws,
+            planted=kind in ("planted", "reduced"),
+            samples=self.reduced if reduced else _TWIN_ROWS if twin else self.samples,
+            draws=1 if reduced else _TWIN_DRAWS * self.draws if twin else self.draws,
             steps=self.reduced_steps if reduced else self.steps,
             seed=rng.key(self.seed, self.name, sampler, f"{strength!r}", dim, kind) % 2**32,
         )
@@ -97,17 +103,17 @@ class CorrelationStudy:
     def run(self, progress: Progress | None = None) -> xr.Dataset:
         """Simulate every sampler, strength and dimension."""
         brute = [dim for dim in self.brute_dims if self.rate * dim <= math.log(self.most_classes)]
-        kinds = {"planted": self.dims, "brute force": brute, "reduced": self.reduced_dims}
+        kinds = {"planted": self.dims, "brute force": brute, "real modes": self.twin_dims, "reduced": self.reduced_dims}
         cells = [
             (sampler, w, dim, kind)
-            for sampler, w in product(SAMPLERS, self.strengths)
+            for sampler, w in product(self.samplers, self.strengths)
             for kind, dims in kinds.items()
             for dim in dims
-            if w != 0 or kind != "reduced"
+            if w != 0 or kind not in ("reduced", "real modes")
         ]
         rows = []
         for k, (sampler, w, dim, kind) in enumerate(cells):
-            measure = _excess if kind == "reduced" else _blind
+            measure = {"reduced": _excess, "real modes": _twin_excess}.get(kind, _blind)
             simulation = self.simulation(sampler, w, dim, kind)
             labels = {"sampler": sampler, "point_strength": w, "point_dim": dim, "kind": kind}
             limits = {"along_excess_mean_field": along_excess(simulation.setting)}
@@ -135,7 +141,16 @@ def _blind(simulation: Simulation) -> dict[str, Estimate]:
 def _excess(simulation: Simulation) -> dict[str, Estimate]:
     """Excess along the centroid in reduced coordinates, and the mean square correlation that it makes."""
     found = radial(simulation)
-    along, across = found.variance_shift_along, found.variance_shift_across
+    return _one_direction(simulation, found.variance_shift_along, found.variance_shift_across)
+
+
+def _twin_excess(simulation: Simulation) -> dict[str, Estimate]:
+    """The same of real modes beside their planted twin."""
+    found = simulate(simulation, estimator=Twin).estimates
+    return _one_direction(simulation, found["variance_shift_along"], found["variance_shift_across"])
+
+
+def _one_direction(simulation: Simulation, along: Estimate, across: Estimate) -> dict[str, Estimate]:
     excess = along.minus(across)
     width = simulation.std**2 + across.value + excess.value / simulation.dim
     pairs = simulation.dim * (simulation.dim + 2)
@@ -165,11 +180,15 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
     """Exponents of correlations, the negative control, and what a single direction explains."""
     answer: dict[str, Any] = {}
     guided = [float(w) for w in np.unique(result["point_strength"]) if w != 0]
-    for sampler, w in product(SAMPLERS, guided):
+    for sampler, w in product(dict.fromkeys(result["sampler"].values), guided):
         answer[f"{sampler}, w = {w:g}"] = {
             "exponent": {kind: _half(result, sampler, w, kind) for kind in ("planted", "reduced")},
             "along_excess_limit": _limit(_asymptotic(select(result, sampler, w, "reduced"))),
             "planted_against_one_direction_z": _against_one_direction(result, sampler, w, "planted"),
+            "real_modes": {
+                "exponent": _half(result, sampler, w, "real modes"),
+                "along_excess": _excesses(select(result, sampler, w, "real modes")),
+            },
             "brute_over_one_direction": _ratios(select(result, sampler, w, "brute force")),
         }
     null = result.isel(point=np.flatnonzero(result["point_strength"].values == 0))
@@ -202,6 +221,12 @@ def _against_one_direction(result: xr.Dataset, sampler: str, w: float, kind: str
     known = dict(zip(reduced["point_dim"].values.tolist(), stored(reduced, _SQUARE), strict=True))
     pairs = zip(full["point_dim"].values.tolist(), stored(full, _SQUARE), strict=True)
     return {f"{dim}": square.minus(known[dim]).z(0.0) for dim, square in pairs if dim in known}
+
+
+def _excesses(points: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Excess along the centroid by dimension."""
+    pairs = zip(points["point_dim"].values, stored(points, "along_excess"), strict=True)
+    return {f"{dim}": as_numbers(excess) for dim, excess in pairs}
 
 
 def _ratios(points: xr.Dataset) -> dict[str, dict[str, Any]]:

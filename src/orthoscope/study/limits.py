@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,11 +16,12 @@ from orthoscope import rng
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant
 from orthoscope.quantities import Estimate
+from orthoscope.sample.start import Start
 from orthoscope.study.coupled import coupled
 from orthoscope.study.radial import RadialResult, radial
 from orthoscope.study.scaling import PowerLaw, extrapolate, power_law
 from orthoscope.study.simulation import Simulation
-from orthoscope.theory import constant
+from orthoscope.theory import constant, predict
 
 _FAR = 1e5  # variance time that stands for infinite noise; what a run keeps of its start falls like 1/t_max
 _FAR_PER_DIM = 100.0  # a fixed number of classes is told apart at times that grow with the dimension
@@ -34,11 +35,13 @@ class Row:
         dim: Dimension.
         measured: What was measured there.
         theory: The closed form in infinite dimension.
+        finite_dim: The finite-dimension theory, where it is of use; nan elsewhere.
     """
 
     dim: int
     measured: Estimate
     theory: float
+    finite_dim: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,9 +182,68 @@ def few_classes(
             seed=rng.key(seed, "few classes", dim) % 2**32,
         )
         leading = float(constant.few_classes(math.log(classes) / dim, std, strength).mean_shift)
-        rows.append(Row(dim=dim, measured=coupled(simulation).mean_shift, theory=leading))
+        here = predict(replace(simulation.setting, dim=dim)).mean_shift
+        rows.append(Row(dim=dim, measured=coupled(simulation).mean_shift, theory=leading, finite_dim=here))
     law = power_law(list(dims), [row.measured for row in rows])
     return FewClasses(rows=tuple(rows), law=law)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Real:
+    """Shifts with all modes held, at w = 1, and what theory says of them.
+
+    Attributes:
+        dim: Dimension.
+        modes: Number of modes.
+        mean_shift: Measured.
+        variance_shift: Measured.
+        mean_field_mean: Mean shift in infinite dimension.
+        mean_field_variance: Variance shift there.
+        finite_dim_mean: Mean shift by the finite-dimension theory.
+    """
+
+    dim: int
+    modes: int
+    mean_shift: Estimate
+    variance_shift: Estimate
+    mean_field_mean: float
+    mean_field_variance: float
+    finite_dim_mean: float
+
+
+def real(
+    dim: int,
+    rate: float,
+    *,
+    draws: int,
+    std: float = 0.5,
+    t_max: float = 50.0,
+    start: Start = "prior",
+    samples: int = 32,
+    steps: int = 30,
+    seed: int = 0,
+) -> Real:
+    """Shifts of real modes at w = 1 beside their unguided twin."""
+    simulation = Simulation(
+        dim=dim, rate=rate, std=std, schedule=Constant(value=1.0), t_max=t_max, start=start, samples=samples,
+        draws=draws, steps=steps, seed=rng.key(seed, "real", dim, f"{rate!r}") % 2**32,
+    )  # fmt: skip
+    measured, limit = coupled(simulation), predict(simulation.setting)
+    return Real(
+        dim=dim,
+        modes=round(math.exp(simulation.log_classes)),
+        mean_shift=measured.mean_shift,
+        variance_shift=measured.variance_shift,
+        mean_field_mean=limit.mean_shift,
+        mean_field_variance=limit.variance_shift,
+        finite_dim_mean=predict(replace(simulation.setting, dim=dim)).mean_shift,
+    )
+
+
+def exponent(dims: tuple[int, int], shifts: Sequence[Estimate]) -> Estimate:
+    """Exponent of a decay between two dimensions, by the delta method."""
+    first, last = (replace(e, value=math.log(e.value), stderr=e.stderr / e.value) for e in shifts)
+    return first.minus(last).affine(1 / math.log(dims[1] / dims[0]))
 
 
 def _planted(

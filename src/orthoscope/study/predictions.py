@@ -137,7 +137,7 @@ def gaussian_result(
     pair = (cond_mean, cond_var, uncond_mean, uncond_var)
     horizon = math.inf if t_max is None else t_max
     found = guided_gaussian(*pair, chosen, lam=0.0 if ode else 1.0, t_max=horizon, start=start)
-    names = ("mean", "variance", "tilted_mean", "tilted_variance", "fisher")
+    names = ("mean", "mean_shift", "variance", "log_variance", "tilted_mean", "tilted_variance", "fisher")
     numbers = {name: float(getattr(found, name)) for name in names}
     spec = {
         **dict(zip(("cond_mean", "cond_var", "uncond_mean", "uncond_var"), pair, strict=True)),
@@ -146,4 +146,16 @@ def gaussian_result(
         "t_max": t_max,
         "start": start,
     }
-    return {**{name: value if math.isfinite(value) else None for name, value in numbers.items()}, "spec": spec}
+    finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    return {**finite, "diagnosis": _beyond_range(numbers), "spec": spec}
+
+
+def _beyond_range(numbers: dict[str, float]) -> str:
+    """Which numbers floating point cannot hold, or `none`."""
+    lost = [name for name in ("mean", "variance", "fisher") if math.isinf(numbers[name])]
+    remarks = []
+    if lost:
+        remarks.append(f"beyond the range of floating point: the guided {' and '.join(lost)}")
+    if numbers["variance"] == 0:
+        remarks.append("below the range of floating point: the guided variance, of which there is log_variance")
+    return "; ".join(remarks) or "none"

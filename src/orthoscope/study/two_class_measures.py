@@ -1,4 +1,4 @@
-r"""What guided samples of two classes do at the edges of the support, and which strength still goes straight.
+r"""Where guided samples of two classes end, what they do at edges of a support, and which strength goes straight.
 
 Every measure is taken from the dataset of one run, and comes with its standard error.
 """
@@ -27,7 +27,8 @@ from orthoscope.study.compare import as_numbers
 from orthoscope.study.datasets import Progress
 from orthoscope.study.threads import one_thread
 from orthoscope.study.two_class import PATHS, TwoClass, counter
-from orthoscope.theory.two_class import SUPPORT, check_law, guided_moments, tilted_moments
+from orthoscope.theory.two_class import SUPPORT, Law, Moments, check_law, guided_moments, tilted_moments
+from orthoscope.theory.two_class_sde import sde_moments
 from orthoscope.typing import Rows
 
 EDGE = SUPPORT[1] - 0.05 * (SUPPORT[1] - SUPPORT[0])  # beyond it lie the outer 5 % of the support
@@ -40,6 +41,11 @@ def is_monotone(path: Array) -> bool:
     return bool(np.all(np.diff(path, axis=0) >= -1e-12))
 
 
+def off_support(samples: Array) -> Array:
+    """Distance of each sample from the support of the uniform class."""
+    return np.maximum(np.maximum(SUPPORT[0] - samples, samples - SUPPORT[1]), 0.0)
+
+
 def spread(samples: Array) -> Estimate:
     """Standard deviation of numbers, from their variance by the delta method."""
     found = metrics.variance(samples[:, None])
@@ -48,22 +54,24 @@ def spread(samples: Array) -> Estimate:
 
 
 def measured(found: xr.Dataset) -> dict[str, Any]:
-    """What a run found: estimates, theory for the exact flow, the tilted law, and how the middle path behaves."""
+    """What a run found: estimates, theory where scores are exact, the tilted law, and how the middle path behaves."""
     x, law, w = found["sample"].values, check_law(found.attrs["law"]), float(found.attrs["strength"])
+    dim, sigma_end = int(found.attrs["dim"]), float(found.attrs["sigma_end"])
     with warnings.catch_warnings():  # at strength -1 the mean is 0, which has no relative accuracy
         warnings.simplefilter("ignore", IntegrationWarning)
-        tilted = tilted_moments(law, w)
-    is_exact_flow = found.attrs["lam"] == 0 and not found.attrs["score_error"]
-    sigma_end = float(found.attrs["sigma_end"])
-    theory = guided_moments(law, w, sigma_end=sigma_end) if is_exact_flow else None
+        tilted = tilted_moments(law, w, dim=dim)
+    flow, sde = _theory(law, found)
     bounded = law == "uniform"
-    outside = np.maximum(np.maximum(SUPPORT[0] - x, x - SUPPORT[1]), 0.0)
+    outside = off_support(x)
     is_off = outside > TOLERANCE * sigma_end
     return {
         "mean": metrics.mean_of(x),
         "std": spread(x),
-        "flow_mean": theory and theory.mean,
-        "flow_std": theory and theory.std,
+        "overshoot": metrics.mean_of(x).affine(shift=-tilted_moments(law, 0.0, dim=dim).mean),
+        "flow_mean": flow and flow.mean,
+        "flow_std": flow and flow.std,
+        "sde_mean": sde and sde.mean,
+        "sde_std": sde and sde.std,
         "tilted_mean": tilted.mean,
         "tilted_std": tilted.std,
         "boundary_fraction": metrics.share_of((x >= EDGE) & ~is_off) if bounded else None,
@@ -71,6 +79,16 @@ def measured(found: xr.Dataset) -> dict[str, Any]:
         "off_support_distance": metrics.mean_of(outside) if bounded else None,
         "monotone": is_monotone(found["path"].values[:, PATHS // 2]),
     }
+
+
+def _theory(law: Law, found: xr.Dataset) -> tuple[Moments | None, Moments | None]:
+    """What theory says of the sampler in use, the flow or the SDE, from the same start; None of the other."""
+    w, lam = float(found.attrs["strength"]), float(found.attrs["lam"])
+    begin: dict[str, Any] = {name: found.attrs[name] for name in ("t_max", "start", "dim")}
+    if found.attrs["score_error"]:
+        return None, None
+    flow = guided_moments(law, w, sigma_end=float(found.attrs["sigma_end"]), **begin) if lam == 0 else None
+    return flow, sde_moments(w, **begin) if law == "gaussian" and lam == 1 else None
 
 
 def findings(found: xr.Dataset) -> dict[str, Any]:
@@ -111,7 +129,7 @@ def largest_monotone_strength(setting: TwoClass, progress: Progress | None = Non
     for _ in range(_ROUNDS):
         strengths = np.linspace(low, high, _FAN)
         with one_thread():
-            zeros = torch.zeros(_FAN, 1, dtype=torch.float64)
+            zeros = torch.zeros(_FAN, setting.dim, dtype=torch.float64)
             _, paths = setting.follow(_Fan(guided, strengths), zeros, tick=tick)
         turns = [k for k in range(_FAN) if not is_monotone(paths[:, k])]
         if not turns or turns[0] == 0:

@@ -61,7 +61,7 @@ def rate_strength_diagram(
     # Strengths vary slowest: paths of similar strength need similar panels and are integrated together.
     columns, rows = (plane.ravel() for plane in np.meshgrid(strength, rate, indexing="ij"))
     solved = _solve(rows, std, LinearStrengths(columns, np.zeros_like(columns)), t_max, start, lam, ensemble)
-    planes = _planes(solved, std, (strength.size, rate.size))
+    planes = _planes(solved, (strength.size, rate.size))
     return {"rate": rate, "strength": strength, **{name: plane.T for name, plane in planes.items()}}
 
 
@@ -95,7 +95,7 @@ def window_diagram(
     offset, slopes = _axis("w0", w0), _axis("slope", slope)
     rows, columns = (plane.ravel() for plane in np.meshgrid(offset, slopes, indexing="ij"))
     solved = _solve(np.full(rows.size, float(rate)), std, LinearStrengths(rows, columns), t_max, start, lam, ensemble)
-    return {"w0": offset, "slope": slopes, **_planes(solved, std, (offset.size, slopes.size))}
+    return {"w0": offset, "slope": slopes, **_planes(solved, (offset.size, slopes.size))}
 
 
 def region(solved: Moments) -> NDArray[Any]:
@@ -137,12 +137,12 @@ def _solve(
     )
 
 
-def _planes(solved: Moments, std: float, shape: tuple[int, int]) -> Diagram:
+def _planes(solved: Moments, shape: tuple[int, int]) -> Diagram:
     regime = np.select([solved.lost, solved.stage == Stage.COMMITTED], ["captured", "committed"], "dense")
     planes: Diagram = {
         "mean_shift": solved.mean_shift,
         "variance_shift": solved.variance_shift,
-        "variance_ratio": 1 + solved.variance_shift / std**2,
+        "variance_ratio": solved.variance_ratio,
         "speciation_time": solved.speciation_time,
         "condensation_time": solved.condensation_time,
         "capture_time": solved.capture_time,

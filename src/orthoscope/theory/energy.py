@@ -43,6 +43,10 @@ class Modes(ABC):
         """Pull h of the few nearest modes, from X and the rate."""
 
     @abstractmethod
+    def rest(self, pull: Array, variance: Array) -> Array:
+        """1 - h to full relative accuracy, also where v is small and the pull that of free modes."""
+
+    @abstractmethod
     def mode_square(self, square: Array, pull: Array) -> Array:
         """|m|^2/d of a mode that dominates at the given pull."""
 
@@ -83,6 +87,25 @@ class Modes(ABC):
         """Pull h in whichever phase holds."""
         return np.minimum(self.free_pull(square, variance), self.frozen_pull(square, rate))
 
+    def margin(self, shift: Array, excess: Array, variance: Array, rate: Array) -> tuple[Array, Array]:
+        """Log-weight of the own mode minus that of all others per dimension, and the pull, in whichever phase holds.
+
+        Args:
+            shift: Overlap with the own centroid minus 1.
+            excess: Variance per coordinate minus v.
+            variance: v, the variance of the noised mode.
+            rate: Rate of the others.
+        """
+        square = (1 + shift) ** 2 + variance + excess
+        condensed = rate < self.condensation_rate(square, variance)
+        pull = np.array(self.free_pull(square, variance))
+        margin = self.speciation_rate(shift, excess, variance) - rate
+        if condensed.any():
+            frozen = self.frozen_pull(np.where(condensed, square, 1.0), rate)
+            nearest = (0.5 + shift - frozen * square + self.mode_square(square, frozen) / 2) / variance
+            pull, margin = np.where(condensed, frozen, pull), np.where(condensed, nearest, margin)
+        return margin, pull
+
 
 def own_energy(shift: Array, excess: Array, variance: Array) -> Array:
     """Log-weight of the state's own mode per dimension, -((q - 1)^2 + V) / (2 v).
@@ -115,9 +138,13 @@ class GaussianModes(Modes):
             slope = h / (1 - h) + 2 * square * h
             step = (-np.log1p(-h) - h + square * h**2 - 2 * rate) / np.where(slope > 0, slope, 1)
             h = np.minimum(h - step, 1 - np.finfo(np.float64).epsneg)
-            if np.all(np.abs(step) <= 1e-15 * h):
-                break
+            if np.all(np.abs(step) <= 1e-8 * h):
+                break  # the next step would be the square of this one
         return h
+
+    def rest(self, pull: Array, variance: Array) -> Array:
+        """What a free pull leaves, v / (1 + v), and what a frozen one falls short of it."""
+        return variance / (1 + variance) + (1 / (1 + variance) - pull)
 
     def mode_square(self, square: Array, pull: Array) -> Array:
         """h^2 X + 1 - h."""
@@ -149,6 +176,10 @@ class SphereModes(Modes):
     def frozen_pull(self, square: Array, rate: Array) -> Array:
         """sqrt((1 - exp(-2 rate)) / X)."""
         return np.sqrt(-np.expm1(-2 * rate) / square)
+
+    def rest(self, pull: Array, variance: Array) -> Array:
+        """1 - h."""
+        return 1 - pull
 
     def mode_square(self, square: Array, pull: Array) -> Array:
         """1."""

@@ -26,16 +26,18 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from scipy.special import hyp2f1
+from scipy.special import expit, hyp2f1, logsumexp
 
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.schedules import GuidanceSchedule
-from orthoscope.numerics import Array, unit_gauss, unit_integrals
+from orthoscope.numerics import Array, columns, unit_gauss, unit_integrals
 
 Start = Literal["prior", "exact"]
 STARTS: tuple[Start, ...] = ("prior", "exact")
 _STRONGEST = 1000.0
 _TINY = 1e-200
+_UNLIKE = 1e-3  # ratio below which 1 - r has lost digits of r, and the hypergeometric function with it
+_TAIL, _SPACING = 37.0, 0.2  # of the trapezoidal rule: both leave out 1e-16
 _ROUNDING = 1e-17
 _LATEST = 1e12  # largest finite time of a start: squares and exponents stay far from the ends of float64
 NODES = 10  # quadrature nodes per panel
@@ -74,7 +76,15 @@ def drift_factor(lam: float) -> float:
 
 
 def transport(
-    shift: Array, excess: Array, *, width: Array, strength: Array, pull: Array, variance: Array, factor: float
+    shift: Array,
+    excess: Array,
+    *,
+    width: Array,
+    strength: Array,
+    pull: Array,
+    rest: Array,
+    variance: Array,
+    factor: float,
 ) -> tuple[Array, Array]:
     """Shift and excess at the quadrature nodes of one panel and, last, at its end.
 
@@ -85,6 +95,7 @@ def transport(
             to (..., n).
         strength: Strength w at the nodes, (..., n).
         pull: Pull h at the nodes.
+        rest: 1 - h, which may be much smaller than 1.
         variance: Variance v at the nodes.
         factor: The drift factor k.
 
@@ -94,15 +105,54 @@ def transport(
     Source:
         derived in explanation/theory.
     """
-    integrals = unit_integrals(strength.shape[-1]).T
-    growth = factor * width * (1 + strength * pull) @ integrals
-    inner = growth[..., :-1]
-    mean_source = factor * width * strength * (1 - pull)
-    variance_source = 2 * factor * width * strength * pull * variance
+    growth = factor * width * (1 + strength * pull) @ unit_integrals(strength.shape[-1]).T
     return (
-        np.exp(-growth) * (shift + (mean_source * np.exp(inner)) @ integrals),
-        np.exp(-2 * growth) * (excess - (variance_source * np.exp(2 * inner)) @ integrals),
+        decayed(shift, factor * width * strength * rest, growth),
+        decayed(excess, -2 * factor * width * strength * pull * variance, 2 * growth),
     )
+
+
+def decayed(first: Array, source: Array, growth: Array) -> Array:
+    """Solution of dz/dx = source - (d growth/dx) z at the quadrature nodes of a panel and at its end.
+
+    Args:
+        first: Values at the start of the panel, shape (..., 1).
+        source: At the nodes, (..., n).
+        growth: At the nodes and the end, (..., n + 1).
+
+    Source:
+        Variation of constants; derived in explanation/theory.
+    """
+    integrals = unit_integrals(source.shape[-1]).T
+    return np.asarray(np.exp(-growth) * (first + (source * np.exp(growth[..., :-1])) @ integrals))
+
+
+def log_variance(first: Array, *, width: Array, growth: Array, variance: Array, lam: float) -> Array:
+    """Log of the variance at the end of one panel, from that at its start, shapes (..., 1).
+
+    The variance obeys dV/dlog v = 2k(1 + wh) V - lam^2 v, a sum of positive terms: however small it becomes, it keeps
+    its digits, which v + excess does not.
+
+    Args:
+        first: Log of the variance at the start of the panel.
+        width: As in `transport`.
+        growth: Integral of k (1 + wh) from the start of the panel, at the nodes and the end.
+        variance: Variance v at the nodes.
+        lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
+
+    Accuracy:
+        As `transport`, relative in the variance.
+
+    Source:
+        derived in explanation/theory.
+    """
+    end = 2 * growth[..., -1:]
+    if lam == 0:
+        return np.asarray(first - end)
+    weights = unit_integrals(growth.shape[-1] - 1)[-1:].T
+    gained = (lam**2 * width * variance * np.exp(2 * growth[..., :-1])) @ weights
+    with np.errstate(divide="ignore"):  # of panels without width
+        return np.asarray(np.logaddexp(first, np.log(np.maximum(gained, 0.0))) - end)
 
 
 def response(strength: Array | float, ratio: Array | float, order: float) -> Array:
@@ -115,9 +165,8 @@ def response(strength: Array | float, ratio: Array | float, order: float) -> Arr
     The shift is $w\,\Phi_k$ and the excess $-w\,\Delta\,\Phi_{2k}$, with $r = (c+t)/(u+t)$.
 
     Accuracy:
-        Relative error below 1e-10 (against 40-digit arithmetic), for orders other than 1 as long as r > 1e-5;
-        infinite where the exact value exceeds the range of float64, which needs a conditional law wider than the
-        unconditional one.
+        Relative error below 1e-11 (against 40-digit arithmetic), for strengths up to 50 and any r; infinite where the
+        exact value exceeds the range of float64, which needs a conditional law wider than the unconditional one.
 
     Raises:
         ConfigError: if a strength is larger than 1000: scipy's hypergeometric function then loses its digits.
@@ -125,11 +174,38 @@ def response(strength: Array | float, ratio: Array | float, order: float) -> Arr
     Source:
         derived in explanation/theory.
     """
-    w, r = np.asarray(strength, dtype=np.float64), np.asarray(ratio, dtype=np.float64)
-    if (largest := float(np.abs(w).max(initial=0.0))) > _STRONGEST:
+    shape, (w, r) = columns(strength, ratio)
+    # From the other law a strength of 1000 looks like one of -1001.
+    if (largest := float(np.abs(w).max(initial=0.0))) > _STRONGEST + 1:
         raise ConfigError(f"expected strengths below {_STRONGEST:.0f}, got {largest:g}; use a smaller one")
-    value = _sde_response(w, r) if order == 1 else r * hyp2f1(1.0, 1 - order * w, 1 + order, 1 - r)
-    return np.where(np.isnan(value), np.inf, value)
+    if order == 1:
+        return _sde_response(w, r).reshape(shape)
+    alike = (r > _UNLIKE) & (r <= 1)
+    near = np.where(alike, r, 1.0)
+    value = near * hyp2f1(1.0, 1 - order * w, 1 + order, 1 - near)
+    if not alike.all():
+        with np.errstate(over="ignore"):
+            value[~alike] = np.exp(log_power_mean(r[~alike], order, order * (1 + w[~alike])))
+    return value.reshape(shape)
+
+
+def log_power_mean(ratio: Array, order: float, exponent: Array) -> Array:
+    r"""Log of $\int_0^1 \bigl(r / (1 - (1 - r)\,s^{1/\kappa})\bigr)^b ds$ for kappa = `order` and b = `exponent`.
+
+    Accuracy:
+        1e-14 times the exponent: the trapezoidal rule for an analytic integrand, after $s^{1/\kappa} = 1/(1 + e^{-z})$.
+
+    Source:
+        derived in explanation/theory.
+    """
+    log_ratio = np.log(ratio)
+    far = _TAIL + np.log1p(np.abs(exponent)).max(initial=0.0)
+    low = -far / order - log_ratio.max(initial=0.0)
+    z = np.arange(low, far - log_ratio.min(initial=0.0), _SPACING)
+    share, complement = expit(z), expit(-z)
+    inner = complement + ratio[..., None] * share
+    weights = np.log(order * _SPACING) + order * np.log(share) + np.log(complement)
+    return np.asarray(logsumexp(exponent[..., None] * (log_ratio[..., None] - np.log(inner)) + weights, axis=-1))
 
 
 def _sde_response(strength: Array, ratio: Array) -> Array:

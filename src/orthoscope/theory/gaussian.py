@@ -22,23 +22,23 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import hyp2f1
 
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
-from orthoscope.numerics import Array, columns, unit_gauss
+from orthoscope.numerics import Array, columns, unit_gauss, unit_integrals
 from orthoscope.theory.flow import (
     NODES,
     Start,
     check_run,
+    decayed,
     drift_factor,
     limit_strength,
+    log_power_mean,
+    log_variance,
     panel_edges,
     response,
-    transport,
 )
 
-_UNLIKE = 1e-5  # ratio of variances below which the closed form loses digits, unless lam is 1
 _SMALLEST, _LARGEST = 1e-12, 1e12  # variances whose ratios stay far from the ends of float64
 
 
@@ -48,7 +48,9 @@ class GaussianPrediction:
 
     Attributes:
         mean: Its mean.
-        variance: Its variance.
+        mean_shift: Its mean minus the conditional one, to full relative accuracy.
+        variance: Its variance; 0 or infinite where that is beyond the range of float64.
+        log_variance: Natural logarithm of its variance, always finite.
         tilted_mean: Mean of the tilted law; nan where there is none, or where the strength is not constant.
         tilted_variance: Variance of the tilted law; nan likewise.
         fisher: Fisher separability: variance of the guided class means over the guided variance within a
@@ -57,7 +59,9 @@ class GaussianPrediction:
     """
 
     mean: Array | float
+    mean_shift: Array | float
     variance: Array | float
+    log_variance: Array | float
     tilted_mean: Array | float
     tilted_variance: Array | float
     fisher: Array | float
@@ -88,8 +92,8 @@ def guided_gaussian(
             ("exact") law.
 
     Accuracy:
-        Closed forms for constant strength from infinity, unless variances differ by 1e5 and lam is not 1; else
-        about 1e-11, absolute in units of the larger variance.
+        Relative error of variances and of mean shifts below 1e-10, for strengths up to 50, however small or large they
+        are; of a mean shift whose parts cancel (a start from the prior, a window of both signs) in units of the parts.
 
     Raises:
         ConfigError: if a mean is not finite, a variance not positive or outside 1e-12 to 1e12, or t_max infinite
@@ -102,26 +106,40 @@ def guided_gaussian(
     _check(mu_c, c, mu_u, u)
     check_run(t_max, start, lam)
     schedule = strength if isinstance(strength, GuidanceSchedule) else Constant(value=strength)
-    similar = lam == 1 or bool(((c > _UNLIKE * u) & (u > _UNLIKE * c)).all())
     # What exceeds the range of float64 is infinite.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if isinstance(schedule, Constant) and not np.isfinite(t_max) and similar:
-            shift, variance = constant_gaussian(c, u, schedule.value, lam)
+    with np.errstate(over="ignore"):
+        if isinstance(schedule, Constant) and not np.isfinite(t_max):
+            shift, overlap, log_ratio = _constant(c, u, schedule.value, lam)
         else:
-            shift, variance = scheduled_gaussian(c, u, schedule, lam=lam, t_max=t_max, start=start)
-    if isinstance(schedule, Constant):
-        tilted_shift, tilted_variance = tilted_gaussian(c, u, schedule.value)
-    else:
-        tilted_shift = tilted_variance = np.full(c.shape, np.nan)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        fisher = np.where(u > c, (u - c) * (1 + shift) ** 2 / variance, np.nan)
-    return GaussianPrediction(
-        mean=_shaped(mu_c + (mu_c - mu_u) * shift, shape),
-        variance=_shaped(variance, shape),
-        tilted_mean=_shaped(mu_c + (mu_c - mu_u) * tilted_shift, shape),
-        tilted_variance=_shaped(tilted_variance, shape),
-        fisher=_shaped(fisher, shape),
-    )
+            shift, overlap, log_ratio = _scheduled(c, u, schedule, lam=lam, t_max=t_max, start=start)
+        if isinstance(schedule, Constant):
+            tilted = _tilted(c, u, np.full(c.shape, schedule.value))
+        else:
+            tilted = (np.full(c.shape, np.nan),) * 3
+        gap = mu_c - mu_u
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_fisher = np.log((u - c) / c) + 2 * np.log(np.abs(overlap)) - log_ratio
+        numbers = {
+            "mean": _mean(mu_c, mu_u, shift, overlap),
+            "mean_shift": _times(gap, shift),
+            "variance": c * np.exp(log_ratio),
+            "log_variance": np.log(c) + log_ratio,
+            "tilted_mean": _mean(mu_c, mu_u, *tilted[:2]),
+            "tilted_variance": tilted[2],
+            "fisher": np.exp(np.where(u > c, log_fisher, np.nan)),
+        }
+    return GaussianPrediction(**{name: _shaped(values, shape) for name, values in numbers.items()})
+
+
+def _times(gap: Array, shift: Array) -> Array:
+    """Their product: nothing moves where there is no gap, not even by an infinite shift."""
+    return np.where(gap == 0, 0.0, gap) * np.where((gap == 0) & np.isinf(shift), 0.0, shift)
+
+
+def _mean(mu_c: Array, mu_u: Array, shift: Array, overlap: Array) -> Array:
+    """The mean, from whichever of the two laws' means is nearer to it."""
+    near_uncond = np.abs(overlap) < np.abs(shift)
+    return np.where(near_uncond, mu_u, mu_c) + _times(mu_c - mu_u, np.where(near_uncond, overlap, shift))
 
 
 def _shaped(values: Array, shape: tuple[int, ...]) -> Array | float:
@@ -153,28 +171,43 @@ def constant_gaussian(
     """Shift (in units of mu_c - mu_u) and variance for constant strength from infinite noise.
 
     Accuracy:
-        Relative error below 1e-10 for strengths up to 1000; unless lam is 1, for variances within a factor 1e5.
+        Relative error below 1e-10 for strengths up to 50; 0 or infinite beyond the range of float64.
 
     Source:
         [bradley2024classifier] for the variances of SDE and ODE; derived in explanation/theory.
     """
     shape, (c, u, w) = columns(cond_var, uncond_var, strength)
-    ratio, k = c / u, drift_factor(lam)
-    shift = w * response(w, ratio, k)
+    with np.errstate(over="ignore"):
+        shift, _, log_ratio = _constant(c, u, w, lam)
+        return shift.reshape(shape), (c * np.exp(log_ratio)).reshape(shape)
+
+
+def _constant(c: Array, u: Array, strength: Array | float, lam: float) -> tuple[Array, Array, Array]:
+    """Shift, overlap (shift + 1, with all its digits) and log(variance / c), for constant strength from infinity."""
+    w, k = np.broadcast_to(strength, c.shape), drift_factor(lam)
+    # Seen from the unconditional law, the two laws change places, and 1 + w is minus the strength.
+    shift, overlap = _product(w, response(w, c / u, k)), _product(1 + w, response(-1 - w, u / c, k))
+    log_r = np.log(c / u)
     if lam == 0:
-        factor = ratio**w
-    elif lam == 1:
-        factor = _sde_factor(ratio, w)
-    else:
-        factor = hyp2f1(1.0, -2 * k * w, 2 * k, 1 - ratio)
-    return shift.reshape(shape), (c * factor).reshape(shape)
+        return shift, overlap, w * log_r
+    if lam == 1:
+        return shift, overlap, _log_slope((1 + 2 * w) * log_r) - _log_slope(log_r)
+    changed = (w != 0) & (c != u)
+    return shift, overlap, np.where(changed, log_power_mean(c / u, lam**2, 2 * k * (1 + w)) - log_r, 0.0)
 
 
-def _sde_factor(ratio: Array, strength: Array) -> Array:
-    # (1 - r^a) / (a (1 - r)), removable at a = 0 and at r = 1, and accurate about both through expm1.
-    a, log_ratio = 1 + 2 * strength, np.log(ratio)
-    power = np.where(a == 0, -log_ratio, -np.expm1(a * log_ratio) / np.where(a == 0, 1.0, a))
-    return np.where(ratio == 1, 1.0, power / np.where(ratio == 1, 1.0, -np.expm1(log_ratio)))
+def _product(strength: Array, response: Array) -> Array:
+    return strength * np.where(strength == 0, 0.0, response)
+
+
+def _log_slope(x: Array) -> Array:
+    """log((exp(x) - 1) / x), without overflow."""
+    half = np.abs(x) / 2
+    small = half < 1
+    kept = np.where(small, half, 0.5)
+    series = np.log(np.where(kept == 0, 1.0, np.sinh(kept) / np.where(kept == 0, 1.0, kept)))
+    large = np.where(small, 1.0, half)
+    return np.asarray(x / 2 + np.where(small, series, large + np.log(-np.expm1(-2 * large) / (2 * large))))
 
 
 def tilted_gaussian(cond_var: ArrayLike, uncond_var: ArrayLike, strength: ArrayLike) -> tuple[Array, Array]:
@@ -183,10 +216,16 @@ def tilted_gaussian(cond_var: ArrayLike, uncond_var: ArrayLike, strength: ArrayL
     Source:
         [bradley2024classifier], powered distribution; derived in explanation/theory.
     """
-    shape, (c, u, w) = columns(cond_var, uncond_var, strength)
+    shape, columned = columns(cond_var, uncond_var, strength)
+    shift, _, variance = _tilted(*columned)
+    return shift.reshape(shape), variance.reshape(shape)
+
+
+def _tilted(c: Array, u: Array, w: Array) -> tuple[Array, Array, Array]:
+    """Shift, overlap and variance of the tilted law."""
     denominator = (1 + w) * u - w * c
     denominator = np.where(denominator > 0, denominator, np.nan)
-    return (w * c / denominator).reshape(shape), (c * u / denominator).reshape(shape)
+    return w * c / denominator, (1 + w) * u / denominator, c * u / denominator
 
 
 def scheduled_gaussian(
@@ -201,8 +240,7 @@ def scheduled_gaussian(
     """Shift (in units of mu_c - mu_u) and variance for any schedule and start.
 
     Accuracy:
-        About 1e-11, absolute in units of the larger variance: Gauss quadrature with exact integrating
-        factors.
+        As `guided_gaussian`: Gauss quadrature with exact integrating factors.
 
     Raises:
         ConfigError: if t_max is infinite and the schedule has no strength there.
@@ -211,38 +249,43 @@ def scheduled_gaussian(
         [ventura2026emergence]; derived in explanation/theory.
     """
     shape, (c, u) = columns(cond_var, uncond_var)
-    c, u = c[..., None], u[..., None]
-    gap, base, knots = u - c, float(min(c.min(), u.min())), schedule.switches()
+    with np.errstate(over="ignore"):
+        shift, _, log_ratio = _scheduled(c, u, schedule, lam=lam, t_max=t_max, start=start)
+        return shift.reshape(shape), (c * np.exp(log_ratio)).reshape(shape)
+
+
+def _scheduled(
+    c: Array, u: Array, schedule: GuidanceSchedule, *, lam: float, t_max: float, start: Start
+) -> tuple[Array, Array, Array]:
+    """Shift, overlap and log(variance / c) for any schedule and start."""
+    gap, base, knots, k = u - c, float(min(c.min(), u.min())), schedule.switches(), drift_factor(lam)
     # From infinity a run is taken up where the two laws are still alike.
     first = t_max if np.isfinite(t_max) else float(max(*knots, c.max(), u.max()))
-    if np.isfinite(t_max):
-        shift, excess = (np.zeros(c.shape),) * 2 if start == "exact" else (-np.ones(c.shape), gap)
+    if not np.isfinite(t_max):
+        state = _constant(c + first, u + first, limit_strength(schedule), lam)
+    elif start == "exact":
+        state = np.zeros(c.shape), np.ones(c.shape), np.zeros(c.shape)
     else:
-        w, ratio = limit_strength(schedule), (c + first) / (u + first)
-        shift, excess = (w * response(w, ratio, order) for order in (drift_factor(lam), 2 * drift_factor(lam)))
-        excess = -gap * excess
+        state = -np.ones(c.shape), np.zeros(c.shape), np.log((u + t_max) / (c + t_max))
+    shift, overlap, log_ratio = (part[..., None] for part in state)
+    c, u, gap = c[..., None], u[..., None], gap[..., None]
 
-    def growth(time: Array) -> Array:
+    def growth_rate(time: Array) -> Array:
         pull = np.abs(gap) / (u + time)
-        return 2 * drift_factor(lam) * (1 + np.abs(schedule.at_time(time)) * pull * (base + time) / (c + time))
+        return 2 * k * (1 + np.abs(schedule.at_time(time)) * pull * (base + time) / (c + time))
 
-    edges = panel_edges(first, base, growth, knots=knots, graded=schedule.clock != "variance")
+    edges = panel_edges(first, base, growth_rate, knots=knots, graded=schedule.clock != "variance")
     for high, low in pairwise(edges):
-        width = np.log((base + high) / (base + low))
-        time = (base + high) * np.exp(-width * unit_gauss(NODES)[0]) - base
-        shift, excess = (
-            column[..., -1:]
-            for column in transport(
-                shift,
-                excess,
-                width=width * (base + time) / (c + time),
-                strength=schedule.at_time(time),
-                pull=gap / (u + time),
-                variance=c + time,
-                factor=drift_factor(lam),
-            )
-        )
-    return shift.reshape(shape), np.maximum(c + excess, 0.0).reshape(shape)
+        whole = np.log((base + high) / (base + low))
+        time = (base + high) * np.exp(-whole * unit_gauss(NODES)[0]) - base
+        width = whole * (base + time) / (c + time)
+        strength = schedule.at_time(time)
+        growth = k * width * (1 + strength * gap / (u + time)) @ unit_integrals(NODES).T
+        shift = decayed(shift, k * width * strength * (c + time) / (u + time), growth)[..., -1:]
+        overlap = decayed(overlap, k * width * (1 + strength), growth)[..., -1:]
+        over = log_ratio + np.log(c + high)
+        log_ratio = log_variance(over, width=width, growth=growth, variance=c + time, lam=lam) - np.log(c + low)
+    return shift[..., 0], overlap[..., 0], log_ratio[..., 0]
 
 
 def kernels(time: ArrayLike, cond_var: ArrayLike, uncond_var: ArrayLike, lam: float = 1.0) -> tuple[Array, Array]:

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
-from orthoscope.numerics import Array
+from orthoscope.numerics import Array, singular_values
 from orthoscope.theory.flow import Start, check_run
 from orthoscope.theory.gaussian import guided_gaussian, tilted_gaussian
 from orthoscope.theory.matrix_flow import matrix_moments
@@ -26,6 +26,7 @@ from orthoscope.theory.matrix_flow import matrix_moments
 CLOSED_FORM, MATRIX_EQUATIONS = "closed form in the shared eigenbasis", "matrix moment equations"
 _SMALLEST, _LARGEST = 1e-12, 1e12  # eigenvalues whose ratios stay far from the ends of float64
 _ASYMMETRY = 1e-9  # relative
+_EQUAL = 1e-12  # relative size of a negative eigenvalue that counts as zero
 _COMMUTE = 1e-13  # relative size of what two covariances that count as commuting leave off the diagonal
 
 
@@ -36,14 +37,19 @@ class GaussianLaw:
     Attributes:
         mean: Mean.
         basis: Orthonormal columns that span the subspace.
-        core: Covariance inside, in this basis.
+        root: A square root of the covariance inside, in this basis: the covariance is root @ root.T.
         rest: Variance of every direction orthogonal to the subspace.
     """
 
     mean: Array
     basis: Array
-    core: Array
+    root: Array
     rest: float
+
+    @property
+    def core(self) -> Array:
+        """Covariance inside, in the basis."""
+        return self.root @ self.root.T
 
     @property
     def dim(self) -> int:
@@ -53,7 +59,7 @@ class GaussianLaw:
     @property
     def outside(self) -> int:
         """Number of directions orthogonal to the subspace."""
-        return self.dim - len(self.core)
+        return self.dim - len(self.root)
 
     @property
     def covariance(self) -> Array:
@@ -63,14 +69,14 @@ class GaussianLaw:
 
     @property
     def eigenvalues(self) -> Array:
-        """Variances along the principal directions, descending."""
-        inside = np.linalg.eigvalsh(self.core)
+        """Variances along the principal directions, descending, each to full relative accuracy."""
+        inside = singular_values(self.root) ** 2
         return np.sort(np.concatenate([inside, np.full(self.outside, self.rest)]))[::-1]
 
     @property
     def total_variance(self) -> float:
         """Trace of the covariance."""
-        return float(np.trace(self.core)) + self.outside * self.rest
+        return float((self.root**2).sum()) + self.outside * self.rest
 
     @property
     def participation_ratio(self) -> float:
@@ -79,9 +85,10 @@ class GaussianLaw:
 
     @property
     def log_det(self) -> float:
-        """Log-determinant of the covariance; minus infinity where a variance is lost to rounding."""
+        """Log-determinant of the covariance; minus infinity where a variance is below the range of float64."""
         with np.errstate(divide="ignore"):
-            return float(np.log(np.maximum(self.eigenvalues, 0.0)).sum())
+            inside = 2 * float(np.log(singular_values(self.root)).sum())
+        return inside + (self.outside * float(np.log(self.rest)) if self.outside else 0.0)
 
     def _in(self, basis: Array) -> Array:
         inside = basis.T @ self.basis
@@ -95,6 +102,7 @@ class JointPrediction:
     Attributes:
         cond: The conditional law.
         guided: The guided law.
+        mean_shift: Guided minus conditional mean, which no subtraction has robbed of digits.
         tilted: The tilted law p_c^(1+w) p_u^(-w); None where there is none, or where the strength is not constant.
         fisher: Fisher separability, tr(guided covariance^-1 times the covariance of guided class means), when class
             means are spread as the two covariances imply; nan where uncond - cond is no covariance.
@@ -103,14 +111,10 @@ class JointPrediction:
 
     cond: GaussianLaw
     guided: GaussianLaw
+    mean_shift: Array
     tilted: GaussianLaw | None
     fisher: float
     method: str
-
-    @property
-    def mean_shift(self) -> Array:
-        """Guided minus conditional mean."""
-        return self.guided.mean - self.cond.mean
 
     @property
     def entropy_change(self) -> float:
@@ -153,7 +157,9 @@ def gaussian_law(
             raise ShapeError(f"the {name} covariance must be {m.size} x {m.size} like its mean, got {matrix.shape}")
         if np.abs(matrix - matrix.T).max() > _ASYMMETRY * np.abs(matrix).max():
             raise ConfigError(f"the {name} covariance must be symmetric: it differs from its transpose")
-        law = GaussianLaw(mean=m, basis=np.eye(m.size), core=(matrix + matrix.T) / 2, rest=0.0)
+        values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
+        _check_range(values, name)
+        law = GaussianLaw(mean=m, basis=np.eye(m.size), root=vectors * np.sqrt(values), rest=0.0)
     else:
         tall, floor = _numbers(factor, f"{name} factor"), _numbers(diag, f"{name} diag")
         if floor.ndim:
@@ -161,8 +167,13 @@ def gaussian_law(
         if tall.ndim != 2 or len(tall) != m.size:
             raise ShapeError(f"the {name} factor must have one row per coordinate ({m.size}), got shape {tall.shape}")
         basis, singular, _ = np.linalg.svd(tall, full_matrices=False)
-        law = GaussianLaw(mean=m, basis=basis, core=np.diag(singular**2 + floor), rest=float(floor))
-    lowest, highest = law.eigenvalues[-1], law.eigenvalues[0]
+        _check_range(np.append(singular**2, 0.0) + floor, name)
+        law = GaussianLaw(mean=m, basis=basis, root=np.diag(np.sqrt(singular**2 + floor)), rest=float(floor))
+    return law
+
+
+def _check_range(eigenvalues: Array, name: str) -> None:
+    lowest, highest = eigenvalues.min(), eigenvalues.max()
     if not lowest > 0:
         raise ConfigError(f"the {name} covariance must be positive definite, got the eigenvalue {lowest:g}")
     if not (lowest >= _SMALLEST and highest <= _LARGEST):
@@ -170,7 +181,6 @@ def gaussian_law(
             f"eigenvalues of the {name} covariance must lie between {_SMALLEST:g} and {_LARGEST:g}, got {lowest:g} "
             f"to {highest:g}; rescale the data"
         )
-    return law
 
 
 def _numbers(value: ArrayLike | None, what: str) -> Array:
@@ -204,7 +214,8 @@ def guided_joint(
             ("exact") law.
 
     Accuracy:
-        About 1e-10, absolute in units of the largest eigenvalue; where the covariances commute as `guided_gaussian`.
+        About 1e-10, for every eigenvalue of the guided covariance relative to it (see `matrix_flow.matrix_moments`);
+        where the covariances commute as `guided_gaussian`.
 
     Raises:
         ShapeError: if the two laws live in different dimensions.
@@ -219,20 +230,33 @@ def guided_joint(
     schedule = strength if isinstance(strength, GuidanceSchedule) else Constant(value=strength)
     basis = _span(cond, uncond)
     inside = cond._in(basis), uncond._in(basis)
-    response, core, method = _solve(*inside, schedule, lam=lam, t_max=t_max, start=start)
+    response, root, fisher, method = _solve(*inside, schedule, lam=lam, t_max=t_max, start=start)
     scalar = guided_gaussian(
         1.0, cond.rest or 1.0, 0.0, uncond.rest or 1.0, schedule, lam=lam, t_max=t_max, start=start
     )
-    outside = cond.dim - len(core)
-    rest = float(scalar.variance) if outside else 0.0
+    outside = cond.dim - len(root)
+    if not (np.isfinite(response).all() and np.isfinite(root).all() and np.isfinite(scalar.mean_shift)):
+        raise ConfigError(
+            "the guided law exceeds the range of floating point: the conditional law is much wider than the "
+            "unconditional one; use a smaller strength"
+        )
     gap = cond.mean - uncond.mean
-    cond = replace(cond, basis=basis, core=inside[0])
-    law = replace(cond, mean=cond.mean + _act(basis, response, float(scalar.mean) - 1, gap), core=core, rest=rest)
-    fisher = _fisher(response, core, inside[1] - inside[0])
+    shift = _act(basis, response, float(scalar.mean_shift), gap)
+    cond = _spanned(cond, basis)
+    rest = float(scalar.variance) if outside else 0.0
+    law = replace(cond, mean=cond.mean + shift, root=root, rest=rest)
     if outside and uncond.rest != cond.rest:
         fisher += outside * float(scalar.fisher)
     tilted = _tilted(cond, inside[1], uncond.rest, gap, schedule.value) if isinstance(schedule, Constant) else None
-    return JointPrediction(cond=cond, guided=law, tilted=tilted, fisher=fisher, method=method)
+    return JointPrediction(cond=cond, guided=law, mean_shift=shift, tilted=tilted, fisher=fisher, method=method)
+
+
+def _spanned(law: GaussianLaw, basis: Array) -> GaussianLaw:
+    """The same law by its covariance in a larger subspace."""
+    if law.outside == 0 and basis.shape[1] == law.dim:
+        return replace(law, basis=basis, root=basis.T @ law.basis @ law.root)
+    values, vectors = np.linalg.eigh(law._in(basis))
+    return replace(law, basis=basis, root=vectors * np.sqrt(values))
 
 
 def _span(cond: GaussianLaw, uncond: GaussianLaw) -> Array:
@@ -252,38 +276,49 @@ def _act(basis: Array, inside: Array, outside: float, vector: Array) -> Array:
 
 def _solve(
     c: Array, u: Array, schedule: GuidanceSchedule, *, lam: float, t_max: float, start: Start
-) -> tuple[Array, Array, str]:
-    """Response matrix, guided covariance and method inside the span."""
+) -> tuple[Array, Array, float, str]:
+    """Response matrix, root of the guided covariance, separability and method inside the span."""
     # A generic combination of commuting matrices has the eigenvectors that both share.
     vectors = np.linalg.eigh(c / np.trace(c) + (1 + np.sqrt(5)) / 2 * u / np.trace(u))[1]
     turned = [vectors.T @ matrix @ vectors for matrix in (c, u)]
     variances = [np.diag(matrix).copy() for matrix in turned]
     off = max(np.abs(matrix - np.diag(own)).max() / own.max() for matrix, own in zip(turned, variances, strict=True))
     if off > _COMMUTE * len(c):
-        return *matrix_moments(c, u, schedule, lam=lam, t_max=t_max, start=start), MATRIX_EQUATIONS
+        response, root = matrix_moments(c, u, schedule, lam=lam, t_max=t_max, start=start)
+        return response, root, _fisher(response, root, u - c), MATRIX_EQUATIONS
     found = guided_gaussian(1.0, variances[0], 0.0, variances[1], schedule, lam=lam, t_max=t_max, start=start)
-    response, core = ((vectors * diagonal) @ vectors.T for diagonal in (found.mean - 1, found.variance))
-    return response, core, CLOSED_FORM
+    with np.errstate(over="ignore", invalid="ignore"):  # for the caller to refuse
+        response, root = (vectors * found.mean_shift) @ vectors.T, vectors * np.exp(found.log_variance / 2)
+    spread = variances[1] - variances[0]
+    narrower = (spread < -_EQUAL * np.abs(spread).max(initial=0.0)).any()
+    fisher = np.nan if narrower else float(np.sum(np.where(spread > 0, found.fisher, 0.0)))
+    return response, root, fisher, CLOSED_FORM
 
 
-def _fisher(response: Array, core: Array, spread: Array) -> float:
+def _fisher(response: Array, root: Array, spread: Array) -> float:
     """Separability of guided classes inside the span."""
-    if np.linalg.eigvalsh(spread)[0] < -1e-12 * np.abs(spread).max(initial=0.0):
+    values, vectors = np.linalg.eigh(spread)
+    if values[0] < -_EQUAL * np.abs(values).max(initial=0.0):
         return np.nan
-    moved = np.eye(len(core)) + response
+    moved = (np.eye(len(root)) + response) @ (vectors * np.sqrt(np.maximum(values, 0.0)))
+    size = np.linalg.norm(root, axis=1, keepdims=True)
     try:
-        return float(np.trace(np.linalg.solve(core, moved @ spread @ moved.T)))
+        return float((np.linalg.solve(root / size, moved / size) ** 2).sum())
     except np.linalg.LinAlgError:
         return np.inf
 
 
 def _tilted(cond: GaussianLaw, u: Array, u_rest: float, gap: Array, w: float) -> GaussianLaw | None:
     """The law p_c^(1+w) p_u^(-w) if it can be normalized."""
-    c_inverse, u_inverse = np.linalg.inv(cond.core), np.linalg.inv(u)
-    precision = (1 + w) * c_inverse - w * u_inverse
+    # With C = root root', its precision is root'^-1 (1 + w - w root' U^-1 root) root^-1.
+    values, vectors = np.linalg.eigh(u)
+    white = (vectors / np.sqrt(values)).T @ cond.root
+    _, singular, right = np.linalg.svd(white)
+    precision = 1 + w - w * singular**2
     rest_shift, rest = (float(part) for part in tilted_gaussian(cond.rest or 1.0, u_rest or 1.0, w))
-    if np.linalg.eigvalsh(precision)[0] <= 0 or (cond.outside and not rest > 0):
+    if precision.min() <= 0 or (cond.outside and not rest > 0):
         return None
-    core = np.linalg.inv(precision)
-    mean = cond.mean + _act(cond.basis, w * core @ u_inverse, rest_shift, gap)
-    return replace(cond, mean=mean, core=(core + core.T) / 2, rest=rest if cond.outside else 0.0)
+    root = cond.root @ (right.T / np.sqrt(precision))
+    push = w * root @ (root.T @ (vectors / values) @ vectors.T)
+    mean = cond.mean + _act(cond.basis, push, rest_shift, gap)
+    return replace(cond, mean=mean, root=root, rest=rest if cond.outside else 0.0)

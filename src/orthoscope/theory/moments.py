@@ -34,6 +34,7 @@ class Moments:
     Attributes:
         mean_shift: Overlap with the own centroid minus 1, at t = 0.
         variance_shift: Variance per coordinate minus s^2, at t = 0.
+        variance_ratio: Variance per coordinate over s^2, at t = 0.
         stage: The `Stage` at t = 0.
         speciation_time: Time at which the path commits, nan if it does not.
         condensation_time: Time at which the weight of the other modes first condenses before the path commits, nan
@@ -45,6 +46,7 @@ class Moments:
 
     mean_shift: Array
     variance_shift: Array
+    variance_ratio: Array
     stage: NDArray[np.int8]
     speciation_time: Array
     condensation_time: Array
@@ -91,6 +93,7 @@ def _solve_block(problem: Problem, times: Sequence[float]) -> Moments:
     return Moments(
         mean_shift=shift + 0.0,  # a negative zero becomes a plain one
         variance_shift=excess + 0.0,
+        variance_ratio=paths.variance_ratio(),
         stage=paths.stage,
         speciation_time=np.maximum(paths.speciation - problem.base, 0.0),
         condensation_time=np.maximum(paths.condensation - problem.base, 0.0),

@@ -6,9 +6,9 @@
     ('committed', 0.03562)
 
 Without `dim` the answer is mean-field theory, exact as the dimension grows; with it, the finite-dimension
-theory, unless another mode captures the path: that theory does not cover capture, and the moments stay those of
-mean-field theory. `Prediction.theory` says which they are. The regime and the event times are
-mean-field notions and refer to infinite dimension in all cases.
+theory, which tends to it, unless another mode captures the path: that theory does not cover capture, and the moments
+stay those of mean-field theory. `Prediction.theory` says which they are, and so does the diagnosis. The regime and the
+event times are mean-field notions and refer to infinite dimension in all cases.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from orthoscope.theory.stages import Stage
 Regime = Literal["committed", "dense", "captured"]
 Theory = Literal["mean_field", "finite_dim"]
 REGIMES: tuple[Regime, ...] = ("committed", "dense", "captured")
+_SHIFTS = ("mean_shift", "variance_shift", "variance_ratio")
 _FEWEST = 2 - 1e-9  # classes: a rate of log(2)/dim may have been rounded
 
 
@@ -150,6 +151,8 @@ class Prediction:
     def diagnosis(self) -> str:
         """One sentence that says where the setting lies and what follows."""
         shifts = f"mean shift {self.mean_shift:+.4g}, variance shift {self.variance_shift:+.4g}"
+        if self.setting.dim is not None and self.theory == "mean_field":
+            shifts += " in infinite dimension: no theory of captured paths knows the dimension"
         return f"{self._where()}; {shifts}."
 
     def _where(self) -> str:
@@ -160,7 +163,10 @@ class Prediction:
                 f"t = {self.speciation_time:.4g}; leading order only"
             )
         if self.regime == "committed":
-            return f"committed: the class is decided at t = {self.speciation_time:.4g}, guidance acts only before"
+            frozen = f", the path frozen from t = {self.condensation_time:.4g} on" if self.condensation_time else ""
+            return (
+                f"committed: the class is decided at t = {self.speciation_time:.4g}, guidance acts only before{frozen}"
+            )
         if self.regime == "captured":
             return (
                 f"captured: a negative strength before speciation hands the path to another mode at "
@@ -182,8 +188,8 @@ def predict(setting: Setting) -> Prediction:
 
     Accuracy:
         Mean-field theory is exact as the dimension grows, up to captured paths (see `capture`); numerically
-        1e-9. With `dim` see `finite`, whose variance is less accurate on paths that freeze; a path that is ever
-        captured keeps its mean-field moments and has no class posterior.
+        1e-9. With `dim` see `finite`; a path that is ever captured keeps its mean-field moments and has no class
+        posterior.
 
     Raises:
         ConfigError: if the run starts at infinity and the schedule has no strength there: give t_max.
@@ -195,12 +201,12 @@ def predict(setting: Setting) -> Prediction:
     mean_field = moments.solve(problem)
     stage = Stage(int(mean_field.stage[0]))
     lost = stage == Stage.CAPTURED
-    mean_shift, variance_shift = float(mean_field.mean_shift[0]), float(mean_field.variance_shift[0])
     theory: Theory = "mean_field"
+    found: dict[str, float] = {name: float(getattr(mean_field, name)[0]) for name in _SHIFTS}
     class_posterior = None
     if setting.dim is not None and np.isnan(mean_field.capture_time[0]):
         theory, finite = "finite_dim", solve_finite(problem, setting.dim)
-        mean_shift, variance_shift = finite.mean_shift, finite.variance_shift
+        found = {name: getattr(finite, name) for name in _SHIFTS}
         class_posterior = finite.class_posterior
     return Prediction(
         setting=setting,
@@ -208,9 +214,7 @@ def predict(setting: Setting) -> Prediction:
         speciation_time=_number(mean_field.speciation_time[0]),
         condensation_time=_number(mean_field.condensation_time[0]),
         capture_time=_number(mean_field.capture_time[0]),
-        mean_shift=mean_shift,
-        variance_shift=variance_shift,
-        variance_ratio=1 + variance_shift / setting.std**2,
+        **found,
         class_posterior=class_posterior,
         lost=lost,
         theory=theory,

@@ -22,10 +22,10 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from orthoscope.numerics import Array, bracketed_root, unit_gauss
+from orthoscope.numerics import Array, bracketed_root, unit_gauss, unit_integrals
 from orthoscope.theory.capture import Capture, capture, captured_state
 from orthoscope.theory.energy import GaussianModes
-from orthoscope.theory.flow import NODES, transport
+from orthoscope.theory.flow import NODES, log_variance, transport
 from orthoscope.theory.problem import Problem, Rows
 
 _INSIDE = 1e-9  # share of a panel by which its ends are approached from inside: a jump belongs to one side
@@ -52,6 +52,7 @@ class Trace:
         shift: Overlap minus 1.
         excess: Variance per coordinate minus v.
         lag: Lag J of captured paths, else 0.
+        log_variance: Log of the variance per coordinate, at the end alone.
         margins: One array per possible event, positive once it has happened: the own mode wins; then, for
             free paths, condensation, and for frozen ones, negative strength.
     """
@@ -60,6 +61,7 @@ class Trace:
     shift: Array
     excess: Array
     lag: Array
+    log_variance: Array
     margins: tuple[Array, ...]
 
 
@@ -70,6 +72,7 @@ class Paths:
         variance: v, one per path, as are all.
         shift: Overlap minus 1.
         excess: Variance per coordinate minus v.
+        log_variance: Log of the variance per coordinate, which may be far below v.
         lag: Lag J of a captured path.
         stage: Its `Stage`.
         speciation: v at which it committed.
@@ -83,6 +86,7 @@ class Paths:
         count = len(problem.rate)
         self.variance = np.full(count, problem.base + time)
         self.shift, self.excess = problem.begin(time)
+        self.log_variance = np.log(self.variance + self.excess)
         self.lag = np.zeros(count)
         self.stage: NDArray[np.int8] = np.full(count, Stage.FREE, dtype=np.int8)
         self.speciation = np.full(count, np.nan)
@@ -111,6 +115,17 @@ class Paths:
         variance = self.problem.base + time
         decay = np.where(self.stage == Stage.COMMITTED, (variance / self.variance) ** self.problem.factor, 1.0)
         return self.shift * decay, self.excess * decay**2
+
+    def variance_ratio(self) -> Array:
+        """Variance per coordinate over that of the class, at t = 0, of paths that have been advanced there."""
+        base, lam = self.problem.base, self.problem.lam
+        log_decay = np.log(base / self.variance)
+        kept = self.log_variance + (1 + lam**2) * log_decay
+        if lam > 0:
+            with np.errstate(divide="ignore"):  # at t = 0 already
+                kept = np.logaddexp(kept, np.log(base) + np.log(-np.expm1(lam**2 * log_decay)))
+        change = self.state(0.0)[1] / base
+        return np.where(change > -0.5, 1 + change, np.exp(np.minimum(kept - np.log(base), 0.0)))
 
     def _march(self, stage: Stage, rows: Rows, stop: float) -> None:
         ends = np.full(rows.size, stop)
@@ -145,7 +160,7 @@ class Paths:
     def _store(self, rows: Rows, trace: Trace, ends: Array) -> None:
         self.variance[rows] = ends
         self.shift[rows], self.excess[rows] = trace.shift[:, -1], trace.excess[:, -1]
-        self.lag[rows] = trace.lag[:, -1]
+        self.lag[rows], self.log_variance[rows] = trace.lag[:, -1], trace.log_variance
 
     def _transfer(self, stage: Stage, rows: Rows, event: NDArray[np.intp]) -> None:
         own, others = rows[event == 0], rows[event == 1]
@@ -186,12 +201,14 @@ class Paths:
             width=width,
             strength=strength[:, 1:-1],
             pull=zero,
+            rest=zero + 1,
             variance=zero,
             factor=self.problem.factor,
         )
         lag = np.hstack([lag, rest])
         shift, excess, margin = captured_state(self.captures.rows(rows), lag, variance, self.problem.lam)
-        return Trace(variance=variance, shift=shift, excess=excess, lag=lag, margins=(margin,))
+        last = np.log(variance[:, -1] + excess[:, -1])
+        return Trace(variance=variance, shift=shift, excess=excess, lag=lag, log_variance=last, margins=(margin,))
 
     def _independent(self, stage: Stage, rows: Rows, width: Array, strength: Array, variance: Array) -> Trace:
         modes, rate = self.problem.modes, self.problem.rate[rows][:, None]
@@ -205,6 +222,7 @@ class Paths:
                 width=width,
                 strength=strength[:, 1:-1],
                 pull=pull[:, 1:-1],
+                rest=modes.rest(pull, variance)[:, 1:-1],
                 variance=variance[:, 1:-1],
                 factor=self.problem.factor,
             )
@@ -218,9 +236,23 @@ class Paths:
             own = modes.speciation_rate(shift, excess, variance) - rate
             second = modes.condensation_rate((1 + shift) ** 2 + variance + excess, variance) - rate
         else:
-            square = (1 + shift) ** 2 + variance + excess
-            pull = modes.pull(square, variance, rate)
-            own = 0.5 + shift - pull * square + modes.mode_square(square, pull) / 2
-            second = -strength
-        lag = np.zeros_like(shift)
-        return Trace(variance=variance, shift=shift, excess=excess, lag=lag, margins=(own, second))
+            own = modes.margin(shift, excess, variance, rate)[0]
+            # What has spread over many modes again captures nothing.
+            condensed = modes.condensation_rate((1 + shift) ** 2 + variance + excess, variance) - rate
+            second = np.minimum(-strength, condensed)
+        growth = self.problem.factor * width * (1 + strength * pull)[:, 1:-1] @ unit_integrals(NODES).T
+        last = log_variance(
+            self.log_variance[rows][:, None],
+            width=width,
+            growth=growth,
+            variance=variance[:, 1:-1],
+            lam=self.problem.lam,
+        )
+        return Trace(
+            variance=variance,
+            shift=shift,
+            excess=excess,
+            lag=np.zeros_like(shift),
+            log_variance=last[:, 0],
+            margins=(own, second),
+        )

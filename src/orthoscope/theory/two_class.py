@@ -1,18 +1,21 @@
 r"""Two classes on a line: where guidance ends, and the tilted law where it does not end.
 
 The law is an equal mixture of a class and its mirror image, and the sampler is the probability-flow ODE of the
-variance-preserving state $y$, from $N(0, 1)$ at infinite noise. With $\tau = e^{-t} = \tanh u$ and the guided denoised
-mean $D_w = (1+w) D_c - w D$
+variance-preserving state $y$, from $N(0, 1)$ at infinite noise unless another start is given. With
+$\tau = e^{-t} = \tanh u$ and the guided denoised mean $D_w = (1+w) D_c - w D$
 
 $$ \frac{dy}{du} = D_w - \tau y, \qquad \sigma = \frac1{\sinh u}, $$
 
-which is $dy/d\tau = 1 + w\,(1 - \tanh(\tau y))$ for the Gaussian classes $N(\pm1, 1)$. The map of a start to its end is
-increasing, so moments are integrals over the start. Derived in explanation/compact.
+which is $dy/d\tau = 1 + w\,(1 - \tanh(\tau y))$ for the Gaussian classes $N(\pm1, 1)$. In $d$ dimensions these are
+$N(\pm m, I)$ with $|m|^2 = d$, of which only the component along $m$ is guided: the same flow with $\sqrt d$ in the
+places of 1. The map of a start to its end is increasing, so moments are integrals over the start. Derived in
+explanation/compact.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,12 +26,14 @@ from scipy.special import expit, log_ndtr, log_softmax, ndtr, ndtri
 
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.numerics import Array, unit_gauss
+from orthoscope.theory.flow import Start
 
 Law = Literal["gaussian", "uniform"]
 LAWS: tuple[Law, ...] = ("gaussian", "uniform")
 CENTER = 1.0  # the Gaussian classes are N(+-1, 1)
 SUPPORT = (1.0, 2.0)  # the uniform classes are [1, 2] and [-2, -1]
 _SIMILAR = 0.3  # steepness of the noise kernel over the support below which moments are taken by quadrature
+_CLEAN_NODES = 12  # over a uniform class, for starts that know it
 _PANELS, _NODES = 24, 24  # over the start, in the variable that makes a normal law uniform near its middle
 
 
@@ -53,14 +58,27 @@ def check_law(law: str) -> Law:
     raise unknown("law", law, LAWS)
 
 
-def guided_ends(starts: ArrayLike, law: Law, strength: float, *, sigma_end: float = 1e-6) -> Array:
-    """Where the probability-flow ODE takes given starts.
+def guided_ends(
+    starts: ArrayLike,
+    law: Law,
+    strength: float,
+    *,
+    sigma_end: float = 1e-6,
+    t_max: float = math.inf,
+    dim: int = 1,
+    score_error: float = 0.0,
+) -> Array:
+    """Where the probability-flow ODE takes given starts, both as variance-preserving states.
 
     Args:
-        starts: Variance-preserving states at infinite noise.
+        starts: Variance-preserving states.
         law: `gaussian` or `uniform`.
         strength: Guidance strength.
         sigma_end: Noise standard deviation at which the ODE stops; the Gaussian case is followed to 0.
+        t_max: Variance time of the start.
+        dim: Dimension of Gaussian classes, whose means lie at distance sqrt(dim) from 0.
+        score_error: What is added to the conditional score of the variance-preserving state; for the uniform law, and
+            from a finite time, since it adds up without end.
 
     Accuracy:
         About 1e-8, absolute.
@@ -69,21 +87,27 @@ def guided_ends(starts: ArrayLike, law: Law, strength: float, *, sigma_end: floa
         [chidambaram2024does], guided probability flow; derived in explanation/compact.
     """
     y = np.atleast_1d(np.asarray(starts, dtype=np.float64))
-    flow = _gaussian_flow if law == "gaussian" else _uniform_flow
-    end = 1.0 if law == "gaussian" else math.asinh(1 / sigma_end)
-    solution = solve_ivp(flow, (0.0, end), y, args=(strength,), method="DOP853", rtol=1e-10, atol=1e-11)
+    clock, flow = ((1 + t_max) ** -0.5, 1.0), partial(_gaussian_flow, strength, CENTER * math.sqrt(dim))
+    if law == "uniform":
+        clock, flow = (
+            (math.asinh(t_max**-0.5), math.asinh(1 / sigma_end)),
+            partial(_uniform_flow, strength, score_error),
+        )
+    solution = solve_ivp(flow, clock, y, method="DOP853", rtol=1e-10, atol=1e-11)
     if not solution.success:
         raise ConfigError(f"the guided flow cannot be followed at strength {strength:g}: {solution.message}")
     return solution.y[:, -1]
 
 
-def _gaussian_flow(tau: float, y: Array, strength: float) -> Array:
-    return CENTER * (1 + strength * (1 - np.tanh(tau * CENTER * y)))
+def _gaussian_flow(strength: float, center: float, tau: float, y: Array) -> Array:
+    return center * (1 + strength * (1 - np.tanh(tau * center * y)))
 
 
-def _uniform_flow(u: float, y: Array, strength: Array | float) -> Array:
+def _uniform_flow(strength: Array | float, score_error: float, u: float, y: Array) -> Array:
     tau = math.tanh(u)
     own, whole = uniform_denoised(y, tau, 1 / math.cosh(u))
+    if score_error:  # moves the denoised mean by sigma^2 tau times the error
+        own = own + score_error / (math.sinh(u) * math.cosh(u))
     return (1 + strength) * own - strength * whole - tau * y
 
 
@@ -125,8 +149,24 @@ def _uniform_class(y: Array, tau: float, noise: float) -> tuple[Array, Array]:
     return (y + shift) / tau, log_mass + math.log(noise * math.sqrt(2 * math.pi))
 
 
-def guided_moments(law: Law, strength: float, *, sigma_end: float = 1e-6) -> Moments:
-    """Mean and standard deviation of guided samples of the class, for the ODE from infinite noise.
+def guided_moments(
+    law: Law,
+    strength: float,
+    *,
+    sigma_end: float = 1e-6,
+    t_max: float = math.inf,
+    start: Start = "prior",
+    dim: int = 1,
+) -> Moments:
+    """Mean and standard deviation of guided samples of the class along the classes' axis, for the ODE.
+
+    Args:
+        law: `gaussian` or `uniform`.
+        strength: Guidance strength.
+        sigma_end: As in `guided_ends`.
+        t_max: Variance time of the start.
+        start: `prior`, the standard normal law, or `exact`, the noised class.
+        dim: As in `guided_ends`.
 
     Accuracy:
         About 1e-6, absolute.
@@ -138,8 +178,8 @@ def guided_moments(law: Law, strength: float, *, sigma_end: float = 1e-6) -> Mom
         [chidambaram2024does], its two cases; derived in explanation/compact.
     """
     check_strength(strength)
-    share, weights = _shares()
-    ends = guided_ends(ndtri(share), law, strength, sigma_end=sigma_end)
+    starts, weights = _starts(law, t_max, start, dim)
+    ends = _unscaled(guided_ends(starts, law, strength, sigma_end=sigma_end, t_max=t_max, dim=dim), law, sigma_end)
     mean = float(weights @ ends)
     return Moments(mean, float(np.sqrt(weights @ (ends - mean) ** 2)))
 
@@ -158,10 +198,49 @@ def guided_share(law: Law, strength: float, beyond: float, *, sigma_end: float =
     """
     check_strength(strength)
     starts = np.linspace(-8, 8, 321)
-    ends = guided_ends(starts, law, strength, sigma_end=sigma_end)
+    ends = _unscaled(guided_ends(starts, law, strength, sigma_end=sigma_end), law, sigma_end)
     if not ends[0] < beyond < ends[-1]:
         return float(ends[0] >= beyond)
     return float(ndtr(-PchipInterpolator(ends, starts)(beyond)))
+
+
+def off_support_distance(strength: float, score_error: float, *, sigma_end: float, t_max: float) -> float:
+    """Mean distance of guided samples of the uniform class from its support, the conditional score off by a constant.
+
+    Accuracy:
+        Relative 1e-4.
+
+    Raises:
+        ConfigError: if the strength is not finite or below -1.
+
+    Source:
+        [chidambaram2024does], bounded score errors; derived in explanation/compact.
+    """
+    check_strength(strength)
+    starts, weights = _starts("uniform", t_max, "prior", 1)
+    ends = guided_ends(starts, "uniform", strength, sigma_end=sigma_end, t_max=t_max, score_error=score_error)
+    ends = _unscaled(ends, "uniform", sigma_end)
+    return float(weights @ np.maximum(np.maximum(SUPPORT[0] - ends, ends - SUPPORT[1]), 0.0))
+
+
+def _unscaled(ends: Array, law: Law, sigma_end: float) -> Array:
+    """Ends in data units: the state is scaled where noise is left."""
+    return ends * math.hypot(1, sigma_end) if law == "uniform" else ends
+
+
+def _starts(law: Law, t_max: float, start: Start, dim: int) -> tuple[Array, Array]:
+    """Variance-preserving states at the start, with weights."""
+    share, weights = _shares()
+    normal = ndtri(share)
+    if start == "prior":
+        return normal, weights
+    tau = (1 + t_max) ** -0.5
+    if law == "gaussian":
+        return tau * CENTER * math.sqrt(dim) + normal, weights
+    nodes, parts = unit_gauss(_CLEAN_NODES)
+    clean = SUPPORT[0] + (SUPPORT[1] - SUPPORT[0]) * nodes
+    starts = tau * clean[:, None] + math.sqrt(1 - tau**2) * normal
+    return starts.ravel(), (parts[:, None] * weights).ravel()
 
 
 def _shares() -> tuple[Array, Array]:
@@ -189,8 +268,8 @@ def largest_monotone_strength(law: Law, *, sigma_end: float = 1e-6) -> float:
     for _ in range(3):
         fan = np.linspace(low, high, 33)
         solution = solve_ivp(
-            _uniform_flow, (0.0, noise[-1]), np.zeros_like(fan), args=(fan,), method="DOP853", rtol=1e-10, atol=1e-11,
-            t_eval=noise,
+            partial(_uniform_flow, fan, 0.0), (0.0, noise[-1]), np.zeros_like(fan), method="DOP853", rtol=1e-10,
+            atol=1e-11, t_eval=noise,
         )  # fmt: skip
         turns = (np.diff(solution.y, axis=1) < -1e-10).any(1)
         first = int(np.argmax(turns))
@@ -198,11 +277,16 @@ def largest_monotone_strength(law: Law, *, sigma_end: float = 1e-6) -> float:
     return low
 
 
-def tilted_moments(law: Law, strength: float) -> Moments:
+def tilted_moments(law: Law, strength: float, *, dim: int = 1) -> Moments:
     r"""Mean and standard deviation of the tilted law, proportional to p(x) p(class | x)^(1+w).
 
     Disjoint supports leave nothing to tilt: p(class | x) is 0 or 1, and the tilted law is the conditional one at every
     strength above -1.
+
+    Args:
+        law: `gaussian` or `uniform`.
+        strength: Guidance strength.
+        dim: Dimension of Gaussian classes; the moments are those along their axis.
 
     Accuracy:
         Quadrature to 1e-10.
@@ -218,13 +302,14 @@ def tilted_moments(law: Law, strength: float) -> Moments:
         low, high = SUPPORT
         middle, variance = (low + high) / 2, (high - low) ** 2 / 12
         return Moments(middle, variance**0.5) if strength > -1 else Moments(0.0, math.hypot(middle, variance**0.5))
-    total = _tilted_integral(0, 0.0, strength)
-    mean = _tilted_integral(1, 0.0, strength) / total
-    return Moments(mean, math.sqrt(_tilted_integral(2, mean, strength) / total))
+    center = CENTER * math.sqrt(dim)
+    total = _tilted_integral(0, 0.0, strength, center)
+    mean = _tilted_integral(1, 0.0, strength, center) / total
+    return Moments(mean, math.sqrt(_tilted_integral(2, mean, strength, center) / total))
 
 
-def tilted_density(x: ArrayLike, law: Law, strength: float) -> Array:
-    """Density of the tilted law; at strength 0 that of the conditional one, in inverse data units.
+def tilted_density(x: ArrayLike, law: Law, strength: float, *, dim: int = 1) -> Array:
+    """Density of the tilted law along the classes' axis, in inverse data units; at strength 0 the conditional one.
 
     Accuracy:
         Normalized to 1e-10.
@@ -238,22 +323,23 @@ def tilted_density(x: ArrayLike, law: Law, strength: float) -> Array:
     check_strength(strength)
     x = np.asarray(x, dtype=np.float64)
     if law == "gaussian":
-        return _tilted(x, strength) / _tilted_integral(0, 0.0, strength)
+        center = CENTER * math.sqrt(dim)
+        return _tilted(x, strength, center) / _tilted_integral(0, 0.0, strength, center)
     low, high = SUPPORT
     right, left = ((side * x >= low) & (side * x <= high) for side in (1, -1))
     return (right if strength > -1 else (right | left) / 2) / (high - low)
 
 
-def _tilted(x: Any, strength: float) -> Any:
-    """N(x; 1, 1) p(class | x)^w up to a factor, where p(class | x) = 1 / (1 + exp(-2x)); elementwise."""
-    return np.exp(-((x - CENTER) ** 2) / 2) * expit(2 * CENTER * x) ** strength
+def _tilted(x: Any, strength: float, center: float) -> Any:
+    """N(x; center, 1) p(class | x)^w up to a factor, where p(class | x) = 1 / (1 + exp(-2 center x)); elementwise."""
+    return np.exp(-((x - center) ** 2) / 2) * expit(2 * center * x) ** strength
 
 
-def _tilted_integral(power: int, about: float, strength: float) -> float:
+def _tilted_integral(power: int, about: float, strength: float, center: float) -> float:
     # The middle of the law moves out like log(w) at most, to well below 12.
     return quad(
-        lambda x: (x - about) ** power * _tilted(x, strength), -12, 14, epsabs=0, epsrel=1e-11, limit=400,
-        points=[-CENTER, 0, CENTER],
+        lambda x: (x - about) ** power * _tilted(x, strength, center), -12 - center, 13 + center, epsabs=0,
+        epsrel=1e-11, limit=400, points=[-center, 0, center],
     )[0]  # fmt: skip
 
 

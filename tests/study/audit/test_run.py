@@ -169,7 +169,7 @@ def test_a_reference_that_is_stopped_stops_everything(tmp_path: Path) -> None:
         (
             Audit(reference="REFERENCES", features="pixel", steps=2),
             {},
-            "make 48 pixel features each, those of digits, 8",
+            "make 16 pixel features each, those of digits, 8",
         ),
         (Audit(reference="REFERENCES", features="pixel", prompts=("3",), images_per_prompt=4), {}, "schedule, got 4"),
         (Audit(reference="FEW", features="pixel"), {}, "at least 8 reference images, got 7"),

@@ -57,7 +57,7 @@ def fourth_order(law: Law, pieces: Pieces, name: str, index: int, step: float = 
     return (8 * (at(step) - at(-step)) - (at(2 * step) - at(-2 * step))) / (12 * step)
 
 
-def worst(law: Law, pieces: Pieces, response: Response) -> float:
+def worst(law: Law, pieces: Pieces, response: Response, step: float = 3e-4) -> float:
     """Largest error of a gradient relative to its size, or to 1 where it is smaller."""
     rows, error = known(law), 0.0
     if response.margin is not None:
@@ -67,7 +67,7 @@ def worst(law: Law, pieces: Pieces, response: Response) -> float:
         inner = range(1, gradient.shape[1] - 1) if name == "edges" else range(gradient.shape[1])
         for index in inner:
             found = gradient[rows, index]
-            expected = fourth_order(law, pieces, name, index)[rows]
+            expected = fourth_order(law, pieces, name, index, step)[rows]
             error = max(error, float(np.max(np.abs(found - expected) / np.maximum(np.abs(expected), 1.0))))
     return error
 
@@ -80,7 +80,8 @@ def test_values_are_those_of_the_other_solvers(name: str, schedule: GuidanceSche
     assert response.lost == outcome.lost
     if not outcome.lost or name == "finite":
         rows = known(law)
-        np.testing.assert_allclose(response.values[rows], answers(outcome)[rows], rtol=1e-8, atol=1e-8)
+        rough = 1e-5 if name == "finite" else 1e-8  # the pull bends where others condense
+        np.testing.assert_allclose(response.values[rows], answers(outcome)[rows], rtol=rough, atol=rough)
 
 
 @pytest.mark.parametrize("index", [0, 1, 3])
@@ -97,10 +98,24 @@ def test_gradients_are_derivatives_with_jumps() -> None:
     assert worst(SPECTRUM, apart, SPECTRUM.respond(apart)) < 1e-8
 
 
-def test_gradients_are_derivatives_in_finite_dimension() -> None:
-    law = MixtureLaw(rate=0.5, std=0.5, t_max=10.0, dim=16)
-    pieces = law.pieces(Step(early=2.0, late=-0.3, switch=1.0))
-    assert worst(law, pieces, law.respond(pieces)) < 1e-8
+FROZEN = MixtureLaw(rate=0.2, std=0.3, t_max=0.5, dim=16)
+
+
+@pytest.mark.parametrize(
+    ("law", "schedule"),
+    [
+        (MixtureLaw(rate=0.5, std=0.5, t_max=10.0, dim=16), Step(early=2.0, late=-0.3, switch=1.0)),
+        (FROZEN, Step(early=3.0, late=1.0, switch=0.3)),
+    ],
+    ids=["committed", "frozen"],
+)
+def test_gradients_are_derivatives_in_finite_dimension(law: MixtureLaw, schedule: Step) -> None:
+    assert np.isfinite(law.solved(schedule).condensation_time[0]) == (law is FROZEN)
+    pieces, rows = law.pieces(schedule), known(law)
+    response = law.respond(pieces)
+    np.testing.assert_allclose(response.values[rows], answers(law.evaluate(schedule))[rows], rtol=1e-5, atol=1e-5)
+    # A short step: no path passes from free to frozen others on it, in any panel.
+    assert worst(law, pieces, response, 3e-5) < 1e-8
 
 
 def test_a_captured_path_has_gradients_of_its_continuation() -> None:

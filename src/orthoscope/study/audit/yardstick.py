@@ -99,6 +99,6 @@ def _check_references(references: Any, features: Features, plan: Audit, host: Ho
     if mine != theirs:
         shape = " x ".join(map(str, tried.images.shape[1:]))
         raise ConfigError(
-            f"the reference images, read in color and cut to the smallest, make {theirs} pixel features each, those of "
+            f"the reference images, cut to the size of the smallest, make {theirs} pixel features each, those of "
             f"{host.name}, {shape}, make {mine}; give references at least as large, or use --features clip or dinov2"
         )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from orthoscope.study.claims import (
+    condensation_rows,
     gaussian_rows,
     limit_rows,
     mixture_rows,
+    overshoot_rows,
     support_rows,
     tilted_rows,
     window_rows,
@@ -17,8 +19,10 @@ from orthoscope.study.claims.claim import examine as examine
 CLAIMS: tuple[Claim, ...] = (
     *mixture_rows.ROWS,
     *limit_rows.ROWS,
+    *condensation_rows.ROWS,
     *window_rows.ROWS,
     *gaussian_rows.ROWS,
     *tilted_rows.ROWS,
     *support_rows.ROWS,
+    *overshoot_rows.ROWS,
 )

@@ -7,15 +7,16 @@ import torch
 
 from orthoscope import metrics, rng
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Tabulated
+from orthoscope.numerics import Array
 from orthoscope.quantities import Estimate
-from orthoscope.study.claims.claim import Claim, Effort, Finding, agrees, beyond, both, claim, exactly
+from orthoscope.study.claims.claim import Claim, Effort, Finding, at_least, at_most, claim, equal, found
 from orthoscope.study.pairs import sample_pair
 from orthoscope.targets import Gaussian, Pair
 from orthoscope.theory import guided_gaussian
 from orthoscope.theory.gaussian import constant_gaussian, scheduled_gaussian
 
 _COORDINATES = 32  # independent copies of the one-dimensional law: rows are drawn one stream each
-_RANDOM_SCHEDULES = 200
+_RANDOM_SCHEDULES = (10, 200)  # with and without --quick
 
 
 def gaussian_pair(cond_var: float, uncond_var: float, cond_mean: float = 0.0, *, dim: int = _COORDINATES) -> Pair:
@@ -28,32 +29,31 @@ def gaussian_pair(cond_var: float, uncond_var: float, cond_mean: float = 0.0, *,
     return Pair(cond=law(cond_mean, cond_var), uncond=law(0.0, uncond_var))
 
 
-def _variance(schedule: GuidanceSchedule, effort: Effort, *, lam: float = 1.0, t_max: float = 1e4) -> Estimate:
-    """Variance of guided samples of N(0, 1) against N(0, 2)."""
-    x = sample_pair(
-        gaussian_pair(1.0, 2.0),
+def _samples(pair: Pair, schedule: GuidanceSchedule, effort: Effort) -> Array:
+    """Guided samples, by steps whose bias is a small part of the error."""
+    return sample_pair(
+        pair,
         schedule,
         samples=effort.pick(2000, 20000),
-        steps=60,
+        steps=effort.pick(100, 200),
         seed=effort.seed,
-        lam=lam,
-        t_max=t_max,
     )
-    return metrics.variance(x)
 
 
 @claim(
     "tilted-not-sampled",
     "Guidance does not sample the tilted law p_c^(1+w) p_u^(-w).",
     source="chidambaram2024does",
-    setting="N(0, 1) against N(0, 2), w = 2, reverse SDE: the tilted law has variance 0.5",
+    setting="N(0, 1) against N(0, 2), w = 2, reverse SDE from T = 10^4; the tilted law has variance 0.5",
 )
 def tilted_not_sampled(effort: Effort) -> Finding:
     """The variance is that of the guided law, not of the tilted one."""
-    measured = _variance(Constant(value=2.0), effort)
-    guided = guided_gaussian(0.0, 1.0, 0.0, 2.0, 2.0)
-    apart = beyond(measured, float(guided.tilted_variance), below=True, note=f"tilted: {guided.tilted_variance:.4g}")
-    return both(agrees(measured, float(guided.variance), slack=1e-3), apart)
+    measured = metrics.variance(_samples(gaussian_pair(1.0, 2.0), Constant(value=2.0), effort))
+    guided = guided_gaussian(0.0, 1.0, 0.0, 2.0, 2.0, t_max=1e4, start="exact")
+    return found(
+        equal("variance", measured, float(guided.variance)),
+        at_most("variance, below that of the tilted law", measured, float(guided.tilted_variance)),
+    )
 
 
 def random_schedule(stream: np.random.Generator, *, t_max: float) -> GuidanceSchedule:
@@ -69,23 +69,35 @@ def random_schedule(stream: np.random.Generator, *, t_max: float) -> GuidanceSch
     "no-positive-schedule",
     "No non-negative schedule avoids the shrinkage of the variance.",
     source="ventura2026emergence",
-    setting=f"{_RANDOM_SCHEDULES} random schedules, SDE and ODE; N(0, 1) against N(0, 2), exact start at T = 100; "
-    "the largest variance ratio of all, that schedule sampled",
+    setting=f"{_RANDOM_SCHEDULES[1]} random schedules ({_RANDOM_SCHEDULES[0]} with --quick), SDE and ODE; N(0, 1) "
+    "against N(0, 2), exact start at T = 100; the largest variance ratio that the sample can tell from 1, sampled "
+    "beside no guidance on the same noise",
 )
 def no_positive_schedule(effort: Effort) -> Finding:
-    """Theory over the family, and a simulation of the schedule that comes closest."""
+    """Theory over the family, and a simulation of the schedule that comes closest, precise enough to tell it from 1."""
     stream, t_max = rng.stream(effort.seed, "schedules"), 100.0
-    family = [random_schedule(stream, t_max=t_max) for _ in range(_RANDOM_SCHEDULES)]
+    family = [random_schedule(stream, t_max=t_max) for _ in range(effort.pick(*_RANDOM_SCHEDULES))]
     ratios = {
         (k, lam): float(scheduled_gaussian(1.0, 2.0, schedule, lam=lam, t_max=t_max, start="exact")[1])
         for k, schedule in enumerate(family)
         for lam in (1.0, 0.0)
     }
-    (k, lam), largest = max(ratios.items(), key=lambda item: item[1])
-    measured = _variance(family[k], effort, lam=lam, t_max=t_max)
-    shrunk = sum(ratio < 1 for ratio in ratios.values())
-    every = exactly(shrunk, len(ratios), within=0, note=f"{shrunk} of {len(ratios)} ratios below 1")
-    return both(agrees(measured, largest, slack=1e-3), every)
+    resolved = {key: ratio for key, ratio in ratios.items() if ratio < 1 - (0.02 if effort.quick else 0.004)}
+    (k, lam), largest = max(resolved.items(), key=lambda item: item[1])
+    guided, plain = (
+        sample_pair(
+            gaussian_pair(1.0, 2.0, dim=256), schedule, samples=effort.pick(1000, 16_000), steps=effort.pick(40, 60),
+            seed=effort.seed, lam=lam, t_max=t_max,
+        )
+        for schedule in (family[k], Constant(value=0.0))
+    )  # fmt: skip
+    # Without guidance the variance is 1 exactly, and most of the noise cancels in the difference.
+    ratio = metrics.mean_of((guided**2 - plain**2).mean(1)).affine(shift=1.0)
+    return found(
+        equal("variance ratio", ratio, largest),
+        at_most("variance ratio", ratio, 1.0),
+        at_most("largest of all ratios by theory", max(ratios.values()), 1.0),
+    )
 
 
 @claim(
@@ -103,13 +115,14 @@ def rectified_coefficients(effort: Effort) -> Finding:
         gaussian_pair(1.0, 2.0, cond_mean=1.0),
         Constant(value=2.0),
         samples=effort.pick(500, 5000),
-        steps=100,
+        steps=200,
         seed=effort.seed,
         lam=0.0,
     )
-    note = f"{float(limit.mean):.10g} from infinite noise"
-    infinite = exactly(float(limit.mean), 2.0, within=1e-10, note=note)
-    return both(agrees(metrics.mean_of(x.mean(1)), float(here.mean), slack=2e-3), infinite)
+    return found(
+        equal("mean", metrics.mean_of(x.mean(1)), float(here.mean)),
+        equal("phi(3) from infinite noise", float(limit.mean), 2.0, allowance=1e-10, because="rounding of the theory"),
+    )
 
 
 def _participation(wide: float, narrow: float, effort: Effort) -> tuple[Estimate, float, float]:
@@ -127,7 +140,7 @@ def _participation(wide: float, narrow: float, effort: Effort) -> tuple[Estimate
     cond, ratio = torch.cat([2.0 * half, 0.5 * half]), torch.cat([wide * half, narrow * half])
     mean = torch.zeros_like(cond)
     pair = Pair(cond=Gaussian(mean=mean, variance=cond), uncond=Gaussian(mean=mean, variance=ratio * cond))
-    x = sample_pair(pair, Constant(value=2.0), samples=effort.pick(2000, 20000), steps=60, seed=effort.seed)
+    x = _samples(pair, Constant(value=2.0), effort)
     _, guided = constant_gaussian(cond.numpy(), (ratio * cond).numpy(), 2.0)
     predicted, plain = (float(c.sum() ** 2 / (c**2).sum()) for c in (guided, cond.numpy()))
     return metrics.participation_ratio(x), predicted, plain
@@ -145,17 +158,13 @@ def participation_ratio(effort: Effort) -> Finding:
     """Up, down, or not at all: it sees only how unevenly the directions shrink."""
     up, up_theory, plain = _participation(4.0, 1.1, effort)
     down, down_theory, _ = _participation(1.1, 4.0, effort)
-    alike = metrics.participation_ratio(
-        sample_pair(
-            gaussian_pair(1.0, 2.0), Constant(value=2.0), samples=effort.pick(2000, 20000), steps=60, seed=effort.seed
-        )
-    )
-    return both(
-        beyond(up, plain, theory=up_theory, note=f"unguided {plain:.4g}, wide half shrunk {up}"),
-        agrees(up, up_theory, slack=0.05),
-        beyond(down, plain, below=True, note=f"narrow half shrunk {down}"),
-        agrees(down, down_theory, slack=0.05),
-        agrees(alike, _COORDINATES, slack=0.05, note=f"all alike {alike} of {_COORDINATES}"),
+    alike = metrics.participation_ratio(_samples(gaussian_pair(1.0, 2.0), Constant(value=2.0), effort))
+    return found(
+        equal("wide half shrunk most", up, up_theory),
+        at_least("wide half shrunk most, above unguided", up, plain),
+        equal("narrow half shrunk most", down, down_theory),
+        at_most("narrow half shrunk most, below unguided", down, plain),
+        equal("all alike", alike, float(_COORDINATES)),
     )
 
 

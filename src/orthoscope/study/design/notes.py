@@ -10,6 +10,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.study.design.check import Check
 from orthoscope.theory.design import Candidate, Design, MixtureLaw, SpectrumLaw, least_effort
+from orthoscope.theory.design.goals import MINIMIZED
 
 _NOTHING = 1e-6  # gain in the objective that is no gain
 _SAFE = 0.9  # class posterior below which a class counts as lost to some samples
@@ -27,7 +28,7 @@ def notes(
             the design has no negative strength anyway.
         checks: What sampling said.
     """
-    said = [*_closed_form(law, found), *found.notes]
+    said = [*_closed_form(law, found), *_margin(found), *found.notes]
     if without is not None:
         said.append(_worth(found, without[0]))
     elif found.goal.low < 0:
@@ -62,6 +63,32 @@ def _closed_form(law: MixtureLaw | SpectrumLaw, found: Design) -> list[str]:
         f"the closed form for weak guidance is {format_schedule(weak.schedule)}: mean shift {outcome.mean_shift:.4g}, "
         f"variance ratio {outcome.variance_ratio:.4g}, effort {outcome.effort:.4g}"
     ]
+
+
+def _margin(found: Design) -> list[str]:
+    margin, bound = found.goal.margin, found.bound
+    if bound is None:
+        return []
+    title, value = found.goal.objective.replace("_", " "), getattr(bound.outcome, found.goal.objective)
+    return [
+        f"strengths may be off by {margin.strength:g} and switch times by {100 * margin.switch:g} %: {_kept(found)}",
+        f"without a margin {title} {value:.6g} can be had, by {format_schedule(bound.schedule)}; "
+        f"off by the margin that one has {_kept(bound)}",
+    ]
+
+
+def _kept(found: Design) -> str:
+    """The worst that a schedule does within the margin."""
+    if found.outcome.within is None:
+        return ""
+    regimes = found.outcome.within.regimes
+    least = [
+        f"{name.replace('_', ' ')} {'at most' if name in MINIMIZED else 'at least'} {value:.4g}"
+        for name, value in found.outcome.within.least.items()
+    ]
+    if "captured" in regimes:
+        return f"{' and '.join(least)}, and another class may capture the path"
+    return f"{' and '.join(least)}{', in more than one regime' if len(regimes) > 1 else ''}"
 
 
 def _worth(found: Design, without: Candidate | None) -> str:

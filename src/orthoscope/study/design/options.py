@@ -10,15 +10,17 @@ from zipfile import BadZipFile
 import numpy as np
 
 from orthoscope.errors import ConfigError, OrthoscopeError, unknown
+from orthoscope.guidance.grammar import number
 from orthoscope.sample.start import Start
 from orthoscope.serialize import read_json
 from orthoscope.study.design.check import Budget
 from orthoscope.study.design.data import DataLaw
 from orthoscope.study.design.data_design import DataProblem, run_data_design
 from orthoscope.study.design.run import DesignProblem, Report, Say, run_design
-from orthoscope.theory.design import Goal, MixtureLaw, SpectrumLaw
+from orthoscope.theory.design import Goal, Margin, MixtureLaw, SpectrumLaw
 
 T_MAX, DATA_T_MAX = 50.0, 200.0
+STANDARD = Margin(strength=0.01, switch=0.01)  # numbers rounded to two decimals
 _SPECTRUM_KEYS = ("cond_mean", "cond_var", "uncond_mean", "uncond_var")
 _COVARIANCE_KEYS = ("cond_mean", "cond_cov", "uncond_mean", "uncond_cov")
 _LAWS = "--rate with --std, --spectrum (or --cond-var with --uncond-var), or --data with --label"
@@ -42,6 +44,24 @@ def make_goal(
         raise ConfigError("--least-frechet needs --separability X: no guidance at all has the least distance")
     objective: Any = maximize.replace("-", "_") if maximize else "frechet" if least_frechet else "effort"
     return Goal(objective=objective, mean_shift=mean_shift, separability=separability, **kept)
+
+
+def make_margin(strength: float | None, switch: str | None, data: bool) -> Margin:
+    """The margin that the options describe: a number, and a share that may be given in %.
+
+    Raises:
+        ConfigError: if one is no number, or given for a data set.
+    """
+    if data:
+        if strength is not None or switch is not None:
+            raise ConfigError(
+                "a margin needs a theory; a data set has none: leave out --margin-strength and --margin-switch"
+            )
+        return Margin()
+    share = STANDARD.switch if switch is None else number(switch, "the share", "--margin-switch")
+    if not isinstance(share, float):
+        raise ConfigError(f"--margin-switch is one share, such as 1% or 0.01, got {switch!r}")
+    return Margin(strength=STANDARD.strength if strength is None else strength, switch=share)
 
 
 def make_problem(

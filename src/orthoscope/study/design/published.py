@@ -60,8 +60,11 @@ def published_candidates(
     t_max: float,
     zooms: int = 5,
     names: Iterable[str] = tuple(PUBLISHED),
+    judge: Evaluate | None = None,
 ) -> Iterator[Candidate]:
     """Every published family that fits the bounds on the strength, at its best mean scale.
+
+    With a margin the best scale without it is judged within it, as it was published.
 
     Args:
         evaluate: What a schedule does.
@@ -70,11 +73,12 @@ def published_candidates(
         t_max: Variance time of the start.
         zooms: How often the search narrows.
         names: Which of them.
+        judge: What a schedule does within the margin of the goal, if it has one.
     """
     for name in names:
         if name == "constant":
             continue  # one of the simple families already
-        found = _best(_held(PUBLISHED[name], base, t_max), evaluate, goal, zooms, t_max)
+        found = _best(_held(PUBLISHED[name], base, t_max), evaluate, goal, zooms, t_max, judge)
         if found is not None:
             schedule, outcome = found
             yield Candidate(
@@ -87,7 +91,7 @@ def _held(published: Family, base: float, t_max: float) -> Family:
 
 
 def _best(
-    family: Family, evaluate: Evaluate, goal: Goal, zooms: int, t_max: float
+    family: Family, evaluate: Evaluate, goal: Goal, zooms: int, t_max: float, judge: Evaluate | None
 ) -> tuple[GuidanceSchedule, Outcome] | None:
     # Scales of a family grow with the mean scale, and scale 1 is no guidance in most of them.
     high = _largest(lambda scale: _fits(family, scale, goal, t_max), 1 + max(goal.high, 0.0))
@@ -110,7 +114,7 @@ def _best(
         at = order.index(best)
         scales = np.linspace(order[max(at - 1, 0)], order[min(at + 1, len(order) - 1)], _FINE + 2).tolist()
     _, schedule, outcome = max(known.values(), key=lambda entry: entry[0])
-    return schedule, outcome
+    return schedule, outcome if judge is None else judge(schedule)
 
 
 def _fits(family: Family, scale: float, goal: Goal, t_max: float) -> bool:

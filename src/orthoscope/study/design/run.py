@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,16 @@ from orthoscope.theory.design import (
     Candidate,
     Design,
     Goal,
+    Margin,
     MixtureLaw,
     Outcome,
     SpectrumLaw,
     best_candidates,
+    check,
     design,
     extremes,
     front,
+    judged,
     window_notes,
 )
 from orthoscope.theory.design.goals import QUANTITIES, Quantity
@@ -72,6 +76,7 @@ class Report:
         goal: What was asked.
         design: The answer.
         candidates: Simple and published schedules under the same goal.
+        loose: With a margin, the published schedules under the same goal without it.
         front: Designs along the front, of rising variance ratio; empty unless asked for.
         checks: Measured against predicted, by quantity.
         simulated: What was sampled.
@@ -85,6 +90,7 @@ class Report:
     goal: Goal
     design: Design
     candidates: tuple[Candidate, ...]
+    loose: tuple[Candidate, ...] = ()
     front: tuple[Design, ...] = ()
     checks: Mapping[str, Check] = field(default_factory=dict)
     simulated: Mapping[str, Any] = field(default_factory=dict)
@@ -110,12 +116,16 @@ def run_design(problem: DesignProblem, say: Say = lambda text: None) -> Report:
         ConfigError: if no schedule keeps the floors: names the one that cannot be kept, and its best value.
     """
     begin, law, goal = time.perf_counter(), problem.law, problem.goal
+    check(law, goal)
+    say("published schedules")
+    loose, published = _published(law, goal)
     say("designing")
-    found = design(law, goal)
+    found = design(law, goal, extra=[law.pieces(c.schedule) for c in (*loose, *published) if c.feasible])
     require_feasible(found)
     found = plainest(law, found)
-    say("published schedules")
-    published = _published(law, goal)
+    if found.bound is not None:
+        bound = plainest(law, found.bound)
+        found = replace(found, bound=replace(bound, outcome=judged(law, goal, bound.schedule)))
     candidates = (*found.candidates, *published)
     without: tuple[Candidate | None] | None = None
     if extremes(found.schedule, law.t_max)[0] < 0 < goal.high:
@@ -137,6 +147,7 @@ def run_design(problem: DesignProblem, say: Say = lambda text: None) -> Report:
         goal=goal,
         design=found,
         candidates=candidates,
+        loose=loose if goal.margin else (),
         front=traced,
         checks=checks,
         simulated=simulated,
@@ -174,20 +185,34 @@ def require_feasible(found: Design) -> None:
     ]
     others = [f"{name} >= {floor:g}" for name, floor in floors.items() if name not in found.attainable]
     given = f" with {', '.join(others)}" if others else ""
+    less = "ask for less"
+    if found.bound is not None:
+        margin = found.goal.margin
+        given += f" by schedules that are off by {margin.strength:g} in strength and {100 * margin.switch:g} % in time"
+        if found.bound.feasible:
+            less += " or for a smaller margin (--margin-strength, --margin-switch): without one the best "
+            less += f"{found.goal.objective} is {getattr(found.bound.outcome, found.goal.objective):.6g}"
     bounds = f"strengths from {found.goal.low:g} to {found.goal.high:g}"
-    raise ConfigError(f"{'; '.join(parts) or 'no schedule meets the goal'} for {bounds}{given}; ask for less")
+    raise ConfigError(f"{'; '.join(parts) or 'no schedule meets the goal'} for {bounds}{given}; {less}")
 
 
-def _published(law: MixtureLaw | SpectrumLaw, goal: Goal) -> tuple[Candidate, ...]:
-    if isinstance(law, SpectrumLaw) or law.dim is None:
-        return tuple(published_candidates(law.evaluate, goal, base=law.base, t_max=law.t_max))
+def _published(law: MixtureLaw | SpectrumLaw, goal: Goal) -> tuple[tuple[Candidate, ...], tuple[Candidate, ...]]:
+    """The published schedules under the goal without its margin, and with it."""
+    exact = isinstance(law, SpectrumLaw) or law.dim is None
 
-    def quick(schedule: GuidanceSchedule) -> Outcome:
+    @cache
+    def evaluate(schedule: GuidanceSchedule) -> Outcome:
+        if exact:
+            return law.evaluate(schedule)
         response = law.respond(law.pieces(schedule))
-        values = {name: response.value(name) for name in QUANTITIES}
+        values: dict[str, Any] = {name: response.value(name) for name in QUANTITIES}
         return Outcome(**values, regime="captured" if response.lost else None)
 
-    return tuple(published_candidates(quick, goal, base=law.base, t_max=law.t_max, zooms=_ZOOMS_FINITE))
+    run: dict[str, Any] = {"base": law.base, "t_max": law.t_max} | ({} if exact else {"zooms": _ZOOMS_FINITE})
+    loose = tuple(published_candidates(evaluate, replace(goal, margin=Margin()), **run))
+    if not goal.margin:
+        return loose, loose
+    return loose, tuple(published_candidates(evaluate, goal, judge=lambda one: judged(law, goal, one), **run))
 
 
 def _levels(candidates: tuple[Candidate, ...], found: Design) -> list[float]:
@@ -201,11 +226,11 @@ def _verify(law: MixtureLaw | SpectrumLaw, found: Design, budget: Budget) -> tup
     return check_mixture(law, found.schedule, budget)
 
 
-def gap(report: Report, candidate: Candidate) -> float | None:
-    """By how much the design is better in its objective; None for a candidate that does not keep the floors."""
+def gap(found: Design, candidate: Candidate) -> float | None:
+    """By how much a design is better in its objective; None for a candidate that does not keep the floors."""
     if not candidate.feasible:
         return None
-    return report.design.outcome.gain(report.goal) - candidate.outcome.gain(report.goal)
+    return found.outcome.gain(found.goal) - candidate.outcome.gain(found.goal)
 
 
 def design_result(report: Report) -> dict[str, Any]:
@@ -215,6 +240,8 @@ def design_result(report: Report) -> dict[str, Any]:
         "schedule": to_dict(found.schedule),
         "text": format_schedule(found.schedule),
         **outcome_numbers(found.outcome),
+        "within_margin": _within(found.outcome),
+        "bound": None if found.bound is None else _bound(report, found.bound),
         "objective": report.goal.objective,
         "binding": list(found.binding),
         "multipliers": dict(found.multipliers),
@@ -230,13 +257,30 @@ def design_result(report: Report) -> dict[str, Any]:
     }
 
 
+def _within(outcome: Outcome) -> dict[str, Any] | None:
+    if outcome.within is None:
+        return None
+    return {"least": dict(outcome.within.least), "regimes": list(outcome.within.regimes)}
+
+
+def _bound(report: Report, bound: Design) -> dict[str, Any]:
+    """The design without a margin, what it falls to within it, and the schedules that it is compared with."""
+    return {
+        "schedule": to_dict(bound.schedule),
+        "text": format_schedule(bound.schedule),
+        **outcome_numbers(bound.outcome),
+        "within_margin": _within(bound.outcome),
+        "baselines": [_row(report, candidate, bound) for candidate in (*bound.candidates, *report.loose)],
+    }
+
+
 def outcome_numbers(outcome: Outcome) -> dict[str, Any]:
     """What a schedule does, as plain values."""
     names: tuple[Quantity | str, ...] = (*QUANTITIES, "regime", "speciation_time")
     return {name: getattr(outcome, name) for name in names}
 
 
-def _row(report: Report, candidate: Candidate) -> dict[str, Any]:
+def _row(report: Report, candidate: Candidate, bound: Design | None = None) -> dict[str, Any]:
     gain = report.gains.get(candidate.name) if candidate.feasible else None
     return {
         "name": candidate.name,
@@ -246,5 +290,6 @@ def _row(report: Report, candidate: Candidate) -> dict[str, Any]:
         **outcome_numbers(candidate.outcome),
         "stderr": report.errors.get(candidate.name),
         "feasible": candidate.feasible,
-        "behind": gap(report, candidate) if gain is None else as_numbers(gain),
+        "within_margin": _within(candidate.outcome),
+        "behind": gap(bound or report.design, candidate) if gain is None else as_numbers(gain),
     }

@@ -6,13 +6,18 @@ Source:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Interval, Linear, Step
+from orthoscope.theory.design.commitment import climb_committed
 from orthoscope.theory.design.families import Family, simple_families, starts
 from orthoscope.theory.design.goals import Candidate, Goal
 from orthoscope.theory.design.laws import Law
+from orthoscope.theory.design.margin import judged
 from orthoscope.theory.design.parametrization import Pieces
-from orthoscope.theory.design.scan import scanned
 from orthoscope.theory.design.search import TOLERANCE, Found, Task, best_of, climb
+from orthoscope.theory.design.survey import surveyed
 
 
 def best_candidates(law: Law, goal: Goal) -> tuple[Candidate, ...]:
@@ -30,19 +35,23 @@ def best_candidates(law: Law, goal: Goal) -> tuple[Candidate, ...]:
     return tuple(candidate(law, goal, name, schedule_of(found)) for name, found in searched(task).items())
 
 
-def candidate(law: Law, goal: Goal, name: str, schedule: GuidanceSchedule) -> Candidate:
+def candidate(law: Law, goal: Goal, name: str, schedule: GuidanceSchedule, probes: int = 0) -> Candidate:
     """A schedule with its outcome, judged by a goal.
 
     Source:
         derived in explanation/design.
     """
-    outcome = law.evaluate(schedule)
+    outcome = judged(law, goal, schedule, probes)
     feasible = outcome.violation(goal) <= 10 * TOLERANCE
     return Candidate(name=name, schedule=schedule, outcome=outcome, feasible=feasible)
 
 
-def searched(task: Task) -> dict[str, Found]:
+def searched(task: Task, bound: Mapping[str, Pieces] = MappingProxyType({})) -> dict[str, Found]:
     """The best point of each simple family; a family is also searched from the best of those that it contains.
+
+    Args:
+        task: What is asked.
+        bound: With a margin, the best of each family without it.
 
     Source:
         derived in explanation/design.
@@ -50,23 +59,19 @@ def searched(task: Task) -> dict[str, Found]:
     run = task.family
     found: dict[str, Found] = {}
     for family in simple_families(run.top, run.bottom, run.low, run.high):
-        inherited = [
-            point
-            for name, smaller in found.items()
-            if name != "linear" and not family.lines and (point := family.embedded(smaller.pieces)) is not None
-        ]
-        best = best_of(task, family, [*inherited, *starts(family)])
-        if task.law.jumps and family.name in ("linear", "step"):
-            best = task.better(best, _scanned(task, family))
+        smaller = [] if family.lines else [one.pieces for name, one in found.items() if name != "linear"]
+        begin = [point for pieces in smaller if (point := family.embedded(pieces)) is not None]
+        first = family.embedded(bound[family.name]) if family.name in bound else None
+        best = None if first is None else climb(task, family, first)
+        if task.law.jumps:
+            begin += surveyed(task, family)
+            best = task.better(best, best_of(task, family, begin, most=2, polish=climb_committed))
+        elif first is None or begin:
+            begin += starts(family) if first is None else []
+            best = task.better(best, best_of(task, family, begin, most=3 if first is None else 1))
         if best is not None:
             found[family.name] = best
     return found
-
-
-def _scanned(task: Task, family: Family) -> Found | None:
-    _, window = scanned(task, family.name)
-    point = None if window is None else family.embedded(task.law.pieces(window))
-    return None if point is None else climb(task, family, point)
 
 
 def schedule_of(found: Found) -> GuidanceSchedule:

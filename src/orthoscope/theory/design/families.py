@@ -103,7 +103,7 @@ class Family:
         Cells take the strength in their middle. Lines take jumps as pieces without length.
         """
         if self.silent:
-            return None
+            return self._as_interval(pieces)
         if self.cells:
             middle = self.bottom + (self.top - self.bottom) * (1 - (np.arange(self.count) + 0.5) / self.count)
             schedule = pieces.schedule()
@@ -116,6 +116,14 @@ class Family:
             return None
         edges = np.concatenate([unit[1:-1], np.zeros(spare)])
         return self.point(edges, np.append(pieces.high, np.full(spare, pieces.high[-1])))
+
+    def _as_interval(self, pieces: Pieces) -> Array | None:
+        if pieces.high.size != self.count or not np.array_equal(pieces.high, pieces.low):
+            return None
+        if pieces.high[list(self.silent)].any():
+            return None
+        unit = (pieces.edges - self.bottom) / (self.top - self.bottom)
+        return self.point(unit[1:-1], pieces.high[list(self.free)])
 
     def _as_lines(self, unit: Array, pieces: Pieces) -> Array | None:
         positions, strengths = [float(unit[0])], [float(pieces.high[0])]

@@ -23,8 +23,10 @@ from scipy.special import expit
 from orthoscope.numerics import Array, normal_grid
 from orthoscope.theory.design.adjoint import NodeGradient
 from orthoscope.theory.design.parametrization import Panels, Pieces, panels
+from orthoscope.theory.finite import MODES, Contest, spread
 
 NODES_XI = 129  # of the average over xi
+_Gradient = tuple[Array, Array, Array]  # by shift, excess and log v
 
 
 @cache
@@ -37,7 +39,13 @@ def _tableau() -> tuple[Array, Array, Array]:
 
 
 def finite_panels(pieces: Pieces, factor: float, dim: int, coarseness: float = 1.0) -> Panels:
-    """Panels on which the steps of `finite_moments` are accurate to 1e-8, or less so for `coarseness` above 1.
+    """Panels on which the steps of `finite_paths` are accurate to 1e-8, 1e-5 where others condense on the way.
+
+    Args:
+        pieces: The schedule.
+        factor: The drift factor k.
+        dim: The dimension.
+        coarseness: Widths over those.
 
     Source:
         derived in explanation/design.
@@ -86,34 +94,26 @@ class FiniteFlow:
     """The moment equations in `dim` dimensions.
 
     Attributes:
-        dim: The dimension.
-        others: Log of the number of other modes.
+        contest: The own mode against all others.
         factor: The drift factor k.
     """
 
-    dim: int
-    others: float
+    contest: Contest
     factor: float
 
-    def margin(self, shift: Array, excess: Array, v: Array) -> Array:
-        """Log-odds of the own mode."""
-        return self._log_odds(shift, excess, v)[0]
+    def log_odds(self, p: Array, e: Array, v: Array) -> tuple[Array, Array]:
+        """Log-odds of the own mode, and the pull of the others."""
+        return self.contest.log_odds(p, e, v, normal_grid(NODES_XI)[0])
 
-    def _log_odds(self, p: Array, e: Array, v: Array) -> tuple[Array, Array]:
-        xi, u, width = normal_grid(NODES_XI)[0], 1 + v, np.maximum(v + e, 0)
-        rate = (np.log1p(1 / v) + 2 * p / u - (p * p + e) / (v * u)) / 2
-        overlap, cross = (1 + p) ** 2 / u - p * p / v, (1 + p) / u - p / v
-        spread = np.sqrt(overlap**2 / 2 + width * cross**2 + (width / (u * v)) ** 2 / 2)
-        return self.dim * rate - self.others + np.sqrt(self.dim) * spread * xi, spread
-
-    def log_odds_slopes(self, p: Array, e: Array, v: Array) -> tuple[Array, tuple[Array, Array, Array]]:
-        """Log-odds of the own mode, and their derivatives by shift, excess and log v."""
-        xi, u, width = normal_grid(NODES_XI)[0], 1 + v, np.maximum(v + e, 0)
-        log_odds, spread = self._log_odds(p, e, v)
+    def log_odds_slopes(self, p: Array, e: Array, v: Array) -> tuple[Array, Array, _Gradient, _Gradient]:
+        """Log-odds of the own mode, the pull of the others, and the derivatives of both by shift, excess and log v."""
+        dim, xi, u, width = self.contest.dim, normal_grid(NODES_XI)[0], 1 + v, np.maximum(v + e, 0)
+        log_odds, pull = self.log_odds(p, e, v)
+        sigma = spread(p, e, v)
         uv, kept = u * v, (v + e > 0).astype(np.float64)
         overlap, cross = (1 + p) ** 2 / u - p * p / v, (1 + p) / u - p / v
         noise = width / uv
-        rates = rate_slopes(p, e, v)
+        rates, pulled = self._margin_slopes(p, e, v, pull)
         squares = (
             overlap * 2 * cross - 2 * width * cross / uv,
             kept * (cross**2 + noise / uv),
@@ -126,36 +126,47 @@ class FiniteFlow:
             ),
         )
         by = tuple(
-            self.dim * rate + np.sqrt(self.dim) * xi * square / (2 * spread)
-            for rate, square in zip(rates, squares, strict=True)
+            dim * rate + np.sqrt(dim) * xi * square / (2 * sigma) for rate, square in zip(rates, squares, strict=True)
         )
-        return log_odds, (by[0], by[1], by[2])
+        return log_odds, pull, (by[0], by[1], by[2]), pulled
+
+    def _margin_slopes(self, p: Array, e: Array, v: Array, pull: Array) -> tuple[_Gradient, _Gradient]:
+        # Of the margin and of the pull. Frozen, both depend on v through |x|^2 alone, but for the temperature.
+        free, square = 1 / (1 + v), (1 + p) ** 2 + v + e
+        frozen = pull < free
+        rates = rate_slopes(p, e, v)
+        nearest = (0.5 + p - pull * square + MODES.mode_square(square, pull) / 2) / v
+        margin = (1 - pull * (1 + p)) / v, -pull / (2 * v), -pull / 2 - nearest
+        by_square = np.where(frozen, -pull / (1 / (1 - pull) + 2 * square), 0.0)
+        by = tuple(np.where(frozen, one, other) for one, other in zip(margin, rates, strict=True))
+        by_position = np.where(frozen, by_square * v, -v * free**2)
+        return (by[0], by[1], by[2]), (2 * (1 + p) * by_square, by_square, by_position)
 
     def slope(self, p: Array, e: Array, v: Array, w: Array) -> tuple[Array, Array]:
         """Slopes of shift and excess in log v."""
-        acting = w * expit(-self.margin(p, e, v))
-        k, pull = self.factor, 1 / (1 + v)
+        log_odds, pull = self.log_odds(p, e, v)
+        acting, k = w * expit(-log_odds), self.factor
         growth = 1 + acting * pull
-        return k * (growth * p - acting * (1 - pull)), 2 * k * (growth * e + acting * pull * v)
+        return k * (growth * p - acting * MODES.rest(pull, v)), 2 * k * (growth * e + acting * pull * v)
 
     def slopes(self, p: Array, e: Array, v: Array, w: Array) -> _Slopes:
         """The slopes with all their derivatives."""
-        log_odds, by = self.log_odds_slopes(p, e, v)
-        rest, k, pull = expit(-log_odds), self.factor, 1 / (1 + v)
+        log_odds, pull, by, by_pull = self.log_odds_slopes(p, e, v)
+        rest, k = expit(-log_odds), self.factor
         acting, growth = w * rest, 1 + w * rest * pull
         bend = -acting * expit(log_odds)  # d acting / d log-odds
-        d_p, d_e = k * (pull * (1 + p) - 1), 2 * k * pull * (e + v)  # by acting
-        pull_slope = -v * pull**2
+        d_p, d_e = k * (pull * p - MODES.rest(pull, v)), 2 * k * pull * (e + v)  # by acting
+        h_p, h_e = k * acting * (1 + p), 2 * k * acting * (e + v)  # by pull
         return _Slopes(
-            slope=(k * (growth * p - acting * (1 - pull)), 2 * k * (growth * e + acting * pull * v)),
+            slope=(k * (growth * p - acting * MODES.rest(pull, v)), 2 * k * (growth * e + acting * pull * v)),
             jacobian=(
-                (k * growth + d_p * bend * by[0], d_p * bend * by[1]),
-                (d_e * bend * by[0], 2 * k * growth + d_e * bend * by[1]),
+                (k * growth + d_p * bend * by[0] + h_p * by_pull[0], d_p * bend * by[1] + h_p * by_pull[1]),
+                (d_e * bend * by[0] + h_e * by_pull[0], 2 * k * growth + d_e * bend * by[1] + h_e * by_pull[1]),
             ),
             by_strength=(d_p * rest, d_e * rest),
             by_position=(
-                k * acting * pull_slope * (1 + p) + d_p * bend * by[2],
-                2 * k * acting * (pull_slope * (e + v) + pull * v) + d_e * bend * by[2],
+                h_p * by_pull[2] + d_p * bend * by[2],
+                h_e * by_pull[2] + 2 * k * acting * pull * v + d_e * bend * by[2],
             ),
         )
 
@@ -172,7 +183,7 @@ def finite_paths(flow: FiniteFlow, grid: Panels, shift: float, excess: float) ->
     """Follow the paths of every xi to the last edge.
 
     Accuracy:
-        As the panels: 1e-8 for coarseness 1.
+        As the panels: the pull bends where others condense, which a step of high order does not know.
 
     Source:
         derived in explanation/design.

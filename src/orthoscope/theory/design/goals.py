@@ -39,6 +39,30 @@ _STRONGEST = 100.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Margin:
+    """By how much a schedule may be off while it still does what is asked.
+
+    Attributes:
+        strength: Largest error of each strength.
+        switch: Largest relative error of each switch time.
+    """
+
+    strength: float = 0.0
+    switch: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Reject what is no size of an error."""
+        if not (math.isfinite(self.strength) and self.strength >= 0):
+            raise ConfigError(f"the margin of strengths must be finite and >= 0, got {self.strength:g}")
+        if not 0 <= self.switch < 1:
+            raise ConfigError(f"the margin of switch times is a share, >= 0 and below 1, got {self.switch:g}")
+
+    def __bool__(self) -> bool:
+        """Whether anything may be off at all."""
+        return self.strength > 0 or self.switch > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
     """What to make extreme, and what must be kept. Floors are lower bounds; None asks for nothing.
 
@@ -53,6 +77,8 @@ class Goal:
         separability: Least Fisher separability.
         low: Smallest strength allowed.
         high: Largest strength allowed.
+        margin: By how much a schedule may be off: all schedules that are off by no more must keep the floors, in one
+            regime. Their strengths may leave the bounds by as much.
     """
 
     objective: Objective = "mean_shift"
@@ -62,6 +88,7 @@ class Goal:
     separability: float | None = None
     low: float = LOWEST
     high: float = HIGHEST
+    margin: Margin = field(default_factory=Margin)
 
     def __post_init__(self) -> None:
         """Reject unknown objectives, empty bounds and floors that nothing can meet."""
@@ -93,6 +120,19 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Within:
+    """What schedules do that are off by no more than a margin.
+
+    Attributes:
+        least: The least values of the objective (the largest, if it is minimized) and of the quantities kept.
+        regimes: The regimes met.
+    """
+
+    least: Mapping[Quantity, float]
+    regimes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What a schedule does to a law.
 
@@ -105,6 +145,7 @@ class Outcome:
         effort: Cost of control.
         regime: `committed`, `dense` or `captured` in mean-field theory; None for joint Gaussians.
         speciation_time: Variance time at which the class commits in mean-field theory; None if it does not.
+        within: What it may do within the margin of the goal by which it was judged; None without a margin.
     """
 
     mean_shift: float
@@ -115,6 +156,7 @@ class Outcome:
     effort: float
     regime: str | None = None
     speciation_time: float | None = None
+    within: Within | None = None
 
     @property
     def lost(self) -> bool:
@@ -122,10 +164,14 @@ class Outcome:
         return self.regime == "captured"
 
     def violation(self, goal: Goal) -> float:
-        """Largest amount by which a floor of the goal is missed, 0 if all are kept; infinite for a lost class."""
-        if self.lost:
+        """Largest amount by which a floor of the goal is missed, within the margin if there is one.
+
+        0 if all are kept; infinite for a lost class, and if the regime is not the same everywhere within the margin.
+        """
+        if self.lost or (self.within is not None and len(self.within.regimes) > 1):
             return math.inf
-        values = {name: getattr(self, name) for name in goal.floors}
+        least = {} if self.within is None else self.within.least
+        values = {name: least.get(name, getattr(self, name)) for name in goal.floors}
         return max((max(goal.floors[name] - (v or 0.0), 0.0) for name, v in values.items()), default=0.0)
 
     def gain(self, goal: Goal) -> float:
@@ -166,6 +212,8 @@ class Design:
         is_bang_bang: Whether the strength takes only values on its bounds (up to at most one piece, see `notes`).
         notes: Plain sentences: what binds, what is lost, where no window helps.
         candidates: The best schedule of each simple family under the same goal.
+        bound: With a margin, the design without one: the most that can be had, where the least error may lose it.
+            Its outcome is judged within the margin, too.
     """
 
     goal: Goal
@@ -178,3 +226,4 @@ class Design:
     is_bang_bang: bool = False
     notes: tuple[str, ...] = ()
     candidates: tuple[Candidate, ...] = ()
+    bound: Design | None = None

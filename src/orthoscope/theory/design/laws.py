@@ -25,7 +25,7 @@ Source:
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,12 +53,14 @@ class Response:
             for a search to find its way back.
         margin: How far the path is from capture, negative once it is lost; None for a law without capture. Its
             derivatives are the last row of the gradient.
+        regime: As in `goals.Outcome`.
     """
 
     values: Array
     differentiate: Callable[[], PieceGradient]
     lost: bool = False
     margin: float | None = None
+    regime: str | None = None
 
     @cached_property
     def gradient(self) -> PieceGradient:
@@ -68,6 +70,19 @@ class Response:
     def value(self, name: Quantity) -> float:
         """One quantity."""
         return float(self.values[QUANTITIES.index(name)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Outcomes:
+    """What many schedules do.
+
+    Attributes:
+        values: The quantities of `goals.QUANTITIES`, one row per schedule; nan where the law does not know one.
+        regimes: As in `goals.Outcome`, one per schedule.
+    """
+
+    values: Array
+    regimes: tuple[str | None, ...]
 
 
 class Law(ABC):
@@ -106,6 +121,12 @@ class Law(ABC):
         """
         return differences(self, pieces)
 
+    def outcomes(self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES) -> Outcomes:
+        """What many schedules do; quantities that are not named may be nan."""
+        found = [self.respond(pieces) for pieces in many]
+        regimes = tuple("captured" if one.lost else one.regime for one in found)
+        return Outcomes(values=np.array([one.values for one in found]), regimes=regimes)
+
     def pieces(self, schedule: GuidanceSchedule) -> Pieces:
         """A schedule as pieces over the run."""
         return from_schedule(schedule, self.t_max, self.base)
@@ -136,7 +157,7 @@ def differences(law: Law, pieces: Pieces) -> Response:
         sides = displaced(pieces)
         return sides.gradient(np.array([answers(law.evaluate(moved.schedule())) for moved in sides.moved]))
 
-    return Response(values=answers(centre), differentiate=differentiate, lost=centre.lost)
+    return Response(values=answers(centre), differentiate=differentiate, lost=centre.lost, regime=centre.regime)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

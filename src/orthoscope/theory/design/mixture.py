@@ -12,7 +12,7 @@ Source:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,14 +31,15 @@ from orthoscope.theory.design.finite_adjoint import (
     finite_paths,
     rate_slopes,
 )
-from orthoscope.theory.design.goals import Outcome, Quantity
-from orthoscope.theory.design.laws import Law, Response, check_start, composed, displaced, effort, stacked
+from orthoscope.theory.design.goals import QUANTITIES, Outcome, Quantity
+from orthoscope.theory.design.laws import Law, Outcomes, Response, check_start, composed, displaced, effort, stacked
 from orthoscope.theory.design.parametrization import PieceGradient, Pieces
+from orthoscope.theory.design.rows import PieceRows
 from orthoscope.theory.energy import GaussianModes
-from orthoscope.theory.finite import log_others, solve_finite
-from orthoscope.theory.flow import Start, drift_factor, limit_strength
+from orthoscope.theory.finite import contest, solve_finite
+from orthoscope.theory.flow import Start, drift_factor
 from orthoscope.theory.moments import Moments, solve
-from orthoscope.theory.problem import OneSchedule, Problem, Rows
+from orthoscope.theory.problem import OneSchedule, Problem, Strengths
 from orthoscope.theory.stages import Stage
 
 _AT_START = 1e-12  # distance of a commitment from the start, in log v, below which no schedule can move it
@@ -54,29 +55,25 @@ class _Path:
     margin_gradient: PieceGradient
 
 
-@dataclass(frozen=True, slots=True)
-class ManySchedules:
-    """One schedule in each row (`theory.problem.Strengths`)."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Free:
+    """A path that nothing has happened to, at some y.
 
-    schedules: tuple[GuidanceSchedule, ...]
-    graded: bool = False
+    Attributes:
+        state: Shift and excess.
+        gradient: Their derivatives by the pieces, and
+        along: by y.
+        lead: By how much the own mode outweighs the others, nats per dimension.
+        condensed: By how much the others are condensed.
+        rates: Derivatives of both by shift, excess and y.
+    """
 
-    @property
-    def knots(self) -> tuple[float, ...]:
-        """The switches of all."""
-        return tuple(sorted({time for schedule in self.schedules for time in schedule.switches()}))
-
-    def at(self, time: Array, rows: Rows) -> Array:
-        """Each schedule at its times."""
-        return np.stack([self.schedules[row].at_time(times) for row, times in zip(rows, time, strict=True)])
-
-    def limit(self) -> Array:
-        """The limits of all."""
-        return np.array([limit_strength(schedule) for schedule in self.schedules])
-
-    def take(self, rows: slice) -> ManySchedules:
-        """The schedules of a block of rows."""
-        return ManySchedules(self.schedules[rows])
+    state: Array
+    gradient: PieceGradient
+    along: Array
+    lead: float
+    condensed: float
+    rates: tuple[Array, Array]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +102,7 @@ class MixtureLaw(Law):
     def __post_init__(self) -> None:
         """Reject numbers out of range."""
         check_start(self.t_max, self.start, self.lam)
-        self._problem(Constant(value=0.0))
+        self._problem(OneSchedule(Constant(value=0.0)))
         if self.dim is not None and (self.dim < 1 or self.rate * self.dim < math.log(_FEWEST)):
             raise ConfigError(
                 f"expected dim >= 1 and at least 2 classes, got dim={self.dim} and rate={self.rate:g}: "
@@ -138,18 +135,18 @@ class MixtureLaw(Law):
 
     def solved(self, schedule: GuidanceSchedule) -> Moments:
         """Mean-field moments and events."""
-        return solve(self._problem(schedule))
+        return solve(self._problem(OneSchedule(schedule)))
 
     def evaluate(self, schedule: GuidanceSchedule) -> Outcome:
         """What a schedule does, by `moments.solve` and `finite.solve_finite`."""
         if schedule.clock == "step":
             raise ConfigError("theory needs a schedule in time, got clock=step; resolve it on the grid of a run first")
         events = self.solved(schedule)
-        shift, excess, posterior = float(events.mean_shift[0]), float(events.variance_shift[0]), None
+        shift, ratio, posterior = float(events.mean_shift[0]), float(events.variance_ratio[0]), None
         if self.dim is not None:
-            finite = solve_finite(self._problem(schedule), self.dim)
-            shift, excess, posterior = finite.mean_shift, finite.variance_shift, finite.class_posterior
-        values, _ = self._measures(shift, excess)
+            finite = solve_finite(self._problem(OneSchedule(schedule)), self.dim)
+            shift, ratio, posterior = finite.mean_shift, finite.variance_ratio, finite.class_posterior
+        values, _ = self._measures(shift, self.base * ratio)
         return Outcome(
             mean_shift=values[0],
             variance_ratio=values[1],
@@ -169,14 +166,15 @@ class MixtureLaw(Law):
             (mean-field theory only).
         """
         events = self.solved(pieces.schedule())
-        lost = self._regime(events) == "captured"
+        regime = self._regime(events)
+        lost = regime == "captured"
         if np.isfinite(events.condensation_time[0]) and not lost and self.dim is None:
             return self._differences(pieces)
         path = self._mean_field(pieces, events)
         moments, differentiate = path.moments, path.differentiate
         if self.dim is not None:
-            moments, differentiate = self._finite(pieces)
-        values, jacobian = self._measures(*moments[:2])
+            moments, differentiate = self._finite(pieces, events)
+        values, jacobian = self._measures(moments[0], self.base + moments[1])
         cost, cost_gradient = self._effort(pieces)
         # Rows of the outcome: shift, variance, posterior, separability, frechet, effort; and the margin.
         rows = np.zeros((7, 5))
@@ -187,28 +185,40 @@ class MixtureLaw(Law):
             differentiate=lambda: composed(rows, stacked(*differentiate(), cost_gradient, path.margin_gradient)),
             lost=lost,
             margin=path.margin,
+            regime=regime,
         )
 
-    def _regime(self, events: Moments) -> str:
-        if np.isfinite(events.capture_time[0]):
+    def outcomes(self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES) -> Outcomes:
+        """What many schedules do: in mean-field theory followed together."""
+        if self.dim is not None:
+            return Law.outcomes(self, many, names)
+        events = solve(self._problem(PieceRows.of(many), len(many)))
+        values = np.full((len(many), len(QUANTITIES)), np.nan)
+        for row, pieces in enumerate(many):
+            measures, _ = self._measures(float(events.mean_shift[row]), self.base * float(events.variance_ratio[row]))
+            values[row, [0, 1, 3, 4]] = measures
+            if "effort" in names:
+                values[row, 5] = self._effort(pieces)[0]
+        return Outcomes(values=values, regimes=tuple(self._regime(events, row) for row in range(len(many))))
+
+    def _regime(self, events: Moments, row: int = 0) -> str:
+        if np.isfinite(events.capture_time[row]):
             return "captured"
-        return "committed" if events.stage[0] == Stage.COMMITTED else "dense"
+        return "committed" if events.stage[row] == Stage.COMMITTED else "dense"
 
     def _differences(self, pieces: Pieces) -> Response:
-        # Paths that freeze: all displaced schedules in one pass.
-        sides = displaced(pieces)
-        events = solve(self._problem(*(p.schedule() for p in (pieces, *sides.moved))))
-        moments = zip(events.mean_shift, events.variance_shift, strict=True)
-        values = np.array([self._measures(float(p), float(e))[0] for p, e in moments])
-        costs = np.array([self._effort(p)[0] for p in (pieces, *sides.moved)])
-        nothing = np.zeros((len(values), 1))
-        table = np.column_stack([values[:, :2], np.nan + nothing, values[:, 2:], costs, nothing])
-        return Response(values=table[0, :-1], differentiate=lambda: sides.gradient(table[1:]), margin=0.0)
+        def differentiate() -> PieceGradient:
+            sides = displaced(pieces)
+            values = self.outcomes(sides.moved).values
+            return sides.gradient(np.column_stack([values, np.zeros(len(values))]))
 
-    def _problem(self, *schedules: GuidanceSchedule) -> Problem:
-        strengths = OneSchedule(schedules[0]) if len(schedules) == 1 else ManySchedules(schedules)
+        here = self.outcomes([pieces])
+        # The weight has condensed already, and nothing more is known: a margin that never binds.
+        return Response(values=here.values[0], differentiate=differentiate, margin=1.0, regime=here.regimes[0])
+
+    def _problem(self, strengths: Strengths, count: int = 1) -> Problem:
         return Problem(
-            rate=np.full(len(schedules), float(self.rate)),
+            rate=np.full(count, float(self.rate)),
             std=self.std,
             strengths=strengths,
             t_max=self.t_max,
@@ -219,9 +229,9 @@ class MixtureLaw(Law):
     def _effort(self, pieces: Pieces) -> tuple[float, PieceGradient]:
         return effort(pieces, np.array([self.base]), np.ones(1), self.factor)
 
-    def _measures(self, shift: float, excess: float) -> tuple[tuple[float, float, float, float], Array]:
-        # Mean shift, variance ratio, separability and frechet, and their derivatives by shift and excess.
-        variance = max(self.base + excess, 1e-300)
+    def _measures(self, shift: float, variance: float) -> tuple[tuple[float, float, float, float], Array]:
+        # Mean shift, variance ratio, separability and frechet, and their derivatives by shift and variance.
+        variance = max(variance, 1e-300)
         overlap, std = 1 + shift, math.sqrt(variance)
         values = (shift, variance / self.base, overlap**2 / variance, shift**2 + (std - self.std) ** 2)
         jacobian = np.array(
@@ -234,51 +244,74 @@ class MixtureLaw(Law):
         )
         return values, jacobian
 
-    def _mean_field(self, pieces: Pieces, events: Moments) -> _Path:
-        """The free path down to its first event, or to clean data, and from there on as if committed."""
-        first = np.nanmax([events.speciation_time[0], events.condensation_time[0], 0.0])
-        condensed = bool(np.isfinite(events.condensation_time[0]))
-        y = math.log(self.base + first)
-        kept = pieces.cut(y) if first > 0 else pieces
+    def lead(self, pieces: Pieces, y: float) -> tuple[float, PieceGradient, float]:
+        """By how much the own mode outweighs the others at y, if nothing happens before, and its derivatives.
+
+        Returns:
+            Nats per dimension; the derivatives by the pieces, and by y.
+        """
+        free = self._free(pieces, y)
+        by_state = free.rates[0]
+        gradient = composed(by_state[None, :2], free.gradient).row(0)
+        return free.lead, gradient, float(by_state[:2] @ free.along + by_state[2])
+
+    def _free(self, pieces: Pieces, y: float) -> _Free:
+        kept = pieces.cut(y) if y > pieces.edges[-1] else pieces
         shift, excess = (0.0, 0.0) if self.start == "exact" else (-1.0, 1.0)
         grid = linear_panels(kept, 2 * self.factor)
         law = (np.array([self.base]), np.ones(1), self.factor)
         p, e, *by = linear_moments(grid, *law, np.array([shift]), np.array([excess]))
         ends = [grid.pullback(node.strength[0], node.position[0], node.width[0]) for node in by]
-        state, v = np.array([p[0], e[0]]), math.exp(y)
-        moved, along = zip(*(pieces.uncut(y, end) for end in ends), strict=True) if first > 0 else (ends, np.zeros(2))
-        total = stacked(*moved)
-        at = (p, e, np.array([v]))
-        own, others = np.array(rate_slopes(*at))[:, 0], np.array(condensation_slopes(*at))[:, 0]
+        cut = kept is not pieces
+        moved, along = zip(*(pieces.uncut(y, end) for end in ends), strict=True) if cut else (ends, np.zeros(2))
+        at, modes = (p, e, np.array([math.exp(y)])), GaussianModes()
+        condensed = float(modes.condensation_rate((1 + p) ** 2 + at[2] + e, at[2])[0])
+        return _Free(
+            state=np.array([p[0], e[0]]),
+            gradient=stacked(*moved),
+            along=np.array(along, dtype=np.float64),
+            lead=float(modes.speciation_rate(*at)[0]) - self.rate,
+            condensed=condensed - self.rate,
+            rates=(np.array(rate_slopes(*at))[:, 0], np.array(condensation_slopes(*at))[:, 0]),
+        )
+
+    def _mean_field(self, pieces: Pieces, events: Moments) -> _Path:
+        """The free path down to its first event, or to clean data, and from there on as if committed."""
+        first = np.nanmax([events.speciation_time[0], events.condensation_time[0], 0.0])
+        condensed = bool(np.isfinite(events.condensation_time[0]))
+        y = math.log(self.base + first)
+        free, v = self._free(pieces, y), self.base + first
+        own, others = free.rates
         event, slopes = others if condensed else own, own - others
         if first > 0 and pieces.edges[0] - y > _AT_START:
             # The event is where a rate meets that of the law, and moves with the schedule.
-            moves = -event[:2] / (event[:2] @ np.array(along, dtype=np.float64) + event[2])
+            moves = -event[:2] / (event[:2] @ free.along + event[2])
         else:
             moves = np.zeros(2)
         orders = self.factor * np.array([1, 2])
         decay = (self.base / v) ** orders
-        after = decay[:, None] * (np.eye(2) + np.outer(np.array(along) - orders * state, moves))
-        at_event = np.eye(2) + np.outer(np.array(along), moves)
+        after = decay[:, None] * (np.eye(2) + np.outer(free.along - orders * free.state, moves))
+        at_event = np.eye(2) + np.outer(free.along, moves)
         margin_row = slopes[:2] @ at_event + slopes[2] * moves
-        both = composed(np.vstack([after, np.zeros(2), margin_row]), total)
-        modes = GaussianModes()
-        margin = modes.speciation_rate(p, e, np.array([v])) if condensed or first > 0 else np.array([self.rate])
-        margin = margin - modes.condensation_rate((1 + p) ** 2 + v + e, np.array([v]))
+        both = composed(np.vstack([after, np.zeros(2), margin_row]), free.gradient)
         return _Path(
-            moments=np.append(state * decay, np.nan),
+            moments=np.append(free.state * decay, np.nan),
             differentiate=lambda: (both.row(0), both.row(1), both.row(2)),
-            margin=float(margin[0]),
-            margin_gradient=both.row(3) if first > 0 else composed(-np.array([others[:2]]), total).row(0),
+            margin=(free.lead if condensed or first > 0 else 0.0) - free.condensed,
+            margin_gradient=both.row(3) if first > 0 else composed(-np.array([others[:2]]), free.gradient).row(0),
         )
 
-    def _finite(self, pieces: Pieces) -> tuple[Array, _Differentiate]:
+    def _finite(self, pieces: Pieces, events: Moments) -> tuple[Array, _Differentiate]:
         assert self.dim is not None
-        flow = FiniteFlow(dim=self.dim, others=log_others(self.rate, self.dim), factor=self.factor)
-        grid = finite_panels(pieces, self.factor, self.dim)
+        finer = 1.0
+        if np.isfinite(events.condensation_time[0]):  # log-odds against frozen others move like w/v, until commitment
+            strongest = float(np.max(np.abs([pieces.high, pieces.low])))
+            finer = min(1.0, 2 * (self.base + float(np.nan_to_num(events.speciation_time[0]))) / (1 + strongest))
+        flow = FiniteFlow(contest=contest(self.rate, self.dim), factor=self.factor)
+        grid = finite_panels(pieces, self.factor, self.dim, finer)
         paths = finite_paths(flow, grid, *((0.0, 0.0) if self.start == "exact" else (-1.0, 1.0)))
         (shift, excess), weights = paths.end, normal_grid(NODES_XI)[1]
-        log_odds, slopes = flow.log_odds_slopes(shift, excess, np.array([self.base]))
+        log_odds, _, slopes, _ = flow.log_odds_slopes(shift, excess, np.array([self.base]))
         own = expit(log_odds)
         mean = float(weights @ shift)
         steep = weights * own * expit(-log_odds)

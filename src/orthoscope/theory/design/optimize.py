@@ -12,20 +12,24 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 
 from orthoscope.errors import ConfigError
 from orthoscope.numerics import Array
 from orthoscope.theory.design.baselines import candidate, plain, searched
+from orthoscope.theory.design.commitment import climb_committed
 from orthoscope.theory.design.diagnosis import active, bang_bang, missed_notes, notes, unattainable
 from orthoscope.theory.design.families import Family
-from orthoscope.theory.design.goals import MAXIMIZED, Design, Goal
+from orthoscope.theory.design.goals import MAXIMIZED, Design, Goal, Margin
 from orthoscope.theory.design.laws import Law
+from orthoscope.theory.design.margin import judged
 from orthoscope.theory.design.parametrization import Pieces
 from orthoscope.theory.design.search import TOLERANCE, Found, Task, climb
 
 _CELLS = 32
+_PROBES = 64  # schedules off at random by which an answer with a margin is checked
 _FEW = 6  # pieces into which cells are merged
 _LINES = 8
 _NOTHING = 1e-5  # difference of strengths, in units of the bounds' distance, and length of a piece, that count as none
@@ -49,18 +53,27 @@ def design(law: Law, goal: Goal, *, extra: Iterable[Pieces] = ()) -> Design:
         derived in explanation/design.
     """
     check(law, goal)
-    task = Task.of(law, goal)
-    simple = searched(task)
-    best = refined(task, [*simple.values(), *(_placed(task, pieces) for pieces in extra)])
-    best = tidied(task, best)
-    schedule = plain(best.family, best.pieces)
-    answer = candidate(law, goal, "best", schedule)
+    bound = design(law, replace(goal, margin=Margin()), extra=extra) if goal.margin else None
+    task, near, families = Task.of(law, goal), list(extra), dict[str, Pieces]()
+    if bound is not None:
+        near.append(law.pieces(bound.schedule))
+        families = {one.name: law.pieces(one.schedule) for one in bound.candidates}
+    simple = searched(task, families)
+    best = tidied(task, refined(task, [*simple.values(), *(_placed(task, pieces) for pieces in near)]))
+    answer = candidate(law, goal, "best", plain(best.family, best.pieces), _PROBES)
+    if best.missed <= TOLERANCE and not answer.feasible and (missed := answer.outcome.violation(goal)) < 1:
+        # Inside the margin less is kept than in its corners.
+        strict = replace(task, floors={name: floor + missed for name, floor in task.floors.items()})
+        best = climb(strict, best.family, best.point)
+        answer = candidate(law, goal, "best", plain(best.family, best.pieces), _PROBES)
     attainable, alone = ({}, True) if answer.feasible else attainables(task, best)
     candidates = tuple(candidate(law, goal, name, plain(f.family, f.pieces)) for name, f in simple.items())
+    if bound is not None and answer.feasible and answer.outcome.gain(goal) > bound.outcome.gain(goal):
+        bound = design(law, bound.goal, extra=[*extra, law.pieces(answer.schedule)])
     binding, multipliers = active(task, best)
     return Design(
         goal=goal,
-        schedule=schedule,
+        schedule=answer.schedule,
         outcome=answer.outcome,
         feasible=answer.feasible,
         binding=binding if answer.feasible else unattainable(goal, attainable),
@@ -72,6 +85,7 @@ def design(law: Law, goal: Goal, *, extra: Iterable[Pieces] = ()) -> Design:
             *notes(law, goal, answer, candidates, binding, bang),
         ),
         candidates=candidates,
+        bound=None if bound is None else replace(bound, outcome=judged(law, goal, bound.schedule)),
     )
 
 
@@ -101,7 +115,11 @@ def refined(task: Task, found: Iterable[Found]) -> Found:
     for one in found:
         best = task.better(best, one)
     assert best is not None
+    if task.law.jumps:
+        best = task.better(best, climb_committed(task, best)) or best
     run = task.family
+    if task.margin:  # the number of switches is that of the design without it
+        return task.better(best, climb(task, best.family, best.point)) or best
     cells = run.resized(_CELLS, cells=True)
     point = cells.embedded(best.pieces)
     assert point is not None
@@ -143,8 +161,7 @@ def tidied(task: Task, found: Found) -> Found:
     level = np.array(strengths)
     placed = _placed(task, Pieces(base=pieces.base, edges=np.array(edges), high=level, low=level.copy()))
     as_good = task.gain(placed.response) >= task.gain(found.response) - TOLERANCE
-    missed = max(task.violation(found.response), 5 * TOLERANCE)
-    return placed if as_good and task.violation(placed.response) <= missed else found
+    return placed if as_good and placed.missed <= max(found.missed, TOLERANCE) else found
 
 
 def _sampled(family: Family, pieces: Pieces) -> Array:
@@ -157,7 +174,7 @@ def _placed(task: Task, pieces: Pieces) -> Found:
     run = task.family
     for family in (run.resized(max(pieces.high.size, 1)), run.resized(max(2 * pieces.high.size, 1), lines=True)):
         if (point := family.embedded(pieces)) is not None:
-            return Found(family=family, point=point, response=task.law.respond(family.pieces(point)))
+            return task.found(family, point)
     raise AssertionError("lines take any pieces")
 
 
@@ -201,7 +218,7 @@ def attainables(task: Task, closest: Found) -> tuple[dict[str, float], bool]:
             towards = task.towards(name, kept)
             best = refined(towards, [*searched(towards).values(), _placed(towards, closest.pieces)])
             reached = best.response.value(name)
-            if towards.violation(best.response) <= TOLERANCE and reached < floor - 10 * TOLERANCE:
+            if best.missed <= TOLERANCE and reached < floor - 10 * TOLERANCE:
                 missed[name] = reached
         if missed:
             return missed, not others
