@@ -50,13 +50,13 @@ def estimate(values: np.ndarray, squares: np.ndarray) -> Estimate:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dim", [16, 32])
-def test_finite_dimension_theory_predicts_brute_force(dim: int) -> None:
-    """The theory's own accuracy is 6 % of the mean shift; mean field alone would be 35 % off at d = 16."""
+@pytest.mark.parametrize(("dim", "bias"), [(16, 0.08), (32, 0.03)])
+def test_finite_dimension_theory_predicts_brute_force(dim: int, bias: float) -> None:
+    """The theory's own accuracy is 8 % and 3 % of the mean shift; mean field alone would be 25 % off at d = 16."""
     measured = estimate(shifts(dim)[:, 0], shifts(dim)[:, 2])
     expected = predict(Setting(rate=RATE, std=STD, schedule=Constant(value=1.0), t_max=50.0, dim=dim)).mean_shift
     expect_estimate(
-        measured.value, measured.stderr, expected, bias=0.06 * expected, detect=0.5 * expected, false_fail=FALSE_FAIL
+        measured.value, measured.stderr, expected, bias=bias * expected, detect=0.5 * expected, false_fail=FALSE_FAIL
     )
 
 

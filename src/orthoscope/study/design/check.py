@@ -21,7 +21,14 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.metrics import jackknife
 from orthoscope.numerics import Array
 from orthoscope.quantities import Estimate
-from orthoscope.study.compare import FALSE_ALARM, FINITE_DIM_SLACK, Theories, as_numbers, theories
+from orthoscope.study.compare import (
+    FALSE_ALARM,
+    FINITE_DIM_SLACK,
+    Theories,
+    as_numbers,
+    finite_dim_slack,
+    theories,
+)
 from orthoscope.study.datasets import Progress
 from orthoscope.study.pairs import sample_pair
 from orthoscope.study.simulate import simulate
@@ -134,7 +141,7 @@ def check_mixture(
     result = simulate(simulation, progress=progress)
     found = theories(simulation)
     positive = theories(replace(simulation, schedule=without_negative(law, schedule)))
-    return _mixture_checks(result.estimates, found, positive, law), {
+    return _mixture_checks(result.estimates, found, positive, law, simulation.dim), {
         "dim": simulation.dim,
         "planted": simulation.planted,
         "samples": simulation.samples * simulation.draws,
@@ -145,13 +152,13 @@ def check_mixture(
 
 
 def _mixture_checks(
-    measured: Mapping[str, Estimate], found: Theories, positive: Theories, law: MixtureLaw
+    measured: Mapping[str, Estimate], found: Theories, positive: Theories, law: MixtureLaw, dim: int
 ) -> dict[str, Check]:
     theory, alone = (each.finite_dim or each.mean_field for each in (found, positive))
     most = _DENSE_SLACK if found.mean_field.regime == positive.mean_field.regime == "dense" else 1.0
     slack = {
-        name: min(share, most) * max(abs(getattr(theory, name)), abs(getattr(alone, name)))
-        for name, share in FINITE_DIM_SLACK.items()
+        name: min(finite_dim_slack(name, dim), most) * max(abs(getattr(theory, name)), abs(getattr(alone, name)))
+        for name in FINITE_DIM_SLACK
     }
     checks = {name: Check(measured=measured[name]) for name in ("mean_shift", "variance_ratio", "class_posterior")}
     if found.finite_dim is None:  # nothing is said about this dimension: measured only
