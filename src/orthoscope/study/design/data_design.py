@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from orthoscope.quantities import Estimate
 from orthoscope.study.design.check import Check
 from orthoscope.study.design.data import MEASURED, Batch, DataLaw, judge, paired
 from orthoscope.study.design.data_search import Search, Tick, effort
-from orthoscope.study.design.published import published_candidates
+from orthoscope.study.design.published import published_schedules
 from orthoscope.study.design.run import Report, Say
 from orthoscope.study.threads import one_thread
 from orthoscope.theory.design import Candidate, Design, Goal, Outcome, extremes
@@ -134,14 +134,11 @@ def _run(problem: DataProblem, say: Say, tick: Tick) -> Report:
 def _published(search: Search) -> dict[str, GuidanceSchedule]:
     law = search.batch.law
 
-    def evaluate(schedule: GuidanceSchedule) -> Outcome:
-        values: dict[str, Any] = dict(search.values(schedule))
-        return Outcome(**values)
+    def trial(schedules: Sequence[GuidanceSchedule]) -> list[Outcome]:
+        found: list[dict[str, Any]] = [dict(search.values(schedule)) for schedule in schedules]
+        return [Outcome(**values) for values in found]
 
-    found = published_candidates(
-        evaluate, search.goal, base=law.data.width, t_max=law.t_max, zooms=_ZOOMS, names=_PUBLISHED
-    )
-    return {candidate.name: candidate.schedule for candidate in found}
+    return published_schedules(trial, search.goal, base=law.data.width, t_max=law.t_max, zooms=_ZOOMS, names=_PUBLISHED)
 
 
 def _require_feasible(search: Search, chosen: GuidanceSchedule) -> None:

@@ -24,13 +24,13 @@ def notes(
     Args:
         law: The law.
         found: The design.
-        without: The best simple schedule without negative strength, None for none that keeps the floors; nothing if
-            the design has no negative strength anyway.
+        without: The best simple schedule without negative strength and margin, None for none that keeps the floors;
+            nothing if the design has no negative strength anyway.
         checks: What sampling said.
     """
     said = [*_closed_form(law, found), *_margin(found), *found.notes]
     if without is not None:
-        said.append(_worth(found, without[0]))
+        said.append(("" if found.bound is None else "without a margin ") + _worth(found.bound or found, without[0]))
     elif found.goal.low < 0:
         said.append("no negative window helps here: the best schedule has none")
     if isinstance(law, SpectrumLaw) and (wide := int((law.gap < 0).sum())):

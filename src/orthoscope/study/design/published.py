@@ -7,7 +7,7 @@ run of geometric steps holds, which makes them piecewise constant in time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.published import PUBLISHED
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Interval, Tabulated
 from orthoscope.study.predictions import on_geometric_steps
-from orthoscope.theory.design import Candidate, Goal, Outcome, extremes
+from orthoscope.theory.design import Goal, Outcome, extremes
 
 STEPS = 32  # of the run that holds them
 _COARSE, _FINE = 7, 3  # scales tried: over the whole range, then each time between the neighbours of the best
@@ -23,7 +23,7 @@ _MISSED = 1e6
 _TOLERANCE = 1e-7
 _BISECTIONS = 30
 
-Evaluate = Callable[[GuidanceSchedule], Outcome]
+Trial = Callable[[Sequence[GuidanceSchedule]], Iterable[Outcome]]
 Family = Callable[[float], GuidanceSchedule]
 
 
@@ -52,69 +52,49 @@ def held(schedule: GuidanceSchedule, base: float, t_max: float, steps: int = STE
     return on_geometric_steps(schedule, math.sqrt(base), t_max, steps)
 
 
-def published_candidates(
-    evaluate: Evaluate,
-    goal: Goal,
-    *,
-    base: float,
-    t_max: float,
-    zooms: int = 5,
-    names: Iterable[str] = tuple(PUBLISHED),
-    judge: Evaluate | None = None,
-) -> Iterator[Candidate]:
-    """Every published family that fits the bounds on the strength, at its best mean scale.
-
-    With a margin the best scale without it is judged within it, as it was published.
+def published_schedules(
+    trial: Trial, goal: Goal, *, base: float, t_max: float, zooms: int = 5, names: Iterable[str] = tuple(PUBLISHED)
+) -> dict[str, GuidanceSchedule]:
+    """Every published family that fits the bounds on the strength, at its best mean scale without a margin.
 
     Args:
-        evaluate: What a schedule does.
+        trial: What each of some schedules of one family does.
         goal: What is asked.
         base: Smallest variance of the law.
         t_max: Variance time of the start.
         zooms: How often the search narrows.
         names: Which of them.
-        judge: What a schedule does within the margin of the goal, if it has one.
     """
-    for name in names:
-        if name == "constant":
-            continue  # one of the simple families already
-        found = _best(_held(PUBLISHED[name], base, t_max), evaluate, goal, zooms, t_max, judge)
-        if found is not None:
-            schedule, outcome = found
-            yield Candidate(
-                name=name, schedule=schedule, outcome=outcome, feasible=outcome.violation(goal) <= _TOLERANCE
-            )
+    others = (name for name in names if name != "constant")  # which is one of the simple families already
+    found = {name: _best(_held(PUBLISHED[name], base, t_max), trial, goal, zooms, t_max) for name in others}
+    return {name: schedule for name, schedule in found.items() if schedule is not None}
 
 
 def _held(published: Family, base: float, t_max: float) -> Family:
     return lambda scale: held(published(scale), base, t_max)
 
 
-def _best(
-    family: Family, evaluate: Evaluate, goal: Goal, zooms: int, t_max: float, judge: Evaluate | None
-) -> tuple[GuidanceSchedule, Outcome] | None:
+def _best(family: Family, trial: Trial, goal: Goal, zooms: int, t_max: float) -> GuidanceSchedule | None:
     # Scales of a family grow with the mean scale, and scale 1 is no guidance in most of them.
     high = _largest(lambda scale: _fits(family, scale, goal, t_max), 1 + max(goal.high, 0.0))
     if high is None:
         return None
-    known: dict[float, tuple[float, GuidanceSchedule, Outcome]] = {}
-
-    def tried(scale: float) -> float:
-        if scale not in known:
-            schedule = family(scale)
-            outcome = evaluate(schedule)
-            score = outcome.gain(goal) - _MISSED * min(outcome.violation(goal), _MISSED)
-            known[scale] = (score if math.isfinite(score) else -math.inf, schedule, outcome)
-        return known[scale][0]
-
+    scores: dict[float, float] = {}
     scales = np.linspace(1.0, high, _COARSE).tolist()
     for _ in range(zooms + 1):
-        best = max(scales, key=tried)
-        order = sorted(known)
-        at = order.index(best)
+        new = sorted({*scales} - scores.keys())
+        if not new:
+            break
+        scores |= zip(new, (_score(one, goal) for one in trial([family(scale) for scale in new])), strict=True)
+        order = sorted(scores)
+        at = order.index(max(scales, key=lambda scale: scores[scale]))
         scales = np.linspace(order[max(at - 1, 0)], order[min(at + 1, len(order) - 1)], _FINE + 2).tolist()
-    _, schedule, outcome = max(known.values(), key=lambda entry: entry[0])
-    return schedule, outcome if judge is None else judge(schedule)
+    return family(max(scores, key=lambda scale: scores[scale]))
+
+
+def _score(outcome: Outcome, goal: Goal) -> float:
+    score = outcome.gain(goal) - _MISSED * min(outcome.violation(goal), _MISSED)
+    return score if math.isfinite(score) else -math.inf
 
 
 def _fits(family: Family, scale: float, goal: Goal, t_max: float) -> bool:

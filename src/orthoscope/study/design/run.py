@@ -7,9 +7,8 @@ only sampling: the search uses some paths, every number reported comes from othe
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +22,7 @@ from orthoscope.serialize import to_dict
 from orthoscope.study.compare import as_numbers
 from orthoscope.study.design.check import Budget, Check, check_mixture, check_spectrum
 from orthoscope.study.design.notes import notes
-from orthoscope.study.design.published import published_candidates
+from orthoscope.study.design.published import published_schedules
 from orthoscope.theory.design import (
     Candidate,
     Design,
@@ -33,6 +32,7 @@ from orthoscope.theory.design import (
     Outcome,
     SpectrumLaw,
     best_candidates,
+    candidate,
     check,
     design,
     extremes,
@@ -118,9 +118,13 @@ def run_design(problem: DesignProblem, say: Say = lambda text: None) -> Report:
     begin, law, goal = time.perf_counter(), problem.law, problem.goal
     check(law, goal)
     say("published schedules")
-    loose, published = _published(law, goal)
+    schedules = _published(law, goal)
+    loose, published = (
+        tuple(candidate(law, each, name, schedule) for name, schedule in schedules.items())
+        for each in (replace(goal, margin=Margin()), goal)
+    )
     say("designing")
-    found = design(law, goal, extra=[law.pieces(c.schedule) for c in (*loose, *published) if c.feasible])
+    found = design(law, goal, extra=[law.pieces(c.schedule) for c in loose if c.feasible])
     require_feasible(found)
     found = plainest(law, found)
     if found.bound is not None:
@@ -130,8 +134,8 @@ def run_design(problem: DesignProblem, say: Say = lambda text: None) -> Report:
     without: tuple[Candidate | None] | None = None
     if extremes(found.schedule, law.t_max)[0] < 0 < goal.high:
         say("the same without negative strength")
-        bounded = replace(goal, low=0.0)
-        plain = [c for c in best_candidates(law, bounded) if c.feasible]
+        bounded = replace(goal, low=0.0, margin=Margin())
+        plain = [c for c in best_candidates(law, bounded, (found.bound or found).candidates) if c.feasible]
         without = (max(plain, key=lambda c: c.outcome.gain(bounded), default=None),)
     traced: tuple[Design, ...] = ()
     if problem.front:
@@ -196,23 +200,17 @@ def require_feasible(found: Design) -> None:
     raise ConfigError(f"{'; '.join(parts) or 'no schedule meets the goal'} for {bounds}{given}; {less}")
 
 
-def _published(law: MixtureLaw | SpectrumLaw, goal: Goal) -> tuple[tuple[Candidate, ...], tuple[Candidate, ...]]:
-    """The published schedules under the goal without its margin, and with it."""
-    exact = isinstance(law, SpectrumLaw) or law.dim is None
+def _published(law: MixtureLaw | SpectrumLaw, goal: Goal) -> dict[str, GuidanceSchedule]:
+    """The published schedules at the scales that serve the goal without its margin best."""
 
-    @cache
-    def evaluate(schedule: GuidanceSchedule) -> Outcome:
-        if exact:
-            return law.evaluate(schedule)
-        response = law.respond(law.pieces(schedule))
-        values: dict[str, Any] = {name: response.value(name) for name in QUANTITIES}
-        return Outcome(**values, regime="captured" if response.lost else None)
+    def trial(schedules: Sequence[GuidanceSchedule]) -> list[Outcome]:
+        found = law.outcomes([law.pieces(schedule) for schedule in schedules])
+        rows = [dict(zip(QUANTITIES, row, strict=True)) for row in found.values.tolist()]
+        return [Outcome(**row, regime=regime) for row, regime in zip(rows, found.regimes, strict=True)]
 
-    run: dict[str, Any] = {"base": law.base, "t_max": law.t_max} | ({} if exact else {"zooms": _ZOOMS_FINITE})
-    loose = tuple(published_candidates(evaluate, replace(goal, margin=Margin()), **run))
-    if not goal.margin:
-        return loose, loose
-    return loose, tuple(published_candidates(evaluate, goal, judge=lambda one: judged(law, goal, one), **run))
+    slow = isinstance(law, MixtureLaw) and law.dim is not None
+    run: dict[str, Any] = {"base": law.base, "t_max": law.t_max} | ({"zooms": _ZOOMS_FINITE} if slow else {})
+    return published_schedules(trial, replace(goal, margin=Margin()), **run)
 
 
 def _levels(candidates: tuple[Candidate, ...], found: Design) -> list[float]:

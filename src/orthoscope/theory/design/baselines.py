@@ -6,24 +6,31 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Interval, Linear, Step
+from orthoscope.numerics import Array
 from orthoscope.theory.design.commitment import climb_committed
 from orthoscope.theory.design.families import Family, simple_families, starts
 from orthoscope.theory.design.goals import Candidate, Goal
 from orthoscope.theory.design.laws import Law
 from orthoscope.theory.design.margin import judged
-from orthoscope.theory.design.parametrization import Pieces
+from orthoscope.theory.design.parametrization import Pieces, extremes
 from orthoscope.theory.design.search import TOLERANCE, Found, Task, best_of, climb
 from orthoscope.theory.design.survey import surveyed
 
 
-def best_candidates(law: Law, goal: Goal) -> tuple[Candidate, ...]:
+def best_candidates(law: Law, goal: Goal, wider: Iterable[Candidate] = ()) -> tuple[Candidate, ...]:
     """The best constant, linear and step window, three-phase schedule and interval under a goal.
 
     Where a family cannot keep the floors its candidate is the member that comes closest, marked as not feasible.
+
+    Args:
+        law: The law.
+        goal: What is asked.
+        wider: The answers to the same goal with wider bounds on the strength. Those that keep the goal's bounds are
+            answers to this one.
 
     Accuracy:
         Best of several local searches from a coarse scan of each family.
@@ -31,8 +38,13 @@ def best_candidates(law: Law, goal: Goal) -> tuple[Candidate, ...]:
     Source:
         derived in explanation/design.
     """
-    task = Task.of(law, goal)
-    return tuple(candidate(law, goal, name, schedule_of(found)) for name, found in searched(task).items())
+    task, settled = Task.of(law, goal), dict[str, GuidanceSchedule]()
+    for one in wider:
+        low, high = extremes(one.schedule, law.t_max)
+        if goal.low - TOLERANCE <= low and high <= goal.high + TOLERANCE:
+            settled[one.name] = one.schedule
+    found = searched(task, settled=settled)
+    return tuple(candidate(law, goal, name, schedule_of(one)) for name, one in found.items())
 
 
 def candidate(law: Law, goal: Goal, name: str, schedule: GuidanceSchedule, probes: int = 0) -> Candidate:
@@ -46,22 +58,35 @@ def candidate(law: Law, goal: Goal, name: str, schedule: GuidanceSchedule, probe
     return Candidate(name=name, schedule=schedule, outcome=outcome, feasible=feasible)
 
 
-def searched(task: Task, bound: Mapping[str, Pieces] = MappingProxyType({})) -> dict[str, Found]:
+def searched(
+    task: Task,
+    *,
+    settled: Mapping[str, GuidanceSchedule] = MappingProxyType({}),
+    near: Mapping[str, GuidanceSchedule] = MappingProxyType({}),
+) -> dict[str, Found]:
     """The best point of each simple family; a family is also searched from the best of those that it contains.
 
     Args:
         task: What is asked.
-        bound: With a margin, the best of each family without it.
+        settled: Families that are not searched because their best is known.
+        near: Where others are searched first.
 
     Source:
         derived in explanation/design.
     """
     run = task.family
     found: dict[str, Found] = {}
+
+    def at(family: Family, schedules: Mapping[str, GuidanceSchedule]) -> Array | None:
+        return family.embedded(task.law.pieces(schedules[family.name])) if family.name in schedules else None
+
     for family in simple_families(run.top, run.bottom, run.low, run.high):
+        if (known := at(family, settled)) is not None:
+            found[family.name] = task.found(family, known)
+            continue
         smaller = [] if family.lines else [one.pieces for name, one in found.items() if name != "linear"]
         begin = [point for pieces in smaller if (point := family.embedded(pieces)) is not None]
-        first = family.embedded(bound[family.name]) if family.name in bound else None
+        first = at(family, near)
         best = None if first is None else climb(task, family, first)
         if task.law.jumps:
             begin += surveyed(task, family)

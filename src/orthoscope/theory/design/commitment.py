@@ -80,7 +80,7 @@ class _Walk:
             tangent[self.j] = -by_point / by_point[self.j] if by_point[self.j] else 0.0
             tangent[self.j, self.j] = -by_y * self._span / by_point[self.j] if by_point[self.j] else 0.0
             response = self.law.respond(self.family.pieces(point))
-            found = Found(family=self.family, point=point, response=response, missed=self.task.violation(response))
+            found = Found(self.family, point, response, self.task.violation(response), response.lost)
             self.known = {key: (found, tangent), **dict(list(self.known.items())[:3])}
             before, self.best = self.best, self.task.better(self.best, found)
             self.idle = self.idle + 1 if self.best is before else 0

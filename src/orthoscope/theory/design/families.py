@@ -118,12 +118,14 @@ class Family:
         return self.point(edges, np.append(pieces.high, np.full(spare, pieces.high[-1])))
 
     def _as_interval(self, pieces: Pieces) -> Array | None:
-        if pieces.high.size != self.count or not np.array_equal(pieces.high, pieces.low):
+        unit, strengths = (pieces.edges - self.bottom) / (self.top - self.bottom), pieces.high
+        if strengths[0]:  # silent pieces of no length at the ends of the run
+            unit, strengths = np.append(1.0, unit), np.append(0.0, strengths)
+        if strengths[-1]:
+            unit, strengths = np.append(unit, 0.0), np.append(strengths, 0.0)
+        if strengths.size != self.count or strengths[list(self.silent)].any() or (pieces.high != pieces.low).any():
             return None
-        if pieces.high[list(self.silent)].any():
-            return None
-        unit = (pieces.edges - self.bottom) / (self.top - self.bottom)
-        return self.point(unit[1:-1], pieces.high[list(self.free)])
+        return self.point(unit[1:-1], strengths[list(self.free)])
 
     def _as_lines(self, unit: Array, pieces: Pieces) -> Array | None:
         positions, strengths = [float(unit[0])], [float(pieces.high[0])]

@@ -121,9 +121,13 @@ class Law(ABC):
         """
         return differences(self, pieces)
 
+    def responses(self, many: Sequence[Pieces]) -> list[Response]:
+        """The same for many."""
+        return [self.respond(pieces) for pieces in many]
+
     def outcomes(self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES) -> Outcomes:
-        """What many schedules do; quantities that are not named may be nan."""
-        found = [self.respond(pieces) for pieces in many]
+        """What many schedules do, without gradients; quantities that are not named may be nan."""
+        found = self.responses(many)
         regimes = tuple("captured" if one.lost else one.regime for one in found)
         return Outcomes(values=np.array([one.values for one in found]), regimes=regimes)
 

@@ -165,15 +165,24 @@ class MixtureLaw(Law):
             Gradients are exact for the numbers computed, but central differences on paths that freeze
             (mean-field theory only).
         """
-        events = self.solved(pieces.schedule())
-        regime = self._regime(events)
-        lost = regime == "captured"
-        if np.isfinite(events.condensation_time[0]) and not lost and self.dim is None:
-            return self._differences(pieces)
-        path = self._mean_field(pieces, events)
+        return self.responses([pieces])[0]
+
+    def responses(self, many: Sequence[Pieces]) -> list[Response]:
+        """The same for many, whose mean-field paths are followed together."""
+        events = solve(self._problem(PieceRows.of(many), len(many)))
+        return [self._response(pieces, events, row) for row, pieces in enumerate(many)]
+
+    def _response(self, pieces: Pieces, events: Moments, row: int) -> Response:
+        regime, condensed = self._regime(events, row), bool(np.isfinite(events.condensation_time[row]))
+        lost, speciation = regime == "captured", float(events.speciation_time[row])
+        if condensed and not lost and self.dim is None:
+            return self._differences(pieces, self._values(pieces, events, row), regime)
+        path = self._mean_field(pieces, float(np.nanmax([speciation, events.condensation_time[row], 0.0])), condensed)
         moments, differentiate = path.moments, path.differentiate
         if self.dim is not None:
-            moments, differentiate = self._finite(pieces, events)
+            # Log-odds against frozen others move like w/v, until commitment.
+            until = self.base + float(np.nan_to_num(speciation)) if condensed else math.inf
+            moments, differentiate = self._finite(pieces, until)
         values, jacobian = self._measures(moments[0], self.base + moments[1])
         cost, cost_gradient = self._effort(pieces)
         # Rows of the outcome: shift, variance, posterior, separability, frechet, effort; and the margin.
@@ -193,28 +202,29 @@ class MixtureLaw(Law):
         if self.dim is not None:
             return Law.outcomes(self, many, names)
         events = solve(self._problem(PieceRows.of(many), len(many)))
-        values = np.full((len(many), len(QUANTITIES)), np.nan)
-        for row, pieces in enumerate(many):
-            measures, _ = self._measures(float(events.mean_shift[row]), self.base * float(events.variance_ratio[row]))
-            values[row, [0, 1, 3, 4]] = measures
-            if "effort" in names:
-                values[row, 5] = self._effort(pieces)[0]
-        return Outcomes(values=values, regimes=tuple(self._regime(events, row) for row in range(len(many))))
+        values = [self._values(pieces, events, row, effort="effort" in names) for row, pieces in enumerate(many)]
+        return Outcomes(values=np.array(values), regimes=tuple(self._regime(events, row) for row in range(len(many))))
+
+    def _values(self, pieces: Pieces, events: Moments, row: int, effort: bool = True) -> Array:
+        (shift, ratio, separability, frechet), _ = self._measures(
+            float(events.mean_shift[row]), self.base * float(events.variance_ratio[row])
+        )
+        cost = self._effort(pieces)[0] if effort else np.nan
+        return np.array([shift, ratio, np.nan, separability, frechet, cost])
 
     def _regime(self, events: Moments, row: int = 0) -> str:
         if np.isfinite(events.capture_time[row]):
             return "captured"
         return "committed" if events.stage[row] == Stage.COMMITTED else "dense"
 
-    def _differences(self, pieces: Pieces) -> Response:
+    def _differences(self, pieces: Pieces, values: Array, regime: str) -> Response:
         def differentiate() -> PieceGradient:
             sides = displaced(pieces)
-            values = self.outcomes(sides.moved).values
-            return sides.gradient(np.column_stack([values, np.zeros(len(values))]))
+            moved = self.outcomes(sides.moved).values
+            return sides.gradient(np.column_stack([moved, np.zeros(len(moved))]))
 
-        here = self.outcomes([pieces])
         # The weight has condensed already, and nothing more is known: a margin that never binds.
-        return Response(values=here.values[0], differentiate=differentiate, margin=1.0, regime=here.regimes[0])
+        return Response(values=values, differentiate=differentiate, margin=1.0, regime=regime)
 
     def _problem(self, strengths: Strengths, count: int = 1) -> Problem:
         return Problem(
@@ -275,10 +285,8 @@ class MixtureLaw(Law):
             rates=(np.array(rate_slopes(*at))[:, 0], np.array(condensation_slopes(*at))[:, 0]),
         )
 
-    def _mean_field(self, pieces: Pieces, events: Moments) -> _Path:
+    def _mean_field(self, pieces: Pieces, first: float, condensed: bool) -> _Path:
         """The free path down to its first event, or to clean data, and from there on as if committed."""
-        first = np.nanmax([events.speciation_time[0], events.condensation_time[0], 0.0])
-        condensed = bool(np.isfinite(events.condensation_time[0]))
         y = math.log(self.base + first)
         free, v = self._free(pieces, y), self.base + first
         own, others = free.rates
@@ -301,12 +309,10 @@ class MixtureLaw(Law):
             margin_gradient=both.row(3) if first > 0 else composed(-np.array([others[:2]]), free.gradient).row(0),
         )
 
-    def _finite(self, pieces: Pieces, events: Moments) -> tuple[Array, _Differentiate]:
+    def _finite(self, pieces: Pieces, until: float) -> tuple[Array, _Differentiate]:
+        """Moments and class posterior in finite dimension; steps resolve strengths over variances down to `until`."""
         assert self.dim is not None
-        finer = 1.0
-        if np.isfinite(events.condensation_time[0]):  # log-odds against frozen others move like w/v, until commitment
-            strongest = float(np.max(np.abs([pieces.high, pieces.low])))
-            finer = min(1.0, 2 * (self.base + float(np.nan_to_num(events.speciation_time[0]))) / (1 + strongest))
+        finer = min(1.0, 2 * until / (1 + float(np.max(np.abs([pieces.high, pieces.low])))))
         flow = FiniteFlow(contest=contest(self.rate, self.dim), factor=self.factor)
         grid = finite_panels(pieces, self.factor, self.dim, finer)
         paths = finite_paths(flow, grid, *((0.0, 0.0) if self.start == "exact" else (-1.0, 1.0)))

@@ -53,15 +53,20 @@ def design(law: Law, goal: Goal, *, extra: Iterable[Pieces] = ()) -> Design:
         derived in explanation/design.
     """
     check(law, goal)
+    extra = list(extra)
     bound = design(law, replace(goal, margin=Margin()), extra=extra) if goal.margin else None
-    task, near, families = Task.of(law, goal), list(extra), dict[str, Pieces]()
-    if bound is not None:
-        near.append(law.pieces(bound.schedule))
-        families = {one.name: law.pieces(one.schedule) for one in bound.candidates}
-    simple = searched(task, families)
-    best = tidied(task, refined(task, [*simple.values(), *(_placed(task, pieces) for pieces in near)]))
+    loose = () if bound is None else bound.candidates
+    task, starts = Task.of(law, goal), [*extra, *([] if bound is None else [law.pieces(bound.schedule)])]
+    simple = searched(
+        task,
+        settled={one.name: one.schedule for one in loose if not one.feasible},  # nor with a margin
+        near={one.name: one.schedule for one in loose if one.feasible},
+    )
+    simple = {name: tidied(task, one) for name, one in simple.items()}
+    best = tidied(task, refined(task, [*simple.values(), *(_placed(task, pieces) for pieces in starts)]))
     answer = candidate(law, goal, "best", plain(best.family, best.pieces), _PROBES)
-    if best.missed <= TOLERANCE and not answer.feasible and (missed := answer.outcome.violation(goal)) < 1:
+    missed = answer.outcome.violation(goal)
+    if best.missed <= TOLERANCE and not answer.feasible and np.isfinite(missed):
         # Inside the margin less is kept than in its corners.
         strict = replace(task, floors={name: floor + missed for name, floor in task.floors.items()})
         best = climb(strict, best.family, best.point)

@@ -53,14 +53,13 @@ class PieceRows:
 
     def at(self, time: Array, rows: Rows) -> Array:
         """Each row at its times: a time on an edge belongs to the data side."""
-        edges, high, low = self.edges[rows], self.high[rows], self.low[rows]
-        strength = np.broadcast_to(high[:, :1], time.shape)
-        for j in range(high.shape[1]):
-            top, bottom = edges[:, j, None], edges[:, j + 1, None]
-            share = ((time - bottom) / np.maximum(top - bottom, 1e-300)).clip(0, 1)
-            inside = low[:, j, None] + (high - low)[:, j, None] * share
-            strength = np.where((time <= top) & (top > bottom), inside, strength)
-        return strength
+        edges, inner = self.edges[rows], self.edges[rows, None, 1:-1]
+        piece = ((inner >= time[..., None]) & (inner > 0)).sum(axis=-1)
+        top, bottom, high, low = (
+            np.take_along_axis(array, piece, axis=1)
+            for array in (edges[:, :-1], edges[:, 1:], self.high[rows], self.low[rows])
+        )
+        return low + (high - low) * ((time - bottom) / np.maximum(top - bottom, 1e-300)).clip(0, 1)
 
     def limit(self) -> Array:
         """The first strength of each row."""

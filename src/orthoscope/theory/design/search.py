@@ -92,7 +92,7 @@ class Task:
         """What a point does, judged in all corners of the margin."""
         pieces = family.pieces(point)
         response = self.law.respond(pieces)
-        one = Found(family=family, point=point, response=response, missed=self.violation(response))
+        one = Found(family, point, response, missed=self.violation(response), lost=response.lost)
         if not self.margin or response.lost:
             return one
         hard, outcomes = hardest(self.law, pieces, response, self.margin, tuple(self.floors))
@@ -100,7 +100,7 @@ class Task:
         short = [
             floor - float(np.nanmin(outcomes.values[:, QUANTITIES.index(name)])) for name, floor in self.floors.items()
         ]
-        return replace(one, missed=_LOST if off else max([one.missed, *short]), corners=tuple(hard))
+        return replace(one, missed=_LOST if off else max([one.missed, *short]), lost=off, corners=tuple(hard))
 
     def better(self, one: Found | None, other: Found | None) -> Found | None:
         """The better of two: first by feasibility, then by gain, or by how little is missed."""
@@ -112,7 +112,7 @@ class Task:
         return (0.0, -self.gain(found.response)) if found.missed <= TOLERANCE else (found.missed, 0.0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Found:
     """A point of a family and what it does.
 
@@ -121,6 +121,7 @@ class Found:
         point: The point.
         response: What its schedule does.
         missed: Largest amount by which a floor is missed, within the margin.
+        lost: Whether the class is lost, or in another regime, anywhere within the margin.
         corners: Where in the margin most is missed.
     """
 
@@ -128,6 +129,7 @@ class Found:
     point: Array
     response: Response
     missed: float
+    lost: bool
     corners: tuple[Corner, ...] = ()
 
     @property
@@ -157,9 +159,10 @@ class _Walk:
         if (key := inside.tobytes()) not in self.known:
             task, pieces = self.task, self.family.pieces(inside)
             moved = (corner.moved(pieces, task.margin) for corner in self.corners)
-            responses = tuple(task.law.respond(each) for each in (pieces, *moved))
+            responses = tuple(task.law.responses([pieces, *moved]))
             missed = max(task.violation(each, responses[0].regime) for each in responses)
-            found = Found(family=self.family, point=inside.copy(), response=responses[0], missed=missed)
+            lost = any(each.lost or each.regime != responses[0].regime for each in responses)
+            found = Found(self.family, inside.copy(), responses[0], missed, lost)
             self.known = {key: (found, responses), **dict(list(self.known.items())[:3])}
             before, self.best = self.best, task.better(self.best, found)
             self.idle = self.idle + 1 if self.best is before else 0
@@ -182,7 +185,8 @@ def climb(task: Task, family: Family, start: Array, iterations: int = 100, preci
     """The best point of a family that searches from `start` visit.
 
     With a margin a search looks at the corners in which most is missed, and starts again where others turn out worse.
-    One that gains nothing starts again closer by.
+    One that gains nothing starts again closer by. From where the class is lost within the margin no corner leads back:
+    that point is the answer.
 
     Accuracy:
         A local optimum, to about 1e-9 in the objective where it is smooth.
@@ -192,9 +196,9 @@ def climb(task: Task, family: Family, start: Array, iterations: int = 100, preci
     """
     best, reach = task.found(family, start), 1.0
     known, strict = list(best.corners), task
-    for count in range(_SEARCHES if task.margin else 1):
-        if count > 1 and best.missed >= 1:
-            break  # the class is lost somewhere in the margin, all around
+    for _ in range(_SEARCHES if task.margin else 1):
+        if task.margin and best.lost:
+            break
         before = best
         found = task.found(family, _climbed(strict, family, best.point, tuple(known), reach, iterations, precision))
         new = [corner for corner in found.corners if not any(corner.same(other) for other in known)]
@@ -203,7 +207,9 @@ def climb(task: Task, family: Family, start: Array, iterations: int = 100, preci
         gained = best is not before and task.gain(best.response) > task.gain(before.response) + TOLERANCE
         if missed > 0 and new:
             continue
-        if 0 < missed < 1:  # inside the margin less is kept than in the corners that the search looked at
+        if (
+            missed > 0 and not found.lost
+        ):  # inside the margin less is kept than in the corners that the search looked at
             strict = replace(strict, floors={name: floor + missed for name, floor in strict.floors.items()})
         elif not gained:
             reach /= _NEARER
@@ -282,7 +288,7 @@ def best_of(
 ) -> Found | None:
     """Search from the most promising of many starts: the feasible ones, and the best with missed floors priced.
 
-    What is found is polished.
+    The best found is polished.
 
     Source:
         derived in explanation/design.
@@ -293,12 +299,12 @@ def best_of(
         return PENALTY * found.missed - task.gain(found.response)
 
     kept = sorted((f for f in tried if f.missed <= TOLERANCE), key=price)
-    if task.margin:  # corners lead nowhere from where the class is lost
-        tried = [f for f in tried if f.missed < 1] or tried[:1]
+    if task.margin:
+        tried = [f for f in tried if not f.lost] or tried[:1]
     best: Found | None = None
     for found in _distinct([*kept[: (most + 1) // 2], *sorted(tried, key=price)])[:most]:
-        best = task.better(best, polish(task, climb(task, family, found.point)))
-    return best
+        best = task.better(best, climb(task, family, found.point))
+    return None if best is None else polish(task, best)
 
 
 def _distinct(found: Sequence[Found]) -> list[Found]:
