@@ -11,8 +11,8 @@ import xarray as xr
 
 from orthoscope.plots.correlations import correlations_figure
 from orthoscope.quantities import Estimate
-from orthoscope.study.correlations import CorrelationStudy, column, decay, findings, select
-from orthoscope.study.datasets import Study
+from orthoscope.study.correlations import CorrelationStudy, decay, findings, select
+from orthoscope.study.datasets import Study, stored
 from tests.stat.expect import expect_estimate
 
 STUDY = CorrelationStudy(
@@ -27,7 +27,7 @@ def result() -> xr.Dataset:
 
 
 def estimates(sampler: str, strength: float, kind: str, name: str) -> list[Estimate]:
-    return column(select(result(), sampler, strength, kind), name)
+    return stored(select(result(), sampler, strength, kind), name)
 
 
 def test_it_is_a_study_with_a_quick_version() -> None:
@@ -54,7 +54,7 @@ def test_correlations_fall_like_one_over_d() -> None:
 
 def test_the_excess_along_the_centroid_is_the_predicted_one() -> None:
     points = select(result(), "ODE", 1.0, "reduced")
-    excess = column(points, "along_excess")[-1]
+    excess = stored(points, "along_excess")[-1]
     expected = float(points["along_excess_mean_field"][-1])
     assert expected < -0.2
     expect_estimate(excess.value, excess.stderr, expected, bias=0.003, detect=0.1)

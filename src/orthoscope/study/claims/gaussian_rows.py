@@ -70,8 +70,8 @@ def random_schedule(stream: np.random.Generator, *, t_max: float) -> GuidanceSch
     "No non-negative schedule avoids the shrinkage of the variance.",
     source="ventura2026emergence",
     setting=f"{_RANDOM_SCHEDULES[1]} random schedules ({_RANDOM_SCHEDULES[0]} with --quick), SDE and ODE; N(0, 1) "
-    "against N(0, 2), exact start at T = 100; the largest variance ratio that the sample can tell from 1, sampled beside "
-    "no guidance on the same noise",
+    "against N(0, 2), exact start at T = 100; the largest variance ratio that the sample can tell from 1, sampled "
+    "beside no guidance on the same noise",
 )
 def no_positive_schedule(effort: Effort) -> Finding:
     """Theory over the family, and a simulation of the schedule that comes closest, precise enough to tell it from 1."""
