@@ -45,7 +45,10 @@ def write(path: Path, content: str | Content) -> Path:
 
 def is_stream(path: Path) -> bool:
     """Whether a path is written to as it is: a pipe, a terminal, or standard output by its name."""
-    return (before := _stat(path)) is not None and (not stat.S_ISREG(before.st_mode) or _shared(before) is not None)
+    before = _stat(path)
+    if before is None or stat.S_ISDIR(before.st_mode):
+        return False
+    return not stat.S_ISREG(before.st_mode) or _shared(before) is not None
 
 
 def is_foreign(path: Path) -> bool:

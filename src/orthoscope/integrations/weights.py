@@ -25,7 +25,7 @@ from torch import nn
 
 from orthoscope.errors import ConfigError
 
-_NAMED = 6  # tensors that a message names
+_NAMED = 5  # tensors that a message names
 _COMPUTED = ("num_batches_tracked", "position_ids", "relative_position_index")
 _ELSEWHERE = {"adapter_config.json": "an adapter", "shard-*-model-*.safetensors": "pieces of distributed training"}
 _LOADING = threading.RLock()

@@ -89,8 +89,9 @@ def estimates(name: str, dims: Sequence[str], values: Any) -> dict[str, tuple[Se
 
 def stored(data: xr.Dataset, name: str) -> list[Estimate]:
     """The estimates of one variable, in order of its elements; of files without them, n is 0 and dof None."""
-    columns = [np.ravel(data[f"{name}_{part}" if part else name].values) if not part or f"{name}_{part}" in data
-               else np.full(data[name].size, np.nan) for part in ("", *_PARTS)]  # fmt: skip
+    nothing = np.full(data[name].shape, np.nan)
+    keys = (name, *(f"{name}_{part}" for part in _PARTS))
+    columns = [np.ravel(data[key].values if key in data else nothing) for key in keys]
     return [
         Estimate(
             value=float(value),

@@ -7,7 +7,7 @@ run of geometric steps holds, which makes them piecewise constant in time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -22,7 +22,6 @@ _COARSE, _FINE = 7, 3  # scales tried: over the whole range, then each time betw
 _MISSED = 1e6
 _TOLERANCE = 1e-7
 _BISECTIONS = 30
-_HALVINGS = 4
 
 Evaluate = Callable[[GuidanceSchedule], Outcome]
 Family = Callable[[float], GuidanceSchedule]
@@ -65,8 +64,7 @@ def published_candidates(
 ) -> Iterator[Candidate]:
     """Every published family that fits the bounds on the strength, at its best mean scale.
 
-    With a margin that is the best scale tried that keeps what is asked within it; between that and the next better one
-    the scale is narrowed down to a sixteenth of their distance.
+    With a margin the best scale without it is judged within it, as it was published.
 
     Args:
         evaluate: What a schedule does.
@@ -115,37 +113,8 @@ def _best(
         order = sorted(known)
         at = order.index(best)
         scales = np.linspace(order[max(at - 1, 0)], order[min(at + 1, len(order) - 1)], _FINE + 2).tolist()
-    if judge is not None:
-        return _judged(known, tried, judge, goal)
     _, schedule, outcome = max(known.values(), key=lambda entry: entry[0])
-    return schedule, outcome
-
-
-def _judged(
-    known: Mapping[float, tuple[float, GuidanceSchedule, Outcome]],
-    tried: Callable[[float], float],
-    judge: Evaluate,
-    goal: Goal,
-) -> tuple[GuidanceSchedule, Outcome]:
-    """The best known scale that keeps what is asked within the margin, moved towards the next better one."""
-    verdicts: dict[float, Outcome] = {}
-
-    def kept(scale: float) -> bool:
-        tried(scale)
-        verdicts[scale] = judge(known[scale][1])
-        return verdicts[scale].violation(goal) <= _TOLERANCE
-
-    above = None
-    order = sorted(known, key=lambda scale: -known[scale][0])
-    for scale in [each for each in order if known[each][2].violation(goal) <= _TOLERANCE] or order[:1]:
-        if kept(scale):
-            for _ in range(_HALVINGS if above is not None else 0):
-                middle = (scale + above) / 2
-                scale, above = (middle, above) if kept(middle) and tried(middle) > tried(scale) else (scale, middle)
-            return known[scale][1], verdicts[scale]
-        above = scale
-    least = min(verdicts, key=lambda scale: verdicts[scale].violation(goal))
-    return known[least][1], verdicts[least]
+    return schedule, outcome if judge is None else judge(schedule)
 
 
 def _fits(family: Family, scale: float, goal: Goal, t_max: float) -> bool:

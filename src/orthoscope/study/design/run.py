@@ -33,6 +33,7 @@ from orthoscope.theory.design import (
     Outcome,
     SpectrumLaw,
     best_candidates,
+    check,
     design,
     extremes,
     front,
@@ -115,6 +116,7 @@ def run_design(problem: DesignProblem, say: Say = lambda text: None) -> Report:
         ConfigError: if no schedule keeps the floors: names the one that cannot be kept, and its best value.
     """
     begin, law, goal = time.perf_counter(), problem.law, problem.goal
+    check(law, goal)
     say("published schedules")
     loose, published = _published(law, goal)
     say("designing")

@@ -16,6 +16,7 @@ from orthoscope.theory.design.laws import Law as Law
 from orthoscope.theory.design.linear_quadratic import least_effort as least_effort
 from orthoscope.theory.design.margin import judged as judged
 from orthoscope.theory.design.mixture import MixtureLaw as MixtureLaw
+from orthoscope.theory.design.optimize import check as check
 from orthoscope.theory.design.optimize import design as design
 from orthoscope.theory.design.parametrization import extremes as extremes
 from orthoscope.theory.design.pareto import front as front

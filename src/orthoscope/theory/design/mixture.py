@@ -142,11 +142,11 @@ class MixtureLaw(Law):
         if schedule.clock == "step":
             raise ConfigError("theory needs a schedule in time, got clock=step; resolve it on the grid of a run first")
         events = self.solved(schedule)
-        shift, excess, posterior = float(events.mean_shift[0]), float(events.variance_shift[0]), None
+        shift, ratio, posterior = float(events.mean_shift[0]), float(events.variance_ratio[0]), None
         if self.dim is not None:
             finite = solve_finite(self._problem(OneSchedule(schedule)), self.dim)
-            shift, excess, posterior = finite.mean_shift, finite.variance_shift, finite.class_posterior
-        values, _ = self._measures(shift, excess)
+            shift, ratio, posterior = finite.mean_shift, finite.variance_ratio, finite.class_posterior
+        values, _ = self._measures(shift, self.base * ratio)
         return Outcome(
             mean_shift=values[0],
             variance_ratio=values[1],
@@ -174,7 +174,7 @@ class MixtureLaw(Law):
         moments, differentiate = path.moments, path.differentiate
         if self.dim is not None:
             moments, differentiate = self._finite(pieces, events)
-        values, jacobian = self._measures(*moments[:2])
+        values, jacobian = self._measures(moments[0], self.base + moments[1])
         cost, cost_gradient = self._effort(pieces)
         # Rows of the outcome: shift, variance, posterior, separability, frechet, effort; and the margin.
         rows = np.zeros((7, 5))
@@ -195,7 +195,7 @@ class MixtureLaw(Law):
         events = solve(self._problem(PieceRows.of(many), len(many)))
         values = np.full((len(many), len(QUANTITIES)), np.nan)
         for row, pieces in enumerate(many):
-            measures, _ = self._measures(float(events.mean_shift[row]), float(events.variance_shift[row]))
+            measures, _ = self._measures(float(events.mean_shift[row]), self.base * float(events.variance_ratio[row]))
             values[row, [0, 1, 3, 4]] = measures
             if "effort" in names:
                 values[row, 5] = self._effort(pieces)[0]
@@ -229,9 +229,9 @@ class MixtureLaw(Law):
     def _effort(self, pieces: Pieces) -> tuple[float, PieceGradient]:
         return effort(pieces, np.array([self.base]), np.ones(1), self.factor)
 
-    def _measures(self, shift: float, excess: float) -> tuple[tuple[float, float, float, float], Array]:
-        # Mean shift, variance ratio, separability and frechet, and their derivatives by shift and excess.
-        variance = max(self.base + excess, 1e-300)
+    def _measures(self, shift: float, variance: float) -> tuple[tuple[float, float, float, float], Array]:
+        # Mean shift, variance ratio, separability and frechet, and their derivatives by shift and variance.
+        variance = max(variance, 1e-300)
         overlap, std = 1 + shift, math.sqrt(variance)
         values = (shift, variance / self.base, overlap**2 / variance, shift**2 + (std - self.std) ** 2)
         jacobian = np.array(
