@@ -68,7 +68,7 @@ def test_readers_see_whole_cells_while_the_study_runs(tmp_path: Path) -> None:
     plan, seen = make_plan(many()), []
     expected = {cell.index: work(plan, cell)["mean_shift"].value for cell in plan.cells()}
     out = tmp_path / "out"
-    with running(plan, out, nap=0.003) as process:
+    with running(plan, out, nap=0.02) as process:
         while process.is_alive():
             if not (out / "results.zarr").exists():
                 time.sleep(0.01)
