@@ -74,7 +74,14 @@ def _frozen(array: Array) -> Array:
     return array
 
 
-def bracketed_root(function: Callable[[Array], Array], low: Array, high: Array, *, steps: int = 80) -> Array:
+def bracketed_root(
+    function: Callable[[Array], Array],
+    low: Array,
+    high: Array,
+    *,
+    values: tuple[Array, Array] | None = None,
+    steps: int = 80,
+) -> Array:
     """Roots between `low` and `high`, one per element, where the function changes sign.
 
     Where it does not change sign, the end with the smaller absolute value is returned.
@@ -83,14 +90,16 @@ def bracketed_root(function: Callable[[Array], Array], low: Array, high: Array, 
         function: Elementwise; takes and returns arrays of the shape of `low`.
         low: One end of each bracket.
         high: The other end, on either side.
+        values: The function at both ends, where it is known.
         steps: Upper bound on the number of evaluations.
 
     Accuracy:
         The bracket shrinks to rounding (4 ulp of the larger end), superlinearly for smooth functions.
     """
     last, other = np.array(low, dtype=np.float64), np.array(high, dtype=np.float64)
-    f_last, f_other = function(last), function(other)
-    share = np.full_like(last, 0.5)
+    f_last, f_other = values or (function(last), function(other))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.clip(np.nan_to_num(f_last / (f_last - f_other), nan=0.5), 0.1, 0.9)
     for _ in range(steps):
         width = 4 * np.finfo(np.float64).eps * np.maximum(np.abs(last), np.abs(other))
         done = (f_last == 0) | (f_other == 0) | (np.abs(other - last) <= width) | (np.sign(f_last) == np.sign(f_other))

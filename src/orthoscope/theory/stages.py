@@ -155,7 +155,8 @@ class Paths:
             return self.trace(stage, rows, np.exp(log_variance)).margins[event][:, -1]
 
         high, low = np.log(variance[pick, before]), np.log(variance[pick, first])
-        return np.where(first == 0, high, bracketed_root(at_end, high, low))
+        values = margin[pick, before], margin[pick, first]
+        return np.where(first == 0, high, bracketed_root(at_end, high, low, values=values))
 
     def _store(self, rows: Rows, trace: Trace, ends: Array) -> None:
         self.variance[rows] = ends

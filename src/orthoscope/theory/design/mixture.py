@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.special import expit
@@ -123,7 +124,7 @@ class MixtureLaw(Law):
             else {"class_posterior": "mean-field theory has no class posterior; give the dimension (--dim)"}
         )
 
-    @property
+    @cached_property
     def jumps(self) -> bool:
         """In mean-field theory, where a class can commit or be captured."""
         return self.dim is None and self._regime(self.solved(Constant(value=0.0))) != "dense"

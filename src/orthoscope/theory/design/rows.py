@@ -53,12 +53,10 @@ class PieceRows:
 
     def at(self, time: Array, rows: Rows) -> Array:
         """Each row at its times: a time on an edge belongs to the data side."""
-        edges, inner = self.edges[rows], self.edges[rows, None, 1:-1]
+        inner, row = self.edges[rows, None, 1:-1], rows[:, None]
         piece = ((inner >= time[..., None]) & (inner > 0)).sum(axis=-1)
-        top, bottom, high, low = (
-            np.take_along_axis(array, piece, axis=1)
-            for array in (edges[:, :-1], edges[:, 1:], self.high[rows], self.low[rows])
-        )
+        top, bottom = self.edges[row, piece], self.edges[row, piece + 1]
+        high, low = self.high[row, piece], self.low[row, piece]
         return low + (high - low) * ((time - bottom) / np.maximum(top - bottom, 1e-300)).clip(0, 1)
 
     def limit(self) -> Array:
