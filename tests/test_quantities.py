@@ -120,6 +120,25 @@ def test_failures_that_did_not_come_are_allowed_for(draws: int, units: int) -> N
     assert found.agrees(1.0)
 
 
+def test_certain_draws_leave_as_much_to_allow_for_whatever_their_number() -> None:
+    # Shares 1/n do not sum to 1 in most cases; a posterior may round to 1, or nearly.
+    for draws in range(2, 65):
+        found = pool([share_of(np.ones(64))] * draws)
+        assert (found.value, found.dof) == (1.0, 4)
+        assert found.stderr > 0.2 / (8 * draws)
+    assert share_of(np.full(8, 1 - 1e-13)).stderr == pytest.approx(share_of(np.ones(8)).stderr, rel=1e-6)
+
+
+def test_few_trajectories_are_few_degrees_of_freedom_pooled_or_not(seed: int) -> None:
+    stream = np.random.default_rng(seed)
+    one = mean_of(stream.standard_normal(8))
+    assert pool([one]).dof == one.dof == 7
+    same = [one, one, one]  # no spread between draws: Welch's, of all
+    assert pool(same).dof == 21
+    alarms = [pool([mean_of(stream.standard_normal(8))]).differs(0.0, false_alarm=0.02) for _ in range(6000)]
+    expect_rate(alarms, 0.02, detect=0.03, false_fail=1e-6)
+
+
 def test_probabilities_that_hardly_vary_leave_little_to_allow_for(seed: int) -> None:
     stream = np.random.default_rng(seed)
     draws = [0.5 + 1e-3 * stream.standard_normal(64) for _ in range(8)]

@@ -17,6 +17,7 @@ from orthoscope.errors import ConfigError
 
 _MANY = 100  # degrees of freedom beyond which Student's t is the normal law
 _PARTS = 8  # of a draw of the modes, whose trajectories stay in their class or leave it together
+_CERTAIN = 1e-12  # distance from 0 or 1 that is none
 _VARIED = 3.0  # spread over distance from 0 or 1, inverted, from which on anything may be missing
 
 
@@ -174,14 +175,12 @@ class Estimate:
             Degrees of freedom are Welch's.
         """
         first, second = (e.stderr if e.stderr_within is None else e.stderr_within for e in (self, other))
-        stderr = math.hypot(self.stderr, other.stderr)
-        scarce = sum((e.stderr / stderr) ** 4 / e.dof for e in (self, other) if e.dof and stderr > 0)
         return replace(
             self,
             value=self.value + other.value,
-            stderr=stderr,
+            stderr=math.hypot(self.stderr, other.stderr),
             stderr_within=None if self.stderr_within is None else math.hypot(first, second),
-            dof=max(1, int(1 / scarce + 1e-9)) if scarce > 1 / _MANY else None,
+            dof=_joint_dof([self.stderr, other.stderr], [self.dof, other.dof]),
             spread=None,
         )
 
@@ -227,7 +226,9 @@ def pool(draws: Sequence[Estimate], *, parts: int | None = _PARTS) -> Estimate:
     spreads = [d.spread for d in draws if d.spread is not None]
     errors = [d.stderr if d.spread is None else d.spread / math.sqrt(d.n) for d in draws]
     count, shares = len(draws), weights / weights.sum()
-    value, within = float(shares @ values), float(np.linalg.norm(shares * errors))
+    # Rounding must not carry a mean off values that are all the same.
+    value = float(np.clip(shares @ values, values.min(), values.max()))
+    within = float(np.linalg.norm(shares * errors))
     moves = shares * (values - value) / (1 - shares) if count > 1 else np.zeros(1)  # of the mean without each draw
     between = math.sqrt((count - 1) / count * float(moves @ moves))
     found = Estimate(
@@ -235,12 +236,26 @@ def pool(draws: Sequence[Estimate], *, parts: int | None = _PARTS) -> Estimate:
         stderr=max(between, within),
         n=sum(d.n for d in draws),
         stderr_within=within,
-        dof=count - 1 if between > within else None,
+        dof=count - 1 if between > within else _joint_dof((shares * errors).tolist(), [_dof(d) for d in draws]),
     )
     if len(spreads) < count:
         return found
     units = min(found.n, parts * count) if parts is not None and count > 1 else found.n
     return allowing_unseen(found, spread=math.sqrt(float(np.mean(np.square(spreads)) + values.var())), units=units)
+
+
+def _dof(draw: Estimate) -> int | None:
+    """Degrees of freedom of the error from trajectories alone."""
+    if draw.spread is None:
+        return draw.dof
+    return draw.n - 1 if draw.n - 1 < _MANY else None
+
+
+def _joint_dof(errors: Sequence[float], dofs: Sequence[int | None]) -> int | None:
+    """Welch's degrees of freedom of independent errors added in squares; None if they are many."""
+    total = math.hypot(*errors) or 1.0
+    scarce = sum((error / total) ** 4 / dof for error, dof in zip(errors, dofs, strict=True) if dof)
+    return max(1, int(1 / scarce + 1e-9)) if scarce > 1 / _MANY else None
 
 
 def allowing_unseen(found: Estimate, *, spread: float, units: int) -> Estimate:
@@ -264,7 +279,7 @@ def allowing_unseen(found: Estimate, *, spread: float, units: int) -> Estimate:
     p = min(max(found.value, 0.0), 1.0)
     edge, square = min(p, 1 - p), found.stderr**2
     seen = _added_two(p, p * (1 - p) / square) if edge > 0 and square > 0 else 0.0
-    share = min(1.0, _VARIED * spread / edge) if edge > 0 else 1.0
+    share = min(1.0, _VARIED * spread / edge) if edge > _CERTAIN else 1.0
     unseen = Estimate(value=0.0, stderr=share * _added_two(1.0, units), n=0, dof=4)  # twice the failures added
     wider = replace(found, stderr=max(found.stderr, seen)).plus(unseen)
     return replace(wider, stderr_within=found.stderr_within)

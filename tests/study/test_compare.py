@@ -58,8 +58,18 @@ def test_steps_are_blamed_only_if_fewer_of_them_change_the_result(half: float, s
     found, predictions = measured(0.2, -0.0036), theories(COMMITTED)
     assert unexplained(found, predictions, COMMITTED) == ["mean_shift"]
     text = diagnose(found, predictions, COMMITTED, measured(half, 0.0, stderr))
-    assert text.startswith("unexplained: mean shift")
+    assert text.startswith("unexplained")
     assert text.endswith(said) or f"{said} the --steps by" in text
+
+
+def test_nothing_is_explained_by_a_theory_that_is_farther_off_than_mean_field_or_not_meant_for_the_dimension() -> None:
+    tiny = Simulation(dim=2, rate=2.0, std=0.5, schedule=Constant(value=3.0), draws=4)
+    predictions = theories(tiny)
+    assert predictions.finite_dim is not None
+    for mean in (0.312, predictions.finite_dim.mean_shift * 1.5):
+        found = measured(mean, predictions.mean_field.variance_shift)
+        assert "mean_shift" in unexplained(found, predictions, tiny)
+        assert "no theory is accurate in so few dimensions" in diagnose(found, predictions, tiny)
 
 
 def test_a_run_with_too_few_steps_is_told_from_one_with_half_of_them() -> None:

@@ -123,7 +123,8 @@ def test_paths_leave_the_support_in_mid_run_from_strength_3() -> None:
 def test_measures_on_paper() -> None:
     assert is_monotone(np.array([0.0, 1.0, 1.0, 2.0]))
     assert not is_monotone(np.array([0.0, 1.0, 0.999, 2.0]))
-    assert spread(np.array([1.0, 2.0, 3.0, 4.0])).value == pytest.approx(np.std([1, 2, 3, 4], ddof=1))
+    found = spread(np.array([1.0, 2.0, 3.0, 4.0]))
+    assert (found.value, found.dof) == (pytest.approx(np.std([1, 2, 3, 4], ddof=1)), 3)
 
 
 def test_findings_are_plain_and_null_where_there_is_no_support() -> None:

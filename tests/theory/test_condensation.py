@@ -50,3 +50,8 @@ def test_one_mode_has_all_of_the_weight_and_many_tend_to_the_random_energy_model
 def test_weights_that_are_not_condensed_are_refused() -> None:
     with pytest.raises(ConfigError, match="no weight is condensed"):
         weight_square(0.5, 2.0, 1.0, 20)
+
+
+def test_sums_too_long_for_memory_are_refused() -> None:
+    with pytest.raises(ConfigError, match="within 600"):
+        weight_square(0.2, 1.0, 0.01, 20)

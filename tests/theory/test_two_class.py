@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy.integrate import quad, solve_ivp
+from scipy.special import log_expit
 
 from orthoscope.errors import ConfigError
 from orthoscope.theory.two_class import (
@@ -128,6 +129,19 @@ def test_the_tilted_law_by_quadrature_on_other_grounds() -> None:
         std = math.sqrt(np.trapezoid(weight * (x - mean) ** 2, x))
         assert tilted_moments("gaussian", w) == pytest.approx((mean, std), abs=1e-8)
         np.testing.assert_allclose(tilted_density(x, "gaussian", w), weight, atol=1e-8)
+
+
+@pytest.mark.parametrize("dim", [1, 400, 10_000])
+def test_the_tilted_law_in_any_dimension(dim: int) -> None:
+    center = math.sqrt(dim)
+    assert tilted_moments("gaussian", -1, dim=dim) == pytest.approx((0, math.hypot(1, center)), abs=1e-9 * center)
+    assert tilted_moments("gaussian", 0, dim=dim) == pytest.approx((center, 1), abs=1e-9 * center)
+    peaks = np.concatenate([np.linspace(side * center - 14, side * center + 14, 40_001) for side in (-1, 1)])
+    x = np.linspace(-14 - center, 14 + center, 80_001) if dim == 1 else peaks
+    weight = np.exp(-((x - center) ** 2) / 2 - 0.5 * log_expit(2 * center * x))
+    mean = (weight * x).sum() / weight.sum()
+    std = math.sqrt((weight * (x - mean) ** 2).sum() / weight.sum())
+    assert tilted_moments("gaussian", -0.5, dim=dim) == pytest.approx((mean, std), rel=1e-7)
 
 
 def test_disjoint_supports_leave_nothing_to_tilt() -> None:

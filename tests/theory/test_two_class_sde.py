@@ -75,3 +75,6 @@ def test_unusable_settings_are_refused() -> None:
             sde_moments(1.0, **kwargs)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="strength must be finite and >= -1"):
         sde_inverse_posterior(-2.0)
+    with pytest.raises(ConfigError, match=r"a t_max of 2\.86 or more"):
+        sde_inverse_posterior(0.0, dim=1000, t_max=1.0)
+    assert math.isfinite(sde_inverse_posterior(0.0, dim=1000, t_max=2.9))

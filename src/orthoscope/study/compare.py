@@ -25,6 +25,7 @@ FALSE_ALARM = 1e-4  # of one comparison with a theory that is right
 # Relative accuracy of the finite-dimension theory, frozen paths included (docs: explanation/theory).
 FINITE_DIM_SLACK = {"mean_shift": 0.1, "variance_shift": 0.5}
 _ACCURATE_FROM = {"mean_shift": 24, "variance_shift": 16}  # dimension
+_LOOSEST = 1.5  # of that accuracy in fewer dimensions, beyond which the theory explains nothing
 
 
 def make_simulation(*, strength: float | None, schedule: str | None, ode: bool, **fields: Any) -> Simulation:
@@ -143,7 +144,14 @@ SHIFTS = ("mean_shift", "variance_shift")
 
 def finite_dim_slack(name: str, dim: int) -> float:
     """Relative accuracy of the finite-dimension theory, which real modes in fewer dimensions miss like 1/d."""
-    return FINITE_DIM_SLACK[name] * max(1.0, _ACCURATE_FROM[name] / dim)
+    return FINITE_DIM_SLACK[name] * min(max(1.0, _ACCURATE_FROM[name] / dim), _LOOSEST)
+
+
+def _explains(name: str, measured: Estimate, predictions: Theories, dim: int) -> bool:
+    """Whether a shift is that of the finite-dimension theory, to its accuracy, and nearer to it than to mean field."""
+    here, there = (getattr(theory, name) for theory in (predictions.finite_dim, predictions.mean_field))
+    nearer = abs(measured.value - here) <= abs(measured.value - there)
+    return nearer and measured.agrees(here, slack=finite_dim_slack(name, dim) * abs(here), false_alarm=FALSE_ALARM)
 
 
 def unexplained(measured: Mapping[str, Estimate], predictions: Theories, simulation: Simulation) -> list[str]:
@@ -155,11 +163,7 @@ def unexplained(measured: Mapping[str, Estimate], predictions: Theories, simulat
         name
         for name in SHIFTS
         if not measured[name].agrees(getattr(predictions.mean_field, name), false_alarm=FALSE_ALARM)
-        and not measured[name].agrees(
-            here := getattr(finite, name),
-            slack=finite_dim_slack(name, simulation.dim) * abs(here),
-            false_alarm=FALSE_ALARM,
-        )
+        and not _explains(name, measured[name], predictions, simulation.dim)
     ]
 
 
@@ -214,8 +218,10 @@ def _gap(name: str, measured: Estimate, predictions: Theories, simulation: Simul
     text = f"{title}, {here:.4g} in this dimension, {there}"
     if simulation.planted and finite.condensation_time is not None:
         return f"not to be compared: {text}"
-    if measured.agrees(here, slack=finite_dim_slack(name, simulation.dim) * abs(here), false_alarm=FALSE_ALARM):
+    if _explains(name, measured, predictions, simulation.dim):
         return f"dimension too small, explained by the finite-dimension theory: {text}"
+    if simulation.dim < _ACCURATE_FROM[name]:
+        return f"unexplained, no theory is accurate in so few dimensions: {text}"
     return f"unexplained: {text}"
 
 

@@ -30,6 +30,7 @@ from orthoscope.theory.energy import GaussianModes
 
 _TAIL = 40.0  # log of what is left out at either end
 _SPACING = 0.1
+_MOST = 6000  # energies: their matrices take some GB
 
 
 def frozen_power(rate: float, square: float, variance: float) -> float:
@@ -57,7 +58,7 @@ def weight_square(rate: float, square: float, variance: float, dim: int) -> floa
         Relative 1e-6, up to dimensions of some thousand.
 
     Raises:
-        ConfigError: if the weights are not condensed in infinite dimension.
+        ConfigError: if the weights are not condensed in infinite dimension, or sums over energies grow too long.
 
     Source:
         derived in explanation/finite-dimension.
@@ -69,10 +70,17 @@ def weight_square(rate: float, square: float, variance: float, dim: int) -> floa
     lowest = dim * (square * (1 - 2 * pull) + pull**2 * square + 1 - pull) / (2 * variance)  # as `energy.GaussianModes`
     # About the lowest energy the density of modes grows like exp(n* E): so far down, and up, nothing is missed.
     energy = np.arange(max(lowest - _TAIL / power, _SPACING / 2), lowest + _TAIL / (1 - power), _SPACING)
+    if energy.size > _MOST:
+        raise ConfigError(
+            f"expected energies of modes within {_MOST * _SPACING:g}, got {energy.size * _SPACING:.3g}: choose a "
+            "larger variance, or a rate farther from condensation"
+        )
     log_density = ncx2.logpdf(2 * variance * energy, dim, dim * square) + math.log(2 * variance * _SPACING)
     log_t = np.arange(energy[0] - _TAIL, lowest + _TAIL, _SPACING)
     z = np.minimum(log_t[:, None] - energy, _TAIL)
-    falls, rises = np.exp(z), np.log(-np.expm1(-np.exp(z)))
+    falls = np.exp(z)
+    with np.errstate(divide="ignore"):  # far below the lowest energy a weight is none
+        rises = np.log(-np.expm1(-falls))
     log_missing = logsumexp(rises + log_density, axis=1)  # 1 - E exp(-t exp(-E))
     missing = np.exp(np.minimum(log_missing, 0.0))
     with np.errstate(divide="ignore"):  # nothing is kept where it rounds to 1

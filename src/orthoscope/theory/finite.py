@@ -148,7 +148,9 @@ def solve_finite(problem: Problem, dim: int, times: Sequence[float] = ()) -> Fin
 
     Accuracy:
         Numerically 1e-7. As a theory: from dim = 16 on 10 % of mean shifts and 10 to 40 % of variance shifts, frozen
-        paths included (see explanation/theory). Not for paths that are captured in mean-field theory.
+        paths included (see explanation/theory). The class posterior is that of Gaussian log-odds: good where the class
+        is mostly kept, and too large where it is mostly lost, at w = -1 in the dense regime by orders of magnitude.
+        Not for paths that are captured in mean-field theory.
 
     Raises:
         ConfigError: if a run from infinite noise has no strength there, or the path cannot be followed.

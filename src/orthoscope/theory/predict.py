@@ -35,6 +35,7 @@ Regime = Literal["committed", "dense", "captured"]
 Theory = Literal["mean_field", "finite_dim"]
 REGIMES: tuple[Regime, ...] = ("committed", "dense", "captured")
 _SHIFTS = ("mean_shift", "variance_shift", "variance_ratio")
+ACCURATE_FROM = 16  # dimension from which the finite-dimension theory is accurate
 _FEWEST = 2 - 1e-9  # classes: a rate of log(2)/dim may have been rounded
 
 
@@ -153,6 +154,8 @@ class Prediction:
         shifts = f"mean shift {self.mean_shift:+.4g}, variance shift {self.variance_shift:+.4g}"
         if self.setting.dim is not None and self.theory == "mean_field":
             shifts += " in infinite dimension: no theory of captured paths knows the dimension"
+        elif self.setting.dim is not None and self.setting.dim < ACCURATE_FROM:
+            shifts += f"; rough, as the theory is accurate from dimension {ACCURATE_FROM} on"
         return f"{self._where()}; {shifts}."
 
     def _where(self) -> str:

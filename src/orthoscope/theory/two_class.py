@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.integrate import quad, solve_ivp
 from scipy.interpolate import PchipInterpolator
-from scipy.special import expit, log_ndtr, log_softmax, ndtr, ndtri
+from scipy.special import log_expit, log_ndtr, log_softmax, ndtr, ndtri
 
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.numerics import Array, unit_gauss
@@ -332,14 +332,15 @@ def tilted_density(x: ArrayLike, law: Law, strength: float, *, dim: int = 1) -> 
 
 def _tilted(x: Any, strength: float, center: float) -> Any:
     """N(x; center, 1) p(class | x)^w up to a factor, where p(class | x) = 1 / (1 + exp(-2 center x)); elementwise."""
-    return np.exp(-((x - center) ** 2) / 2) * expit(2 * center * x) ** strength
+    return np.exp(-((x - center) ** 2) / 2 + strength * log_expit(2 * center * x))
 
 
 def _tilted_integral(power: int, about: float, strength: float, center: float) -> float:
-    # The middle of the law moves out like log(w) at most, to well below 12.
+    # The middle of the law moves out like log(w) at most, to well below 12; far classes are two peaks.
+    marks = {side * center + far for side in (-1, 1) for far in (-12, -4, 0, 4, 13)}
     return quad(
-        lambda x: (x - about) ** power * _tilted(x, strength, center), -12 - center, 13 + center, epsabs=0,
-        epsrel=1e-11, limit=400, points=[-center, 0, center],
+        lambda x: (x - about) ** power * _tilted(x, strength, center), -12 - center, 13 + center,
+        epsabs=1e-11 * (13 + center) ** power, epsrel=1e-10, limit=400, points=[0, *marks],
     )[0]  # fmt: skip
 
 

@@ -36,6 +36,7 @@ from orthoscope.numerics import Array, normal_grid
 from orthoscope.theory.flow import Start
 from orthoscope.theory.two_class import Moments, check_strength
 
+_LARGEST = 700.0  # exponent of a number that is finite
 _POINTS = 400  # and steps, of the coarser of two grids, whose errors fall with the square of their number
 _SCALE = 4.0  # of u, below which points are even
 _FIRST_STEP = 1e-14  # of the clock: guidance of any strength acts later
@@ -81,13 +82,15 @@ def sde_moments(strength: float, *, dim: int = 1, t_max: float = math.inf, start
 
 
 def sde_inverse_posterior(strength: float, *, dim: int = 1, t_max: float = math.inf, start: Start = "prior") -> float:
-    """Mean of 1 / p(class | x) over guided samples: 2, the number of classes, at strength 0, and less beyond.
+    """Mean of 1 / p(class | x) over guided samples: at strength 0, from an exact start, 2, the number of classes.
+
+    More guidance makes it less. A prior start at finite time leaves samples in the other class, and makes it more.
 
     Accuracy:
         About 1e-6.
 
     Raises:
-        ConfigError: if the strength is not finite or below -1, or no run can start there.
+        ConfigError: if the strength is not finite or below -1, no run can start there, or it exceeds every number.
 
     Source:
         derived in explanation/compact.
@@ -97,8 +100,13 @@ def sde_inverse_posterior(strength: float, *, dim: int = 1, t_max: float = math.
     odds = _Equation(lambda u: drift(u) - 2, decay=lambda u: 2 * (drift(u) - 1), first=1.0)
     found = _followed(odds, left, start_var)
     # Weighted by exp(-2u) a Gaussian start is the same Gaussian about another mean.
-    weight = math.exp(2 * (start_var - start_mean))
-    return 1 + weight * _averaged(found, start_mean - 2 * start_var, start_var)
+    exponent = 2 * (start_var - start_mean)
+    if exponent > _LARGEST:
+        raise ConfigError(
+            f"the mean of 1 / p(class | x) is about exp({exponent:g}): expected more noise at the start, a t_max of "
+            f"{2 * dim / _LARGEST:.3g} or more, or an exact start, got t_max = {t_max:g}"
+        )
+    return 1 + math.exp(exponent) * _averaged(found, start_mean - 2 * start_var, start_var)
 
 
 def _problem(

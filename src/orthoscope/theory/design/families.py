@@ -139,11 +139,12 @@ class Family:
         if spare < 0:
             return None
         # Spare edges divide the longest pieces, where they change nothing but can bend later.
+        schedule = pieces.schedule()
         for _ in range(spare):
             j = int(np.argmax(-np.diff(positions)))
             middle = (positions[j] + positions[j + 1]) / 2
             positions.insert(j + 1, middle)
-            strengths.insert(j + 1, float(pieces.schedule().at_time(self._time(middle, pieces.base))))
+            strengths.insert(j + 1, float(schedule.at_time(self._time(middle, pieces.base))))
         return self.point(np.array(positions[1:-1]), np.array(strengths))
 
     def _time(self, position: float, base: float) -> float:
