@@ -31,12 +31,12 @@ SMALL: dict[str, Any] = {
         RateStudy,
         strengths=(1.0,),
         rates=(0.4, 1.3),
-        curve=(0.1, 1.4, 9),
+        curve=(0.1, 1.4, 5),
         planted_dim=16,
         most_classes=32,
         trajectories=64,
     ),
-    "dims": partial(DimStudy, dims=(8, 16), brute_dims=(8,), classes=8, trajectories=64, steps=5),
+    "dims": partial(DimStudy, dims=(8, 16), brute_dims=(8,), classes=8, trajectories=32, steps=4),
     "windows": partial(
         WindowStudy, w0=(-1.0, 0.5, 5), slope=(0.0, 1.2, 4), points=((-0.45, 0.65), (0.5, 0.0)), dim=4, **FEW
     ),
@@ -51,7 +51,7 @@ SMALL: dict[str, Any] = {
         samples=16,
         search_samples=16,
         repeats=2,
-        steps=6,
+        steps=4,
     ),
 }
 VERDICTS = [(0.1, "keeps more"), (0.03, "No window"), (0.0, "No window"), (-0.1, "No window")]

@@ -32,8 +32,8 @@ from orthoscope.study.design.data_search import Search, scaled
 from orthoscope.study.design.labelled import load_mixture
 from orthoscope.study.design.notes import notes
 from orthoscope.study.design.published import held, published_schedules
-from orthoscope.study.design.run import DesignProblem, design_result, gap, run_design
-from orthoscope.theory.design import Goal, MixtureLaw, Outcome, SpectrumLaw, design, extremes, without_negative
+from orthoscope.study.design.run import DesignProblem, design_result, gap, require_feasible, run_design
+from orthoscope.theory.design import Goal, Margin, MixtureLaw, Outcome, SpectrumLaw, design, extremes, without_negative
 from tests.stat.expect import expect_estimate
 
 MIXTURE = MixtureLaw(rate=0.7, std=0.5, t_max=10.0)
@@ -225,6 +225,14 @@ def test_where_no_negative_strength_is_needed_it_is_said() -> None:
 def test_what_cannot_be_kept_is_named_with_the_best_value() -> None:
     with pytest.raises(ConfigError, match=r"variance_ratio at least 1\.2 cannot be kept: the best attainable is 1\.0*"):
         run_design(DesignProblem(law=SPECTRUM, goal=Goal(variance_ratio=1.2, low=0.0), budget=None))
+
+
+def test_what_only_the_margin_forbids_is_said_to_be_possible_without() -> None:
+    margin = Margin(strength=0.05, switch=0.01)
+    one = design(SPECTRUM, Goal(low=0.0, high=0.1))
+    lost = replace(one, feasible=False, goal=replace(one.goal, variance_ratio=1.0, margin=margin), bound=one)
+    with pytest.raises(ConfigError, match=rf"smaller margin .* the best mean_shift is {one.outcome.mean_shift:.6g}"):
+        require_feasible(lost)
 
 
 def test_the_closed_form_of_least_effort_ignores_a_floor_that_is_kept_anyway() -> None:

@@ -140,7 +140,7 @@ def from_few_to_many(effort: Effort) -> Finding:
         dims = _CROSSED[power]
         reals = [
             limits.real(
-                dim, dim ** (power - 1), draws=effort.pick(20, 128), samples=effort.pick(12, 16), steps=20, t_max=100.0, start="exact",
+                dim, dim ** (power - 1), draws=effort.pick(20, 128), samples=16, steps=20, t_max=100.0, start="exact",
                 seed=effort.seed,
             )
             for dim in dims

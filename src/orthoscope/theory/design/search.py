@@ -207,10 +207,10 @@ def climb(task: Task, family: Family, start: Array, iterations: int = 100, preci
         gained = best is not before and task.gain(best.response) > task.gain(before.response) + TOLERANCE
         if missed > 0 and new:
             continue
-        if (
-            missed > 0 and not found.lost
-        ):  # inside the margin less is kept than in the corners that the search looked at
+        if missed > 0 and not found.lost:  # less is kept inside the margin than in the corners looked at
             strict = replace(strict, floors={name: floor + missed for name, floor in strict.floors.items()})
+        elif best is before and best.missed > TOLERANCE:
+            break  # what is asked for cannot be had here
         elif not gained:
             reach /= _NEARER
         elif np.abs(best.point - before.point).max() < 0.99 * reach:
