@@ -210,7 +210,8 @@ def test_other_mistakes_are_told(folders: dict[str, str]) -> None:
         features_of("pixel", model="openai/clip-vit-base-patch32")
     with pytest.raises(ConfigError, match="type clip; expected dinov2"):
         features_of("dinov2", model=folders["clip"])
-    with pytest.raises(ConfigError, match="no such folder"):
-        features_of("clip", model="/nowhere/clip")
+    for nowhere in ("/nowhere/clip", "~nobody-of-this-name/x", "a" * 300):
+        with pytest.raises(ConfigError, match="no such folder"):
+            features_of("clip", model=nowhere)
     with pytest.raises(ConfigError, match="hf download nobody/nothing"):
         features_of("clip", model="nobody/nothing")

@@ -17,6 +17,7 @@ import torch
 pytest.importorskip("diffusers")
 
 import diffusers
+import transformers
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors.torch import load_file
 
@@ -27,7 +28,7 @@ from orthoscope.integrations.diffusers import guided
 from orthoscope.integrations.diffusers.layout import LAYOUTS
 from orthoscope.integrations.families import FAMILIES
 from orthoscope.integrations.host import Generated, Host, host_of, is_out_of_memory, open_host
-from orthoscope.integrations.hub import reading
+from orthoscope.integrations.hub import check_tokenizer, reading
 from orthoscope.serialize import content_hash, dumps
 from tests.integrations import pipelines
 from tests.integrations.pipelines import TOKENS, WIDTH
@@ -380,6 +381,8 @@ def test_a_text_encoder_in_pickles_is_no_exception(saved: Path, whole: Host, tmp
         ({"_class_name": ["pipeline", "Own"]}, "needs code of its own"),
         ({"_class_name": None}, "names no pipeline"),
         ({"_class_name": "ExoticPipeline"}, "ExoticPipeline is not known here"),
+        ({"vae": ["diffusers"]}, r"vae in its model_index.json must be a library and a class, got \['diffusers'\]"),
+        ({"vae": "diffusers"}, "vae in its model_index.json must be a library and a class, got 'diffusers'"),
     ],
 )
 def test_what_needs_foreign_code_or_is_unknown_is_refused(
@@ -406,7 +409,42 @@ def test_damaged_folders_are_told_in_one_line(saved: Path, tmp_path: Path) -> No
         open_host(str(folder))
 
 
-@pytest.mark.parametrize("model", ["nothing", "a/b/c", "/nowhere/at/all", "./here"])
+@pytest.mark.parametrize(
+    ("part", "files", "content", "message"),
+    [
+        ("", ["model_index.json"], "[]", "names no pipeline in its model_index.json"),
+        ("scheduler", ["scheduler_config.json"], "{}", r"scheduler_config\.json names no class, so it is damaged"),
+        ("vae", ["config.json"], "{}", r"vae/config\.json names no class, so it is damaged"),
+        ("tokenizer", ["tokenizer.json"], None, "tokenizer has no vocabulary for its texts"),
+        ("tokenizer", ["tokenizer.json", "tokenizer_config.json"], None, "tokenizer has no vocabulary for its texts"),
+        ("tokenizer", ["tokenizer_config.json"], "{}", "tokenizer does not say how long a text may be"),
+    ],
+)
+def test_a_part_whose_files_are_empty_or_gone_is_not_replaced_by_defaults(
+    part: str, files: list[str], content: str | None, message: str, saved: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(saved / "whole", tmp_path / "copy")
+    for name in files:
+        file = tmp_path / "copy" / part / name
+        file.unlink()
+        if content is not None:
+            file.write_text(content)
+    with pytest.raises(ConfigError, match=message) as raised:
+        open_host(str(tmp_path / "copy"))
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["T5Tokenizer", "Qwen2Tokenizer", "CLIPTokenizer"])
+def test_no_tokenizer_s_defaults_are_a_vocabulary(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    tokenizer = getattr(transformers, kind).from_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="here has no vocabulary"):
+        check_tokenizer(tokenizer, "here")
+
+
+@pytest.mark.parametrize(
+    "model", ["nothing", "a/b/c", "/nowhere/at/all", "./here", "~nobody-of-this-name/x", "a" * 300]
+)
 def test_a_missing_folder_is_told(model: str) -> None:
     with pytest.raises(ConfigError, match=rf"^no such folder: {re.escape(model)}; expected .* org/name$"):
         open_host(model)

@@ -178,8 +178,9 @@ def test_without_a_folder_there_is_nothing_to_compare_with(model: Host) -> None:
 
 
 def test_wrong_folders_are_refused_in_one_line(model: Host, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such folder"):
-        reference_images(str(tmp_path / "nowhere"), model)
+    for nowhere in (str(tmp_path / "nowhere"), "~nobody-of-this-name/x", "a" * 300):
+        with pytest.raises(ConfigError, match="no such folder"):
+            reference_images(nowhere, model)
     with pytest.raises(ConfigError, match="holds no reference images"):
         reference_images(str(tmp_path), model)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -249,7 +250,7 @@ def load_digits_pipeline(path: Path | str | None = None) -> DigitsPipeline:
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Metadata and tensors of a file."""
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise ConfigError(f"no such file: {file}; expected the digits.safetensors of `orthoscope train digits`")
     try:
         with safe_open(file, framework="pt") as opened:

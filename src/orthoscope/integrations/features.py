@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 from transformers import CLIPModel, CLIPTokenizer, Dinov2Model
 
 from orthoscope.errors import ConfigError, unknown
+from orthoscope.integrations.hub import check_tokenizer
 from orthoscope.integrations.vision import Vision, open_vision, opened
 
 if TYPE_CHECKING:
@@ -208,8 +209,7 @@ def features_of(name: str, *, model: str | None = None, device: str = "auto", al
     if name == "dinov2":
         return Dinov2Features(vision)
     tokenizer = opened(CLIPTokenizer.from_pretrained, source)
-    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what an absent vocabulary is read as
-        raise ConfigError(f"{source} has no vocabulary for its texts; add the tokenizer's files to the folder")
+    check_tokenizer(tokenizer, source)
     return ClipFeatures(vision, tokenizer)
 
 

@@ -6,6 +6,7 @@ others, whose margins are turned into probabilities by one temperature, fitted o
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -22,6 +23,7 @@ from orthoscope import rng
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.digits import CLASSES, SIDE, DigitsPipeline
 from orthoscope.integrations.features import Features, LatentFeatures, area_average
+from orthoscope.integrations.hub import local
 from orthoscope.integrations.images import ENDINGS, image_size, read_image
 from orthoscope.integrations.vision import Vision, open_vision
 
@@ -199,7 +201,7 @@ def _batches(path: str | None, host: Host) -> Iterator[Images]:
         if makes_digits(host):
             yield (np.moveaxis(bundled_digits()[0], 1, 3) / 2 + 0.5).astype(np.float32)
         return
-    files = _files(Path(path).expanduser())
+    files = _files(local(path))
     of_digits = makes_digits(host)
     side = min(SIDE if of_digits else _SIDE, *(min(image_size(file)) for file in files))
     for start in range(0, len(files), _AT_ONCE):
@@ -208,7 +210,7 @@ def _batches(path: str | None, host: Host) -> Iterator[Images]:
 
 
 def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise ConfigError(f"no such folder: {folder}; expected a folder of reference images ({', '.join(ENDINGS)})")
     found = (file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS and not file.name.startswith("."))
     if not (files := sorted(file for file in found if file.is_file())):

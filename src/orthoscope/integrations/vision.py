@@ -6,10 +6,10 @@ everywhere: so features do not depend on what else is installed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoImageProcessor
 
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.fingerprint import fingerprint
-from orthoscope.integrations.hub import device_of, reading
+from orthoscope.integrations.hub import device_of, local, reading
 from orthoscope.integrations.weights import check_finite, read_network
 
 _AT_ONCE = 32  # images
@@ -110,10 +110,10 @@ def opened(read: Callable[..., Any], source: str, *, allow_pickle: bool = False,
     Raises:
         ConfigError: if it cannot be opened.
     """
-    folder = Path(source).expanduser()
-    if not folder.is_dir() and (source.count("/") != 1 or source.startswith((".", "~", "/"))):
+    folder = local(source)
+    if not os.path.isdir(folder) and (source.count("/") != 1 or source.startswith((".", "~", "/"))):
         raise ConfigError(
             f"no such folder: {source}; expected a model's folder, or a repository of the hub such as org/name"
         )
     with reading(source, allow_pickle=allow_pickle):
-        return read(str(folder) if folder.is_dir() else source, trust_remote_code=False, **options)
+        return read(str(folder) if os.path.isdir(folder) else source, trust_remote_code=False, **options)
