@@ -27,6 +27,7 @@ from orthoscope.guidance.rules import LinearCFG
 from orthoscope.integrations.diffusers import guided
 from orthoscope.integrations.diffusers.layout import LAYOUTS
 from orthoscope.integrations.families import FAMILIES
+from orthoscope.integrations.fingerprint import fingerprint
 from orthoscope.integrations.host import Generated, Host, host_of, is_out_of_memory, open_host
 from orthoscope.integrations.hub import check_tokenizer, reading
 from orthoscope.serialize import content_hash, dumps
@@ -345,6 +346,25 @@ def test_what_a_text_encoder_makes_of_a_prompt_is_in_its_identity() -> None:
     changed = identity(pipe)
     pipe.tokenizer.add_tokens(["zebra"])
     assert len({before, changed, identity(pipe)}) == 3
+
+
+def test_how_a_tokenizer_reads_is_in_its_fingerprint(saved: Path, tmp_path: Path) -> None:
+    """Also what leaves its vocabulary alone; but not what it was last called with."""
+    steps = json.loads((saved / "whole" / "tokenizer" / "tokenizer.json").read_text())
+
+    def read(length: int = 12, **changes: Any) -> Any:
+        (tmp_path / "tokenizer.json").write_text(json.dumps(steps | changes))
+        return transformers.CLIPTokenizer(tokenizer_file=str(tmp_path / "tokenizer.json"), model_max_length=length)
+
+    plain = read()
+    before = fingerprint(plain)
+    plain("cat", padding="max_length", truncation=True, max_length=5)
+    assert fingerprint(plain) == before == fingerprint(read())
+    merged = steps["model"] | {"merges": [["a", "t</w>"]], "vocab": steps["model"]["vocab"] | {"at</w>": 54}}
+    others = [read(normalizer=None), read(pre_tokenizer={"type": "Whitespace"}), read(length=9), read(model=merged)]
+    others.append(read())
+    others[-1].padding_side = "left"
+    assert all(other != before for other in map(fingerprint, others))
 
 
 def test_a_digits_file_or_its_folder_is_opened(tmp_path: Path) -> None:

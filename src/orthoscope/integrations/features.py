@@ -17,6 +17,7 @@ from scipy.sparse import csr_array
 from transformers import CLIPModel, CLIPTokenizer, Dinov2Model
 
 from orthoscope.errors import ConfigError, unknown
+from orthoscope.integrations.fingerprint import fingerprint
 from orthoscope.integrations.hub import check_tokenizer
 from orthoscope.integrations.vision import Vision, open_vision, opened
 
@@ -140,8 +141,8 @@ class ClipFeatures:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Its name, and what determines the network's outputs."""
-        return {"name": self.name, **self.vision.identity}
+        """Its name, and what determines the network's outputs for images and texts."""
+        return {"name": self.name, **self.vision.identity, "tokenizer": fingerprint(self.tokenizer)}
 
     def of(self, generated: Generated) -> FloatArray:
         """Embeddings of generated images."""
