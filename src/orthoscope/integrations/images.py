@@ -20,7 +20,21 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from orthoscope.errors import ConfigError
 
-ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+ENDINGS = (".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+UNREAD = (
+    ".dng",
+    ".exr",
+    ".heic",
+    ".heif",
+    ".ico",
+    ".jp2",
+    ".jxl",
+    ".pgm",
+    ".ppm",
+    ".psd",
+    ".svg",
+    ".tga",
+)  # images, too
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP", "AVIF")  # for others Pillow may start programs
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N")  # gray of 16 bits
 _COLORS = ("1", "CMYK", "HSV", "L", "LA", "LAB", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr")
