@@ -25,11 +25,12 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.rules import LinearCFG
 from orthoscope.integrations.diffusers import guided
+from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.diffusers.layout import LAYOUTS
 from orthoscope.integrations.families import FAMILIES
 from orthoscope.integrations.fingerprint import fingerprint
 from orthoscope.integrations.host import Generated, Host, host_of, is_out_of_memory, open_host
-from orthoscope.integrations.hub import check_tokenizer, reading
+from orthoscope.integrations.hub import check_tokenizer, reading, rescheduled
 from orthoscope.serialize import content_hash, dumps
 from tests.integrations import pipelines
 from tests.integrations.pipelines import TOKENS, WIDTH
@@ -283,6 +284,14 @@ def test_another_scheduler_keeps_the_settings_of_the_pipelines_own() -> None:
     assert type(other.pipe.scheduler) is diffusers.EulerAncestralDiscreteScheduler
     assert (config.beta_schedule, config.prediction_type) == ("linear", "v_prediction")
     assert content_hash(own.identity) != content_hash(other.identity)
+
+
+def test_a_scheduler_with_a_warm_up_is_taken_without_it() -> None:
+    own = pipelines.stable_diffusion().scheduler
+    made = rescheduled(own, "PNDMScheduler")
+    assert (type(made), made.config.skip_prk_steps) == (diffusers.PNDMScheduler, True)
+    assert clock_of(made).chart == "timestep"
+    assert "skip_prk_steps" not in rescheduled(own, "DDIMScheduler").config
 
 
 @pytest.mark.parametrize(

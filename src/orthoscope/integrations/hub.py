@@ -135,7 +135,8 @@ def rescheduled(own: Any, name: str) -> Any:
     if name not in SCHEDULERS:
         raise unknown("scheduler", name, SCHEDULERS)
     with quiet():
-        found = getattr(diffusers, name).from_config(own.config)
+        # Others do not know this setting; with its warm-up PNDM could not be followed.
+        found = getattr(diffusers, name).from_config(own.config, skip_prk_steps=True)
     before, after = prediction_type(own), prediction_type(found)
     if before != after:
         raise ConfigError(
