@@ -15,7 +15,7 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers import ConfigMixin
+from diffusers.configuration_utils import ConfigMixin
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
 from huggingface_hub.utils import logging as hub_logging
 from transformers import CLIPTokenizer, PreTrainedTokenizerBase

@@ -118,13 +118,14 @@ def _check(image: ImageFile.ImageFile, name: str) -> None:
 
 def _is_srgb(image: ImageFile.ImageFile) -> bool:
     """Whether a PNG file says of its colors what sRGB has, nothing, or all by a profile."""
-    coded, place = None, image.fp.tell()
-    image.fp.seek(8)
-    while (head := image.fp.read(8))[4:] not in (b"IDAT", b""):
-        content = image.fp.read(int.from_bytes(head[:4], "big") + 4)
+    stream: Any = image.fp
+    coded, place = None, stream.tell()
+    stream.seek(8)
+    while (head := stream.read(8))[4:] not in (b"IDAT", b""):
+        content = stream.read(int.from_bytes(head[:4], "big") + 4)
         if head[4:] == b"cICP":
             coded = content[:4]
-    image.fp.seek(place)
+    stream.seek(place)
     if coded or "srgb" in image.info or "icc_profile" in image.info:
         return coded in (None, _CODED)
     told = image.info.get("gamma", _GAMMA), *image.info.get("chromaticity", _PRIMARIES)
