@@ -82,6 +82,27 @@ def test_a_file_named_lock_that_is_none_is_left_alone(tmp_path: Path, content: s
     assert (tmp_path / "lock").read_text() == content
 
 
+@pytest.mark.parametrize("how", ["link", "dangling link", "pipe", "folder"])
+def test_what_is_no_file_is_no_lock(tmp_path: Path, how: str) -> None:
+    run, victim = tmp_path / "run", tmp_path / "victim"
+    run.mkdir()
+    match how:
+        case "link":
+            victim.touch()
+            (run / "lock").symlink_to(victim)
+        case "dangling link":
+            (run / "lock").symlink_to(victim)
+        case "pipe":
+            os.mkfifo(run / "lock")
+        case "folder":
+            (run / "lock").mkdir()
+    with pytest.raises(ConfigError, match="is there already and is no lock of orthoscope; choose another --out"):
+        locked(run, "demo").__enter__()
+    assert os.path.lexists(run / "lock")
+    assert victim.exists() == (how == "link")
+    assert how != "link" or victim.read_text() == ""
+
+
 def test_a_folder_in_which_nothing_was_written_is_as_before(tmp_path: Path) -> None:
     with locked(tmp_path / "run", "demo"):
         assert (tmp_path / "run" / "lock").exists()
@@ -145,13 +166,25 @@ def test_a_lost_folder_is_noticed_and_nothing_is_written_in_its_place(tmp_path: 
 
 
 def test_what_killed_writes_left_is_removed_but_not_from_a_run_below(tmp_path: Path) -> None:
-    rests = [locking.aside(tmp_path / place / "file") for place in (".", "cells", "other")]
-    for path in rests:
-        path.parent.mkdir(exist_ok=True)
-        path.touch()
+    rests = []
+    for place in (".", "cells", "other"):
+        (tmp_path / place).mkdir(exist_ok=True)
+        path, descriptor = locking.aside(tmp_path / place / "file")
+        os.close(descriptor)
+        rests.append(path)
     (tmp_path / "other" / "lock").touch()
     (tmp_path / ".mine.unfinished").touch()
     with locked(tmp_path, "demo"):
         pass
     assert [path.exists() for path in rests] == [False, False, True]
     assert (tmp_path / ".mine.unfinished").exists()
+
+
+def test_what_is_being_written_is_left_to_its_writer(tmp_path: Path) -> None:
+    (tmp_path / "below").mkdir()
+    path, descriptor = locking.aside(tmp_path / "below" / "file")
+    with locked(tmp_path, "demo"):
+        assert path.exists()
+    os.close(descriptor)
+    with locked(tmp_path, "demo"):
+        assert not path.exists()

@@ -74,9 +74,23 @@ class Held:
         )
 
 
-def aside(path: Path) -> Path:
-    """A name beside a file's, for its content until that is whole; what a kill leaves of it is removed by `locked`."""
-    return path.with_name(f".{uuid.uuid4().hex}.unfinished")
+def aside(path: Path) -> tuple[Path, int]:
+    """A new file beside another, for its content until that is whole, and its descriptor.
+
+    Where the file system knows locks it is locked until that is closed: `locked` removes what a kill leaves of such
+    files, and none that is being written.
+
+    Raises:
+        OSError: if it cannot be made.
+    """
+    while True:
+        made = path.with_name(f".{uuid.uuid4().hex}.unfinished")
+        descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        with suppress(OSError):
+            _flock(descriptor)
+        if _is_at(made, descriptor):
+            return made, descriptor
+        os.close(descriptor)  # it was taken for a rest before it was locked
 
 
 def watch(path: Path) -> None:
@@ -156,14 +170,14 @@ def _take(home: Path) -> tuple[int, bool]:
         ConfigError: if another process has it.
         OSError: if it cannot be opened, or the file system knows no locks.
     """
-    import fcntl  # only POSIX systems have it
-
     path = home / LOCK
     while True:
+        if os.path.lexists(path) and not stat.S_ISREG(os.lstat(path).st_mode):
+            raise _no_lock(path)
         is_new = not path.exists()
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(descriptor)
             if _is_at(path, descriptor):
                 return descriptor, is_new
             os.close(descriptor)  # the one before took it away as it left
@@ -178,12 +192,23 @@ def _take(home: Path) -> tuple[int, bool]:
             raise
 
 
+def _flock(descriptor: int) -> None:
+    """Take the system's lock of an open file, or raise."""
+    import fcntl  # only POSIX systems have it
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _no_lock(path: Path) -> ConfigError:
+    return ConfigError(f"{path} is there already and is no lock of orthoscope; choose another --out")
+
+
 def _claim(folder: Path, job: str, files: Collection[str], descriptor: int) -> None:
     """Write down who has the folder, and for what, unless it is somebody else's."""
     text = _content(descriptor)
     line = _LINE.fullmatch(text)
-    if (text and line is None) or not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        raise ConfigError(f"{folder / LOCK} is there already and is no lock of orthoscope; choose another --out")
+    if text and line is None:
+        raise _no_lock(folder / LOCK)
     if line and line["job"] and line["job"] != job:
         raise ConfigError(f"{folder} belongs to `orthoscope {line['job']}`, not to {job}; choose another --out")
     if foreign := sorted(name for name in files if os.path.lexists(folder / name)):
@@ -200,13 +225,18 @@ def _claim(folder: Path, job: str, files: Collection[str], descriptor: int) -> N
 
 
 def _sweep(home: Path) -> None:
-    """Remove files that killed writes have left; runs in folders below have locks of their own."""
+    """Remove files that killed writes have left: those that nobody holds; runs below have locks of their own."""
     for place, folders, names in os.walk(home):
         folders[:] = [name for name in folders if not os.path.exists(os.path.join(place, name, LOCK))]
         for name in names:
             if _UNFINISHED.fullmatch(name):
                 with suppress(OSError):
-                    os.unlink(os.path.join(place, name))
+                    rest = os.open(os.path.join(place, name), os.O_WRONLY)
+                    try:
+                        _flock(rest)
+                        os.unlink(os.path.join(place, name))
+                    finally:
+                        os.close(rest)
 
 
 def _content(descriptor: int) -> str:

@@ -1,6 +1,7 @@
 """Every file the package writes: beside its place, forced to the disk, and then renamed into it.
 
 Whatever happens, a kill and a power cut included, there is the old file or the new one, and never a part of either.
+Only cells of a sweep and its log are written elsewhere (`study.sweep`), and not forced to the disk.
 """
 
 from __future__ import annotations
@@ -91,8 +92,7 @@ def _replace(path: Path, data: Content, before: os.stat_result | None) -> None:
     if before and not os.access(path, os.W_OK):  # renaming alone would not mind
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = locking.aside(path)
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    aside, descriptor = locking.aside(path)
     try:
         with os.fdopen(descriptor, "wb") as file:
             if before:
@@ -100,7 +100,7 @@ def _replace(path: Path, data: Content, before: os.stat_result | None) -> None:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
-        os.replace(aside, path)
+            os.replace(aside, path)  # while it is held
     except BaseException:
         with suppress(OSError):
             aside.unlink()

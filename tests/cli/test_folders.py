@@ -6,6 +6,7 @@ import fcntl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import h5py
 import pytest
 import xarray as xr
 
@@ -90,6 +91,16 @@ def test_a_demo_keeps_only_its_own_sections(run_cli: Run, out: Path) -> None:
     datasets.write(xr.Dataset({"x": 1.0}), out / "results.nc", group="pipeline")
     before = content(out)
     assert_refused(run_cli("demo", "--out", out), "results.nc is damaged or not of a demo")
+    assert content(out)["results.nc"] == before["results.nc"]
+
+
+def test_a_demo_with_a_section_that_cannot_be_read_is_refused_before_anything_runs(run_cli: Run, out: Path) -> None:
+    (out / "lock").touch()
+    datasets.write(xr.Dataset({"x": ("i", [1.0])}), out / "results.nc", group="windows")
+    with h5py.File(out / "results.nc", "r+") as store:
+        del store["windows"]["i"]
+    before = content(out)
+    assert_refused(run_cli("demo", "--section", "rates", "--out", out), "results.nc is damaged or not of a demo")
     assert content(out)["results.nc"] == before["results.nc"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -68,6 +69,15 @@ def test_a_folder_is_no_file_to_write(run_cli: Run, tmp_path: Path) -> None:
     folder = tmp_path / "schedule.json"
     folder.mkdir()
     assert_refused(run_cli(*MIXTURE, "--out", folder), "schedule.json: Is a directory; choose another --out")
+
+
+def test_a_file_in_a_folder_that_takes_no_other_is_refused_before_anything_runs(
+    run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is written beside its place first; root may write anywhere, so the system's answer is put on."""
+    (tmp_path / "schedule.json").touch()
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)
+    assert_refused(run_cli(*MIXTURE, "--out", tmp_path / "schedule.json"), "schedule.json: Permission denied; choose")
 
 
 @pytest.mark.parametrize(

@@ -20,13 +20,14 @@ EYES: dict[str, Any] = {
 }
 
 
-def processor() -> Any:
-    return transformers.CLIPImageProcessorPil(
-        size={"shortest_edge": SIDE},
-        crop_size={"height": SIDE, "width": SIDE},
-        image_mean=[0.4] * 3,
-        image_std=[0.3] * 3,
-    )
+def processor(**changes: Any) -> Any:
+    own = {
+        "size": {"shortest_edge": SIDE},
+        "crop_size": {"height": SIDE, "width": SIDE},
+        "image_mean": [0.4] * 3,
+        "image_std": [0.3] * 3,
+    }
+    return transformers.CLIPImageProcessorPil(**own | changes)
 
 
 def saved(folder: Path, *parts: Any) -> str:

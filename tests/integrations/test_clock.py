@@ -261,5 +261,6 @@ def test_solvers_on_straight_paths_are_read_as_flows(name: str) -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused(name: str, changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as raised:
         clock_of(scheduler(name, **changes))
+    assert f" {name}," not in str(raised.value)  # among those advised

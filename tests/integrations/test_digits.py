@@ -226,6 +226,14 @@ def damaged(path: Path, how: str) -> None:
             del weights["conv_in.bias"]
         case "surplus weight":
             weights["conv_in.scale"] = torch.zeros(1)
+        case "no group" | "no head" | "no side":
+            setting = {"group": "norm_num_groups", "head": "attention_head_dim", "side": "sample_size"}[how[3:]]
+            about["network"][setting] = -8 if how == "no side" else 0
+        case "deep":
+            save_file(weights, path, metadata={"orthoscope": "[" * 100_000})
+            return
+        case "integers":
+            weights = {name: (100 * value).to(torch.int8) for name, value in weights.items()}
         case "no number":
             weights["conv_in.bias"][0] = torch.nan
     save_file(weights, path, metadata={"orthoscope": json.dumps(about)})
@@ -243,6 +251,11 @@ def damaged(path: Path, how: str) -> None:
         ("no network", "do not fit"),
         ("missing weight", r"lacks weights of UNet2DModel: conv_in\.bias"),
         ("surplus weight", r"no place for: conv_in\.scale"),
+        ("no group", "do not fit"),
+        ("no head", "do not fit"),
+        ("no side", "do not fit"),
+        ("deep", "not a readable safetensors file"),
+        ("integers", r"holds integers where UNet2DModel has .*: class_embedding\.weight, conv_in\.bias"),
         ("no number", r"conv_in\.bias holds NaN"),
     ],
 )

@@ -169,6 +169,10 @@ def damaged(folder: Path, how: str) -> str:
             (folder / "other" / "model.safetensors").rename(weights)
         case "no preprocessing":
             (folder / "preprocessor_config.json").unlink()
+        case "empty preprocessing":
+            (folder / "preprocessor_config.json").write_text("{}")
+        case "no contrast":
+            networks.saved(folder, networks.processor(image_std=[0.0] * 3))
         case "no vocabulary":
             for file in folder.glob("*token*"):
                 file.unlink()
@@ -190,6 +194,8 @@ def damaged(folder: Path, how: str) -> str:
         ("truncated", "cannot read"),
         ("other weights", "lacks weights of CLIPModel: .* and [0-9]+ more"),
         ("no preprocessing", "load image processor"),
+        ("empty preprocessing", r"cannot read \S+clip with its preprocessing: .*16\*16"),
+        ("no contrast", "clip with its preprocessing makes NaN or infinity of a gray image; get its files again"),
         ("no vocabulary", "no vocabulary"),
         ("no config", "config.json"),
         ("code", "code of its own"),
@@ -210,7 +216,8 @@ def test_other_mistakes_are_told(folders: dict[str, str]) -> None:
         features_of("pixel", model="openai/clip-vit-base-patch32")
     with pytest.raises(ConfigError, match="type clip; expected dinov2"):
         features_of("dinov2", model=folders["clip"])
-    with pytest.raises(ConfigError, match="no such folder"):
-        features_of("clip", model="/nowhere/clip")
+    for nowhere in ("/nowhere/clip", "~nobody-of-this-name/x", "a" * 300):
+        with pytest.raises(ConfigError, match="no such folder"):
+            features_of("clip", model=nowhere)
     with pytest.raises(ConfigError, match="hf download nobody/nothing"):
         features_of("clip", model="nobody/nothing")

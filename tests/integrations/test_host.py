@@ -17,6 +17,7 @@ import torch
 pytest.importorskip("diffusers")
 
 import diffusers
+import transformers
 from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 from safetensors.torch import load_file
 
@@ -24,10 +25,12 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.rules import LinearCFG
 from orthoscope.integrations.diffusers import guided
+from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.diffusers.layout import LAYOUTS
 from orthoscope.integrations.families import FAMILIES
+from orthoscope.integrations.fingerprint import fingerprint
 from orthoscope.integrations.host import Generated, Host, host_of, is_out_of_memory, open_host
-from orthoscope.integrations.hub import reading
+from orthoscope.integrations.hub import check_tokenizer, reading, rescheduled
 from orthoscope.serialize import content_hash, dumps
 from tests.integrations import pipelines
 from tests.integrations.pipelines import TOKENS, WIDTH
@@ -283,6 +286,14 @@ def test_another_scheduler_keeps_the_settings_of_the_pipelines_own() -> None:
     assert content_hash(own.identity) != content_hash(other.identity)
 
 
+def test_a_scheduler_with_a_warm_up_is_taken_without_it() -> None:
+    own = pipelines.stable_diffusion().scheduler
+    made = rescheduled(own, "PNDMScheduler")
+    assert (type(made), made.config.skip_prk_steps) == (diffusers.PNDMScheduler, True)
+    assert clock_of(made).chart == "timestep"
+    assert "skip_prk_steps" not in rescheduled(own, "DDIMScheduler").config
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
@@ -346,6 +357,25 @@ def test_what_a_text_encoder_makes_of_a_prompt_is_in_its_identity() -> None:
     assert len({before, changed, identity(pipe)}) == 3
 
 
+def test_how_a_tokenizer_reads_is_in_its_fingerprint(saved: Path, tmp_path: Path) -> None:
+    """Also what leaves its vocabulary alone; but not what it was last called with."""
+    steps = json.loads((saved / "whole" / "tokenizer" / "tokenizer.json").read_text())
+
+    def read(length: int = 12, **changes: Any) -> Any:
+        (tmp_path / "tokenizer.json").write_text(json.dumps(steps | changes))
+        return transformers.CLIPTokenizer(tokenizer_file=str(tmp_path / "tokenizer.json"), model_max_length=length)
+
+    plain = read()
+    before = fingerprint(plain)
+    plain("cat", padding="max_length", truncation=True, max_length=5)
+    assert fingerprint(plain) == before == fingerprint(read())
+    merged = steps["model"] | {"merges": [["a", "t</w>"]], "vocab": steps["model"]["vocab"] | {"at</w>": 54}}
+    others = [read(normalizer=None), read(pre_tokenizer={"type": "Whitespace"}), read(length=9), read(model=merged)]
+    others.append(read())
+    others[-1].padding_side = "left"
+    assert all(other != before for other in map(fingerprint, others))
+
+
 def test_a_digits_file_or_its_folder_is_opened(tmp_path: Path) -> None:
     from orthoscope.integrations.digits import SHIPPED
 
@@ -380,6 +410,8 @@ def test_a_text_encoder_in_pickles_is_no_exception(saved: Path, whole: Host, tmp
         ({"_class_name": ["pipeline", "Own"]}, "needs code of its own"),
         ({"_class_name": None}, "names no pipeline"),
         ({"_class_name": "ExoticPipeline"}, "ExoticPipeline is not known here"),
+        ({"vae": ["diffusers"]}, r"vae in its model_index.json must be a library and a class, got \['diffusers'\]"),
+        ({"vae": "diffusers"}, "vae in its model_index.json must be a library and a class, got 'diffusers'"),
     ],
 )
 def test_what_needs_foreign_code_or_is_unknown_is_refused(
@@ -406,7 +438,42 @@ def test_damaged_folders_are_told_in_one_line(saved: Path, tmp_path: Path) -> No
         open_host(str(folder))
 
 
-@pytest.mark.parametrize("model", ["nothing", "a/b/c", "/nowhere/at/all", "./here"])
+@pytest.mark.parametrize(
+    ("part", "files", "content", "message"),
+    [
+        ("", ["model_index.json"], "[]", "names no pipeline in its model_index.json"),
+        ("scheduler", ["scheduler_config.json"], "{}", r"scheduler_config\.json names no class, so it is damaged"),
+        ("vae", ["config.json"], "{}", r"vae/config\.json names no class, so it is damaged"),
+        ("tokenizer", ["tokenizer.json"], None, "tokenizer has no vocabulary for its texts"),
+        ("tokenizer", ["tokenizer.json", "tokenizer_config.json"], None, "tokenizer has no vocabulary for its texts"),
+        ("tokenizer", ["tokenizer_config.json"], "{}", "tokenizer does not say how long a text may be"),
+    ],
+)
+def test_a_part_whose_files_are_empty_or_gone_is_not_replaced_by_defaults(
+    part: str, files: list[str], content: str | None, message: str, saved: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(saved / "whole", tmp_path / "copy")
+    for name in files:
+        file = tmp_path / "copy" / part / name
+        file.unlink()
+        if content is not None:
+            file.write_text(content)
+    with pytest.raises(ConfigError, match=message) as raised:
+        open_host(str(tmp_path / "copy"))
+    assert len(str(raised.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["T5Tokenizer", "Qwen2Tokenizer", "CLIPTokenizer"])
+def test_no_tokenizer_s_defaults_are_a_vocabulary(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer_config.json").write_text("{}")
+    tokenizer = getattr(transformers, kind).from_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match="here has no vocabulary"):
+        check_tokenizer(tokenizer, "here")
+
+
+@pytest.mark.parametrize(
+    "model", ["nothing", "a/b/c", "/nowhere/at/all", "./here", "~nobody-of-this-name/x", "a" * 300]
+)
 def test_a_missing_folder_is_told(model: str) -> None:
     with pytest.raises(ConfigError, match=rf"^no such folder: {re.escape(model)}; expected .* org/name$"):
         open_host(model)

@@ -58,17 +58,19 @@ def mode(name: str) -> Image.Image:
     return gray.convert(name) if name in ("L", "LA", "P", "RGB") else gray.convert("RGB").convert(name)
 
 
-def png(levels: NDArray[Any], kind: int, transparent: tuple[int, ...] = ()) -> bytes:
-    """A PNG file of gray (0), colors (2), gray with alpha (4) or colors with alpha (6)."""
+def png(levels: NDArray[Any], kind: int, transparent: tuple[int, ...] = (), bits: int = 0, **told: bytes) -> bytes:
+    """A PNG file of gray (0), colors (2), gray with alpha (4) or colors with alpha (6), and what else it tells."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     height, width = levels.shape[:2]
-    head = struct.pack(">IIBBBBB", width, height, 8 * levels.itemsize, kind, 0, 0, 0)
+    width *= 8 // bits if bits else 1
+    head = struct.pack(">IIBBBBB", width, height, bits or 8 * levels.itemsize, kind, 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(levels.dtype.newbyteorder(">")).tobytes() for row in levels)
     trns = chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent)) if transparent else b""
-    parts = [chunk(b"IHDR", head), trns, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    others = b"".join(chunk(name.encode(), data) for name, data in told.items())
+    parts = [chunk(b"IHDR", head), others, trns, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
 
@@ -203,6 +205,14 @@ def test_one_color_may_be_transparent(tmp_path: Path) -> None:
     assert_refused(tmp_path / "colors16.png", "transparent color of 16 bits")
 
 
+@pytest.mark.parametrize("bits", [2, 4])
+def test_a_gray_of_few_bits_may_be_transparent(bits: int, tmp_path: Path) -> None:
+    levels = np.arange(8).reshape(2, 4) % 2**bits
+    packed = sum(levels[:, k :: 8 // bits] << (8 - bits * (k + 1)) for k in range(8 // bits))
+    (tmp_path / "x.png").write_bytes(png(np.asarray(packed, dtype=np.uint8), 0, (2,), bits=bits))
+    assert_read(tmp_path / "x.png", colors(np.where(levels == 2, 2**bits - 1, levels), 2**bits - 1))
+
+
 # Orientation and color
 
 
@@ -243,6 +253,60 @@ def test_a_profile_says_what_colors_mean(tmp_path: Path) -> None:
     assert_read(path, colors(pixels[..., 0]))
     Image.fromarray(pixels).save(path, icc_profile=b"no profile")
     assert_refused(path, "cannot read .* profile")
+
+
+def gray_profile(gamma: float) -> bytes:
+    """A profile of gray whose light is a power of its levels."""
+    white = [struct.pack(">i", round(part * 65536)) for part in (0.9642, 1, 0.8249)]
+    tags = {
+        b"desc": b"desc\0\0\0\0" + struct.pack(">I", 5) + b"gray\0".ljust(83, b"\0"),
+        b"wtpt": b"XYZ \0\0\0\0" + b"".join(white),
+        b"kTRC": b"curv\0\0\0\0" + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0",
+        b"cprt": b"text\0\0\0\0none\0\0\0\0",
+    }
+    table, content = struct.pack(">I", len(tags)), b""
+    for name, data in tags.items():
+        table += name + struct.pack(">II", 132 + 12 * len(tags) + len(content), len(data))
+        content += data
+    head = b"lcms\x02\x10\0\0mntrGRAYXYZ ".ljust(32, b"\0") + b"acsp".ljust(32, b"\0") + b"".join(white)
+    head = struct.pack(">I", 128 + len(table + content)) + head
+    return head.ljust(128, b"\0") + table + content
+
+
+@pytest.mark.parametrize("ending", ["png", "tiff"])
+def test_a_profile_of_gray_counts_for_8_and_16_bits(ending: str, tmp_path: Path) -> None:
+    shares = RAMP / 255
+    light = np.where(
+        shares > 0.0031308, 1.055 * shares ** (1 / 2.4) - 0.055, 12.92 * shares
+    )  # of linear levels in sRGB
+    for name in ("L", "I;16"):
+        path = tmp_path / f"linear.{ending}"
+        mode(name).save(path, icc_profile=gray_profile(1.0))
+        found = read_image(path)[1:]  # where it is darkest, the library is coarse
+        np.testing.assert_allclose(found, colors(light[1:], 1), rtol=0, atol=1 / 255)
+
+
+TOLD: list[tuple[dict[str, bytes], bool]] = [
+    ({"gAMA": struct.pack(">I", 45455)}, True),
+    ({"gAMA": struct.pack(">I", 100000)}, False),
+    ({"gAMA": struct.pack(">I", 100000), "sRGB": b"\0"}, True),
+    ({"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)}, True),
+    ({"cHRM": struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)}, False),
+    ({"cICP": bytes([1, 13, 0, 1])}, True),
+    ({"sRGB": b"\0", "cICP": bytes([9, 16, 0, 1])}, False),
+]
+
+
+@pytest.mark.parametrize(("told", "is_srgb"), TOLD)
+def test_colors_that_a_png_describes_otherwise_are_refused(
+    told: dict[str, bytes], is_srgb: bool, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(png(RAMP, 0, **told))
+    if is_srgb:
+        assert_read(path, GRAY)
+    else:
+        assert_refused(path, "colors other than sRGB's without a profile")
 
 
 # Refusals

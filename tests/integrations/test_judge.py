@@ -177,9 +177,36 @@ def test_without_a_folder_there_is_nothing_to_compare_with(model: Host) -> None:
     assert reference_features(features_of("pixel"), None, model) is None
 
 
+def test_every_file_counts_once_and_what_is_not_read_is_told(model: Host, tmp_path: Path) -> None:
+    pixels = rng.stream(0, "files").integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    for levels, name in zip(pixels, ("a.png", "b.jfif", "c.jpe"), strict=True):
+        Image.fromarray(levels).save(tmp_path / name, format="PNG" if name == "a.png" else "JPEG")
+    (tmp_path / "0.png").symlink_to(tmp_path / "a.png")
+    (tmp_path / "d.HEIC").touch()
+    said: list[str] = []
+    found = reference_images(str(tmp_path), model, said.append)
+    assert found is not None
+    assert found.shape == (3, 8, 8, 3)
+    np.testing.assert_allclose(found[0], pixels[0] / 255, rtol=1e-6)
+    assert said == [f"{tmp_path} holds images of kinds that are not read (1); convert them to PNG"]
+
+
+def test_one_small_image_does_not_make_all_others_small(model: Host, tmp_path: Path) -> None:
+    for k in range(3):
+        write(tmp_path / f"{k}.png", np.zeros((40, 30, 3), np.uint8))
+    write(tmp_path / "half.png", np.zeros((60, 15, 3), np.uint8))
+    found = reference_images(str(tmp_path), model)
+    assert found is not None
+    assert found.shape == (4, 15, 15, 3)
+    write(tmp_path / "line.png", np.zeros((1, 300, 3), np.uint8))
+    with pytest.raises(ConfigError, match=r"line\.png has a side of 1 pixels where most have 30 or more"):
+        reference_images(str(tmp_path), model)
+
+
 def test_wrong_folders_are_refused_in_one_line(model: Host, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no such folder"):
-        reference_images(str(tmp_path / "nowhere"), model)
+    for nowhere in (str(tmp_path / "nowhere"), "~nobody-of-this-name/x", "a" * 300):
+        with pytest.raises(ConfigError, match="no such folder"):
+            reference_images(nowhere, model)
     with pytest.raises(ConfigError, match="holds no reference images"):
         reference_images(str(tmp_path), model)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")

@@ -189,6 +189,28 @@ def test_shards_are_read_whole(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(found.state_dict(), network.state_dict(), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_tensor_in_two_shards_is_refused(name: str, tmp_path: Path) -> None:
+    network = NETWORKS[name]()
+    network.save_pretrained(tmp_path, max_shard_size="4KB")
+    first, *_, last = sorted(tmp_path.glob("*.safetensors"))
+    twice = middle(first)
+    changed(last, lambda weights: weights.update({twice: 7 * load_file(first)[twice]}))
+    assert_refused(
+        lambda: read_network(type(network), str(tmp_path)), f"index.json names files that hold the same: {twice};"
+    )
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_integers_are_no_weights(name: str, tmp_path: Path) -> None:
+    network = NETWORKS[name]()
+    network.save_pretrained(tmp_path)
+    file = weights_in(tmp_path)
+    wrong = middle(file)
+    changed(file, lambda weights: weights.update({wrong: (100 * weights[wrong]).to(torch.int8)}))
+    assert_refused(lambda: read_network(type(network), str(tmp_path)), rf"holds integers where \w+ has .*: {wrong};")
+
+
 def test_a_variant_is_not_taken_for_the_network(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved / "sd", tmp_path / "sd")
     file = weights_in(tmp_path / "sd" / "unet")
@@ -409,7 +431,7 @@ def test_an_index_of_pickles_is_read_with_leave(tmp_path: Path) -> None:
     found = read_network(type(network), str(tmp_path), allow_pickle=True)
     torch.testing.assert_close(found.state_dict(), network.state_dict(), rtol=0, atol=0)
     assert_refused(lambda: read_network(type(network), str(tmp_path)), r"index\.json names weights\.bin")
-    for nonsense in ("[]", "{}", "no json", '{"weight_map": []}'):
+    for nonsense in ("[]", "{}", "no json", '{"weight_map": []}', '{"weight_map": {}}'):
         file.with_name(f"{file.name}.index.json").write_text(nonsense)
         assert_refused(lambda: read_network(type(network), str(tmp_path)), "is no index of weights")
 

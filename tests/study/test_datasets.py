@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import xarray as xr
 
+from orthoscope.errors import ConfigError
 from orthoscope.quantities import Estimate
-from orthoscope.study.datasets import dataset, estimates, read, stored, write
+from orthoscope.study.datasets import dataset, estimates, groups, read, stored, write
 
 
 def test_estimates_come_back_from_a_file_with_what_stands_behind_them(tmp_path: Path) -> None:
@@ -26,3 +29,19 @@ def test_files_without_degrees_of_freedom_are_read() -> None:
     variables = {"overlap": (["dim"], [1.0]), "overlap_stderr": (["dim"], [np.float32(0.5)])}
     (found,) = stored(dataset(variables, coords={}, spec="x"), "overlap")
     assert (found.value, found.stderr, found.n, found.dof) == (1.0, pytest.approx(0.5), 0, None)
+
+
+def test_a_group_that_cannot_be_read_is_not_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "a.nc"
+    data = xr.Dataset({"x": ("i", np.arange(3.0))})
+    for group in ("good", "torn"):
+        write(data, path, group=group)
+    with h5py.File(path, "r+") as store:
+        del store["torn"]["i"]  # which `x` still refers to
+    before = path.read_bytes()
+    with pytest.raises(ConfigError, match=r"a\.nc: torn cannot be read and would be lost; choose another --out"):
+        write(data, path, group="good")
+    assert path.read_bytes() == before
+    write(data, path, group="torn")
+    assert groups(path) == ["good", "torn"]
+    xr.testing.assert_identical(read(path, group="torn"), data)

@@ -37,12 +37,14 @@ def writable(path: Path, *, figures: bool = False) -> None:
     beside = {path.with_suffix(end) for end in (".svg", ".png")} - {path} if figures else set()
     for file in (path, *sorted(beside)):
         try:
+            needed = [file]
             if not is_stream(file):
                 home = Path(os.path.realpath(file)).parent
                 home.mkdir(parents=True, exist_ok=True)
                 if file.is_dir():
                     raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            if not os.access(file if file.exists() else home, os.W_OK):
+                needed = [home, file] if file.exists() else [home]  # it is written beside its place, and renamed
+            if not all(os.access(place, os.W_OK) for place in needed):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             if file in beside and is_foreign(file):
                 raise ConfigError(f"{file} is there already and no figure of orthoscope; choose another --out")

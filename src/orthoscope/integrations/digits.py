@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 
 from orthoscope import writing
 from orthoscope.errors import ConfigError
-from orthoscope.integrations.weights import check_complete, check_finite
+from orthoscope.integrations.weights import check_complete, check_finite, check_floating
 
 CLASSES = 10
 SIDE = 8
@@ -238,23 +239,26 @@ def load_digits_pipeline(path: Path | str | None = None) -> DigitsPipeline:
     if about.get("model") != "digits" or about.get("format") != _FORMAT:
         raise ConfigError(f"{file} does not hold the digits model of format {_FORMAT}; {cure}")
     try:
+        if about["network"]["sample_size"] < 1:
+            raise ValueError("no image has such a side")
         unet = build_network(config=about["network"])
         found = unet.load_state_dict(weights, strict=False)
-    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+    except Exception as error:  # a network can fail in many ways to be built of what a file says
         raise ConfigError(f"the weights in {file} do not fit the network it describes; {cure}") from error
     check_complete(unet, file, missing=found.missing_keys, unexpected=found.unexpected_keys)
+    check_floating(unet, file, integers=(name for name, value in weights.items() if not value.is_floating_point()))
     check_finite(unet, file)
     return pipeline_of(unet)
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Metadata and tensors of a file."""
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise ConfigError(f"no such file: {file}; expected the digits.safetensors of `orthoscope train digits`")
     try:
         with safe_open(file, framework="pt") as opened:
             about = json.loads((opened.metadata() or {}).get("orthoscope", "{}"))
             weights = {name: opened.get_tensor(name) for name in opened.keys()}
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not a readable safetensors file: {error}; write it again") from error
     return (about if isinstance(about, dict) else {}), weights

@@ -17,6 +17,8 @@ from scipy.sparse import csr_array
 from transformers import CLIPModel, CLIPTokenizer, Dinov2Model
 
 from orthoscope.errors import ConfigError, unknown
+from orthoscope.integrations.fingerprint import fingerprint
+from orthoscope.integrations.hub import check_tokenizer
 from orthoscope.integrations.vision import Vision, open_vision, opened
 
 if TYPE_CHECKING:
@@ -139,8 +141,8 @@ class ClipFeatures:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Its name, and what determines the network's outputs."""
-        return {"name": self.name, **self.vision.identity}
+        """Its name, and what determines the network's outputs for images and texts."""
+        return {"name": self.name, **self.vision.identity, "tokenizer": fingerprint(self.tokenizer)}
 
     def of(self, generated: Generated) -> FloatArray:
         """Embeddings of generated images."""
@@ -208,8 +210,7 @@ def features_of(name: str, *, model: str | None = None, device: str = "auto", al
     if name == "dinov2":
         return Dinov2Features(vision)
     tokenizer = opened(CLIPTokenizer.from_pretrained, source)
-    if len(tokenizer) <= len(tokenizer.all_special_ids):  # what an absent vocabulary is read as
-        raise ConfigError(f"{source} has no vocabulary for its texts; add the tokenizer's files to the folder")
+    check_tokenizer(tokenizer, source)
     return ClipFeatures(vision, tokenizer)
 
 

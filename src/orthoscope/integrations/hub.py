@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -14,8 +15,10 @@ from typing import Any
 import diffusers
 import torch
 import transformers
+from diffusers.configuration_utils import ConfigMixin
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
 from huggingface_hub.utils import logging as hub_logging
+from transformers import CLIPTokenizer, PreTrainedTokenizerBase
 
 from orthoscope.errors import ConfigError, OrthoscopeError, unknown
 from orthoscope.integrations.diffusers.evidence import SCHEDULERS, prediction_type
@@ -29,6 +32,8 @@ _DIGITS = "digits.safetensors"
 _INDEX = "model_index.json"
 _PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 _VARIANT = re.compile(r"model\.(\w+)(-\d+-of-\d+)?\.safetensors")
+_FEWEST_WORDS = 2  # an absent vocabulary is read as special tokens, and perhaps a blank
+_LONGEST = 10**6  # tokens of a text; what has no limit is given a larger number
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -42,19 +47,20 @@ def read_pipeline(model: str, *, device: str = "auto", dtype: str = "auto", allo
         allow_pickle: Whether weights that are not safetensors may be read.
 
     Raises:
-        ConfigError: if it cannot be had, is not known here, lacks weights, or would need code or pickles of the
-            repository.
+        ConfigError: if it cannot be had, is not known here, lacks weights, settings or a vocabulary, or would need code
+            or pickles of the repository.
     """
     place = device_of(device)
     if dtype not in ("auto", *_DTYPES):
         raise ConfigError(f"dtype must be auto, {', '.join(_DTYPES)}, got {dtype!r}")
-    path = Path(model).expanduser()
-    if path.suffix == ".safetensors" or (path / _DIGITS).is_file():
-        file = path / _DIGITS if path.is_dir() else path
+    path = local(model)
+    is_folder = os.path.isdir(path)
+    if path.suffix == ".safetensors" or os.path.isfile(path / _DIGITS):
+        file = path / _DIGITS if is_folder else path
         with quiet():
             return load_digits_pipeline(file).to(place, _DTYPES.get(dtype, torch.float32))
-    source = str(path) if path.is_dir() else model
-    if not path.is_dir() and not _REPOSITORY.fullmatch(model):
+    source = str(path) if is_folder else model
+    if not is_folder and not _REPOSITORY.fullmatch(model):
         raise ConfigError(
             f"no such folder: {model}; expected the folder of a pipeline, a {_DIGITS} file, or a repository of the hub "
             "such as org/name"
@@ -66,27 +72,57 @@ def read_pipeline(model: str, *, device: str = "auto", dtype: str = "auto", allo
     precision = (family.half if place.type == "cuda" else "float32") if dtype == "auto" else dtype
     loader: Any = DigitsPipeline if kind == DigitsPipeline.__name__ else getattr(diffusers, kind)
     with reading(model, allow_pickle=allow_pickle):
-        if not path.is_dir():
+        if not is_folder:
             source = loader.download(source, use_safetensors=None if allow_pickle else True, trust_remote_code=False)
         parts = _networks(loader, index, Path(source), dtype=_DTYPES[precision], allow_pickle=allow_pickle)
         pipe = loader.from_pretrained(source, trust_remote_code=False, **parts).to(place)
         for name, part in parts.items():
             check_finite(part, f"{model}/{name}")
+        for name, part in pipe.components.items():
+            if isinstance(part, PreTrainedTokenizerBase):
+                check_tokenizer(part, f"{model}/{name}")
         return pipe
 
 
+def local(name: str) -> Path:
+    """A path as users write it; a home that nobody has stays as it is written, and nothing is found there.
+
+    Ask `os.path` about it, which says no of names that no file can have, where `Path` raises.
+    """
+    return Path(os.path.expanduser(name))
+
+
+def check_tokenizer(tokenizer: Any, source: str) -> None:
+    """Make sure that texts differ for a tokenizer, and that it knows how long they may be.
+
+    Raises:
+        ConfigError: if it has no vocabulary, or is one of CLIP, whose texts are filled up to its length, without one.
+    """
+    words = tokenizer.get_vocab().keys() - tokenizer.get_added_vocab().keys() - set(tokenizer.all_special_tokens)
+    if len(words) < _FEWEST_WORDS:
+        raise ConfigError(f"{source} has no vocabulary for its texts; get the tokenizer's files again")
+    if isinstance(tokenizer, CLIPTokenizer) and tokenizer.model_max_length > _LONGEST:
+        raise ConfigError(f"{source} does not say how long a text may be; get its tokenizer_config.json again")
+
+
 def _networks(loader: Any, index: Mapping[str, Any], folder: Path, **how: Any) -> dict[str, Any]:
-    """Every network that a pipeline's class takes and its index names, by name; the pipeline reads none by itself."""
+    """Every network that a pipeline's class takes and its index names, by name; the pipeline reads none by itself.
+
+    A config that names no class is damaged, for diffusers always writes it: with defaults in place of its settings
+    weights may still fit. Which class it names does not matter, for classes were renamed, and schedulers are exchanged.
+    """
     found, homes = {}, {"diffusers": diffusers, "transformers": transformers}
     for name in inspect.signature(loader.__init__).parameters:
-        value = index.get(name)
-        if not isinstance(value, list | tuple) or value[0] is None:
-            continue
-        library, kind = value
-        make = getattr(homes.get(library) or getattr(diffusers.pipelines, library), kind)
+        match index.get(name):
+            case [str(library), str(kind)]:
+                make = getattr(homes.get(library) or getattr(diffusers.pipelines, library), kind)
+            case _:
+                continue
+        place = folder / name if (folder / name).is_dir() else folder
+        if issubclass(make, ConfigMixin) and "_class_name" not in make.load_config(str(place)):
+            raise ConfigError(f"{place / make.config_name} names no class, so it is damaged; get its files again")
         if issubclass(make, torch.nn.Module):
-            own = folder / name
-            found[name] = read_network(make, str(own if own.is_dir() else folder), **how)
+            found[name] = read_network(make, str(place), **how)
     return found
 
 
@@ -99,7 +135,8 @@ def rescheduled(own: Any, name: str) -> Any:
     if name not in SCHEDULERS:
         raise unknown("scheduler", name, SCHEDULERS)
     with quiet():
-        found = getattr(diffusers, name).from_config(own.config)
+        # Others do not know this setting; with its warm-up PNDM could not be followed.
+        found = getattr(diffusers, name).from_config(own.config, skip_prk_steps=True)
     before, after = prediction_type(own), prediction_type(found)
     if before != after:
         raise ConfigError(
@@ -148,8 +185,8 @@ def _explained(model: str, error: Exception) -> str:
     while cause is not None:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
-    text, folder = _one_line(error), Path(model).expanduser()
-    is_local = folder.exists()
+    text, folder = _one_line(error), local(model)
+    is_local = os.path.exists(folder)
     if own := next((cause for cause in causes if isinstance(cause, OrthoscopeError)), None):
         return str(own)  # a library took it for a damaged file
     if "trust_remote_code" in str(error):  # whole: transformers mentions it at the end of a long text
@@ -173,13 +210,20 @@ def _explained(model: str, error: Exception) -> str:
     return f"cannot read {model}: {text}"
 
 
-def _class_of(index: Mapping[str, Any], model: str) -> str:
+def _class_of(index: Any, model: str) -> str:
     """The pipeline's class by its index; everything that it names must be part of diffusers or transformers."""
-    kind = index.get("_class_name")
+    kind = index.get("_class_name") if isinstance(index, Mapping) else None
     if kind is None:
         raise ConfigError(f"{model} names no pipeline in its {_INDEX}; it is a part of one, or something else")
-    pairs = [value for value in index.values() if isinstance(value, list | tuple) and len(value) == 2]
-    libraries = {library for library, name in pairs if isinstance(library, str) and isinstance(name, str)}
+    libraries = set()
+    for name, value in index.items():
+        match value:
+            case [str(library), str()]:
+                libraries.add(library)
+            case str() | [*_] if not name.startswith("_") and value != [None, None]:
+                raise ConfigError(
+                    f"{model}: {name} in its {_INDEX} must be a library and a class, got {value!r:.80}; get it again"
+                )
     foreign = [name for name in libraries - {"diffusers", "transformers"} if not hasattr(diffusers.pipelines, name)]
     if not isinstance(kind, str) or foreign:
         raise ConfigError(_of_own_code(model))

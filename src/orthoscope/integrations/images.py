@@ -1,7 +1,8 @@
 """Image files as numbers: upright, in the colors of sRGB, on white where they are transparent.
 
 A level is a share of the largest number that its file can hold. Where a file does not say what that is (32-bit
-integers, floating point, signed numbers), it is refused; and so is one that holds several images.
+integers, floating point, signed numbers), it is refused; and so is one that holds several images, or whose colors are
+not those of sRGB and not told by a profile.
 """
 
 from __future__ import annotations
@@ -19,7 +20,21 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
 from orthoscope.errors import ConfigError
 
-ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+ENDINGS = (".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+UNREAD = (
+    ".dng",
+    ".exr",
+    ".heic",
+    ".heif",
+    ".ico",
+    ".jp2",
+    ".jxl",
+    ".pgm",
+    ".ppm",
+    ".psd",
+    ".svg",
+    ".tga",
+)  # images, too
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP", "AVIF")  # for others Pillow may start programs
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N")  # gray of 16 bits
 _COLORS = ("1", "CMYK", "HSV", "L", "LA", "LAB", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr")
@@ -27,6 +42,10 @@ _UNKNOWN = {"I": "32-bit integers", "F": "floating-point numbers"}
 _PROFILED = {"CMYK": "CMYK", "GRAY": "L", "RGB ": "RGB"}  # modes by the color space of a profile
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339  # tags of TIFF
 _WHITE_IS_ZERO, _SIGNED = 0, 2  # and two of their values
+# What PNG may say of its colors beside a profile, and how that of sRGB is said.
+_GAMMA, _PRIMARIES, _CODED = 0.45455, (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06), bytes([1, 13, 0, 1])
+_NEAR = 0.005
+_STRETCHED = {"L;2": 85, "L;4": 17}  # levels of few bits, which Pillow makes levels of 8
 
 
 def image_size(file: Path) -> tuple[int, int]:
@@ -46,6 +65,8 @@ def read_image(file: Path) -> NDArray[np.float32]:
         ConfigError: if the file does not hold one image of known range, or is damaged.
     """
     with _opened(file) as image:
+        if image.mode == "L" and "transparency" in image.info:  # that level is left as it was stored
+            image.info["transparency"] *= _STRETCHED.get(str(image.tile[0].args), 1)
         ImageOps.exif_transpose(image, in_place=True)
         pixels, alpha = _deep(image) if image.mode in _DEEP else _colors(image)
         if alpha is not None:
@@ -91,6 +112,24 @@ def _check(image: ImageFile.ImageFile, name: str) -> None:
         raise ConfigError(
             f"{name} has a transparent color of 16 bits, which is not read; save it with an alpha channel"
         )
+    if image.format == "PNG" and not _is_srgb(image):
+        raise ConfigError(f"{name} has colors other than sRGB's without a profile (gAMA, cHRM, cICP); save it as sRGB")
+
+
+def _is_srgb(image: ImageFile.ImageFile) -> bool:
+    """Whether a PNG file says of its colors what sRGB has, nothing, or all by a profile."""
+    stream: Any = image.fp
+    coded, place = None, stream.tell()
+    stream.seek(8)
+    while (head := stream.read(8))[4:] not in (b"IDAT", b""):
+        content = stream.read(int.from_bytes(head[:4], "big") + 4)
+        if head[4:] == b"cICP":
+            coded = content[:4]
+    stream.seek(place)
+    if coded or "srgb" in image.info or "icc_profile" in image.info:
+        return coded in (None, _CODED)
+    told = image.info.get("gamma", _GAMMA), *image.info.get("chromaticity", _PRIMARIES)
+    return np.allclose(told, (_GAMMA, *_PRIMARIES), rtol=0, atol=_NEAR)
 
 
 def _deep(image: Image.Image) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:
@@ -100,7 +139,13 @@ def _deep(image: Image.Image) -> tuple[NDArray[np.floating], NDArray[np.floating
     if "transparency" in image.info:
         alpha = (levels != image.info["transparency"]).astype(np.float32)
     shares = levels / np.float32(2 ** max(_tag(image, _BITS), default=16) - 1)
-    return (1 - shares if _WHITE_IS_ZERO in _tag(image, _PHOTOMETRIC) else shares), alpha
+    if _WHITE_IS_ZERO in _tag(image, _PHOTOMETRIC):
+        shares = 1 - shares
+    if "icc_profile" in image.info:  # which is applied to 8 bits only: between two levels, its values are interpolated
+        ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+        ramp.info["icc_profile"] = image.info["icc_profile"]
+        shares = np.interp(shares, np.linspace(0, 1, 256), _colors(ramp)[0][0, :, 0])
+    return shares, alpha
 
 
 def _colors(image: Image.Image) -> tuple[NDArray[np.floating], NDArray[np.floating] | None]:

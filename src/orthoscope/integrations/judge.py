@@ -6,7 +6,8 @@ others, whose margins are turned into probabilities by one temperature, fitted o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -22,7 +23,8 @@ from orthoscope import rng
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.digits import CLASSES, SIDE, DigitsPipeline
 from orthoscope.integrations.features import Features, LatentFeatures, area_average
-from orthoscope.integrations.images import ENDINGS, image_size, read_image
+from orthoscope.integrations.hub import local
+from orthoscope.integrations.images import ENDINGS, UNREAD, image_size, read_image
 from orthoscope.integrations.vision import Vision, open_vision
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ _SOFTNESS, _GAMMA = 10.0, 0.05  # of the machines
 _HELD_OUT = 0.1  # share of the images that training left out, and so does the judge
 _SIDE = 256  # pixels of reference images, where they are that large
 _AT_ONCE = 64
+Remark = Callable[[str], None]
 _GRAY = (0.299, 0.587, 0.114)  # of red, green and blue
 
 
@@ -167,53 +170,75 @@ def bundled_digits() -> tuple[Images, NDArray[np.int64]]:
 # Reference images
 
 
-def reference_images(path: str | None, host: Host) -> Images | None:
+def reference_images(path: str | None, host: Host, remark: Remark = lambda text: None) -> Images | None:
     """Real images to compare with (n, height, width, channels) in [0, 1]; None if there are none.
 
     Args:
         path: Folder of image files (`ENDINGS`), read as `images` says; each is cut to its middle square, and all are
             averaged to the side of the smallest, 256 pixels at most. For a host that makes digits they become gray and
-            of its size; if None, they are the bundled digits.
+            of its size; if None, they are the bundled digits. A file with several names counts once.
         host: What generates.
+        remark: Told of images of other kinds.
 
     Raises:
-        ConfigError: if the folder is missing or holds no such file, or one cannot be read.
+        ConfigError: if the folder is missing or holds no such file, or one cannot be read or is far smaller than most.
     """
-    parts = list(_batches(path, host))
+    parts = list(_batches(path, host, remark))
     return np.concatenate(parts) if parts else None
 
 
-def reference_features(features: Features, path: str | None, host: Host) -> NDArray[np.float32] | None:
+def reference_features(
+    features: Features, path: str | None, host: Host, remark: Remark = lambda text: None
+) -> NDArray[np.float32] | None:
     """Features of the reference images, a few read at a time; arguments and errors as `reference_images`.
 
     Latents of a host that makes digits are its pixels in [-1, 1], so that there references have latents, too.
     """
     if isinstance(features, LatentFeatures) and makes_digits(host) and path is None:
         return bundled_digits()[0].reshape(-1, SIDE * SIDE)
-    parts = [features.of_images(images) for images in _batches(path, host)]
+    parts = [features.of_images(images) for images in _batches(path, host, remark)]
     return np.concatenate(parts) if parts else None
 
 
-def _batches(path: str | None, host: Host) -> Iterator[Images]:
+def _batches(path: str | None, host: Host, remark: Remark) -> Iterator[Images]:
     if path is None:
         if makes_digits(host):
             yield (np.moveaxis(bundled_digits()[0], 1, 3) / 2 + 0.5).astype(np.float32)
         return
-    files = _files(Path(path).expanduser())
+    files = _files(local(path), remark)
     of_digits = makes_digits(host)
-    side = min(SIDE if of_digits else _SIDE, *(min(image_size(file)) for file in files))
+    side = _smallest(files, SIDE if of_digits else _SIDE)
     for start in range(0, len(files), _AT_ONCE):
         images = np.stack([_square(file, side) for file in files[start : start + _AT_ONCE]])
         yield (images @ np.array(_GRAY, np.float32))[..., None] if of_digits else images
 
 
-def _files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
+def _files(folder: Path, remark: Remark) -> list[Path]:
+    if not os.path.isdir(folder):
         raise ConfigError(f"no such folder: {folder}; expected a folder of reference images ({', '.join(ENDINGS)})")
-    found = (file for file in folder.rglob("*") if file.suffix.lower() in ENDINGS and not file.name.startswith("."))
-    if not (files := sorted(file for file in found if file.is_file())):
+    found = [file for file in sorted(folder.rglob("*")) if not file.name.startswith(".") and file.is_file()]
+    files = {(about.st_dev, about.st_ino): file for file in found if _ends(file, ENDINGS) for about in [file.stat()]}
+    if not files:
         raise ConfigError(f"{folder} holds no reference images; expected files ending in {', '.join(ENDINGS)}")
-    return files
+    if others := sum(_ends(file, UNREAD) for file in found):
+        remark(f"{folder} holds images of kinds that are not read ({others}); convert them to PNG")
+    return sorted(files.values())
+
+
+def _ends(file: Path, endings: tuple[str, ...]) -> bool:
+    return file.suffix.lower() in endings
+
+
+def _smallest(files: list[Path], most: int) -> int:
+    """The shortest side of all images, `most` at most, if it is not one far from the others."""
+    sides = [min(*image_size(file), most) for file in files]
+    side, usual = min(sides), np.median(sides)
+    if side < usual / 2:
+        raise ConfigError(
+            f"the reference image {files[sides.index(side)]} has a side of {side} pixels where most have {usual:g} or "
+            "more, and all would be reduced to it; remove it"
+        )
+    return side
 
 
 def _square(file: Path, side: int) -> Images:

@@ -6,10 +6,10 @@ everywhere: so features do not depend on what else is installed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from transformers import AutoConfig, AutoImageProcessor
 
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.fingerprint import fingerprint
-from orthoscope.integrations.hub import device_of, reading
+from orthoscope.integrations.hub import device_of, local, reading
 from orthoscope.integrations.weights import check_finite, read_network
 
 _AT_ONCE = 32  # images
@@ -89,8 +89,8 @@ def open_vision(
         allow_pickle: Whether weights that are not safetensors may be read.
 
     Raises:
-        ConfigError: if it is not there, cannot be reached, is of another kind, lacks weights, or would need code or
-            pickles of the repository.
+        ConfigError: if it is not there, cannot be reached, is of another kind, lacks weights, makes no numbers of a
+            gray image, or would need code or pickles of the repository.
     """
     place = device_of(device)
     config = opened(AutoConfig.from_pretrained, source)
@@ -99,9 +99,15 @@ def open_vision(
     read = partial(read_network, make, config=config, dtype=torch.float32, allow_pickle=allow_pickle)
     model = opened(read, source, allow_pickle=allow_pickle).eval().requires_grad_(False).to(place)
     check_finite(model, source)
-    return Vision(
+    vision = Vision(
         model=model, processor=opened(AutoImageProcessor.from_pretrained, source, backend="pil"), device=place
     )
+    see = getattr(model, "get_image_features", model)
+    with reading(f"{source} with its preprocessing"):
+        seen = vision.of(np.full((1, 64, 48, 1), 0.5, np.float32), lambda pixels: see(pixels)[0])
+    if not np.isfinite(seen).all():
+        raise ConfigError(f"{source} with its preprocessing makes NaN or infinity of a gray image; get its files again")
+    return vision
 
 
 def opened(read: Callable[..., Any], source: str, *, allow_pickle: bool = False, **options: Any) -> Any:
@@ -110,10 +116,10 @@ def opened(read: Callable[..., Any], source: str, *, allow_pickle: bool = False,
     Raises:
         ConfigError: if it cannot be opened.
     """
-    folder = Path(source).expanduser()
-    if not folder.is_dir() and (source.count("/") != 1 or source.startswith((".", "~", "/"))):
+    folder = local(source)
+    if not os.path.isdir(folder) and (source.count("/") != 1 or source.startswith((".", "~", "/"))):
         raise ConfigError(
             f"no such folder: {source}; expected a model's folder, or a repository of the hub such as org/name"
         )
     with reading(source, allow_pickle=allow_pickle):
-        return read(str(folder) if folder.is_dir() else source, trust_remote_code=False, **options)
+        return read(str(folder) if os.path.isdir(folder) else source, trust_remote_code=False, **options)

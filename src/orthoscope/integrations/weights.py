@@ -12,7 +12,9 @@ and weights belong to different models.
 from __future__ import annotations
 
 import json
+import re
 import threading
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +23,15 @@ from unittest.mock import patch
 
 import torch
 from diffusers import ModelMixin
+from safetensors import safe_open
 from torch import nn
 
 from orthoscope.errors import ConfigError
 
 _NAMED = 5  # tensors that a message names
 _COMPUTED = ("num_batches_tracked", "position_ids", "relative_position_index")
+_OWN = re.compile(r"(diffusion_pytorch_)?model(-\d+-of-\d+)?\.safetensors")
+_INTEGERS = ("BOOL", "I", "U")  # how their types begin in safetensors
 _ELSEWHERE = {"adapter_config.json": "an adapter", "shard-*-model-*.safetensors": "pieces of distributed training"}
 _LOADING = threading.RLock()
 
@@ -60,6 +65,9 @@ def read_network(make: Any, source: str, *, allow_pickle: bool = False, **option
         network, source, missing=found["missing_keys"], unexpected=found["unexpected_keys"],
         misshapen=found["mismatched_keys"],
     )  # fmt: skip
+    files = (file for file in Path(source).glob("*.safetensors") if _OWN.fullmatch(file.name))
+    types = (pair for file in files for pair in _types(file).items())
+    check_floating(network, source, integers=(name for name, kind in types if kind.startswith(_INTEGERS)))
     return network
 
 
@@ -96,6 +104,27 @@ def check_complete(
         raise ConfigError(
             f"{source} holds weights that {kind} by its config has no place for: {_listed(surplus)}; its config "
             "belongs to another model"
+        )
+
+
+def check_floating(network: nn.Module, source: str | Path, *, integers: Iterable[str]) -> None:
+    """Make sure that weights are not read from integers, whose scale is elsewhere.
+
+    Args:
+        network: What was read.
+        source: Where it was read from.
+        integers: Tensors of the files that hold integers; those that the network has as such are as they should be.
+
+    Raises:
+        ConfigError: if they are.
+    """
+    tensors = (*network.named_parameters(), *network.named_buffers())
+    # By their last names: before them files may have others than the network.
+    counts = {name.rpartition(".")[2] for name, value in tensors if not value.is_floating_point()}
+    if wrong := sorted(name for name in integers if name.rpartition(".")[2] not in {*counts, *_COMPUTED}):
+        raise ConfigError(
+            f"{source} holds integers where {type(network).__name__} has numbers with fractions: {_listed(wrong)}; get "
+            "weights that are not quantized"
         )
 
 
@@ -160,6 +189,8 @@ def _check_indices(folder: Path) -> None:
     for index in sorted(folder.glob("*.safetensors.index*.json")):
         try:
             shards = set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            if not shards:
+                raise ValueError("it is empty")
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ConfigError(f"{index} is no index of weights; get the folder's files again") from error
         for shard in sorted(shards):
@@ -169,6 +200,16 @@ def _check_indices(folder: Path) -> None:
                 raise ConfigError(
                     f"{index} names {_shown(shard)}, which is not beside it; get the folder's files again"
                 )
+        there = (folder / shard for shard in shards if (folder / shard).is_file())
+        held = Counter(name for file in there for name in _types(file))
+        if twice := sorted(name for name, files in held.items() if files > 1):
+            raise ConfigError(f"{index} names files that hold the same: {_listed(twice)}; get the folder's files again")
+
+
+def _types(file: Path) -> dict[str, str]:
+    """Types of the tensors in a file of safetensors, in its own words."""
+    with safe_open(file, framework="pt") as opened:
+        return {name: opened.get_slice(name).get_dtype() for name in opened.keys()}
 
 
 def _check_kind(folder: Path) -> None:

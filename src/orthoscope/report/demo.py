@@ -52,7 +52,8 @@ class Demo:
     def __post_init__(self) -> None:
         """Refuse results that are not the demonstration's, before computing any."""
         stored = groups(self._store)
-        if self._store.exists() and not (stored and set(stored) <= set(STUDIES)):
+        is_whole = stored and all(name in STUDIES and read(self._store, group=name) is not None for name in stored)
+        if self._store.exists() and not is_whole:
             raise ConfigError(f"{self._store} is damaged or not of a demo; choose another --out, or move it away")
 
     @property

@@ -120,15 +120,16 @@ def write(result: xr.Dataset, path: Path, *, group: str | None = None) -> None:
     """Write a dataset to a NetCDF file, or into one group of it; other groups keep what they hold.
 
     Raises:
-        ConfigError: if the file cannot be written, or is there and has no groups to keep.
+        ConfigError: if the file cannot be written, or is there and its groups cannot be kept; then it is as it was.
     """
     kept: dict[str | None, xr.Dataset] = {}
     if group is not None and path.exists():
-        for name in groups(path):
-            if name != group and (one := read(path, group=name)) is not None:
-                kept[name] = one
-        if not groups(path):
+        if not (names := groups(path)):
             raise ConfigError(f"{path} is there already and has no groups, or is damaged; choose another --out")
+        for name in sorted(set(names) - {group}):
+            if (one := read(path, group=name)) is None:
+                raise ConfigError(f"{path}: {name} cannot be read and would be lost; choose another --out")
+            kept[name] = one
     write_all(kept | {group: result}, path)
 
 
@@ -151,7 +152,7 @@ def groups(path: Path) -> list[str]:
     try:
         with h5py.File(path, "r") as store:
             return [name for name, item in store.items() if isinstance(item, h5py.Group)]
-    except OSError:
+    except Exception:  # a damaged file fails in many ways
         return []
 
 
@@ -160,5 +161,5 @@ def read(path: Path, *, group: str | None = None) -> xr.Dataset | None:
     try:
         with xr.open_dataset(path, group=group, engine="h5netcdf") as stored:
             return stored.load()
-    except (OSError, KeyError, ValueError):
+    except Exception:  # a damaged file fails in many ways
         return None

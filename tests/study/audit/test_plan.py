@@ -24,6 +24,7 @@ WINDOW = "step:early=3,late=-1,switch=60%"
         ({"prompts": ("a cat", " a cat ")}, "prompt 'a cat' is given twice"),
         ({"prompts": ("a cat", " ")}, "a prompt is empty"),
         ({"images_per_prompt": 1}, "images-per-prompt must be at least 2, or nothing can vary; got 1"),
+        ({"tolerance": float("inf")}, "tolerance .* must be finite and >= 0, got inf"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"size": 0}, "must be at least 1, got 0"),
         ({"rule": "cgf"}, "did you mean 'cfg'"),

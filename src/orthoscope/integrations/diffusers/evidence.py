@@ -85,9 +85,10 @@ def _established(scheduler: Any) -> tuple[Chart, Form]:
                 why = found
     except Exception as error:  # whatever a scheduler of another make may do
         why = f"{type(error).__name__}: {error}".splitlines()[0]
+    others = ", ".join(other for other in SCHEDULERS if other != name)
     raise ConfigError(
         f"the noise level of {name} with prediction_type={prediction_type(scheduler)!r} could not be established "
-        f"({why}), so no schedule can be followed; use one of {', '.join(SCHEDULERS)}"
+        f"({why}), so no schedule can be followed; change its settings, or use one of {others}"
     )
 
 

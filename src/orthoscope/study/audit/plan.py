@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -92,8 +93,8 @@ class Audit:
             raise ConfigError(f"steps must be at least 1, got {self.steps}")
         if self.size is not None and self.size < 1:
             raise ConfigError(f"size is the side of the images in pixels and must be at least 1, got {self.size}")
-        if self.tolerance is not None and not self.tolerance >= 0:
-            raise ConfigError(f"tolerance is a loss of adherence and must be >= 0, got {self.tolerance}")
+        if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
+            raise ConfigError(f"tolerance is a loss of adherence and must be finite and >= 0, got {self.tolerance}")
         if self.features not in FEATURES:
             raise unknown("features", self.features, FEATURES)
         if self.features_model is not None and self.features in ("latent", "pixel"):

@@ -76,18 +76,19 @@ def run(
     if batch is not None and batch < 1:
         raise ConfigError(f"batch is the number of images per call and must be at least 1, got {batch}")
     with locked(out, "audit", FILES):
+        say = remark or (lambda text: None)
         host = open_host(audit.model, scheduler=audit.scheduler, device=device, dtype=dtype, allow_pickle=allow_pickle)
-        plan = audit.completed(host.default_prompts, remark)
+        plan = audit.completed(host.default_prompts, say)
         host.check_prompts(plan.prompts)
         session = Session(
             plan=plan,
             host=host,
-            yardstick=Yardstick.of(plan, host, device, allow_pickle=allow_pickle),
+            yardstick=Yardstick.of(plan, host, device, allow_pickle=allow_pickle, remark=say),
             out=out,
             batch=batch,
             pictures=out / "images" if save_images else None,
             tally=Tally(progress),
-            remark=remark or (lambda text: None),
+            remark=say,
         )
         return session.run()
 

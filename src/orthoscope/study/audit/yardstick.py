@@ -10,7 +10,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.rules import parse_rule
 from orthoscope.metrics.diversity import Kernel
-from orthoscope.study.audit.plan import REFERENCE, Audit
+from orthoscope.study.audit.plan import REFERENCE, Audit, Remark
 
 if TYPE_CHECKING:
     from orthoscope.integrations.features import Features
@@ -39,7 +39,15 @@ class Yardstick:
     references: Any = None
 
     @classmethod
-    def of(cls, plan: Audit, host: Host, device: str = "auto", *, allow_pickle: bool = False) -> Yardstick:
+    def of(
+        cls,
+        plan: Audit,
+        host: Host,
+        device: str = "auto",
+        *,
+        allow_pickle: bool = False,
+        remark: Remark = lambda text: None,
+    ) -> Yardstick:
         """The yardstick that a plan asks for.
 
         Args:
@@ -47,6 +55,7 @@ class Yardstick:
             host: What generates.
             device: Where networks run.
             allow_pickle: Whether weights that are not safetensors may be read.
+            remark: Told of images that are not read.
 
         Raises:
             ConfigError: if a network or the references cannot be had, or they do not fit the plan.
@@ -59,7 +68,7 @@ class Yardstick:
         features = features_of(plan.features, model=plan.features_model, device=device, allow_pickle=allow_pickle)
         judge = judge_of(host, classifier=plan.classifier, device=device, allow_pickle=allow_pickle)
         texts = {prompt: features.of_text(prompt) for prompt in plan.prompts} if host.kind == "text" else {}
-        references = reference_features(features, plan.reference, host)
+        references = reference_features(features, plan.reference, host, remark)
         if plan.reference is not None:
             _check_references(references, features, plan, host)
         return cls(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def read_labelled(path: str | Path) -> tuple[NDArray[np.float32], NDArray[np.int
         ConfigError: if the file cannot be read without unpickling, or does not hold such data.
     """
     file = Path(path)
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise ConfigError(f"no such file: {file}; {_EXPECTED}")
     try:
         with np.load(file, allow_pickle=False) as stored:
