@@ -26,10 +26,11 @@ demo: $(READY) ## Run the main job and a quick audit of a real pipeline; reports
 	@$(BIN)/orthoscope audit --quick --out runs/demo/audit
 
 test: lint ## Lint, type check and run all tests
-	@$(BIN)/python -m pytest -q -n 2
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow'
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow --jaxtyping-packages= # hooks alone cost a third
 
 test-quick: lint ## The same without the slow tests
-	@$(BIN)/python -m pytest -q -n 2 -m 'not slow'
+	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow'
 
 bench: $(READY) ## Measure speed against textbook implementations
 	@$(BIN)/python -m benchmarks

@@ -129,6 +129,7 @@ def test_certain_draws_leave_as_much_to_allow_for_whatever_their_number() -> Non
     assert share_of(np.full(8, 1 - 1e-13)).stderr == pytest.approx(share_of(np.ones(8)).stderr, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_few_trajectories_are_few_degrees_of_freedom_pooled_or_not(seed: int) -> None:
     stream = np.random.default_rng(seed)
     one = mean_of(stream.standard_normal(8))

@@ -276,6 +276,7 @@ def test_the_model_that_ships_is_audited_beside_its_twin(
     assert f"--out {tmp_path} --json --quiet</pre>" in Path(found["report"]).read_text()
 
 
+@pytest.mark.slow
 def test_the_preset_runs_on_a_pipeline_of_texts(run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.integrations.pipelines import stable_diffusion, texts_of_letters
 

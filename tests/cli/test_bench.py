@@ -17,6 +17,7 @@ Run = Callable[..., Finished]
 SMALL = ("--dim", 6, "--classes", 500, "--std", 0.5, "--strength", 1, "--samples", 16, "--draws", 1, "--steps", 4)
 
 
+@pytest.mark.slow
 def test_bench_scaling_writes_numbers_and_a_figure(
     run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -34,6 +35,7 @@ def test_bench_scaling_writes_numbers_and_a_figure(
     assert "must end in .nc" in refused.err
 
 
+@pytest.mark.slow
 def test_modes_may_be_kept_anywhere(run_cli: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", rng.stream(0, "modes", 0).standard_normal((500, 6), dtype=np.float32))
     answers = []

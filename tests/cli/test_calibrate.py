@@ -35,6 +35,7 @@ def text_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_text_model_is_calibrated_by_its_pair_beside_a_twin(run_cli: Run, tmp_path: Path, text_model: Path) -> None:
     prompts, data, out = tmp_path / "prompts.txt", tmp_path / "latents.npz", tmp_path / "run"
     prompts.write_text("a b c\n\nd e f\n")
@@ -68,6 +69,7 @@ def test_a_text_model_is_calibrated_by_its_pair_beside_a_twin(run_cli: Run, tmp_
     assert json.loads((out / "spec.json").read_text())["strengths"] == [2, 5]
 
 
+@pytest.mark.slow
 def test_people_read_a_table_and_the_command_to_go_on_with(
     run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

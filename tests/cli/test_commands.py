@@ -40,6 +40,7 @@ def test_predict_gives_the_documented_keys_and_the_theory_s_numbers(run_cli: Run
         assert found[name] == getattr(expected, name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "setting"),
     [
@@ -64,6 +65,7 @@ def test_predict_options_reach_the_theory(run_cli: Run, arguments: list[object],
     assert found["mean_shift"] == theory.predict(theory.Setting(rate=0.2, std=0.5, **setting)).mean_shift
 
 
+@pytest.mark.slow
 def test_classes_and_dim_are_a_rate(run_cli: Run) -> None:
     found = answer(run_cli("predict", "--classes", 1000, "--dim", 20, "--std", 0.5, "--strength", 1, "--json"))
     assert found["spec"]["rate"] == pytest.approx(np.log(1000) / 20, rel=1e-15)
@@ -86,6 +88,7 @@ def test_a_step_clock_schedule_means_steps_of_the_geometric_grid(run_cli: Run) -
     assert found["mean_shift"] == pytest.approx(expected["mean_shift"], rel=1e-9)
 
 
+@pytest.mark.slow
 def test_simulate_gives_the_documented_keys(run_cli: Run) -> None:
     found = answer(run_cli("simulate", *SMALL, "--strength", 1, "--json"))
     for name in ("mean_shift", "variance_shift", "class_posterior"):
@@ -100,6 +103,7 @@ def test_simulate_gives_the_documented_keys(run_cli: Run) -> None:
     assert isinstance(found["diagnosis"], str)
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_numbers_and_other_seeds_others(run_cli: Run) -> None:
     values = [
         answer(run_cli("simulate", *SMALL, "--strength", 1, "--seed", seed, "--json"))["mean_shift"]["value"]
@@ -109,6 +113,7 @@ def test_equal_seeds_give_equal_numbers_and_other_seeds_others(run_cli: Run) -> 
     assert values[0] != values[2]
 
 
+@pytest.mark.slow
 def test_planted_says_where_it_is_invalid(run_cli: Run) -> None:
     found = answer(run_cli("simulate", *SMALL, "--strength", -0.7, "--planted", "--json"))
     assert "captured" in found["diagnosis"]
@@ -152,6 +157,7 @@ def test_gaussian_without_a_tilted_law_says_null(run_cli: Run) -> None:
     assert found["tilted_variance"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "axes"),
     [
@@ -173,6 +179,7 @@ def test_phase_writes_a_dataset_and_a_figure(run_cli: Run, tmp_path: Any, name: 
     assert out.with_suffix(".png").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -99,6 +99,7 @@ GOAL = ("--maximize", "mean-shift")
 SHARP = ("--margin-strength", 0, "--margin-switch", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -142,6 +143,7 @@ def test_a_spectrum_file_with_a_mistyped_key_names_the_nearest(run_cli: Run, tmp
     assert "cond_mean" in run.err
 
 
+@pytest.mark.slow
 def test_help_loads_neither_torch_nor_matplotlib() -> None:
     code = (
         "import sys\nfrom orthoscope.cli.main import main\n"

@@ -104,6 +104,7 @@ def test_a_demo_with_a_section_that_cannot_be_read_is_refused_before_anything_ru
     assert content(out)["results.nc"] == before["results.nc"]
 
 
+@pytest.mark.slow
 def test_figures_beside_a_file_replace_only_figures(run_cli: Run, out: Path) -> None:
     photograph = out / "window.png"
     photograph.write_bytes(b"\x89PNG\r\n\x1a\n of a holiday")

@@ -56,6 +56,7 @@ def test_the_numbers_are_the_theory_s(
     assert found["spec"]["schedule"]["value"] == strength
 
 
+@pytest.mark.slow
 def test_what_does_not_exist_is_null(run_cli: Run, laws: Callable[..., Path]) -> None:
     found = json.loads(run_cli("gaussian", "--laws", laws(UNCOND, COND), "--strength", 9, "--json").out)
     assert found["total_variance_tilted"] is None

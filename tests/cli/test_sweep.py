@@ -104,6 +104,7 @@ def test_unusable_input_is_one_line(run_cli: Run, arguments: tuple[object, ...],
     assert message in run.err
 
 
+@pytest.mark.slow
 def test_the_study_file_of_the_docs_runs_to_its_precision(run_cli: Run, tmp_path: Path) -> None:
     run = run_cli("sweep", DOCS / "howto/rates.toml", "--out", tmp_path, "--json", "--quiet")
     assert run.status == 0, run.err
@@ -168,6 +169,7 @@ def test_a_dry_run_computes_and_writes_nothing(run_cli: Run, study: Callable[[st
 # The others
 
 
+@pytest.mark.slow
 def test_a_plane_in_strips_is_the_plane_at_once(run_cli: Run, tmp_path: Path) -> None:
     """Strips of the size that the theory integrates together: equal to the last bit."""
     axes = ("--rate", "0.1:1:40", "--strength", "0:3:60", "--std", 0.5)
@@ -201,6 +203,7 @@ def test_the_time_left_is_told_however_long_a_step_takes(monkeypatch: pytest.Mon
     assert "left 3:00:00" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
 
 
+@pytest.mark.slow
 def test_finished_claims_are_kept_and_reused(run_cli: Run, tmp_path: Path) -> None:
     arguments = ("claims", "--quick", "--only", "rectified-coefficients", "--out", tmp_path, "--json", "--quiet")
     first = json.loads(run_cli(*arguments).out)

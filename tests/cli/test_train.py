@@ -25,6 +25,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(study, "DigitsTraining", few)
 
 
+@pytest.mark.slow
 def test_it_leaves_weights_log_and_sheet_and_resumes(run_cli: Run, tmp_path: Path) -> None:
     run = run_cli("train", "digits", "--steps", 2, "--seed", 5, "--out", tmp_path, "--json", "--quiet")
     assert run.status == 0, run.err

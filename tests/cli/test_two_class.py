@@ -26,6 +26,7 @@ def answer(run: Finished) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("law", ["gaussian", "uniform"])
 def test_the_documented_keys(run_cli: Run, law: str) -> None:
     found = answer(run_cli("two-class", "--law", law, "--strength", 3, *FEW, "--json"))
@@ -36,6 +37,7 @@ def test_the_documented_keys(run_cli: Run, law: str) -> None:
     assert found["mean"]["value"] > found["tilted_mean"]
 
 
+@pytest.mark.slow
 def test_options_reach_the_run(run_cli: Run) -> None:
     options = ("--sde", "--score-error", 0.05, "--error-kind", "missing-pullback", "--seed", 4, "--sigma-end", 0.01)
     spec = answer(run_cli("two-class", "--law", "uniform", "--strength", 2, *options, *FEW, "--json"))["spec"]
@@ -43,6 +45,7 @@ def test_options_reach_the_run(run_cli: Run) -> None:
     assert (spec["seed"], spec["sigma_end"], spec["samples"], spec["steps"]) == (4, 0.01, 60, 60)
 
 
+@pytest.mark.slow
 def test_dimension_start_and_time_reach_the_run_and_the_theory(run_cli: Run) -> None:
     options = ("--dim", 4, "--t-max", 3, "--start", "exact", "--sde")
     found = answer(run_cli("two-class", "--law", "gaussian", "--strength", 0, *options, *FEW, "--json"))
@@ -51,11 +54,13 @@ def test_dimension_start_and_time_reach_the_run_and_the_theory(run_cli: Run) -> 
     assert found["flow_mean"] is None
 
 
+@pytest.mark.slow
 def test_recommended_strengths(run_cli: Run) -> None:
     found = answer(run_cli("two-class", "--law", "uniform", "--strength", 1, "--recommend", *FEW, "--json"))
     assert 1.5 < found["largest_monotone_strength"] < 1.65
 
 
+@pytest.mark.slow
 def test_the_figure_and_the_table(run_cli: Run, tmp_path: Path) -> None:
     run = run_cli("two-class", "--law", "uniform", "--strength", 3, "--out", tmp_path / "end.svg", *FEW)
     assert run.status == 0

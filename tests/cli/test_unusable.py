@@ -152,6 +152,7 @@ def test_a_name_with_colons_is_no_emoji(capsys: pytest.CaptureFixture[str]) -> N
     assert "constant:-1: mean [shift]" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_narrow_terminal_costs_no_digits(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "40")
     run = run_cli(*GAUSSIANS, "--no-simulate")
@@ -159,6 +160,7 @@ def test_a_narrow_terminal_costs_no_digits(run_cli: Run, monkeypatch: pytest.Mon
     assert "…" not in run.out
 
 
+@pytest.mark.slow
 def test_a_missing_extra_names_what_to_install(tmp_path: Path) -> None:
     study = tmp_path / "study.toml"
     study.write_text('[study]\nsource = "theory"\n[axes]\nrate = [0.2]\n[fixed]\nstd = 0.5\nstrength = 1\n')

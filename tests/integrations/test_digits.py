@@ -172,6 +172,7 @@ def test_samples_of_the_shipped_weights_are_of_their_class(drawn: np.ndarray) ->
     assert (found == np.roll(np.arange(CLASSES), 1)[:, None]).mean() < 0.1  # labels off by one would be noticed
 
 
+@pytest.mark.slow
 def test_euler_s_steps_lose_more_variance_than_the_network(shipped: DigitsPipeline, drawn: np.ndarray) -> None:
     """From the same noise, class by class; what the page on training says."""
     by_euler = STUDY.generate(with_scheduler(shipped, "EulerDiscreteScheduler"), 0.0)

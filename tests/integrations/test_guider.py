@@ -136,6 +136,7 @@ def test_both_evaluations_of_a_second_order_step_have_its_strength(xl: Case) -> 
 # The library's own guiders
 
 
+@pytest.mark.slow
 def test_a_constant_schedule_is_the_librarys_guidance(xl: Case, flow: Case) -> None:
     for case in (xl, flow):
         for w in (2.5, -0.5, -1.0):
@@ -249,6 +250,7 @@ def test_cfg_plus_plus_adds_the_unconditional_noise_back(xl: Case) -> None:
 # State
 
 
+@pytest.mark.slow
 def test_nothing_of_a_run_reaches_the_next(xl: Case) -> None:
     guider = OrthoscopeGuidance("step:early=3,late=0,switch=60%")
     first = xl.run(guider)

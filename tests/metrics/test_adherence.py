@@ -81,6 +81,7 @@ def test_discriminants_without_anything_to_tell_guess(seed: int) -> None:
     assert hits.value == pytest.approx(0.25)
 
 
+@pytest.mark.slow
 def test_longer_features_than_components_are_cut_without_a_look_at_labels(seed: int) -> None:
     source, groups = np.random.default_rng(seed), np.repeat(np.arange(20), 10)
     means = source.standard_normal((20, 240))
@@ -136,6 +137,7 @@ def test_units_directions_and_origins(seed: int, scale: float) -> None:
         assert shift(first, second, GROUPS).value == pytest.approx(shift(x, y, GROUPS).value, rel=1e-6, abs=1e-9)
 
 
+@pytest.mark.slow
 def test_independent_runs_of_one_law_show_no_shift(seed: int) -> None:
     # With means and directions of the same images, the negative control, noise would pull the mean shift below zero.
     source = np.random.default_rng(seed)
@@ -180,6 +182,7 @@ COVERED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "over"),
     [

@@ -119,6 +119,7 @@ def test_neither_the_order_of_values_nor_their_rounding_moves_an_end(seed: int, 
 # Coverage
 
 
+@pytest.mark.slow
 def test_intervals_cover_nearly_as_often_as_they_say(seed: int) -> None:
     # Five normal values: 0.94 instead of 0.95. Textbook percentiles, the negative control, are far too narrow.
     draws, truth = np.random.default_rng(seed), 2.0
@@ -141,6 +142,7 @@ def test_the_fewest_values_are_covered_like_many(n: int, seed: int) -> None:
     expect_rate(hits, 0.95, detect=0.09)
 
 
+@pytest.mark.slow
 def test_strata_of_two_values_are_not_too_narrow(seed: int) -> None:
     # Without n/(n - 1) inside the strata the interval would have 0.7 of its width.
     draws = np.random.default_rng(seed)

@@ -58,6 +58,7 @@ def test_moments_and_distances_are_their_definitions(seed: int) -> None:
     assert median_distance(x, GROUPS) == pytest.approx(np.median(medians), rel=1e-10)
 
 
+@pytest.mark.slow
 def test_participation_counts_more_directions_than_a_prompt_has_images(seed: int) -> None:
     # The plain ratio of eight images, the negative control, cannot exceed seven.
     groups, widths = np.repeat(np.arange(500), 8), np.linspace(0.5, 1.5, 60)
@@ -69,6 +70,7 @@ def test_participation_counts_more_directions_than_a_prompt_has_images(seed: int
     assert max(np.trace(c) ** 2 / (c**2).sum() for c in covariances) < 7
 
 
+@pytest.mark.slow
 def test_participation_agrees_with_that_of_one_sample(seed: int) -> None:
     # Up to the jackknife's 1/n, which the other one takes off.
     x = np.linspace(0.3, 1.2, 12) * np.random.default_rng(seed).standard_normal((2000, 12))
@@ -101,6 +103,7 @@ def test_wide_and_narrow_kernels_see_one_image_and_all(seed: int) -> None:
 # Invariances
 
 
+@pytest.mark.slow
 @given(seed=seeds, scale=st.floats(0.1, 10))
 def test_units_directions_and_origins(seed: int, scale: float) -> None:
     x = draws(seed)
@@ -155,6 +158,7 @@ def test_the_log_volume_of_a_linear_map_is_its_determinant(seed: int) -> None:
     assert found.value == pytest.approx(2 * math.log(abs(np.linalg.det(apply))) / 4, rel=1e-8, abs=1e-10)
 
 
+@pytest.mark.slow
 def test_directions_chosen_on_other_images_favor_no_run(seed: int) -> None:
     # Two independent runs of one law, more features than directions. Directions chosen on the images they are measured
     # on are the negative control: the reference looks wider than it is.
@@ -210,6 +214,7 @@ COVERED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "over"),
     [

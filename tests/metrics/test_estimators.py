@@ -45,6 +45,7 @@ def test_the_jackknife_removes_a_bias_of_first_order_exactly(seed: int, n: int) 
         assert abs(estimate.value - x.var(ddof=1)) < abs(x.var() - x.var(ddof=1)) * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [30, 200])
 def test_jackknife_errors_are_calibrated(n: int, seed: int) -> None:
     # Twenty blocks: z follows Student's law of about 19 degrees, E z^2 = 19/17, sd of z^2 about 1.7.

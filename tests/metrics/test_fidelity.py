@@ -103,6 +103,7 @@ def test_collapsed_samples_keep_precision_and_lose_recall_and_coverage(seed: int
 # One law: values known whatever it is
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "references", "k"), [(30, 40, 5), (40, 20, 3)])
 def test_density_and_coverage_of_one_law_are_known(n: int, references: int, k: int, seed: int) -> None:
     source = np.random.default_rng(seed)
@@ -121,6 +122,7 @@ def test_coverage_of_equals_counts_arrangements() -> None:
     assert coverage_of_equals(2, 3, k=2) == pytest.approx(5 / 6)
 
 
+@pytest.mark.slow
 def test_intervals_over_blocks_cover_at_a_given_reference(seed: int) -> None:
     # Leaving out neighbors overstates the errors of recall and coverage: theirs cover more often.
     source = np.random.default_rng(seed)
@@ -173,6 +175,7 @@ def test_the_frechet_distance_of_known_moments(seed: int) -> None:
     assert known.value == pytest.approx(closed / 3, abs=5e-3)
 
 
+@pytest.mark.slow
 def test_two_sets_of_one_law_are_at_no_distance_on_average(seed: int) -> None:
     # The plain distance, the negative control, is (dim + 5)/(2 n), twice that to a known law.
     source, dim, n = np.random.default_rng(seed), 4, 200

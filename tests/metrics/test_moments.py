@@ -95,6 +95,7 @@ def test_isotropic_frechet_distance_is_the_shift_squared_plus_the_difference_of_
     assert found.value == pytest.approx(0.2**2 + (0.4 - 0.5) ** 2, abs=5 * found.stderr)
 
 
+@pytest.mark.slow
 def test_the_frechet_distance_of_a_perfect_sampler_is_zero_on_average(seed: int) -> None:
     stream, dim, n = np.random.default_rng(seed), 5, 200
     found = [
@@ -130,6 +131,7 @@ CALIBRATED: dict[str, tuple[Callable[[np.ndarray], Estimate], float, int, int, i
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALIBRATED)
 def test_standard_errors_are_calibrated(name: str, seed: int) -> None:
     estimator, exact, dim, n, freedom = CALIBRATED[name]

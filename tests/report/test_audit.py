@@ -104,6 +104,7 @@ def test_a_page_needs_neither_twin_nor_search_nor_logs_nor_reference() -> None:
     assert "stopped: constant:20: images are not finite" in sections[-1].points
 
 
+@pytest.mark.slow
 def test_what_could_not_be_measured_at_all_leaves_a_page() -> None:
     # Two images of a prompt have no error of their variance.
     bare = audited(roles=SMALL)

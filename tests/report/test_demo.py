@@ -126,6 +126,7 @@ def test_the_verdict_on_windows_says_plainly_whether_one_helps(gain: float, says
     assert "97.0% of samples in their class" in verdict
 
 
+@pytest.mark.slow
 def test_one_section_leaves_the_others_in_the_folder(small: None, tmp_path: Path) -> None:
     for names in (("paths", "windows"), ("paths",)):
         job = Demo(out=tmp_path, names=names)
@@ -135,6 +136,7 @@ def test_one_section_leaves_the_others_in_the_folder(small: None, tmp_path: Path
     assert json.loads((tmp_path / "spec.json").read_text())["studies"].keys() == {"paths", "windows"}
 
 
+@pytest.mark.slow
 def test_a_section_of_another_shape_replaces_the_old_one(tmp_path: Path) -> None:
     for strengths in ((0.0, 1.0), (0.0, 1.0, 2.0)):
         write(PathStudy(dim=6, strengths=strengths, **FEW).run(), tmp_path / "results.nc", group="paths")

@@ -112,6 +112,7 @@ def piece(process: Process, high: float, low: float, n: int, spacing: str) -> np
     return times
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chart", CHARTS.values(), ids=CHARTS)
 @pytest.mark.parametrize("schedule", SCHEDULES.values(), ids=SCHEDULES)
 def test_one_endpoint_in_all_coordinates(chart: Chart, schedule: GuidanceSchedule) -> None:

@@ -31,6 +31,7 @@ def targets(name: str, seed: int) -> Target:
     return mixture(centroids, std=0.7, labels=torch.tensor([0, 0, 1, 1, 2]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["planted", "mixture"])
 @pytest.mark.parametrize(("lam", "order", "expected"), [(1.0, 1, 1), (1.0, 2, 1), (0.0, 1, 1), (0.0, 2, 2)])
 def test_strong_order(name: str, lam: float, order: int, expected: int, seed: int) -> None:

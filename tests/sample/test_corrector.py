@@ -36,6 +36,7 @@ def affine_moments(corrector_strength: float, steps: int, corrections: int = 1) 
     return float(end[0] + 0.7 * gain), float(gain**2 * (1e6 + 1) + responses @ responses)
 
 
+@pytest.mark.slow
 def test_guidance_is_a_predictor_with_a_corrector_of_twice_the_strength() -> None:
     # Scale 7: the corrector's exponent is 2 * 7 - 1 = 13, which is strength 12.
     exact = guided_gaussian(0.7, 1.0, 0.0, 2.0, 6.0)

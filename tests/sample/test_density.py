@@ -47,6 +47,7 @@ def test_density_on_a_line_integrates_to_one(schedule: GuidanceSchedule) -> None
     assert float(torch.trapezoid(density, x[:, 0])) == pytest.approx(1, abs=5e-6)
 
 
+@pytest.mark.slow
 @every
 def test_density_carried_down_integrates_to_one(schedule: GuidanceSchedule) -> None:
     # The points themselves move: the integral is over where they end, whatever their spacing there.
@@ -57,6 +58,7 @@ def test_density_carried_down_integrates_to_one(schedule: GuidanceSchedule) -> N
     assert float(torch.trapezoid(density, end.x[:, 0])) == pytest.approx(1, abs=5e-6)
 
 
+@pytest.mark.slow
 def test_up_is_the_inverse_of_down() -> None:
     flow, x = GuidedFlow(pair(PLANE), Constant(value=1.0), t_max=20.0, steps=80), torch.cat([line(9, 2.0)] * 2, 1)
     up = flow.up(x)
@@ -66,6 +68,7 @@ def test_up_is_the_inverse_of_down() -> None:
     torch.testing.assert_close(down.strain, up.strain, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_density_in_a_plane_integrates_to_one() -> None:
     axis = line(111, 5.0)[:, 0]
     x = torch.cartesian_prod(axis, axis)
@@ -81,6 +84,7 @@ def test_a_wrong_divergence_does_not_integrate_to_one(monkeypatch: pytest.Monkey
     assert abs(float(torch.trapezoid(density, x[:, 0])) - 1) > 0.01
 
 
+@pytest.mark.slow
 def test_density_is_of_fourth_order_in_the_step() -> None:
     x = line(11, 2.0)
     fine = GuidedFlow(pair(PLANE), Constant(value=1.0), t_max=20.0, steps=128)
@@ -101,6 +105,7 @@ def test_between_gaussians_it_is_the_gaussian_of_the_theory(w: float) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("w", [1.0, -0.7])
 def test_the_strain_is_what_separates_guided_and_tilted_density(w: float) -> None:
     x = line(9, 2.0)
@@ -130,6 +135,7 @@ def test_entropy_between_gaussians_changes_by_the_logarithm(seed: int) -> None:
     assert found.stderr < 1e-9  # the divergence is the same everywhere: no randomness is left
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", [SCHEDULES["constant"], SCHEDULES["step"]], ids=["constant", "step"])
 def test_entropy_of_a_mixture_is_that_of_the_density(schedule: GuidanceSchedule, seed: int) -> None:
     x = line(801)
@@ -140,6 +146,7 @@ def test_entropy_of_a_mixture_is_that_of_the_density(schedule: GuidanceSchedule,
     expect_estimate(found.value, found.stderr, guided - plain, detect=0.4)
 
 
+@pytest.mark.slow
 def test_entropy_of_one_mode_in_many_falls_by_the_spread_of_the_modes(seed: int) -> None:
     # Minus half of int w tr Cov[centroid | x] / v^2 dv along every trajectory: no divergence of the class itself.
     law = mixture(torch.tensor([[0.0, 0.0], [1.5, 0.3], [-0.8, 1.1]]).double(), std=0.5)

@@ -164,6 +164,7 @@ def test_levels_off_by_one_do_not_sample_the_class(lam: float, seed: int) -> Non
         expect_cdf(draws, class_cdf, detect=0.022)
 
 
+@pytest.mark.slow
 def test_the_textbook_sampler_ends_in_the_same_guided_law(seed: int) -> None:
 
     target, n, w = many_modes(), 10_000, 1.5
@@ -192,6 +193,7 @@ def test_the_textbook_sampler_ends_in_the_same_guided_law(seed: int) -> None:
     expect_same_law(book[:, 0].numpy(), ours[:, 0].numpy(), detect=0.12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("w", [0.0, 1.0])
 def test_absorbed_and_plain_coordinates_lead_to_the_same_point(w: float) -> None:
     target = many_modes()

@@ -80,6 +80,7 @@ CASES = {  # schedule, noise content of the sampler, strength at the end
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("schedule", "lam", "w"), CASES.values(), ids=CASES)
 def test_mixtures_have_the_tilted_law_of_the_last_strength(
     schedule: GuidanceSchedule, lam: float, w: float, seed: int
@@ -91,6 +92,7 @@ def test_mixtures_have_the_tilted_law_of_the_last_strength(
     expect_islands(found.log_normalizer, log_normalizer, detect=0.3, false_fail=1e-6 / 3)
 
 
+@pytest.mark.slow
 def test_laws_without_width_are_tilted_down_to_the_noise_where_the_grid_ends(seed: int) -> None:
     points = mixture(torch.tensor([[-1.0], [0.5], [2.0]]).double(), std=0.0, labels=torch.tensor([0, 0, 1]))
     pair = Pair(cond=points.conditional(0), uncond=points)

@@ -78,6 +78,7 @@ def test_refusal_sits_at_the_published_limits() -> None:
         expect_cdf(grid, lambda u: u, detect=0.0170)
 
 
+@pytest.mark.slow
 def test_error_rates_are_the_promised_ones(seed: int) -> None:
     """False alarms and misses at a rate of one in a hundred, counted over two thousand repetitions."""
     rate, shift, growth = 0.01, 0.246, 0.42

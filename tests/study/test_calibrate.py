@@ -460,6 +460,7 @@ def test_unusable_settings_are_refused(changes: dict[str, Any], message: str) ->
         Calibration(**changes)
 
 
+@pytest.mark.slow
 def test_the_digits_model_is_laid_beside_its_exact_twin() -> None:
     asked, told = Calibration(images_per_prompt=3, steps=6, path_steps=8, strengths=(1.0,)), list[tuple[int, int]]()
     small = calibrate(asked, progress=lambda done, total: told.append((done, total)))
@@ -485,6 +486,7 @@ def test_the_digits_model_is_laid_beside_its_exact_twin() -> None:
     assert [parse_schedule(spec) for spec in found["proposals"]]
 
 
+@pytest.mark.slow
 def test_more_classes_than_can_be_asked_for_are_told_by_the_pair_and_equal_settings_give_equal_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def test_verdicts_follow_the_error() -> None:
     assert verdict(Estimate(value=-0.6, stderr=0.001, n=4), -0.62) == "off"
 
 
+@pytest.mark.slow
 def test_findings_are_plain_json_with_a_verdict_each() -> None:
     found = json.loads(json.dumps(findings(result())))
     lost, returned = (found[schedule] for schedule in STUDY.schedules)

@@ -72,6 +72,7 @@ def test_nothing_is_explained_by_a_theory_that_is_farther_off_than_mean_field_or
         assert "no theory is accurate in so few dimensions" in diagnose(found, predictions, tiny)
 
 
+@pytest.mark.slow
 def test_a_run_with_too_few_steps_is_told_from_one_with_half_of_them() -> None:
     coarse = replace(COMMITTED, steps=2, samples=64, draws=24)
     said = simulation_result(coarse)["diagnosis"]

@@ -17,6 +17,7 @@ from orthoscope.study.simulation import Simulation
 UNIT = CostModel(units=dict.fromkeys(TERMS, 1e-9), error=0.0)
 
 
+@pytest.mark.slow
 def test_costs_are_measured_once_and_never_negative() -> None:
     begin = time.perf_counter()
     costs = measure_costs()
@@ -68,6 +69,7 @@ def test_a_typical_time_is_not_moved_by_one_disturbance() -> None:
     assert typical([2.0, 2.0, 2.0]).stderr == pytest.approx(0.04)
 
 
+@pytest.mark.slow
 def test_growth_is_fitted_to_the_times(monkeypatch: pytest.MonkeyPatch) -> None:
     """With times that follow a power law in every size, the exponents are its own."""
     powers = {"modes": 1.0, "dim": 0.8, "rows": 1.1, "steps": 0.9}

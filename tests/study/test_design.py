@@ -86,6 +86,7 @@ def test_extremes_of_a_line_are_those_of_the_run() -> None:
     assert extremes(WINDOW, 1.0) == (-0.2, -0.2)  # the run starts below the switch
 
 
+@pytest.mark.slow
 def test_published_schedules_stay_in_bounds_and_keep_what_they_can() -> None:
     goal = Goal(objective="mean_shift", variance_ratio=0.9, low=0.0, high=4.0)
 
@@ -127,6 +128,7 @@ def test_a_verification_without_samples_draws_or_steps_is_refused() -> None:
             Budget(**nothing)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule", [WINDOW, Constant(value=3.0), Linear(w0=-0.2, slope=0.1)])
 @pytest.mark.parametrize("lam", [1.0, 0.0])
 def test_two_gaussians_are_sampled_as_theory_says(schedule: Step, lam: float) -> None:
@@ -142,6 +144,7 @@ def test_two_gaussians_are_sampled_as_theory_says(schedule: Step, lam: float) ->
         )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_the_check_of_two_gaussians_notices_another_schedule() -> None:
     wrong = check_spectrum(SPECTRUM, WINDOW, SPECTRUM.evaluate(replace(WINDOW, early=2.0)), Budget(samples=8192))
     assert not all(check.agrees for check in wrong.values())
@@ -168,6 +171,7 @@ def test_a_mixture_is_simulated_in_its_own_dimension_or_in_a_large_one() -> None
     assert not condensing.planted  # an average over modes does not condense
 
 
+@pytest.mark.slow
 def test_a_mixture_s_check_agrees_with_theory_and_says_what_was_sampled() -> None:
     checks, simulated = check_mixture(MixtureLaw(rate=0.9, std=0.5, t_max=10.0), Constant(value=1.0), SMALL)
     assert all(check.agrees for check in checks.values())
@@ -184,6 +188,7 @@ def test_without_negative_keeps_positive_strengths_and_drops_the_others(schedule
     assert extremes(positive, MIXTURE.t_max)[0] == 0.0
 
 
+@pytest.mark.slow
 def test_what_theory_may_be_wrong_by_counts_the_strength_of_a_line() -> None:
     law, window = MixtureLaw(rate=0.9, std=0.5, t_max=10.0), Linear(w0=-0.45, slope=0.65)
     checks, _ = check_mixture(law, window, SMALL)
@@ -222,6 +227,7 @@ def test_where_no_negative_strength_is_needed_it_is_said() -> None:
     assert any("no negative window helps" in note for note in report.notes)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_kept_is_named_with_the_best_value() -> None:
     with pytest.raises(ConfigError, match=r"variance_ratio at least 1\.2 cannot be kept: the best attainable is 1\.0*"):
         run_design(DesignProblem(law=SPECTRUM, goal=Goal(variance_ratio=1.2, low=0.0), budget=None))
@@ -235,6 +241,7 @@ def test_what_only_the_margin_forbids_is_said_to_be_possible_without() -> None:
         require_feasible(lost)
 
 
+@pytest.mark.slow
 def test_the_closed_form_of_least_effort_ignores_a_floor_that_is_kept_anyway() -> None:
     law = SpectrumLaw(cond_mean=[1.0], cond_var=[1.0], uncond_mean=[0.0], uncond_var=[2.0], t_max=50.0, start="exact")
     said = []
@@ -326,6 +333,7 @@ def test_notes_of_a_data_set_claim_no_more_than_was_measured() -> None:
     assert idle in data_notes(goal, constant, {"constant": constant}, {}, judged, 10.0)
 
 
+@pytest.mark.slow
 def test_gradients_improve_on_where_they_start(data: DataLaw) -> None:
     goal = Goal(objective="mean_shift", variance_ratio=0.9)
     search = Search(batch=batch(data), check=batch(data, name="check"), goal=goal)

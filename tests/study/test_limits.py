@@ -44,6 +44,7 @@ def test_a_posterior_that_does_not_cross_is_refused(posterior: np.ndarray) -> No
         crossing(path(np.array([20.0, 9.0, 4.0, 1.0, 0.0]), posterior))
 
 
+@pytest.mark.slow
 def test_speciation_happens_where_the_implicit_equation_says() -> None:
     found = speciation(0.2, 1.0, dims=(256, 512, 1024, 4096), trajectories=16_384, steps=60)
     expect_estimate(found.limit.value, found.limit.stderr, found.theory, bias=0.005, detect=0.25)
@@ -65,6 +66,7 @@ def test_dense_shifts_are_constant_from_the_lowest_dimension_on(rate: float) -> 
             expect_estimate(row.measured.value, row.measured.stderr, row.theory, bias=0.002, detect=1.5 * detect)
 
 
+@pytest.mark.slow
 def test_a_fixed_number_of_classes_is_forgotten_like_one_over_d() -> None:
     found = few_classes(dims=(8, 16, 32, 64), draws=8, samples=24, steps=16, classes=16)
     expect_estimate(found.law.exponent.value, found.law.exponent.stderr, 1.0, detect=2.5)

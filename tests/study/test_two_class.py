@@ -27,6 +27,7 @@ from tests.stat.expect import expect_estimate
 SMALL = TwoClass(law="uniform", strength=3.0, samples=400, steps=100)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("law", "bound"), [("gaussian", 4e-3), ("uniform", 1.5e-3)])
 def test_paths_end_where_the_flow_of_theory_ends(law: Law, bound: float) -> None:
     # Written twice: absorbed mixtures and cut Gaussians here, cdfs and an adaptive integrator there. The bound is
@@ -37,6 +38,7 @@ def test_paths_end_where_the_flow_of_theory_ends(law: Law, bound: float) -> None
         np.testing.assert_allclose(found["path_end"].values, expected, atol=bound)
 
 
+@pytest.mark.slow
 def test_the_end_converges_at_second_order() -> None:
     expected = guided_ends([0.0], "gaussian", 3.0)[0]
     errors = []
@@ -54,6 +56,7 @@ def test_samples_have_the_moments_of_the_flow(seed: int) -> None:
         expect_estimate(estimate.value, estimate.stderr, found[f"flow_{name}"], bias=1e-3, detect=0.15, false_fail=5e-7)
 
 
+@pytest.mark.slow
 def test_the_sde_samples_the_class_at_strength_0_and_another_law_beyond(seed: int) -> None:
     plain = measured(replace(SMALL, strength=0.0, lam=1.0, samples=1000, seed=seed).run())
     expect_estimate(plain["mean"].value, plain["mean"].stderr, 1.5, bias=1e-3, detect=0.12, false_fail=3e-7)
@@ -71,6 +74,7 @@ def test_equal_seeds_give_equal_samples_and_others_do_not() -> None:
     assert not np.array_equal(first, other)
 
 
+@pytest.mark.slow
 def test_guidance_crowds_the_edge_of_the_support(seed: int) -> None:
     crowd = measured(replace(SMALL, strength=5.0, samples=800, seed=seed).run())["boundary_fraction"]
     edge, last = (
@@ -91,6 +95,7 @@ def test_a_bounded_error_does_no_harm_once_the_noise_is_gone() -> None:
     assert late / early == pytest.approx(1e-2, rel=0.3)
 
 
+@pytest.mark.slow
 def test_a_missing_pullback_of_that_size_drives_samples_off_the_support() -> None:
     wrong = replace(SMALL, strength=30.0, score_error=0.1, error_kind="missing-pullback", samples=8)
     early, late = (distance(replace(wrong, sigma_end=sigma)) for sigma in (1e-2, 1e-4))

@@ -160,6 +160,7 @@ def test_guidance_does_not_sample_the_tilted_law() -> None:
         assert guided.std < 0.8 * tilted.std
 
 
+@pytest.mark.slow
 def test_paths_turn_beyond_a_strength_only_where_the_support_ends() -> None:
     assert largest_monotone_strength("gaussian") == math.inf
     w = largest_monotone_strength("uniform")

@@ -110,6 +110,7 @@ def test_knots_too_near_each_other_are_passed_over() -> None:
         line(flat, of_value(0.9), of_value(0.1), over="images")
 
 
+@pytest.mark.slow
 def test_intervals_of_gains_hold_the_truth_as_often_as_they_say(seed: int) -> None:
     # Four groups of 30 images; the line falls from 1 to 0.6 over shifts of 0.1 to 0.3, so the gain at 0.2 is 0.1.
     draws, groups, hits, blind = np.random.default_rng(seed), np.repeat(LABELS, 30), [], []

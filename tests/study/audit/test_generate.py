@@ -236,6 +236,7 @@ def test_numbers_that_are_none_stop_their_schedule_only(host: Observed, tmp_path
 # Pictures
 
 
+@pytest.mark.slow
 def test_pictures_are_the_images_and_are_made_again_where_they_lack(host: Observed, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     cells = filled(maker(host, pictures=folder, batch=2), tmp_path / "cells")

@@ -41,6 +41,7 @@ def numbers(cells: GaussianCells, schedules: Sequence[str], prompts: Sequence[st
     return compared(cells, plain, current="constant:3", labels=labels).drop_vars("image")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "images", "confidence"), [(4, 4, CONFIDENCE), (10, 4, {})])
 def test_the_order_of_prompts_and_schedules_changes_no_bit(
     count: int, images: int, confidence: dict[str, float]

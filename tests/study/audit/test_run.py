@@ -105,6 +105,7 @@ def test_progress_ends_with_everything_done(result: AuditResult, told: Told) -> 
     assert told.progress[-1][0] == told.progress[-1][1]
 
 
+@pytest.mark.slow
 def test_the_same_command_finds_everything_made(
     result: AuditResult, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,6 +76,7 @@ def test_the_twin_has_the_class_and_the_number_of_classes_of_the_modes() -> None
     assert math.exp(twin.log_classes) == pytest.approx(target.size)
 
 
+@pytest.mark.slow
 def test_the_planted_law_is_what_planted_runs_measure(seed: int) -> None:
     """For the same centroid: reduced coordinates against the full sampler, and a longer centroid is noticed."""
     setting = replace(SETTING, seed=seed, planted=True, tolerance=0.0, samples=4000, steps=30)

@@ -24,6 +24,7 @@ def modes(seed: int = 0) -> Mixture:
     return target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lam", [1.0, 0.0])
 def test_a_sum_over_levels_is_the_finest_level_alone(lam: float, seed: int) -> None:
     """Coarse steps leave a bias that the corrections take away; a further seed gives independent paths."""
@@ -34,6 +35,7 @@ def test_a_sum_over_levels_is_the_finest_level_alone(lam: float, seed: int) -> N
     expect_estimate(together.value, math.hypot(together.stderr, alone.stderr), alone.value, detect=0.02)
 
 
+@pytest.mark.slow
 def test_the_error_wanted_is_met_and_more_rows_are_spent_on_less(seed: int) -> None:
     setting, target = replace(SETTING, seed=seed), modes(seed)
     loose, tight = (multilevel(setting, target, stderr=error, steps=(4, 8)) for error in (2e-3, 6e-4))
@@ -52,6 +54,7 @@ def test_coarse_steps_are_found_out(seed: int) -> None:
     assert abs(fine.value) < 0.1 * abs(coarse.value)
 
 
+@pytest.mark.slow
 def test_runs_repeat_bit_for_bit(seed: int) -> None:
     setting, target = replace(SETTING, seed=seed), modes(seed)
     first, second = (multilevel(setting, target, stderr=2e-3, steps=(4, 8)).mean_shift for _ in range(2))

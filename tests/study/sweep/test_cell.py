@@ -82,6 +82,7 @@ def test_theory_cells_are_predict(read: Read) -> None:
     assert math.isnan(run_cell(plan, cell_at(plan, rate=2.0))["speciation_time"])
 
 
+@pytest.mark.slow
 def test_numbers_belong_to_the_setting_and_not_to_the_place_or_the_file(read: Read) -> None:
     small = SMALL + "draws = 2\n"
     first = read(small + "[axes]\nstrength = [0, 1, 2]\nt_max = [10, 20]\n")
@@ -105,6 +106,7 @@ def test_more_draws_go_on_from_fewer(read: Read) -> None:
     assert len({cell_seed(plan, cell) for cell in plan.cells()}) == 1
 
 
+@pytest.mark.slow
 def test_plan_cell_and_result_travel_to_workers(read: Read) -> None:
     plan = read(SMALL + "draws = 2\n[axes]\nstrength = [1]\n")
     there = pickle.loads(pickle.dumps((plan, plan.cells()[0])))
@@ -167,6 +169,7 @@ def optimism(finals: list[Estimate]) -> float:
     return float(values.std(ddof=1) / math.sqrt(np.mean(errors**2)))
 
 
+@pytest.mark.slow
 def test_stopping_on_a_met_error_biases_no_value_and_errors_a_little(seed: int) -> None:
     """By less than a third at the worst choice of the error, where too few draws would mislead."""
     stream = np.random.Generator(np.random.Philox(seed))

@@ -113,6 +113,7 @@ def test_values_are_compared_as_they_are_read_back() -> None:
     assert contradictions(plan, finer) == ['precision was {"mean_shift": 0.01}, now {"mean_shift": 0.001}']
 
 
+@pytest.mark.slow
 @given(
     first=st.lists(st.sampled_from((8, 16, 32, 64)), min_size=1, unique=True),
     then=st.lists(st.sampled_from((8, 16, 32, 64)), min_size=1, unique=True),

@@ -64,6 +64,7 @@ def test_the_dataset_has_names_units_and_errors_and_can_be_saved(tmp_path: Path)
         xr.testing.assert_equal(saved, result)
 
 
+@pytest.mark.slow
 def test_readers_see_whole_cells_while_the_study_runs(tmp_path: Path) -> None:
     plan, seen = make_plan(many()), []
     expected = {cell.index: work(plan, cell)["mean_shift"].value for cell in plan.cells()}

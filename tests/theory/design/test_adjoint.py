@@ -101,6 +101,7 @@ def test_gradients_are_derivatives_with_jumps() -> None:
 FROZEN = MixtureLaw(rate=0.2, std=0.3, t_max=0.5, dim=16)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("law", "schedule"),
     [

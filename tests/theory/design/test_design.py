@@ -37,6 +37,7 @@ def gaussian_design() -> object:
 # Bang-bang
 
 
+@pytest.mark.slow
 def test_a_bounded_problem_without_effort_is_bang_bang(gaussian_design) -> None:  # noqa: ANN001
     found = gaussian_design
     assert found.feasible
@@ -48,6 +49,7 @@ def test_a_bounded_problem_without_effort_is_bang_bang(gaussian_design) -> None:
     assert any("bang-bang" in note for note in found.notes)
 
 
+@pytest.mark.slow
 def test_no_step_window_of_an_exhaustive_scan_is_better(gaussian_design) -> None:  # noqa: ANN001
     gains = [
         outcome.mean_shift
@@ -61,6 +63,7 @@ def test_no_step_window_of_an_exhaustive_scan_is_better(gaussian_design) -> None
     assert max(gains) > 0.95 * gaussian_design.outcome.mean_shift  # the scan reaches its neighborhood
 
 
+@pytest.mark.slow
 def test_the_switching_function_has_the_sign_of_the_strength(gaussian_design) -> None:  # noqa: ANN001
     found = gaussian_design
     switching = switching_function(GAUSSIAN, KEEP, found.schedule, found.multipliers)
@@ -71,6 +74,7 @@ def test_the_switching_function_has_the_sign_of_the_strength(gaussian_design) ->
     assert wrong.gap > 1e-3
 
 
+@pytest.mark.slow
 def test_the_multiplier_is_what_a_lower_floor_is_worth(gaussian_design) -> None:  # noqa: ANN001
     lower = design(GAUSSIAN, replace(KEEP, variance_ratio=0.999))
     gained = lower.outcome.mean_shift - gaussian_design.outcome.mean_shift
@@ -87,17 +91,20 @@ def cell():  # noqa: ANN201
     return found
 
 
+@pytest.mark.slow
 def test_never_worse_than_windows_found_by_scans(cell) -> None:  # noqa: ANN001
     assert np.isfinite(cell.linear)
     assert np.isfinite(cell.step)
     assert cell.advantage >= -1e-6
 
 
+@pytest.mark.slow
 def test_a_worse_design_would_be_noticed(cell) -> None:  # noqa: ANN001
     spoiled = replace(cell.design, outcome=replace(cell.design.outcome, mean_shift=cell.step - 1e-5))
     assert replace(cell, design=spoiled).advantage < -1e-6
 
 
+@pytest.mark.slow
 def test_candidates_are_members_of_their_families_and_judged_alike(cell) -> None:  # noqa: ANN001
     found = {c.name: c for c in cell.design.candidates}
     law = MixtureLaw(rate=1.2, std=0.5, t_max=10.0)
@@ -114,6 +121,7 @@ def test_candidates_are_members_of_their_families_and_judged_alike(cell) -> None
 # Front
 
 
+@pytest.mark.slow
 def test_a_front_falls() -> None:
     designs = front(GAUSSIAN, Goal(), [1.0, 0.5, 0.8])
     assert [d.goal.variance_ratio for d in designs] == [0.5, 0.8, 1.0]
@@ -124,6 +132,7 @@ def test_a_front_falls() -> None:
 # Infeasible, degenerate
 
 
+@pytest.mark.slow
 def test_an_infeasible_floor_is_named_with_what_can_be_had() -> None:
     found = design(GAUSSIAN, Goal(mean_shift=0.9, variance_ratio=1.0))
     assert not found.feasible

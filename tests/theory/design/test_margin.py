@@ -84,6 +84,7 @@ def test_the_lead_of_the_own_mode_vanishes_at_commitment_and_has_exact_slopes() 
         assert gradient.high[which] + gradient.low[which] == pytest.approx((sides[0] - sides[1]) / (2 * h), abs=1e-8)
 
 
+@pytest.mark.slow
 def test_a_search_that_holds_the_moment_of_commitment_reaches_the_edge(ladder: dict[float, Found]) -> None:
     edge = predict(Setting(rate=LAW.rate, std=LAW.std, t_max=LAW.t_max, schedule=EDGE))
     assert edge.capture_time is None
@@ -126,6 +127,7 @@ def ladder() -> dict[float, Found]:
     return best
 
 
+@pytest.mark.slow
 def test_a_larger_margin_never_gains(ladder: dict[float, Found]) -> None:
     gains = [one.response.value("mean_shift") for one in ladder.values()]
     assert all(one.missed <= 1e-7 for one in ladder.values())
@@ -133,6 +135,7 @@ def test_a_larger_margin_never_gains(ladder: dict[float, Found]) -> None:
     assert gains[-1] > 0.1  # but it costs less than a fifth
 
 
+@pytest.mark.slow
 def test_all_schedules_within_the_margin_keep_the_floor_and_the_regime(ladder: dict[float, Found]) -> None:
     size = 0.01
     schedule = ladder[size].pieces.schedule()
@@ -155,6 +158,7 @@ def test_the_edge_has_no_margin() -> None:
     assert judged(LAW, GOAL, EDGE).within is None
 
 
+@pytest.mark.slow
 def test_a_smooth_law_keeps_its_floor_within_the_margin() -> None:
     law = SpectrumLaw(cond_mean=1.0, cond_var=0.5, uncond_mean=0.0, uncond_var=2.0, t_max=10.0)
     margin = Margin(strength=0.05, switch=0.05)
