@@ -1,6 +1,7 @@
 # `make demo` and `make test` set everything up by themselves on a fresh machine.
 BIN := .venv/bin
 READY := .venv/.ready
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-quick bench docs lint clean
@@ -26,11 +27,11 @@ demo: $(READY) ## Run the main job and a quick audit of a real pipeline; reports
 	@$(BIN)/orthoscope audit --quick --out runs/demo/audit
 
 test: lint ## Lint, type check and run all tests
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow'
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m slow --jaxtyping-packages= # hooks alone cost a third
+	@$(PYTEST) -m 'not checked'
+	@$(PYTEST) -m checked --jaxtyping-packages=orthoscope,tests.check
 
 test-quick: lint ## The same without the slow tests
-	@$(BIN)/python -m pytest -q -n 2 --dist worksteal -m 'not slow'
+	@$(PYTEST) -m 'not slow'
 
 bench: $(READY) ## Measure speed against textbook implementations
 	@$(BIN)/python -m benchmarks

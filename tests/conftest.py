@@ -5,12 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import hypothesis
 import jaxtyping
 import numpy as np
 import pytest
 import torch
+
+TESTS = Path(__file__).parent
+CORE = ("guidance", "metrics", "sample", "stat", "targets", "theory")
 
 torch.set_num_threads(1)
 
@@ -21,6 +25,16 @@ hypothesis.settings.load_profile("fast")  # another one: --hypothesis-profile=de
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed-salt", default="0", help="Gives every test another seed.")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what runs with checks of types and shapes: they cost a third of the time, and find most where code is called
+    directly and with small arrays.
+    """
+    for item in items:
+        home = item.path.parent.relative_to(TESTS).parts[:1] if item.path.is_relative_to(TESTS) else ("elsewhere",)
+        if (not home or home[0] in CORE) and not item.get_closest_marker("slow"):
+            item.add_marker("checked")
 
 
 @pytest.fixture
@@ -58,13 +72,6 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
-
-
-@pytest.fixture(autouse=True)
-def slow_tests_are_unchecked(request: pytest.FixtureRequest) -> None:
-    """Checks of types take half of the time of long computations; the same code is checked in short ones."""
-    if request.node.get_closest_marker("slow"):
-        request.getfixturevalue("unchecked")
 
 
 @dataclass(frozen=True)
