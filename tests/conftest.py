@@ -14,7 +14,7 @@ import pytest
 import torch
 
 TESTS = Path(__file__).parent
-CORE = ("guidance", "metrics", "sample", "stat", "targets", "theory")
+CORE = ("guidance", "metrics", "sample", "stat", "targets")
 
 torch.set_num_threads(1)
 
@@ -28,8 +28,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs with checks of types and shapes: they cost a third of the time, and find most where code is called
-    directly and with small arrays.
+    """Mark what runs with checks of types and shapes: where tensors are, and directly called. Theory, of many small
+    steps, would take six times as long.
     """
     for item in items:
         home = item.path.parent.relative_to(TESTS).parts[:1] if item.path.is_relative_to(TESTS) else ("elsewhere",)
