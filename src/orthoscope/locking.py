@@ -90,7 +90,7 @@ def aside(path: Path) -> tuple[Path, int]:
             _flock(descriptor)
         if _is_at(made, descriptor):
             return made, descriptor
-        os.close(descriptor)  # it was taken for a rest before it was locked
+        os.close(descriptor)  # swept away as a leftover before it was locked
 
 
 def watch(path: Path) -> None:
@@ -231,12 +231,12 @@ def _sweep(home: Path) -> None:
         for name in names:
             if _UNFINISHED.fullmatch(name):
                 with suppress(OSError):
-                    rest = os.open(os.path.join(place, name), os.O_WRONLY)
+                    leftover = os.open(os.path.join(place, name), os.O_WRONLY)
                     try:
-                        _flock(rest)
+                        _flock(leftover)
                         os.unlink(os.path.join(place, name))
                     finally:
-                        os.close(rest)
+                        os.close(leftover)
 
 
 def _content(descriptor: int) -> str:

@@ -121,6 +121,11 @@ SHARP = ("--margin-strength", 0, "--margin-switch", 0)
         (("design", *GOAL, "--rate", 0.7, "--std", 0.5, "--class-posterior", 0.9), "--dim"),
         (("design", *GOAL, "--rate", 0.7, "--std", 0.5, "--low", 3, "--high", 2), "low < high"),
         ((*PAIR, *GOAL, "--variance-ratio", 1.2, "--low", 0, "--no-simulate", *SHARP), "the best attainable is 1"),
+        pytest.param(
+            (*PAIR, *GOAL, "--variance-ratio", 1, "--low", 0, "--start", "exact", "--no-simulate"),
+            "smaller margin",
+            marks=pytest.mark.slow,
+        ),
         (("design", *GOAL, "--data", "digits", "--label", 3, "--margin-strength", 0.1), "leave out --margin-strength"),
         ((*PAIR, *GOAL, "--margin-switch", "200%"), "below 1"),
         ((*PAIR, *GOAL, "--margin-switch", "much"), "must be a number"),

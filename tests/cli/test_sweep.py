@@ -172,7 +172,7 @@ def test_a_dry_run_computes_and_writes_nothing(run_cli: Run, study: Callable[[st
 @pytest.mark.slow
 def test_a_plane_in_strips_is_the_plane_at_once(run_cli: Run, tmp_path: Path) -> None:
     """Strips of the size that the theory integrates together: equal to the last bit."""
-    axes = ("--rate", "0.1:1:40", "--strength", "0:3:60", "--std", 0.5)
+    axes = ("--rate", "0.1:1:64", "--strength", "0:3:128", "--std", 0.5)
     assert run_cli("phase", "rate-strength", *axes, "--out", tmp_path / "a.nc", "--json", "--quiet").status == 0
     with xr.open_dataset(tmp_path / "a.nc", engine="h5netcdf") as found:
         whole = theory.rate_strength_diagram(found["rate"].values, found["strength"].values, 0.5)

@@ -127,12 +127,12 @@ def test_intervals_over_blocks_cover_at_a_given_reference(seed: int) -> None:
     # Leaving out neighbors overstates the errors of recall and coverage: theirs cover more often.
     source = np.random.default_rng(seed)
     reference = source.standard_normal((120, 4))
-    found = [manifolds(1.2 * source.standard_normal((120, 4)), reference) for _ in range(200)]
+    found = [manifolds(1.2 * source.standard_normal((120, 4)), reference) for _ in range(400)]
     for name, rate in (("precision", 0.97), ("density", 0.94), ("recall", 0.98), ("coverage", 0.98)):
         parts = [getattr(m, name) for m in found]
         truth = float(np.mean([c.value for c in parts]))
         hits = [c.measure(source, over="images", resamples=200).holds(truth) for c in parts]
-        expect_rate(hits, rate, detect=0.27, false_fail=2.5e-7)
+        expect_rate(hits, rate, detect=0.2, false_fail=2.5e-7)
 
 
 # Fréchet distance

@@ -136,13 +136,13 @@ CALIBRATED: dict[str, tuple[Callable[[np.ndarray], Estimate], float, int, int, i
 def test_standard_errors_are_calibrated(name: str, seed: int) -> None:
     estimator, exact, dim, n, freedom = CALIBRATED[name]
     stream, draw = np.random.default_rng(seed), shrunken(dim, n)
-    found = [estimator(draw(stream)) for _ in range(600)]
+    found = [estimator(draw(stream)) for _ in range(1500)]
     values = np.array([estimate.value for estimate in found])
     # Bias below half of a single run's error, and z-scores as Student's law has them.
     sd = values.std(ddof=1)
     expect_mean(values, exact, sd=sd, detect=0.5 * sd, false_fail=5e-7)
     z2 = ((values - exact) / [estimate.stderr for estimate in found]) ** 2
-    expect_mean(z2, freedom / (freedom - 2), sd=2.0, detect=0.9, false_fail=5e-7)
+    expect_mean(z2, freedom / (freedom - 2), sd=2.0, detect=0.6, false_fail=5e-7)
 
 
 def test_few_samples_of_many_directions_do_not_cap_the_participation_ratio(seed: int) -> None:

@@ -24,7 +24,7 @@ from tests.stat.expect import expect_estimate
 
 STUDY = ApproachStudy(
     rates=(0.2, 2.0), strengths=(1.0,), dims=(64, 128, 256, 1024), brute_dims=(6, 10), most_classes=10,
-    trajectories=16_384, brute_draws=8, steps=32, brute_steps=12,
+    trajectories=16_384, brute_draws=8, steps=40, brute_steps=12,
 )  # fmt: skip
 
 
@@ -47,14 +47,14 @@ def test_mean_shifts_approach_mean_field_like_one_over_d_from_above() -> None:
     found = approach_law(result(), "mean_shift", 0.2, 1.0)
     assert found is not None
     law = found.law
-    expect_estimate(law.exponent.value, law.exponent.stderr, 1.0, detect=0.9)
+    expect_estimate(law.exponent.value, law.exponent.stderr, 1.0, detect=0.8)
     assert all(gap.value > 0 for gap in gaps(result(), "mean_shift", 0.2, 1.0))
     assert law.goodness > 0.01
 
 
 @pytest.mark.parametrize("name", ["mean_shift", "variance_shift"])
 def test_dense_classes_know_no_dimension(name: str) -> None:
-    """The slack is the bias of 32 steps, which have no moment to gather round."""
+    """The slack is the bias of 40 steps, which have no moment to gather round."""
     limit = abs(float(result().sel(rate=2.0, strength=1.0)[f"{name}_mean_field"]))
     for gap in gaps(result(), name, 2.0, 1.0):
         assert abs(gap.value) < 6 * gap.stderr + 0.005 * limit

@@ -131,6 +131,16 @@ def test_the_tilted_law_by_quadrature_on_other_grounds() -> None:
         np.testing.assert_allclose(tilted_density(x, "gaussian", w), weight, atol=1e-8)
 
 
+@pytest.mark.parametrize("strength", [1e3, 1e9, 1e30])
+def test_the_tilted_law_at_strengths_that_leave_hardly_any_of_it(strength: float) -> None:
+    x = np.linspace(-5, 60, 400_001)
+    log = -((x - 1) ** 2) / 2 + strength * log_expit(2 * x)
+    weight = np.exp(log - log.max())
+    mean = (weight * x).sum() / weight.sum()
+    std = math.sqrt((weight * (x - mean) ** 2).sum() / weight.sum())
+    assert tilted_moments("gaussian", strength) == pytest.approx((mean, std), rel=1e-6)
+
+
 @pytest.mark.parametrize("dim", [1, 400, 10_000])
 def test_the_tilted_law_in_any_dimension(dim: int) -> None:
     center = math.sqrt(dim)

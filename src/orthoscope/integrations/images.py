@@ -34,7 +34,7 @@ UNREAD = (
     ".psd",
     ".svg",
     ".tga",
-)  # images, too
+)  # images too
 _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP", "AVIF")  # for others Pillow may start programs
 _DEEP = ("I;16", "I;16B", "I;16L", "I;16N")  # gray of 16 bits
 _COLORS = ("1", "CMYK", "HSV", "L", "LA", "LAB", "La", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "YCbCr")

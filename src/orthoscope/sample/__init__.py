@@ -20,5 +20,6 @@ from orthoscope.sample.noise import BrownianPath as BrownianPath
 from orthoscope.sample.noise import Independent as Independent
 from orthoscope.sample.start import start as start
 from orthoscope.sample.steps import Exponential as Exponential
+from orthoscope.sample.steps import renewed_share as renewed_share
 from orthoscope.sample.tilted import TiltedSample as TiltedSample
 from orthoscope.sample.tilted import sample_tilted as sample_tilted

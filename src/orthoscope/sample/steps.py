@@ -20,6 +20,16 @@ from orthoscope.process import NoiseLevel
 from orthoscope.typing import Events
 
 
+def renewed_share(ratio: float, lam: float) -> float:
+    """Share of the variance that a step's noise makes anew, 1 - ratio^(lam^2), accurate where it is small.
+
+    Args:
+        ratio: Variance of the noise at the end of the step over that at its start.
+        lam: Noise content.
+    """
+    return -math.expm1(lam**2 * math.log(ratio)) if ratio > 0 else float(lam > 0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exponential:
     """The exact step for a frozen denoised mean, first or second order.
@@ -56,7 +66,7 @@ class Exponential:
         """
         ratio = next_level.variance / level.variance
         x = denoised + ratio ** ((1 + self.lam**2) / 2) * (x - denoised)
-        amplitude = math.sqrt(next_level.variance * (1 - ratio ** (self.lam**2)))
+        amplitude = math.sqrt(next_level.variance * renewed_share(ratio, self.lam))
         if amplitude == 0:
             return x
         if noise is None:

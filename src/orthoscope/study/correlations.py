@@ -78,8 +78,8 @@ class CorrelationStudy:
     def quick(cls) -> CorrelationStudy:
         """Fewer trajectories and dimensions."""
         return cls(
-            dims=(8, 16, 32), brute_dims=(8,), twin_dims=(12, 24), reduced_dims=(32, 128, 512, 1024, 4096),
-            samples=2048, draws=6, reduced=10_000, steps=16, reduced_steps=40,
+            dims=(8, 16, 32), brute_dims=(8,), twin_dims=(12, 24), reduced_dims=(32, 128, 256, 512, 1024, 4096),
+            samples=2048, draws=8, reduced=20_000, steps=16, reduced_steps=50,
         )  # fmt: skip
 
     def simulation(self, sampler: str, strength: float, dim: int, kind: str) -> Simulation:

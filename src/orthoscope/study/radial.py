@@ -28,7 +28,7 @@ from orthoscope import rng
 from orthoscope.errors import ConfigError
 from orthoscope.numerics import Array
 from orthoscope.quantities import Estimate, allowing_unseen
-from orthoscope.sample import Grid
+from orthoscope.sample import Grid, renewed_share
 from orthoscope.study.coupled import controlled, unguided_law
 from orthoscope.study.simulate import draw_target, make_grid
 from orthoscope.study.simulation import Simulation
@@ -167,7 +167,7 @@ def _step(
     """One step of `Exponential` from variance `high` to `low`, in law."""
     lam = simulation.lam
     ratio = low / high
-    keep, noise = ratio ** ((1 + lam**2) / 2), math.sqrt(low * (1 - ratio ** (lam**2)))
+    keep, noise = ratio ** ((1 + lam**2) / 2), math.sqrt(low * renewed_share(ratio, lam))
     first, second, third = stream.standard_normal((3, at.along.size))
     rest = np.sqrt(stream.chisquare(simulation.dim - 3, at.along.size))
 

@@ -331,17 +331,26 @@ def tilted_density(x: ArrayLike, law: Law, strength: float, *, dim: int = 1) -> 
 
 
 def _tilted(x: Any, strength: float, center: float) -> Any:
-    """N(x; center, 1) p(class | x)^w up to a factor, where p(class | x) = 1 / (1 + exp(-2 center x)); elementwise."""
-    return np.exp(-((x - center) ** 2) / 2 + strength * log_expit(2 * center * x))
+    """N(x; center, 1) p(class | x)^w over about its largest value, p(class | x) = 1 / (1 + exp(-2 center x))."""
+
+    def log(x: Any) -> Any:
+        return -((x - center) ** 2) / 2 + strength * log_expit(2 * center * x)
+
+    return np.exp(log(x) - log(_around(strength, center)).max())
 
 
 def _tilted_integral(power: int, about: float, strength: float, center: float) -> float:
-    # The middle of the law moves out like log(w) at most, to well below 12; far classes are two peaks.
-    marks = {side * center + far for side in (-1, 1) for far in (-12, -4, 0, 4, 13)}
+    marks = _around(strength, center)
     return quad(
-        lambda x: (x - about) ** power * _tilted(x, strength, center), -12 - center, 13 + center,
-        epsabs=1e-11 * (13 + center) ** power, epsrel=1e-10, limit=400, points=[0, *marks],
+        lambda x: (x - about) ** power * _tilted(x, strength, center), marks[0], marks[-1],
+        epsabs=1e-11 * (13 + center) ** power, epsrel=1e-10, limit=400, points=marks[1:-1],
     )[0]  # fmt: skip
+
+
+def _around(strength: float, center: float) -> Array:
+    """Points about both peaks of the tilted law, whose middle moves out like log(w) / 2 center."""
+    out = math.log1p(max(strength, 0.0))
+    return np.unique([0.0, *(side * center + far for side in (-1, 1) for far in np.linspace(-12, 13 + out, 26))])
 
 
 def check_strength(strength: float) -> None:

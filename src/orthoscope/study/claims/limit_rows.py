@@ -49,7 +49,7 @@ def speciation_time(effort: Effort) -> Finding:
     """Several dimensions and their limit."""
     dims = (256, 1024, 4096, 16384) if effort.quick else (256, 512, 1024, 2048, 4096, 8192, 16384)
     reached = limits.speciation(
-        0.2, 1.0, dims=dims, trajectories=effort.pick(4096, 32768), steps=effort.pick(120, 240), seed=effort.seed
+        0.2, 1.0, dims=dims, trajectories=effort.pick(8192, 32768), steps=effort.pick(120, 240), seed=effort.seed
     )
     return found(equal("time, extrapolated", _fitted(reached.limit), reached.theory))
 
@@ -63,7 +63,7 @@ def speciation_time(effort: Effort) -> Finding:
 def dense_any_dimension(effort: Effort) -> Finding:
     """Both shifts in several dimensions, against one closed form."""
     rows = limits.dense_shifts(
-        1.0, dims=(16, 128) if effort.quick else (16, 32, 64, 128), trajectories=effort.pick(8192, 65536),
+        1.0, dims=(16, 128) if effort.quick else (16, 32, 64, 128), trajectories=effort.pick(16384, 65536),
         steps=effort.pick(200, 480), seed=effort.seed,
     )  # fmt: skip
     real = limits.real(4, 2.0, draws=effort.pick(16, 64), seed=effort.seed)
@@ -92,7 +92,7 @@ def _both_shifts(real: limits.Real) -> list[Comparison]:
 )
 def infinitely_many_classes(effort: Effort) -> Finding:
     """Low dimension, real modes, against the closed form for infinitely many of them."""
-    draws = effort.pick(12, 96)
+    draws = effort.pick(16, 96)
     reals = [
         limits.real(dim, math.log(classes) / dim, draws=draws, seed=effort.seed)
         for dim, classes in ((2, 4000), (3, 8000))
@@ -112,7 +112,7 @@ def infinitely_many_classes(effort: Effort) -> Finding:
 def few_classes(effort: Effort) -> Finding:
     """A power law of exponent 1 at a fixed number of classes."""
     dims = (16, 64, 256) if effort.quick else (16, 32, 64, 128, 256)
-    reached = limits.few_classes(dims=dims, draws=effort.pick(8, 64), steps=effort.pick(20, 40), seed=effort.seed)
+    reached = limits.few_classes(dims=dims, draws=effort.pick(16, 64), steps=effort.pick(25, 40), seed=effort.seed)
     shifts = [row.measured for row in reached.rows]
     return found(
         equal(
@@ -167,12 +167,12 @@ def from_few_to_many(effort: Effort) -> Finding:
 )
 def exponentially_many_classes(effort: Effort) -> Finding:
     """Not zero in a dimension that could as well be infinite, and real modes on the way there."""
-    study = ApproachStudy(trajectories=effort.pick(8192, 200_000), steps=effort.pick(80, 160), seed=effort.seed)
+    study = ApproachStudy(trajectories=effort.pick(16384, 200_000), steps=effort.pick(80, 160), seed=effort.seed)
     simulation = study.simulation(0.2, 1.0, 4096)
     shift = radial(simulation).mean_shift
     comparisons = [in_this_dim("mean shift, planted, d = 4096", shift, simulation), at_least("the same", shift, 0.0)]
     for dim in (32, 48) if effort.quick else (32, 48, 64):
-        draws = effort.pick(10, 24) if dim == 32 else effort.pick(8, 16)
+        draws = effort.pick(16, 24) if dim == 32 else effort.pick(8, 16)
         real = replace(study.simulation(0.2, 1.0, dim), planted=False, samples=32, draws=draws, steps=20)
         shift = simulate(real, estimator=Twin).estimates["mean_shift"]
         comparisons += [
@@ -196,7 +196,7 @@ def mean_field_rate(effort: Effort) -> Finding:
         seed=effort.seed,
     )  # fmt: skip
     if effort.quick:
-        study = replace(study, dims=(64, 128, 256, 512, 1024, 4096), trajectories=16_384, steps=60)
+        study = replace(study, dims=(64, 128, 256, 512, 1024, 4096))
     result = study.run()
     fitted = approach.approach_law(result, "mean_shift", 0.2, 1.0)
     if fitted is None:

@@ -92,7 +92,7 @@ def _neutral(w0: float, slope: float) -> float:
 
 def _committed_window(schedule: GuidanceSchedule, effort: Effort) -> Simulation:
     return Simulation(
-        dim=40, rate=0.2, std=math.sqrt(0.5), schedule=schedule, samples=64, draws=effort.pick(10, 100), steps=30,
+        dim=40, rate=0.2, std=math.sqrt(0.5), schedule=schedule, samples=64, draws=effort.pick(16, 100), steps=30,
         seed=effort.seed,
     )  # fmt: skip
 
@@ -170,7 +170,7 @@ def window_regions(effort: Effort) -> Finding:
     w0, slope = _LOST
     simulation = Simulation(
         dim=12, rate=0.7, std=0.5, schedule=Linear(w0=w0, slope=slope), t_max=10.0, samples=64,
-        draws=effort.pick(8, 100), steps=20, seed=effort.seed,
+        draws=effort.pick(16, 100), steps=20, seed=effort.seed,
     )  # fmt: skip
     (posterior,) = measured(simulation, "class_posterior")
     return found(

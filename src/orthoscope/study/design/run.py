@@ -119,10 +119,8 @@ def run_design(problem: DesignProblem, say: Say = lambda text: None) -> Report:
     check(law, goal)
     say("published schedules")
     schedules = _published(law, goal)
-    loose, published = (
-        tuple(candidate(law, each, name, schedule) for name, schedule in schedules.items())
-        for each in (replace(goal, margin=Margin()), goal)
-    )
+    loose = tuple(candidate(law, replace(goal, margin=Margin()), name, one) for name, one in schedules.items())
+    published = tuple(candidate(law, goal, name, one) for name, one in schedules.items()) if goal.margin else loose
     say("designing")
     found = design(law, goal, extra=[law.pieces(c.schedule) for c in loose if c.feasible])
     require_feasible(found)

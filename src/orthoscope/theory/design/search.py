@@ -288,7 +288,7 @@ def best_of(
 ) -> Found | None:
     """Search from the most promising of many starts: the feasible ones, and the best with missed floors priced.
 
-    The best found is polished.
+    What is found is polished.
 
     Source:
         derived in explanation/design.
@@ -303,8 +303,9 @@ def best_of(
         tried = [f for f in tried if not f.lost] or tried[:1]
     best: Found | None = None
     for found in _distinct([*kept[: (most + 1) // 2], *sorted(tried, key=price)])[:most]:
-        best = task.better(best, climb(task, family, found.point))
-    return None if best is None else polish(task, best)
+        # All of them: which of two climbs ends higher does not tell which is polished to more.
+        best = task.better(best, polish(task, climb(task, family, found.point)))
+    return best
 
 
 def _distinct(found: Sequence[Found]) -> list[Found]:
