@@ -14,7 +14,7 @@ import pytest
 import torch
 
 TESTS = Path(__file__).parent
-CORE = ("guidance", "metrics", "sample", "stat", "targets")
+COMMANDS = ("cli", "report")  # whose tests go through code that others call directly
 
 torch.set_num_threads(1)
 
@@ -28,12 +28,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what runs with checks of types and shapes: where tensors are, and directly called. Theory, of many small
-    steps, would take six times as long.
-    """
+    """Mark what runs with checks of types and shapes: short tests that call the code directly."""
     for item in items:
-        home = item.path.parent.relative_to(TESTS).parts[:1] if item.path.is_relative_to(TESTS) else ("elsewhere",)
-        if (not home or home[0] in CORE) and not item.get_closest_marker("slow"):
+        home = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else "elsewhere"
+        if home not in (*COMMANDS, "elsewhere") and not item.get_closest_marker("slow"):
             item.add_marker("checked")
 
 
