@@ -13,7 +13,8 @@ from scipy.integrate import quad, solve_ivp
 from scipy.optimize import brentq, minimize_scalar
 
 Strength = Callable[[float], float]
-TIGHT = {"method": "DOP853", "rtol": 1e-12, "atol": 1e-14}
+# Between its steps the solver is of lower order: short ones keep the time of an event as accurate as the path.
+TIGHT = {"method": "DOP853", "rtol": 1e-12, "atol": 1e-14, "max_step": 1.0}
 
 
 @dataclass(frozen=True)
