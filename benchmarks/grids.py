@@ -19,13 +19,22 @@ from scipy.optimize import brentq
 from torch import Tensor
 
 from orthoscope import rng
+from orthoscope.bench.textbook import textbook_sample, textbook_times
 from orthoscope.denoise import Exact
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics import mean_of
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.sample import BrownianPath, Exponential, Grid, equalized, geometric, posterior_variance, refined, sample
-from orthoscope.study.engine.textbook import textbook_sample, textbook_times
+from orthoscope.sampling import (
+    BrownianPath,
+    Exponential,
+    Grid,
+    equalized,
+    geometric,
+    posterior_variance,
+    refined,
+    sample,
+)
 from orthoscope.targets import Planted
 
 RATE, STD, T_MAX, TRAJECTORIES = 0.2, 0.5, 50.0, 2000

@@ -24,10 +24,10 @@ from orthoscope.denoise.committed import Committed
 from orthoscope.guidance.guided import Guided
 from orthoscope.guidance.schedules import Constant
 from orthoscope.process import VarianceExploding
-from orthoscope.sample import BrownianPath, Exponential, Grid, Run, geometric, sample
-from orthoscope.study.digits import load_digits_mixture
+from orthoscope.sampling import BrownianPath, Exponential, Grid, Run, geometric, sample
 from orthoscope.targets import Mixture, mixture
 from orthoscope.targets.ensembles import random_mixture
+from orthoscope.targets.labelled import bundled_digits
 from orthoscope.theory.odds import stopping_odds
 
 T_MAX, STEPS, TOLERANCE = 50.0, 24, 1e-3  # the tolerance is a share of the length of a centroid
@@ -81,7 +81,7 @@ def cases(*, quick: bool) -> Iterator[Case]:
     twins = many.centroids[:20_000].clone()
     twins[1] = twins[0] + 0.1
     near = mixture(twins, std=0.5)
-    digits = load_digits_mixture().to(dtype=torch.float32)
+    digits = bundled_digits().standardized().mixture().to(dtype=torch.float32)
     for lam in (1.0, 0.0):
         yield Case(name="own mode has a twin", target=near, label=0, lam=lam, w=1.0, x=start(near, rows))
         yield Case(name="digits, ten classes", target=digits, label=3, lam=lam, w=1.0, x=start(digits, rows))

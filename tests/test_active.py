@@ -17,7 +17,7 @@ from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.sample import BrownianPath, Exponential, geometric, sample
+from orthoscope.sampling import BrownianPath, Exponential, geometric, sample
 from orthoscope.targets import Mixture, mixture
 from orthoscope.targets.ensembles import random_mixture
 from orthoscope.targets.modes import read

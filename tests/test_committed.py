@@ -15,7 +15,7 @@ from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.guided import Guided, classifier_free
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Step
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.sample import BrownianPath, Grid, Run, State, geometric, sample
+from orthoscope.sampling import BrownianPath, Grid, Run, State, geometric, sample
 from orthoscope.targets import Mixture, mixture
 from orthoscope.targets.ensembles import random_mixture
 from orthoscope.targets.streamed import Regenerated, streamed

@@ -217,8 +217,6 @@ def pool(draws: Sequence[Estimate], *, parts: int | None = _PARTS) -> Estimate:
     Accuracy:
         The error between draws is a jackknife's, that of the mean itself where all weights are equal. A ratio of sums
         over n draws has a bias of O(1/n).
-    Source:
-        Definition; derived in explanation/numerics.
     """
     if not draws:
         raise ConfigError("expected at least one draw to pool, got none")

@@ -1,7 +1,7 @@
 """Every file the package writes: beside its place, forced to the disk, and then renamed into it.
 
 Whatever happens, a kill and a power cut included, there is the old file or the new one, and never a part of either.
-Only cells of a sweep and its log are written elsewhere (`study.sweep`), and not forced to the disk.
+Only cells of a sweep and its log are written elsewhere (`sweeps`), and not forced to the disk.
 """
 
 from __future__ import annotations

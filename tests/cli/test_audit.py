@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import xarray as xr
 
+from orthoscope.audits import run as study
+from orthoscope.audits.plan import Audit
+from orthoscope.audits.presets import preset_settings
 from orthoscope.cli.audit import planned
 from orthoscope.cli.several import spread
 from orthoscope.errors import ConfigError
 from orthoscope.report import audit as report
-from orthoscope.study.audit import run as study
-from orthoscope.study.audit.plan import Audit
-from orthoscope.study.audit.presets import preset_settings
 from tests.conftest import Finished
 from tests.report.audits import ROLES, WINDOW, audited
 

@@ -143,7 +143,7 @@ def test_a_diverging_run_is_a_failed_result(run_cli: Run, monkeypatch: pytest.Mo
     def diverge(*args: object, **kwargs: object) -> None:
         raise DivergenceError("the state is not finite after step 3", step=3, time=1.0, last_good=None)
 
-    monkeypatch.setattr("orthoscope.study.compare.simulation_result", diverge)
+    monkeypatch.setattr("orthoscope.simulation.comparison.simulation_result", diverge)
     run = run_cli(*SIMULATE, "--strength", 1)
     assert run.status == 1
     assert run.err == "error: the state is not finite after step 3\n"

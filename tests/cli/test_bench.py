@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from orthoscope import rng
-from orthoscope.study.growth import SIZES, GrowthStudy
+from orthoscope.bench.growth import SIZES, GrowthStudy
 from tests.conftest import Finished
 
 Run = Callable[..., Finished]

@@ -16,9 +16,9 @@ import pytest
 pytest.importorskip("diffusers")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+from orthoscope import calibration as study
 from orthoscope.cli.several import spread
-from orthoscope.study import calibrate as study
-from orthoscope.study.datasets import read
+from orthoscope.datasets import read
 from tests.conftest import Finished
 from tests.integrations import pipelines
 

@@ -6,9 +6,9 @@ import pytest
 
 from orthoscope.cli.main import main
 from orthoscope.cli.study import StudyName
+from orthoscope.experiments import claims
+from orthoscope.experiments.claims.claim import Effort, Finding, at_most, claim, equal, found
 from orthoscope.report.studies import STUDIES
-from orthoscope.study import claims
-from orthoscope.study.claims.claim import Effort, Finding, at_most, claim, equal, found
 
 
 def wrong(effort: Effort) -> Finding:

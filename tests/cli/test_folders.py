@@ -10,7 +10,7 @@ import h5py
 import pytest
 import xarray as xr
 
-from orthoscope.study import datasets
+from orthoscope import datasets
 from tests.conftest import Finished
 
 Run = Callable[..., Finished]

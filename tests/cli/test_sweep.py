@@ -16,10 +16,10 @@ from rich.console import Console
 
 from orthoscope import theory
 from orthoscope.cli import output
+from orthoscope.experiments import planes
 from orthoscope.guidance.schedules import Constant
-from orthoscope.study import planes
-from orthoscope.study.sweep import run as sweep_run
-from orthoscope.study.sweep.store import read
+from orthoscope.sweeps import run as sweep_run
+from orthoscope.sweeps.store import read
 from tests.conftest import Finished
 
 Run = Callable[..., Finished]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from orthoscope.datasets import read
+from orthoscope.experiments import train as study
 from orthoscope.integrations.digits import load_digits_pipeline
-from orthoscope.study import train as study
-from orthoscope.study.datasets import read
 from tests.conftest import Finished
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own

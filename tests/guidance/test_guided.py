@@ -16,7 +16,7 @@ from orthoscope.guidance.rules import Rule
 from orthoscope.guidance.schedules import Constant, Linear, Step
 from orthoscope.prediction import Space
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.sample import Exponential, geometric, sample
+from orthoscope.sampling import Exponential, geometric, sample
 from orthoscope.targets import Mixture, mixture
 
 LEVEL = NoiseLevel(time=0.8)

@@ -30,7 +30,7 @@ from orthoscope.guidance.rules import (
 )
 from orthoscope.guidance.schedules import Constant, Linear
 from orthoscope.process import EDM, NoiseLevel, OrnsteinUhlenbeck, Process, RectifiedFlow, VarianceExploding
-from orthoscope.sample import Exponential, grid, sample
+from orthoscope.sampling import Exponential, grid, sample
 from orthoscope.targets import Mixture, mixture
 
 NEUTRAL: list[Rule] = [

@@ -24,7 +24,7 @@ from orthoscope.guidance.schedules import (
     Tabulated,
 )
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.sample import grid
+from orthoscope.sampling import grid
 from tests.guidance.cases import positions, schedules
 
 NOISE_CLOCKS = ("variance", "sigma", "logsnr")

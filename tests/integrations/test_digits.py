@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from orthoscope.errors import ConfigError
+from orthoscope.experiments.train import DigitsTraining, Judge
 from orthoscope.integrations.digits import (
     CLASSES,
     SHIPPED,
@@ -30,7 +31,6 @@ from orthoscope.learned import Learned, Training
 from orthoscope.metrics import mean_of
 from orthoscope.process import NoiseLevel
 from orthoscope.serialize import plain
-from orthoscope.study.train import DigitsTraining, Judge
 from tests.stat.expect import expect_rate
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own

@@ -14,17 +14,16 @@ from PIL import Image
 
 from orthoscope import rng
 from orthoscope.errors import ConfigError
-from orthoscope.integrations.digits import load_digits_pipeline
+from orthoscope.experiments.train import DigitsTraining
+from orthoscope.integrations.digits import digit_images, load_digits_pipeline
 from orthoscope.integrations.features import features_of
 from orthoscope.integrations.host import Host, host_of
 from orthoscope.integrations.judge import (
     DigitsJudge,
-    bundled_digits,
     judge_of,
     reference_features,
     reference_images,
 )
-from orthoscope.study.train import DigitsTraining
 from tests.integrations import networks, pipelines
 from tests.stat.expect import expect_rate
 
@@ -79,7 +78,7 @@ def test_it_knows_digits_and_how_sure_it_may_be(judge: DigitsJudge) -> None:
 
 
 def test_it_doubts_what_lies_between_two_digits(judge: DigitsJudge) -> None:
-    x, labels = bundled_digits()
+    x, labels = digit_images()
     pairs = [(x[labels == a][:40] + x[labels == b][:40]) / 2 for a, b in ((1, 7), (3, 5), (4, 9))]
     surest = judge.probabilities(generated(np.concatenate(pairs))).max(1).mean()
     assert surest < judge.probabilities(generated(x[:120])).max(1).mean() - 0.1
@@ -119,7 +118,7 @@ def write(path: Path, pixels: np.ndarray) -> None:
 
 
 def test_digits_are_compared_with_the_bundled_ones(host: Host) -> None:
-    x, _ = bundled_digits()
+    x, _ = digit_images()
     images = reference_images(None, host)
     assert images is not None
     assert images.shape == (1797, 8, 8, 1)

@@ -16,12 +16,11 @@ from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.rules import LinearCFG
-from orthoscope.integrations.digits import load_digits_pipeline
+from orthoscope.integrations.digits import digit_images, load_digits_pipeline
 from orthoscope.integrations.host import Host, host_of
-from orthoscope.integrations.judge import bundled_digits
 from orthoscope.integrations.twin import ExactNetwork, twin_of
 from orthoscope.process import VarianceExploding
-from orthoscope.sample import Exponential, grid, sample
+from orthoscope.sampling import Exponential, grid, sample
 from orthoscope.targets import empirical_mixture
 from tests.integrations import pipelines
 from tests.stat.expect import expect_estimate
@@ -39,7 +38,7 @@ def host() -> Host:
 
 @pytest.fixture(scope="module")
 def data() -> tuple[Array, Array]:
-    return bundled_digits()
+    return digit_images()
 
 
 def driven(host: Host, kind: str, **settings: Any) -> Host:

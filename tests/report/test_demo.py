@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from orthoscope.datasets import read, write
+from orthoscope.experiments.digits import DigitsStudy
+from orthoscope.experiments.paths import PathStudy
+from orthoscope.experiments.shifts import DimStudy, RateStudy
+from orthoscope.experiments.windows import WindowStudy
 from orthoscope.plots.paths import path_figure
 from orthoscope.quantities import Estimate
 from orthoscope.report import demo as module
 from orthoscope.report.demo import Demo
 from orthoscope.report.sections import digits_verdict
-from orthoscope.study.datasets import read, write
-from orthoscope.study.digits import DigitsStudy
-from orthoscope.study.paths import PathStudy
-from orthoscope.study.shifts import DimStudy, RateStudy
-from orthoscope.study.windows import WindowStudy
 
 FEW: dict[str, Any] = {"samples": 16, "draws": 2, "steps": 6}
 SMALL: dict[str, Any] = {

@@ -10,8 +10,8 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from orthoscope.guidance.schedules import Constant, Linear
-from orthoscope.study.radial import radial
-from orthoscope.study.simulation import Simulation
+from orthoscope.simulation.radial import radial
+from orthoscope.simulation.setting import Simulation
 from orthoscope.theory import Setting, predict
 from orthoscope.theory.fluctuation import along_excess, correlation
 from tests.stat.expect import expect_estimate

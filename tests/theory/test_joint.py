@@ -16,8 +16,8 @@ from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step
 from orthoscope.numerics import singular_values
 from orthoscope.process import VarianceExploding
-from orthoscope.sample import Exponential, geometric, sample
-from orthoscope.study.pairs import sample_pair
+from orthoscope.sampling import Exponential, geometric, sample
+from orthoscope.simulation.pairs import sample_pair
 from orthoscope.targets import Pair
 from orthoscope.targets.covariant import covariant
 from orthoscope.theory.gaussian import guided_gaussian

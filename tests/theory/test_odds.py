@@ -16,7 +16,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.sample import BrownianPath, Exponential, State, geometric, sample
+from orthoscope.sampling import BrownianPath, Exponential, State, geometric, sample
 from orthoscope.targets import Mixture, mixture
 from orthoscope.theory.odds import leaving, mean_displacement, path_distance, path_divergence, scale, stopping_odds
 from tests.stat.expect import expect_estimate, expect_rate

@@ -23,7 +23,7 @@ from orthoscope.errors import ConfigError
 if TYPE_CHECKING:
     import xarray as xr
 
-    from orthoscope.study.audit.plan import Audit
+    from orthoscope.audits.plan import Audit
 
 STOPPED = 1  # exit status where a schedule made images that are no numbers
 _NOTES = 6  # of the measuring that people read here; the page has all
@@ -152,8 +152,9 @@ def planned(given: dict[str, Any], *, prompts: Path | None, preset: str | None, 
     Raises:
         ConfigError: if settings contradict each other or cannot be used.
     """
-    from orthoscope.study.audit.plan import Audit, read_prompts
-    from orthoscope.study.audit.presets import preset_settings
+    from orthoscope.audits.plan import Audit
+    from orthoscope.audits.presets import preset_settings
+    from orthoscope.integrations.prompts import read_prompts
 
     if preset and quick:
         raise ConfigError("give either --preset or --quick; with a preset, --images-per-prompt makes it smaller")
@@ -165,10 +166,10 @@ def planned(given: dict[str, Any], *, prompts: Path | None, preset: str | None, 
 
 def _told(plan: Audit, out: Path, how: dict[str, Any], *, command: str, quiet: bool, as_json: bool) -> int:
     """Run the audit, write its page, print what it found; the exit status."""
+    from orthoscope.audits.run import FILES, run
     from orthoscope.locking import locked
     from orthoscope.report.audit import write_report
     from orthoscope.report.intervals import summary
-    from orthoscope.study.audit.run import FILES, run
 
     say = (lambda text: None) if quiet else remark
     with locked(out, "audit", FILES):

@@ -36,8 +36,8 @@ def engine(
 
     Example: orthoscope bench engine --dim 40
     """
-    from orthoscope.study.engine.levers import compare_with_textbook
-    from orthoscope.study.engine.yardstick import Yardstick
+    from orthoscope.bench.levers import compare_with_textbook
+    from orthoscope.bench.yardstick import Yardstick
 
     problem = Yardstick(dim=dim, strength=strength, stderr=stderr, device=device, seed=seed)
     with progress("timing", quiet=quiet) as advance:
@@ -81,10 +81,10 @@ def scaling(
 
     Example: orthoscope bench scaling --quick --out scaling.nc
     """
+    from orthoscope.bench.growth import GrowthStudy, findings
+    from orthoscope.datasets import write
     from orthoscope.plots.growth import growth_figure
     from orthoscope.report.page import save_figure
-    from orthoscope.study.datasets import write
-    from orthoscope.study.growth import GrowthStudy, findings
 
     if out.suffix != ".nc":
         raise ConfigError(

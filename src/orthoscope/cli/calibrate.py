@@ -45,11 +45,11 @@ def calibrate(
 
     Example: orthoscope calibrate --model PATH_OR_HUB_ID --prompts FILE --strengths 6.5
     """
+    from orthoscope.calibration import Calibration, audit_command, findings
+    from orthoscope.calibration import calibrate as run
+    from orthoscope.integrations.prompts import read_prompts
     from orthoscope.locking import locked
     from orthoscope.report.calibrate import FILES, write_calibration
-    from orthoscope.study.audit.plan import read_prompts
-    from orthoscope.study.calibrate import Calibration, audit_command, findings
-    from orthoscope.study.calibrate import calibrate as run
 
     given: dict[str, Any] = {"strengths": tuple(strengths)} if strengths else {}
     calibration = Calibration(

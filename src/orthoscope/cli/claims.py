@@ -40,8 +40,8 @@ def claims(
 
     Example: orthoscope claims --quick
     """
-    from orthoscope.study.claims import CLAIMS, Effort
-    from orthoscope.study.claims.run import run_claims
+    from orthoscope.experiments.claims import CLAIMS, Effort
+    from orthoscope.experiments.claims.run import run_claims
 
     names = [row.name for row in CLAIMS]
     for name in only or []:

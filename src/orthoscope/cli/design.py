@@ -15,7 +15,7 @@ from orthoscope.cli import options
 from orthoscope.cli.output import emit, remark, show, writable
 
 if TYPE_CHECKING:
-    from orthoscope.study.design.run import Report
+    from orthoscope.designs.run import Report
 
 _LONGEST = 600  # text of a schedule that people still read
 _WIDE = 160
@@ -77,8 +77,8 @@ def design(
 
     Example: orthoscope design --rate 0.7 --std 0.5 --t-max 10 --maximize mean-shift --variance-ratio 1
     """
-    from orthoscope.study.design.options import design_report, make_goal, make_margin, make_problem
-    from orthoscope.study.design.run import design_result
+    from orthoscope.designs.options import design_report, make_goal, make_margin, make_problem
+    from orthoscope.designs.run import design_result
 
     goal = make_goal(
         maximize=maximize.value if maximize else None,
@@ -126,10 +126,10 @@ def design(
 
 def _write(report: Report, out: Path) -> dict[str, str]:
     """The schedule as JSON, and the figure beside it."""
+    from orthoscope.designs.dataset import design_dataset
     from orthoscope.guidance.grammar import write_schedule
     from orthoscope.plots.design import design_figure
     from orthoscope.report.page import save_figure
-    from orthoscope.study.design.dataset import design_dataset
 
     write_schedule(report.design.schedule, out)
     save_figure(design_figure(design_dataset(report)), out)

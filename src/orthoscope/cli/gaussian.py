@@ -9,7 +9,7 @@ import typer
 
 from orthoscope.cli import options
 from orthoscope.cli.output import emit, show
-from orthoscope.study.joint import pair_result
+from orthoscope.experiments.joint import pair_result
 
 _SHOWN = 6  # entries of a list that people see
 

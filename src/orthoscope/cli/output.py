@@ -5,23 +5,24 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from orthoscope import locking
 from orthoscope.errors import ConfigError, unwritable
+from orthoscope.progress import Progress
 from orthoscope.serialize import dumps
 from orthoscope.writing import is_foreign, is_stream
 
 _DIMENSION = {"finite_dim": "this d", "mean_field": "d = ∞"}
 _LONGEST = 30 * 86400.0  # seconds between two steps for which the time left can still be told
-Advance = Callable[[int, int], None]
 
 
 def writable(path: Path, *, figures: bool = False) -> None:
@@ -135,7 +136,7 @@ def show(value: Any) -> str | None:
 
 
 @contextmanager
-def progress(label: str, *, quiet: bool = False) -> Iterator[Advance]:
+def progress(label: str, *, quiet: bool = False) -> Iterator[Progress]:
     """A bar on standard error with the time left; the yielded function takes steps done and steps in all."""
     columns = (
         TextColumn("{task.description}"),
@@ -147,7 +148,7 @@ def progress(label: str, *, quiet: bool = False) -> Iterator[Advance]:
     )
     console = Console(stderr=True)
     hidden = quiet or not console.is_terminal
-    with Progress(*columns, console=console, disable=hidden, transient=True, speed_estimate_period=_LONGEST) as bar:
+    with ProgressBar(*columns, console=console, disable=hidden, transient=True, speed_estimate_period=_LONGEST) as bar:
         task = bar.add_task(label, total=None)
 
         def advance(done: int, total: int) -> None:

@@ -12,7 +12,7 @@ from orthoscope.cli.output import emit, progress, writable
 from orthoscope.errors import ConfigError
 
 if TYPE_CHECKING:
-    from orthoscope.study.planes import RateStrengthDiagram, WindowDiagram
+    from orthoscope.experiments.planes import RateStrengthDiagram, WindowDiagram
 
 phase = typer.Typer(
     help="Phase diagrams of guidance, to NetCDF and a figure.", no_args_is_help=True, rich_markup_mode=None
@@ -38,7 +38,7 @@ def rate_strength(
 
     Example: orthoscope phase rate-strength --rate 0.05:1.4:256 --strength 0:5:256 --std 0.5 --out rate-strength.nc
     """
-    from orthoscope.study.planes import RateStrengthDiagram, axis
+    from orthoscope.experiments.planes import RateStrengthDiagram, axis
 
     study = RateStrengthDiagram(
         std=std,
@@ -69,7 +69,7 @@ def window(
 
     Example: orthoscope phase window --rate 0.9 --std 0.5 --t-max 10 --w0=-1:0:256 --slope 0:1:256 --out window.nc
     """
-    from orthoscope.study.planes import WindowDiagram, axis
+    from orthoscope.experiments.planes import WindowDiagram, axis
 
     study = WindowDiagram(
         rate=rate,
@@ -84,10 +84,10 @@ def window(
 
 
 def _write(study: RateStrengthDiagram | WindowDiagram, out: Path, *, workers: int, quiet: bool, as_json: bool) -> None:
+    from orthoscope.datasets import write
+    from orthoscope.experiments.planes import summary
     from orthoscope.plots.diagrams import phase_figure
     from orthoscope.report.page import save_figure
-    from orthoscope.study.datasets import write
-    from orthoscope.study.planes import summary
 
     if out.suffix != ".nc":
         raise ConfigError(f"--out names the NetCDF file and must end in .nc, got {out}; figures are written beside it")

@@ -9,7 +9,7 @@ import typer
 from orthoscope import theory
 from orthoscope.cli import options
 from orthoscope.cli.output import emit
-from orthoscope.study.predictions import make_setting, prediction_result
+from orthoscope.simulation.predictions import make_setting, prediction_result
 
 
 def predict(

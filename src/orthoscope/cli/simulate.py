@@ -63,7 +63,7 @@ def simulate(
     Example: orthoscope simulate --dim 32 --rate 0.2 --std 0.5 --strength 1
     """
     from orthoscope.guidance.grammar import parse_schedule
-    from orthoscope.study.compare import make_simulation, simulation_result
+    from orthoscope.simulation.comparison import make_simulation, simulation_result
 
     simulation = make_simulation(
         dim=dim,

@@ -12,8 +12,8 @@ from orthoscope.cli.output import emit, progress, remark
 from orthoscope.errors import ConfigError
 
 if TYPE_CHECKING:
-    from orthoscope.study.sweep.file import StudyFile
-    from orthoscope.study.sweep.run import SweepResult
+    from orthoscope.sweeps.file import StudyFile
+    from orthoscope.sweeps.run import SweepResult
 
 _SHOWN = 40  # cells that people read
 
@@ -35,8 +35,8 @@ def sweep(
 
     Example: orthoscope sweep study.toml --workers 2
     """
-    from orthoscope.study.sweep.file import read_study
-    from orthoscope.study.sweep.mistakes import StudyFileError
+    from orthoscope.sweeps.file import read_study
+    from orthoscope.sweeps.mistakes import StudyFileError
 
     if workers < 1:
         raise ConfigError(f"--workers must be at least 1, got {workers}")
@@ -49,8 +49,8 @@ def sweep(
     if dry_run:
         _forecast(study, workers, as_json=json)
         return 0
-    from orthoscope.study.sweep.budget import check_memory
-    from orthoscope.study.sweep.run import run_sweep
+    from orthoscope.sweeps.budget import check_memory
+    from orthoscope.sweeps.run import run_sweep
 
     if scheduler is None:
         check_memory(study.plan, workers)
@@ -87,7 +87,7 @@ def _told(result: SweepResult, *, as_json: bool) -> int:
 
 def _forecast(study: StudyFile, workers: int, *, as_json: bool) -> None:
     """The cells with their time and memory, and those of the whole."""
-    from orthoscope.study.sweep.budget import forecast
+    from orthoscope.sweeps.budget import forecast
 
     found = forecast(study.plan, workers)
     if as_json:

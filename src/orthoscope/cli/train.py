@@ -36,12 +36,12 @@ def digits(
 
     Example: orthoscope train digits --out runs/digits
     """
+    from orthoscope.datasets import write
+    from orthoscope.experiments.train import FILES, JOB, RESULTS, WEIGHTS, DigitsTraining, findings
     from orthoscope.learned import Training
     from orthoscope.locking import locked
     from orthoscope.plots.training import loss_figure, sheet_figure
     from orthoscope.report.page import save_figure
-    from orthoscope.study.datasets import write
-    from orthoscope.study.train import FILES, JOB, RESULTS, WEIGHTS, DigitsTraining, findings
 
     plan = Training(seed=seed) if steps is None else Training(seed=seed, steps=steps)
     study = DigitsTraining(training=plan)

@@ -56,8 +56,8 @@ def two_class(
 
     Example: orthoscope two-class --law uniform --strength 3
     """
-    from orthoscope.study.two_class import TwoClass
-    from orthoscope.study.two_class_measures import two_class_result
+    from orthoscope.experiments.two_class import TwoClass
+    from orthoscope.experiments.two_class_measures import two_class_result
 
     setting = TwoClass(
         law=law.value,

@@ -20,6 +20,7 @@ from diffusers import DPMSolverMultistepScheduler, SchedulerMixin, UNet2DModel
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineOutput
 from diffusers.utils.pil_utils import numpy_to_pil
 from diffusers.utils.torch_utils import randn_tensor
+from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
@@ -27,6 +28,7 @@ from torch import Tensor, nn
 from orthoscope import writing
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.weights import check_complete, check_finite, check_floating
+from orthoscope.targets.labelled import bundled_digits
 
 CLASSES = 10
 SIDE = 8
@@ -34,6 +36,7 @@ _UNet: Any = UNet2DModel  # diffusers says too little about its types to be chec
 _Solver: Any = DPMSolverMultistepScheduler
 SHIPPED = Path(__file__).parent / "digits.safetensors"
 _FORMAT = 1
+_HALF_RANGE = 8.0  # of the gray levels 0 to 16 of the bundled images
 
 _NETWORK: dict[str, Any] = {
     "sample_size": SIDE,
@@ -262,3 +265,9 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not a readable safetensors file: {error}; write it again") from error
     return (about if isinstance(about, dict) else {}), weights
+
+
+def digit_images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The bundled digits as the pipeline makes them, (n, 1, 8, 8) in [-1, 1], and which they are."""
+    bundled = bundled_digits()
+    return (bundled.x / _HALF_RANGE - 1).astype(np.float32)[:, None], bundled.labels

@@ -7,7 +7,7 @@ others, whose margins are turned into probabilities by one temperature, fitted o
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -21,23 +21,22 @@ from transformers import AutoModelForImageClassification
 
 from orthoscope import rng
 from orthoscope.errors import ConfigError
-from orthoscope.integrations.digits import CLASSES, SIDE, DigitsPipeline
+from orthoscope.integrations.digits import CLASSES, SIDE, DigitsPipeline, digit_images
 from orthoscope.integrations.features import Features, LatentFeatures, area_average
 from orthoscope.integrations.hub import local
 from orthoscope.integrations.images import ENDINGS, UNREAD, image_size, read_image
 from orthoscope.integrations.vision import Vision, open_vision
+from orthoscope.progress import Remark
 
 if TYPE_CHECKING:
     from orthoscope.integrations.host import Generated, Host
 
 FloatArray = NDArray[np.float64]
 Images = NDArray[np.float32]
-_HALF_RANGE = 8.0  # of the gray levels 0 to 16
 _SOFTNESS, _GAMMA = 10.0, 0.05  # of the machines
 _HELD_OUT = 0.1  # share of the images that training left out, and so does the judge
 _SIDE = 256  # pixels of reference images, where they are that large
 _AT_ONCE = 64
-Remark = Callable[[str], None]
 _GRAY = (0.299, 0.587, 0.114)  # of red, green and blue
 
 
@@ -85,7 +84,7 @@ class DigitsJudge:
         from sklearn.multiclass import OneVsRestClassifier
         from sklearn.svm import SVC
 
-        x, labels = bundled_digits()
+        x, labels = digit_images()
         x = x.reshape(len(x), -1).astype(np.float64)
         order = rng.stream(0, "held out").permutation(len(x))
         other, seen = np.split(order, [round(_HELD_OUT * len(x))])
@@ -159,14 +158,6 @@ def makes_digits(host: Host) -> bool:
     return (config["in_channels"], config["sample_size"], config["num_class_embeds"]) == (1, SIDE, CLASSES + 1)
 
 
-def bundled_digits() -> tuple[Images, NDArray[np.int64]]:
-    """The 1,797 digits that come with scikit-learn, (n, 1, 8, 8) in [-1, 1], and which they are."""
-    from sklearn.datasets import load_digits
-
-    bundled = load_digits()
-    return (bundled.images / _HALF_RANGE - 1).astype(np.float32)[:, None], bundled.target.astype(np.int64)
-
-
 # Reference images
 
 
@@ -195,7 +186,7 @@ def reference_features(
     Latents of a host that makes digits are its pixels in [-1, 1], so that there references have latents, too.
     """
     if isinstance(features, LatentFeatures) and makes_digits(host) and path is None:
-        return bundled_digits()[0].reshape(-1, SIDE * SIDE)
+        return digit_images()[0].reshape(-1, SIDE * SIDE)
     parts = [features.of_images(images) for images in _batches(path, host, remark)]
     return np.concatenate(parts) if parts else None
 
@@ -203,7 +194,7 @@ def reference_features(
 def _batches(path: str | None, host: Host, remark: Remark) -> Iterator[Images]:
     if path is None:
         if makes_digits(host):
-            yield (np.moveaxis(bundled_digits()[0], 1, 3) / 2 + 0.5).astype(np.float32)
+            yield (np.moveaxis(digit_images()[0], 1, 3) / 2 + 0.5).astype(np.float32)
         return
     files = _files(local(path), remark)
     of_digits = makes_digits(host)

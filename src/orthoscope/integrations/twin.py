@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from orthoscope.denoise import Exact
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.integrations.diffusers.evidence import clock_of
-from orthoscope.integrations.digits import DigitsPipeline
+from orthoscope.integrations.digits import DigitsPipeline, digit_images
 from orthoscope.integrations.host import Host, host_of
-from orthoscope.integrations.judge import bundled_digits, makes_digits
+from orthoscope.integrations.judge import makes_digits
 from orthoscope.prediction import from_denoised
 from orthoscope.process import NoiseLevel
 from orthoscope.targets import empirical_mixture
@@ -139,7 +139,7 @@ def twin_of(
     if data is None:
         if not makes_digits(host):
             raise ConfigError(f"{host.name} has no data of its own; give labelled data for its twin")
-        data = bundled_digits()
+        data = digit_images()
     if host.pipe.scheduler.config.get("use_dynamic_shifting"):
         raise ConfigError(
             f"the noise levels of {host.name} depend on the size of its images (use_dynamic_shifting), which its twin "

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from orthoscope import rng
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.learned.objective import Labelled, Lesson, lesson
+from orthoscope.progress import Progress
 
 _EXAM_LEVELS = 8  # angles at which every point of an exam is noised
 _LARGEST_GRADIENT = 1.0
@@ -158,9 +159,7 @@ class Trainer:
         self.done, self.log = done, list(log)
 
 
-def train(
-    trainer: Trainer, data: Labelled, held_out: Labelled, *, progress: Callable[[int, int], None] | None = None
-) -> Iterator[Log]:
+def train(trainer: Trainer, data: Labelled, held_out: Labelled, *, progress: Progress | None = None) -> Iterator[Log]:
     """Train to the end, yielding after every entry of the log: the moments at which to keep a checkpoint.
 
     Args:

@@ -106,8 +106,6 @@ def class_posterior(probabilities: ArrayLike, labels: ArrayLike) -> Contribution
     Raises:
         ShapeError: if probabilities are not a matrix with one label for each row.
         ConfigError: if rows do not add up to 1, or a label has no column.
-    Source:
-        Definition; derived in explanation/metrics.
     """
     p, own = as_features(probabilities, labels, least=1)
     if p.min() < 0 or not np.allclose(p.sum(1), 1, atol=1e-3):

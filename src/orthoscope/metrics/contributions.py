@@ -140,8 +140,6 @@ def joined(parts: Sequence[Contributions]) -> Contributions:
 
     Raises:
         ConfigError: if there is nothing to join.
-    Source:
-        Definition; derived in explanation/metrics.
     """
     if not parts:
         raise ConfigError("expected contributions of at least one prompt, got none")
@@ -160,8 +158,6 @@ def combination(weights: Sequence[float], parts: Sequence[Contributions]) -> Con
     Raises:
         ShapeError: if the runs are not paired, or there is not one weight for each.
         ConfigError: if there is nothing to add.
-    Source:
-        Definition; derived in explanation/metrics.
     """
     if len(weights) != len(parts):
         raise ShapeError(f"expected one weight for each measure, got {len(weights)} for {len(parts)}")
@@ -178,11 +174,7 @@ def combination(weights: Sequence[float], parts: Sequence[Contributions]) -> Con
 
 
 def rows_of(groups: NDArray[Any]) -> list[Index]:
-    """The rows of every group, groups in order of their labels.
-
-    Source:
-        Definition; derived in explanation/metrics.
-    """
+    """The rows of every group, groups in order of their labels."""
     inverse = np.unique(groups, return_inverse=True)[1].ravel()
     order = np.argsort(inverse, kind="stable")
     return np.split(order, np.cumsum(np.bincount(inverse))[:-1])
@@ -194,8 +186,6 @@ def as_features(features: ArrayLike, groups: ArrayLike, *, least: int = 2) -> tu
     Raises:
         ShapeError: if features are not a matrix with one group for each row.
         ConfigError: if a row is not finite, or a group has too few rows.
-    Source:
-        Definition; derived in explanation/metrics.
     """
     x, labels = np.asarray(features), np.asarray(groups)
     if x.ndim != 2 or labels.shape != x.shape[:1] or 0 in x.shape:
@@ -214,11 +204,7 @@ def as_features(features: ArrayLike, groups: ArrayLike, *, least: int = 2) -> tu
 
 
 def blocks_of(n: int) -> list[Index]:
-    """Rows 0 to n - 1 as up to 20 runs of neighbors of nearly equal length.
-
-    Source:
-        Definition; derived in explanation/metrics.
-    """
+    """Rows 0 to n - 1 as up to 20 runs of neighbors of nearly equal length."""
     return np.array_split(np.arange(n), min(_BLOCKS, n))
 
 
@@ -259,8 +245,6 @@ def by_group(
     Raises:
         ShapeError: if features are not a matrix with one group for each row.
         ConfigError: if a row is not finite, or a group has too few rows.
-    Source:
-        Definition; derived in explanation/metrics.
     """
     x, labels = as_features(features, groups, least=least)
     strata = rows_of(labels)

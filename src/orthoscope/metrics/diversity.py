@@ -39,8 +39,6 @@ def variance_within(features: ArrayLike, groups: ArrayLike) -> Contributions:
     Raises:
         ShapeError: if features are not a matrix with one group for each row.
         ConfigError: if a row is not finite, or a prompt has fewer than two images.
-    Source:
-        Definition; derived in explanation/metrics.
     """
 
     def measured(x: FloatArray) -> tuple[FloatArray, bool]:
@@ -149,8 +147,6 @@ def median_distance(features: ArrayLike, groups: ArrayLike) -> float:
     Raises:
         ShapeError: if features are not a matrix with one group for each row.
         ConfigError: if a row is not finite, or a prompt has one image or too many.
-    Source:
-        Definition; derived in explanation/metrics.
     """
 
     def measured(x: FloatArray) -> tuple[FloatArray, bool]:

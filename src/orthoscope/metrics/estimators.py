@@ -26,8 +26,6 @@ def as_samples(samples: ArrayLike, least: int = 2) -> Samples:
 
     Raises:
         ConfigError: if there are too few rows to have a standard error, or a value is not finite.
-    Source:
-        Definition; derived in explanation/numerics.
     """
     array = np.asarray(samples, dtype=np.float64)
     if array.ndim != 2 or len(array) < least:

@@ -83,11 +83,7 @@ def mode_entropy(samples: ArrayLike, law: Mixture) -> Estimate:
 
 
 def entropy(weights: ArrayLike) -> float:
-    """Shannon entropy of weights that add up to 1, in nats.
-
-    Source:
-        Definition; derived in explanation/multimodal.
-    """
+    """Shannon entropy of weights that add up to 1, in nats."""
     shares = np.asarray(weights, dtype=np.float64)
     return float(-np.sum(shares * np.log(np.where(shares > 0, shares, 1.0))))
 
@@ -98,8 +94,6 @@ def mode_distance(samples: ArrayLike, law: Mixture) -> Estimate:
     Accuracy:
         A distance cannot be negative: for a perfect sampler the plain estimate is of the size of its error, of which
         the jackknife removes only a part.
-    Source:
-        Definition; derived in explanation/multimodal.
     """
     truth = law.log_weights.exp().numpy(force=True)
     distance = jackknife(

@@ -110,11 +110,7 @@ def variance_ratio(samples: ArrayLike, std: float) -> Estimate:
 
 
 def total_variance(samples: ArrayLike) -> Estimate:
-    """Trace of the covariance, in squared data units.
-
-    Source:
-        Definition; derived in explanation/numerics.
-    """
+    """Trace of the covariance, in squared data units."""
     x = as_samples(samples, least=3)
     return variance(x).affine(x.shape[1])
 

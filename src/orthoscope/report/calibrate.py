@@ -10,10 +10,10 @@ from typing import Any
 import xarray as xr
 
 from orthoscope import writing
+from orthoscope.datasets import write
 from orthoscope.plots.calibrate import calibrate_figure
 from orthoscope.quantities import Estimate
 from orthoscope.report.page import Card, Section, render, save_figure
-from orthoscope.study.datasets import write
 
 FOOTER = (
     "Numbers in brackets are standard errors of the last digits; bands and bars are 95 % intervals over images, or "

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from orthoscope import __version__, writing
+from orthoscope.datasets import Study, groups, read, write
 from orthoscope.errors import ConfigError
+from orthoscope.experiments.digits import DigitsStudy
+from orthoscope.experiments.paths import PathStudy
+from orthoscope.experiments.shifts import DimStudy, RateStudy
+from orthoscope.experiments.windows import WindowStudy
+from orthoscope.progress import Progress
 from orthoscope.report.page import render, save_figure
 from orthoscope.report.sections import SECTIONS, headline
 from orthoscope.serialize import content_hash, dumps
-from orthoscope.study.datasets import Progress, Study, groups, read, write
-from orthoscope.study.digits import DigitsStudy
-from orthoscope.study.paths import PathStudy
-from orthoscope.study.shifts import DimStudy, RateStudy
-from orthoscope.study.threads import one_thread
-from orthoscope.study.windows import WindowStudy
+from orthoscope.threads import one_thread
 
 STUDIES = {"paths": PathStudy, "rates": RateStudy, "dims": DimStudy, "windows": WindowStudy, "digits": DigitsStudy}
 FILES = ("results.nc", "spec.json", "report.html", "figures")  # of its folder

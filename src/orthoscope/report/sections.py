@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from orthoscope.datasets import stored
 from orthoscope.plots.diagrams import window_figure
 from orthoscope.plots.digits import digits_figure, digits_images
 from orthoscope.plots.paths import path_figure
 from orthoscope.plots.shifts import dim_figure, rate_figure
 from orthoscope.quantities import Estimate
 from orthoscope.report.page import Card, Section
-from orthoscope.study.datasets import stored
 
 FALSE_ALARM = 1e-3  # of the verdict on all windows together
 

@@ -12,11 +12,12 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from orthoscope import writing
+from orthoscope.datasets import write
 from orthoscope.locking import locked
+from orthoscope.progress import Progress
 from orthoscope.report.page import save_figure
 from orthoscope.serialize import dumps
-from orthoscope.study.datasets import Progress, write
-from orthoscope.study.threads import one_thread
+from orthoscope.threads import one_thread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +50,7 @@ STUDIES = {
 def entry(name: str) -> Entry:
     """A study by name; loads only its own modules."""
     module, (cls, figure) = name.replace("-", "_"), STUDIES[name]
-    study, plots = import_module(f"orthoscope.study.{module}"), import_module(f"orthoscope.plots.{module}")
+    study, plots = import_module(f"orthoscope.experiments.{module}"), import_module(f"orthoscope.plots.{module}")
     return Entry(make=getattr(study, cls), findings=study.findings, figure=getattr(plots, figure))
 
 

@@ -88,8 +88,6 @@ def time_to_come(time: ArrayLike, information: ArrayLike, share: ArrayLike) -> A
     Raises:
         ShapeError: if there is not one number for each level.
         ConfigError: if times are not positive and strictly descending, or no information is held at the end.
-    Source:
-        Definition; derived in explanation/calibrate.
     """
     t, held = _checked(time, information)
     if not held[-1] > 0:

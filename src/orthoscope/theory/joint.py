@@ -142,9 +142,6 @@ def gaussian_law(
     Raises:
         ConfigError: unless one description is given, finite, symmetric and positive definite.
         ShapeError: if the shapes do not fit each other.
-
-    Source:
-        Definition; derived in explanation/joint.
     """
     if (cov is None) == (factor is None) or (factor is None) != (diag is None):
         raise ConfigError(f"the {name} law needs either cov, or factor with diag")

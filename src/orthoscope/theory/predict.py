@@ -135,9 +135,6 @@ class Prediction:
 
         Raises:
             ConfigError: if a time lies outside the run.
-
-        Source:
-            As `predict`.
         """
         wanted = np.asarray(times, dtype=np.float64)
         if not (np.isfinite(wanted).all() and (wanted >= 0).all() and (wanted <= self.setting.t_max).all()):

@@ -1,0 +1,167 @@
+"""One schedule that might be used instead, and what is shown of it, in words and for machines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from orthoscope.audits.plan import constant_strength
+from orthoscope.audits.verdict import Change
+
+_NEAR = 0.02  # constant strengths so close are the same for the purpose
+_MOST = 1e6  # images or prompts, beyond which no number is named
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Size:
+    """What an audit would have to make more of.
+
+    Attributes:
+        what: Images of each prompt, or prompts: whichever is the random draw.
+        number: How many of them there were.
+    """
+
+    what: str
+    number: int
+
+    def needed(self, times: float) -> int | None:
+        """So many times as many, to two digits; None where no number would do."""
+        if not times * self.number < _MOST:
+            return None
+        digit = 10 ** max(0, int(math.log10(times * self.number)) - 1)
+        return math.ceil(times * self.number / digit - 1e-9) * digit
+
+    def telling(self, times: float) -> str:
+        """What would tell, in words."""
+        number = self.needed(times)
+        return "no number of images would tell" if number is None else f"about {number:,} {self.what} would tell"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """What decides about one schedule.
+
+    Attributes:
+        spec: The schedule.
+        diversity: Change of the variance ratio from the schedule in use.
+        adherence: Change of the adherence from it.
+        gain: Variance ratio above that of constant strength at equal mean shift.
+        equal_strength: That constant strength.
+        tolerance: A loss of adherence that does not count.
+        size: What an audit would have to make more of.
+        name: The measure of adherence.
+    """
+
+    spec: str
+    diversity: Change
+    adherence: Change
+    gain: Change
+    equal_strength: float
+    tolerance: float
+    size: Size
+    name: str
+
+    @property
+    def keeps(self) -> bool:
+        """Whether adherence is shown to be kept but for a loss that does not count."""
+        return self.adherence.verdict(-self.tolerance) == "kept"
+
+    @property
+    def strength(self) -> float | None:
+        """Its strength if that is constant."""
+        return constant_strength(self.spec)
+
+    @property
+    def gains(self) -> bool:
+        """Whether diversity is shown to be above that of the schedule in use."""
+        return self.diversity.verdict() == "kept"
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether constant strength is shown to keep less; so by definition for constant strengths."""
+        return self.strength is not None or self.gain.verdict() == "kept"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether all that keeps it from being recommended is that its adherence is not shown to be kept."""
+        asked = self.adherence.is_known and self.adherence.verdict(-self.tolerance) == "not shown"
+        return asked and self.adherence.value > -self.tolerance and self.gains and self.is_worth_it
+
+    @property
+    def equal(self) -> str:
+        """The constant strength of equal mean shift, as a schedule."""
+        return f"constant:{self.equal_strength:.3g}"
+
+    def equals(self, other: Candidate) -> bool:
+        """Whether another candidate is the constant strength of equal mean shift."""
+        strength = self.equal_strength
+        return other.strength is not None and abs(other.strength - strength) <= _NEAR * max(1.0, abs(strength))
+
+    @property
+    def adherence_told(self) -> str:
+        """What is shown of its adherence, with the numbers that show it."""
+        if not self.adherence.is_known:
+            return f"{self.name} could not be compared"
+        change = f"{self.adherence}, where a loss of {self.tolerance:g} would not count"
+        match self.adherence.verdict(-self.tolerance):
+            case "kept":
+                return f"keeps {self.name}: {change}"
+            case "lost":
+                return f"loses of {self.name}: {change}"
+        return f"is not shown to keep {self.name}: {change}; {self.size.telling(self.adherence_times)}"
+
+    @property
+    def adherence_times(self) -> float:
+        """So many times the images would tell whether adherence is kept."""
+        return self.adherence.times_needed(-self.tolerance)
+
+    @property
+    def diversity_told(self) -> str:
+        """What is shown of its diversity."""
+        return _told(
+            self.diversity, ("gains diversity", "loses diversity", "is not shown to gain diversity"), self.size
+        )
+
+    @property
+    def gain_told(self) -> str:
+        """What is shown of it beside constant strength at equal mean shift."""
+        beside = f"constant strength at equal mean shift ({self.equal})"
+        if not self.gain.is_known:
+            return "could not be compared with constant strength at equal mean shift"
+        words = (f"keeps more variance than {beside}", f"keeps less variance than {beside}",
+                 f"is not shown to keep more variance than {beside}")  # fmt: skip
+        return _told(self.gain, words, self.size)
+
+    @property
+    def told(self) -> str:
+        """All that is shown of it."""
+        parts = [self.diversity_told, *([] if self.strength is not None else [self.gain_told]), self.adherence_told]
+        return f"{self.spec} {'; '.join(parts)}."
+
+    @property
+    def verdicts(self) -> dict[str, Any]:
+        """The same for machines."""
+        times = [self.adherence_times, self.diversity.times_needed()]
+        times += [] if self.strength is not None else [self.gain.times_needed()]
+        words = {"kept": "gained", "lost": "lost", "not shown": "not shown"}
+        return {
+            "schedule": self.spec,
+            "adherence": self.adherence.verdict(-self.tolerance) if self.adherence.is_known else None,
+            "adherence_change": self.adherence.ends if self.adherence.is_known else None,
+            "tolerance": self.tolerance,
+            "diversity": words[self.diversity.verdict()],
+            "gain": words[self.gain.verdict()] if self.gain.is_known else None,
+            "would_tell": {self.size.what: self.size.needed(max(times))} if max(times) > 1 else None,
+        }
+
+
+def _told(change: Change, words: tuple[str, str, str], size: Size) -> str:
+    """A change in the words for more, less, and neither shown, with its numbers."""
+    match change.verdict():
+        case "kept":
+            return f"{words[0]}, {change}"
+        case "lost":
+            return f"{words[1]}, {change}"
+    more = f"; {size.telling(change.times_needed())}" if change.value > 0 else ""
+    return f"{words[2]}, {change}{more}"

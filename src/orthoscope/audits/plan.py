@@ -1,0 +1,172 @@
+"""What an audit generates and measures: prompts, schedules and seeds, checked before anything is loaded for it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from orthoscope.errors import ConfigError, unknown
+from orthoscope.guidance.grammar import format_schedule, parse_schedule
+from orthoscope.guidance.rules import format_rule, parse_rule
+from orthoscope.guidance.schedules import Constant
+from orthoscope.integrations.prompts import each_once
+from orthoscope.progress import Remark
+
+REFERENCE = "constant:0"
+FEATURES = ("latent", "pixel", "clip", "dinov2")
+Role = Literal["reference", "constant", "matched", "window", "searched"]
+
+_EMBEDDED = (REFERENCE, "constant:1", "constant:3", "step:early=3,late=-1,switch=60%")
+_TEXT = (REFERENCE, "constant:3", "constant:6.5", "step:early=6.5,late=-1,switch=60%")
+_QUICK = (REFERENCE, "constant:3", "step:early=0,late=3,switch=50%", "step:early=3,late=-1,switch=60%")
+_IMAGES_EMBEDDED, _IMAGES, _IMAGES_QUICK = 40, 20, 12
+_FEWEST, _FEWEST_FOR_ALL = 2, 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """One audit of one pipeline; what is None or empty is filled in by `completed`, once the pipeline is known.
+
+    Attributes:
+        model: Path or hub id of a pipeline; None for the digits model that ships with the package.
+        prompts: What is asked for: texts, or classes.
+        schedules: Guidance schedules, as texts of the grammar; strength 0 comes first, all is relative to it.
+        images_per_prompt: Images of every prompt under every schedule.
+        rule: How predictions are combined, in the grammar of rules.
+        steps: Steps of the scheduler.
+        scheduler: Class of diffusers that replaces the pipeline's own scheduler.
+        features: What images are measured by: latent, pixel, clip or dinov2.
+        features_model: Path or hub id of the network behind clip or dinov2.
+        classifier: Path or hub id of a classifier that judges classes.
+        reference: Folder of real images, for fidelity.
+        size: Height and width of the images in pixels.
+        current: The schedule in use today, that others are compared with; None for the strongest constant one.
+        tolerance: A loss of adherence that does not count, in units of its measure; None for what suits that.
+        search: Whether step and linear windows are searched; None for yes with the model that ships.
+        match: Whether every window gets a constant strength of equal mean shift to be compared with.
+        seed: Root seed.
+    """
+
+    name: str = field(default="audit", init=False)
+    model: str | None = None
+    prompts: tuple[str, ...] = ()
+    schedules: tuple[str, ...] = ()
+    images_per_prompt: int | None = None
+    rule: str = "cfg"
+    steps: int = 30
+    scheduler: str | None = None
+    features: str = "latent"
+    features_model: str | None = None
+    classifier: str | None = None
+    reference: str | None = None
+    size: int | None = None
+    current: str | None = None
+    tolerance: float | None = None
+    search: bool | None = None
+    match: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Write schedules and rule in their canonical texts, and reject what says nothing.
+
+        Raises:
+            ConfigError: if a setting cannot be used; the message is one line.
+        """
+        object.__setattr__(self, "prompts", tuple(prompt.strip() for prompt in self.prompts))
+        object.__setattr__(self, "schedules", tuple(map(canonical, self.schedules)))
+        object.__setattr__(self, "rule", format_rule(parse_rule(self.rule)))
+        if self.current is not None:
+            object.__setattr__(self, "current", canonical(self.current))
+        if not all(self.prompts):
+            raise ConfigError("a prompt is empty; every prompt needs a text")
+        each_once("prompt", self.prompts)
+        each_once("schedule", self.schedules)
+        if self.images_per_prompt is not None and self.images_per_prompt < _FEWEST:
+            raise ConfigError(
+                f"images-per-prompt must be at least {_FEWEST}, or nothing can vary; got {self.images_per_prompt}"
+            )
+        if self.steps < 1:
+            raise ConfigError(f"steps must be at least 1, got {self.steps}")
+        if self.size is not None and self.size < 1:
+            raise ConfigError(f"size is the side of the images in pixels and must be at least 1, got {self.size}")
+        if self.tolerance is not None and not 0 <= self.tolerance < math.inf:
+            raise ConfigError(f"tolerance is a loss of adherence and must be finite and >= 0, got {self.tolerance}")
+        if self.features not in FEATURES:
+            raise unknown("features", self.features, FEATURES)
+        if self.features_model is not None and self.features in ("latent", "pixel"):
+            raise ConfigError(f"features {self.features} use no network; leave out the model, or choose clip or dinov2")
+
+    @classmethod
+    def quick(cls, **given: Any) -> Audit:
+        """A small audit: four schedules, few images, nothing searched or matched; settings given replace its own."""
+        small: dict[str, Any] = {
+            "schedules": _QUICK, "images_per_prompt": _IMAGES_QUICK, "search": False, "match": False
+        }  # fmt: skip
+        return cls(**small | given)
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the model is the one that ships with the package."""
+        return self.model is None
+
+    def completed(self, default_prompts: Sequence[str] | None, remark: Remark | None = None) -> Audit:
+        """The same audit with everything said that was left open.
+
+        Args:
+            default_prompts: Prompts that the pipeline knows by itself.
+            remark: Told what was added, and what too few images keep from being measured.
+
+        Raises:
+            ConfigError: if there are no prompts.
+        """
+        say = remark or (lambda text: None)
+        prompts = self.prompts or tuple(default_prompts or ())
+        if not prompts:
+            raise ConfigError("this model needs prompts; give --prompts FILE with one in every line")
+        images = self.images_per_prompt or (_IMAGES_EMBEDDED if self.is_embedded else _IMAGES)
+        if images < _FEWEST_FOR_ALL:
+            say(f"{images} images per prompt are too few for some measures, which will be missing; 4 are enough")
+        if len(prompts) == 1:
+            say("one prompt: nothing that compares prompts will be measured, such as mean shift and gain; give more")
+        schedules = self.schedules or (_EMBEDDED if self.is_embedded else _TEXT)
+        if REFERENCE not in schedules:
+            say(f"{REFERENCE} is added: diversity and mean shift are relative to strength 0")
+        schedules = (REFERENCE, *(spec for spec in schedules if spec != REFERENCE))
+        current = self.current or strongest(schedules)
+        if current not in schedules:
+            say(f"{current}, the schedule in use, is added")
+            schedules = (*schedules, current)
+        search = self.is_embedded if self.search is None else self.search
+        return replace(
+            self, prompts=prompts, schedules=schedules, images_per_prompt=images, current=current, search=search
+        )
+
+
+def canonical(spec: str) -> str:
+    """The one text of a schedule: `constant:3.0` is `constant:3`.
+
+    Raises:
+        ConfigError: if it describes no schedule.
+    """
+    return format_schedule(parse_schedule(spec))
+
+
+def role_of(spec: str) -> Role:
+    """What a schedule named by the user is compared as."""
+    if spec == REFERENCE:
+        return "reference"
+    return "window" if constant_strength(spec) is None else "constant"
+
+
+def constant_strength(spec: str) -> float | None:
+    """Strength of a constant schedule, None of any other."""
+    schedule = parse_schedule(spec)
+    return schedule.value if isinstance(schedule, Constant) else None
+
+
+def strongest(schedules: Sequence[str]) -> str:
+    """The constant schedule of largest strength."""
+    constants = {spec: w for spec in schedules if (w := constant_strength(spec)) is not None}
+    return max(constants, key=lambda spec: constants[spec])

@@ -1,0 +1,157 @@
+"""Which schedule to use: a decision from an audit's numbers, in plain words with its evidence.
+
+A candidate must be shown to keep adherence but for a loss that does not count, and to gain diversity over the schedule
+in use. A window must also be shown to keep more diversity than constant strength at equal mean shift, or a lower
+strength would do as well. What is not shown is not recommended; the number of images that would tell is. The lower ends
+that decide about diversity are at a level that all candidates share, so that what is said of it is wrong in at most
+5 % of audits, however many were tried and whichever was picked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import xarray as xr
+
+from orthoscope.audits.candidate import Candidate, Size
+from orthoscope.audits.plan import constant_strength
+from orthoscope.audits.verdict import Change
+from orthoscope.quantities import QUANTITIES
+
+_FIDELITY = ("precision", "recall", "density", "coverage", "frechet_distance")
+_TOLERANCE = {"text_similarity": 0.002}  # a cosine that guidance moves by hundredths
+_TOLERANCE_OF_SHARES = 0.01
+Decision = dict[str, Any]
+
+
+def recommendation(ds: xr.Dataset, *, tolerance: float | None = None) -> Decision:
+    """The schedule to use instead of the one in use, or None, with text and evidence; JSON-able.
+
+    Keys: `schedule`, `text`, `evidence` (texts), `current`, `adherence` (the measure that decided), `tolerance`,
+    `candidates` (their number), `verdicts` (one object each), `nearest` (what would be recommended were its adherence
+    shown), `against` (the constant strength of equal mean shift, for a window) and `apply` (a line of Python).
+
+    Args:
+        ds: A compared dataset.
+        tolerance: A loss of adherence, in units of its measure, below which it does not count; None for 0.002 of text
+            similarity and 0.01 of any other measure. Common seeds make losses visible that nobody would notice.
+    """
+    used, measure = str(ds.attrs["current"]), str(ds.attrs["adherence"])
+    least = _TOLERANCE.get(measure, _TOLERANCE_OF_SHARES) if tolerance is None else tolerance
+    name = f"the {QUANTITIES[measure].long_name}" if measure in QUANTITIES else measure
+    others = [_candidate(ds, spec, least, name) for spec in map(str, ds.schedule.values) if spec != used]
+    found = sorted((c for c in others if c.diversity.is_known), key=lambda c: c.diversity.value, reverse=True)
+    if not others:
+        decision = _open(f"there is no other schedule to compare {used} with; name more.")
+    elif not found:
+        decision = _open("diversity could not be measured; the notes say why.")
+    elif not any(candidate.adherence.is_known for candidate in found):
+        decision = _open(f"{name} could not be measured; the notes say why.")
+    elif worthy := [c for c in found if c.keeps and c.gains and c.is_worth_it]:
+        decision = _use(ds, worthy[0], found, used)
+    else:
+        decision = _none(found, used)
+    about = {
+        "current": used, "adherence": measure, "tolerance": least, "candidates": len(found), "against": None,
+        "nearest": None, "apply": None, "verdicts": [candidate.verdicts for candidate in found],
+    }  # fmt: skip
+    if decision["schedule"] is not None:
+        about["apply"] = f'with guided(pipe, "{decision["schedule"]}"):'
+    return about | decision
+
+
+def _open(why: str) -> Decision:
+    return {"schedule": None, "text": f"No recommendation: {why}", "evidence": []}
+
+
+def _use(ds: xr.Dataset, best: Candidate, found: Sequence[Candidate], used: str) -> Decision:
+    """A schedule that was run is the one to use."""
+    strength = constant_strength(used)
+    is_lower = best.strength is not None and strength is not None and best.strength < strength
+    what = "a lower constant strength" if is_lower else "it"
+    text = (
+        f"Use {best.spec} instead of {used}: {what} gains diversity, {best.diversity} of the variance without "
+        f"guidance, and {best.adherence_told}."
+    )
+    if best.strength is None:
+        text += f" Constant strength at equal mean shift ({best.equal}) keeps less, by {best.gain}."
+    passed = [c.told for c in found if c.diversity.value > best.diversity.value]
+    against = best.equal if best.strength is None else None
+    return {"schedule": best.spec, "text": text, "evidence": _evidence(ds, best, used) + passed, "against": against}
+
+
+def _none(found: Sequence[Candidate], used: str) -> Decision:
+    """Nothing is shown to keep adherence and to gain."""
+    text = f"None is shown to be better than {used}."
+    nearest = min((c for c in found if c.is_open), key=lambda c: c.adherence_times, default=None)
+    if nearest is not None:
+        text += f" {nearest.spec} comes nearest: it {nearest.diversity_told}, but {nearest.adherence_told}."
+    elif matched := [c for c in found if c.keeps and c.gains]:
+        best = matched[0]
+        text += f" {best.spec} {best.diversity_told} and {best.adherence_told}, but it {best.gain_told}."
+        if best.gain.is_known and not any(best.equals(candidate) for candidate in found):
+            text += f" {best.equal} was not run; whether it does as well, an audit with it tells."
+    return {
+        "schedule": None, "text": text, "evidence": [candidate.told for candidate in found],
+        "nearest": nearest and nearest.spec,
+    }  # fmt: skip
+
+
+def _evidence(ds: xr.Dataset, c: Candidate, used: str) -> list[str]:
+    """The numbers behind a recommendation."""
+    loss = max(0.0, -c.adherence.low)
+    lines = [
+        f"Diversity, as total variance over that without guidance, changes by {c.diversity} from {used}; at the level "
+        f"shared by all candidates by {c.diversity.shown(c.diversity.least)} at least.",
+        f"As to adherence, {c.name} changes by {c.adherence}: a loss of at most {c.adherence.shown(loss)[1:]}, and one "
+        f"of {c.tolerance:g} would not count.",
+    ]
+    if c.gain.is_known:
+        strengths = [w for spec in map(str, ds.schedule.values) if (w := constant_strength(spec)) is not None]
+        beyond = strengths and not min(strengths) <= c.equal_strength <= max(strengths)
+        lines.append(
+            f"Over constant strength at equal mean shift ({c.equal}) diversity gains {c.gain}; at the shared level "
+            f"{c.gain.shown(c.gain.least)} at least" + ("; no constant strength so far out was run." if beyond else ".")
+        )
+    if fidelity := [name for name in _FIDELITY if name in ds]:
+        listed = "; ".join(
+            f"{QUANTITIES[name].long_name} {mine} (yours {theirs})"
+            for name in fidelity
+            for mine, theirs in [[_plain(_change(ds, name, spec)) for spec in (c.spec, used)]]
+        )
+        lines.append(f"Fidelity: {listed}.")
+    if "network_calls" in ds:
+        share = _number(ds, "network_calls", c.spec) / _number(ds, "network_calls", used)
+        cost = "as many network calls as" if share == 1 else f"{share:.3g} times the network calls of"
+        lines.append(f"It takes {cost} {used}.")
+    return lines
+
+
+def _candidate(ds: xr.Dataset, spec: str, tolerance: float, name: str) -> Candidate:
+    prompts = ds.attrs.get("over") == "prompts"
+    number = ds.sizes["prompt"] if prompts else int(ds.attrs["images_per_prompt"])
+    return Candidate(
+        spec=spec,
+        diversity=_change(ds, "diversity_change", spec),
+        adherence=_change(ds, "adherence_change", spec)._replace(grain=float(ds.attrs["adherence_grain"])),
+        gain=_change(ds, "gain", spec),
+        equal_strength=_number(ds, "equal_strength", spec),
+        tolerance=tolerance,
+        size=Size(what="prompts" if prompts else "images per prompt", number=number),
+        name=name,
+    )
+
+
+def _change(ds: xr.Dataset, name: str, spec: str) -> Change:
+    return Change(*(_number(ds, f"{name}{end}", spec) for end in ("", "_low", "_high", "_least", "_stderr")))
+
+
+def _plain(number: Change) -> str:
+    """A number with its interval and no sign before it where it is positive."""
+    return str(number).replace("+", "")
+
+
+def _number(ds: xr.Dataset, name: str, spec: str) -> float:
+    return float(ds[name].sel(schedule=spec)) if name in ds else math.nan

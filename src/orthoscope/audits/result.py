@@ -1,0 +1,80 @@
+"""What an audit found, in memory and on disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from orthoscope import __version__
+from orthoscope.audits.plan import Audit
+from orthoscope.datasets import write_all
+from orthoscope.serialize import content_hash, dumps
+
+if TYPE_CHECKING:
+    from orthoscope.integrations.host import Host
+    from orthoscope.integrations.judge import Judge
+
+SPEC = "spec.json"
+_LONGEST_SPEC = 30_000  # characters; NetCDF attributes hold 64 KB, so prompts beyond that stand in spec.json only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class AuditResult:
+    """What an audit found.
+
+    Attributes:
+        pipeline: Measures, logs, costs and thumbnails of the pipeline, by schedule.
+        twin: The same of its twin with the exact score; None without one.
+        search: Candidates beside constant strength; None without a search.
+    """
+
+    pipeline: xr.Dataset
+    twin: xr.Dataset | None = None
+    search: xr.Dataset | None = None
+
+    @property
+    def recommendation(self) -> dict[str, Any]:
+        """The recommended schedule, why, and its evidence."""
+        return dict(json.loads(self.pipeline.attrs["recommendation"]))
+
+    @property
+    def stopped(self) -> dict[str, str]:
+        """Why schedules were stopped, by schedule."""
+        return dict(json.loads(self.pipeline.attrs["stopped"]))
+
+    def write(self, path: Path) -> None:
+        """Write every dataset as a group of one NetCDF file.
+
+        Raises:
+            ConfigError: if it cannot be written.
+        """
+        found = {"pipeline": self.pipeline, "twin": self.twin, "search": self.search}
+        write_all({name: result for name, result in found.items() if result is not None}, path)
+
+
+def about(plan: Audit, host: Host, judge: Judge | None) -> dict[str, Any]:
+    """What a dataset says of where it comes from."""
+    spec = dumps(plan, indent=None)
+    if len(spec) > _LONGEST_SPEC:
+        spec = dumps({**json.loads(spec), "prompts": f"{len(plan.prompts)} prompts, see {SPEC}"}, indent=None)
+    told = {
+        "spec": spec,
+        "spec_hash": content_hash(plan),
+        "orthoscope": __version__,
+        "model": host.name,
+        "family": type(host.pipe).__name__,
+        "scheduler": type(host.pipe.scheduler).__name__,
+        "steps": plan.steps,
+        "rule": plan.rule,
+        "features": plan.features,
+        "images_per_prompt": plan.images_per_prompt,
+    }
+    if judge is not None:
+        told["judge"] = judge.name
+        if hasattr(judge, "accuracy"):
+            told["judge_accuracy"] = judge.accuracy
+    return told

@@ -1,0 +1,55 @@
+"""What a calibration found, in a few numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from orthoscope.calibration.threshold import MEASURED, PREDICTED
+from orthoscope.datasets import stored
+from orthoscope.simulation.comparison import as_numbers
+
+_TOO_MANY = 50.0  # nats: of so many classes no data set has ever been made
+
+
+def findings(result: xr.Dataset) -> dict[str, Any]:
+    """What a calibration found, in a few numbers, for JSON."""
+    return {
+        "model": result.attrs["model"],
+        "scheduler": result.attrs["scheduler"],
+        "steps": int(result.attrs["steps"]),
+        "prompts": result.sizes["prompt"],
+        "profile": result.attrs["profile"],
+        **dict.fromkeys(("pipeline", "twin")),
+        **{str(source): _source(result.sel(source=source)) for source in result["source"].values},
+        "proposals": [str(spec) for spec in np.atleast_1d(result.attrs["proposals"])],
+    }
+
+
+def _source(one: xr.Dataset) -> dict[str, Any]:
+    shown: dict[str, Any] = {name: as_numbers(stored(one, name)[0]) for name in MEASURED}
+    told = float(one["information"])
+    shown["effective_classes"] = math.exp(told) if told < _TOO_MANY else None
+    if "posterior_information" in one:
+        last = one.isel(path_level=-1)
+        names = {"posterior": "posterior_information", "pair": "path_information", "excess": "excess_information"}
+        shown["paths"] = {short: as_numbers(stored(last, name)[0]) for short, name in names.items()}
+    shown["side"] = str(one["side"].values)
+    shown["predicted"] = {name: float(one[name]) for name in PREDICTED}
+    shown["half_told"] = float(one["half_told"])
+    shown["strength"] = float(one["strength"][-1])
+    shown["range"] = {"high": float(one["range_high"]), "low": float(one["range_low"])}
+    shown["to_come"] = {f"{share} %": float(one[f"time_{share}_to_come"]) for share in (75, 50, 25)}
+    shown["variance_ratio"] = {
+        f"strength {strength:g}": {
+            "value": float(row["variance_ratio"]),
+            "low": float(row["variance_ratio_low"]),
+            "high": float(row["variance_ratio_high"]),
+        }
+        for strength in one["strength"].values
+        for row in [one.sel(strength=strength)]
+    }
+    return shown

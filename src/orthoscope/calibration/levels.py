@@ -1,0 +1,108 @@
+"""Per noise level: how far the two predictions differ, and what the noisy images have told about their class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from orthoscope import rng
+from orthoscope.calibration.path import Paths
+from orthoscope.calibration.record import Record
+from orthoscope.errors import ConfigError
+from orthoscope.metrics import Contributions, Measure
+from orthoscope.metrics.contributions import Over
+from orthoscope.numerics import Array
+from orthoscope.theory.information import class_information, quadrature_error, time_to_come
+
+_RESAMPLES = 1000
+Variables = dict[str, tuple[Sequence[str], Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sampling:
+    """What is a random draw, and from which streams intervals are resampled.
+
+    Attributes:
+        over: Prompts, or only the images of these prompts.
+        seed: Root seed.
+    """
+
+    over: Over
+    seed: int
+
+    def measured(self, contributions: Contributions, *name: str | int) -> Measure:
+        """A measure with its interval."""
+        stream = rng.stream(self.seed, "calibrate", *name)
+        return contributions.measure(stream, over=self.over, resamples=_RESAMPLES)
+
+    def along(self, values: Array, groups: Any, *name: str) -> list[Measure]:
+        """The measure of every column of values, one image per row."""
+        columns = (Contributions(values=column, groups=groups) for column in values.T)
+        return [self.measured(column, *name, k) for k, column in enumerate(columns)]
+
+
+def columns(name: str, dims: Sequence[str], measures: Any, scale: Any = 1.0) -> Variables:
+    """A variable with its error and the ends of its interval, from an array (nested lists) of measures."""
+    array = np.asarray(measures, dtype=object)
+    fields = {"": "value", "_stderr": "stderr", "_low": "low", "_high": "high"}
+    pick = np.vectorize(lambda measure, field: getattr(measure, field), otypes=[float])
+    return {f"{name}{end}": (dims, pick(array, field) * scale) for end, field in fields.items()}
+
+
+def pair_profile(record: Record, sampling: Sampling) -> Variables:
+    """What the pair of predictions shows at every level of runs at strength 0."""
+    dims = ["level"]
+    told = class_information(record.time, record.squares)
+    squares = sampling.along(record.squares, record.groups, "squares")
+    return (
+        columns("pair_square", dims, squares)
+        | columns("score_difference", dims, squares, record.time**-2)
+        | columns("class_information", dims, sampling.along(told, record.groups, "told"))
+        | {"class_information_quadrature": (dims, quadrature_error(record.time, record.squares.mean(0)))}
+    )
+
+
+def commitment(record: Record, sampling: Sampling) -> Variables:
+    """Share of what the pair tells along these runs that is still to come at every level.
+
+    Raises:
+        ConfigError: if the two predictions never differ.
+    """
+    told = class_information(record.time, record.squares)
+    whole = Contributions(values=told[:, -1], groups=record.groups)
+    if not whole.value > 0:
+        raise ConfigError("the two predictions never differ, so nothing is ever told about the prompt")
+    left = [
+        sampling.measured(whole.minus(Contributions(values=column, groups=record.groups)).per(whole), "left", k)
+        for k, column in enumerate(told.T)
+    ]
+    return columns("commitment_left", ["level"], left)
+
+
+def prompt_profile(record: Record) -> Array:
+    """Information at every level about each prompt: the divergence of its law from that of all, nats."""
+    told = class_information(record.time, record.squares)
+    return np.array([told[record.groups == number].mean(0) for number in range(record.prompts)])
+
+
+def path_profile(plain: Paths, guided: Paths, sampling: Sampling) -> Variables:
+    """What the posterior of the classes shows along reverse paths, at strength 0 and at the user's."""
+    dims, groups = ["path_level"], plain.labels
+    told = np.log(plain.log_posterior.shape[-1]) - plain.entropy
+    return (
+        {"path_time": (dims, plain.time)}
+        | columns("posterior_information", dims, sampling.along(told, groups, "posterior"))
+        | columns("path_information", dims, sampling.along(plain.log_ratio, groups, "path"))
+        | columns("excess_information", dims, sampling.along(plain.log_excess, groups, "excess"))
+        | columns("asked_information", dims, sampling.along(guided.asked, groups, "asked"))
+    )
+
+
+def levels_to_come(time: Array, told: Array, shares: Mapping[str, float]) -> dict[str, float]:
+    """Variance times at which shares of what is told in the end are still to come."""
+    rising = np.maximum.accumulate(np.maximum(told, 0.0))  # measured, so not exactly monotone
+    positive = time > 0
+    return {name: float(time_to_come(time[positive], rising[positive], share)) for name, share in shares.items()}

@@ -1,0 +1,133 @@
+"""Runs of a pipeline that is guided by nothing, or by a constant strength, and what is kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orthoscope import rng
+from orthoscope.errors import ConfigError, StoppedError
+from orthoscope.guidance.rules import LinearCFG
+from orthoscope.guidance.schedules import Constant
+from orthoscope.numerics import Array
+from orthoscope.progress import Remark
+
+if TYPE_CHECKING:
+    from orthoscope.integrations.host import Host
+
+# Strength 0 to every precision; at 0 itself, pipelines that ask twice leave out the unconditional prediction.
+_NONE = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Record:
+    """Runs of some prompts, one row per image, rows of a prompt beside each other.
+
+    Attributes:
+        time: Variance times of the evaluations, strictly descending.
+        squares: |D_c - D_u|^2 of every image at every time, in squared data units.
+        states: Final states of the scheduler, flattened.
+        groups: Number of the prompt of every row.
+        passes: Predictions computed.
+    """
+
+    time: Array
+    squares: Array
+    states: NDArray[np.float32]
+    groups: NDArray[np.int64]
+    passes: int
+
+    @property
+    def prompts(self) -> int:
+        """Number of prompts."""
+        return int(self.groups[-1]) + 1
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Recorder:
+    """Asks a host for images of prompts, in batches that fit.
+
+    Attributes:
+        host: The pipeline.
+        prompts: What is asked for.
+        images: Images per prompt.
+        steps: Steps of the scheduler.
+        seed: Root seed; every image has one seed under all strengths.
+        advance: Called after every prompt.
+        remark: Called with a line where the batch had to shrink.
+    """
+
+    host: Host
+    prompts: Sequence[str]
+    images: int
+    steps: int
+    seed: int
+    advance: Callable[[], None]
+    remark: Remark
+    _batch: int | None = None
+
+    def record(self, strength: float) -> Record:
+        """All prompts at one constant strength.
+
+        Raises:
+            ConfigError: if the pipeline cannot be asked for this.
+            StoppedError: if images or predictions are not finite, or not even one image fits into memory.
+        """
+        parts, groups = [], []
+        for number, prompt in enumerate(self.prompts):
+            seeds = [rng.key(self.seed, "calibrate", prompt, row) % 2**63 for row in range(self.images)]
+            parts += self._batches(prompt, seeds, strength or _NONE)
+            groups += [number] * self.images
+            self.advance()
+        times = np.asarray(parts[0].log["time"].values, dtype=np.float64)
+        distances = np.concatenate([part.log["pair_distance"].values.T for part in parts]).astype(np.float64)
+        states = np.concatenate([part.latents.reshape(len(part.latents), -1) for part in parts])
+        kept = _descending(times)
+        if not (np.isfinite(states).all() and np.isfinite(distances[:, kept]).all()):
+            raise StoppedError(
+                f"{self.host.name} makes NaN or infinity at strength {strength:g}; try --dtype float32, or another "
+                "--scheduler"
+            )
+        return Record(
+            time=times[kept],
+            squares=distances[:, kept] ** 2,
+            states=states,
+            groups=np.array(groups),
+            passes=sum(part.passes for part in parts),
+        )
+
+    def _batches(self, prompt: str, seeds: Sequence[int], strength: float) -> list[Any]:
+        """Images of one prompt, in halves where memory does not suffice for all at once."""
+        from orthoscope.integrations.host import is_out_of_memory
+
+        size = min(self._batch or len(seeds), len(seeds))
+        try:
+            return [
+                self.host.generate(
+                    prompt, seeds[at : at + size], Constant(value=strength), rule=LinearCFG(), steps=self.steps
+                )
+                for at in range(0, len(seeds), size)
+            ]
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if size == 1:
+                raise StoppedError("out of memory with one image at a time; choose --device cpu") from error
+        self._batch = size // 2
+        self.remark(f"out of memory: going on with {self._batch} images at once")
+        return self._batches(prompt, seeds, strength)
+
+
+def _descending(times: Array) -> NDArray[np.intp]:
+    """Evaluations at a noise level not seen before: solvers of second order come back to one."""
+    kept: list[int] = []
+    for at, time in enumerate(times):
+        if np.isfinite(time) and 0 < time < (times[kept[-1]] if kept else np.inf) * (1 - 1e-9):
+            kept.append(at)
+    if len(kept) < 4:
+        raise ConfigError(f"expected at least 4 noise levels, got {len(kept)}; use more --steps")
+    return np.array(kept)

@@ -1,0 +1,141 @@
+"""A calibration: the pipeline beside its exact twin where there are data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from orthoscope.calibration.examine import Examined, examine, parts_of
+from orthoscope.calibration.host_paths import PATHED
+from orthoscope.calibration.levels import columns
+from orthoscope.calibration.plan import Calibration
+from orthoscope.calibration.proposals import proposals
+from orthoscope.calibration.threshold import MEASURED, PREDICTED, side
+from orthoscope.datasets import dataset, estimates
+from orthoscope.errors import ConfigError
+from orthoscope.progress import Progress, Remark
+from orthoscope.targets.labelled import read_labelled
+from orthoscope.threads import one_thread
+
+if TYPE_CHECKING:
+    from orthoscope.integrations.host import Host
+
+_FEWEST_ROWS = 8  # images that a participation ratio needs
+
+
+def _numbered(path: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The points of a file, in the scheduler's units, and their classes from 0."""
+    found = read_labelled(path)
+    found.check_numbered()
+    return found.x.astype(np.float32), found.labels
+
+
+def calibrate(
+    calibration: Calibration,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    allow_pickle: bool = False,
+    progress: Progress | None = None,
+    remark: Remark | None = None,
+) -> xr.Dataset:
+    """Run it, and label the results.
+
+    Args:
+        calibration: What to do.
+        device: Torch device; "auto" takes the accelerator if there is one.
+        dtype: Number type of the network.
+        allow_pickle: Whether weights that are no safetensors may be read.
+        progress: Called with parts done and parts in all.
+        remark: Called with lines for people.
+
+    Raises:
+        ConfigError: if something cannot be used.
+        StoppedError: if the pipeline makes numbers that are not finite.
+    """
+    from orthoscope.integrations.host import open_host
+    from orthoscope.integrations.twin import twin_of
+
+    data = None if calibration.data is None else _numbered(calibration.data)
+    host = open_host(
+        calibration.model, scheduler=calibration.scheduler, device=device, dtype=dtype, allow_pickle=allow_pickle
+    )
+    prompts = calibration.prompts or host.default_prompts
+    if not prompts:
+        raise ConfigError("this model needs prompts; give --prompts FILE with one in every line")
+    host.check_prompts(prompts)
+    if len(prompts) < 2 or len(prompts) * calibration.images_per_prompt < _FEWEST_ROWS:
+        raise ConfigError(f"expected at least 2 prompts and {_FEWEST_ROWS} images in all; give more")
+    if data is not None and host.classes is not None and len(np.unique(data[1])) < host.classes <= PATHED:
+        raise ConfigError(f"{calibration.data} must hold every class of {host.name}, 0 to {host.classes - 1}")
+    ordered = tuple(sorted(prompts))  # errors follow the names of prompts, not the order in which they were given
+    examined = {"pipeline": (host, ordered)}
+    if data is not None or calibration.model is None:
+        twin = twin_of(host, data)
+        examined["twin"] = (twin, tuple(str(label) for label in np.unique(data[1])) if data else ordered)
+    count = _Count(progress, sum(parts_of(one, len(asked), calibration) for one, asked in examined.values()))
+    # The small model gains nothing from more threads, and equal thread counts give equal bits.
+    with one_thread() if calibration.model is None else nullcontext():
+        found = {
+            name: examine(one, asked, calibration, count, remark or (lambda text: None))
+            for name, (one, asked) in examined.items()
+        }
+    return _labelled(calibration, host, ordered, found).sel(prompt=list(prompts))
+
+
+@dataclass(slots=True)
+class _Count:
+    """Parts done of all."""
+
+    progress: Progress | None
+    total: int
+    done: int = 0
+
+    def __call__(self) -> None:
+        self.done += 1
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _labelled(
+    calibration: Calibration, host: Host, prompts: Sequence[str], found: Mapping[str, Examined]
+) -> xr.Dataset:
+    """Everything side by side, the pipeline first."""
+    sources = list(found)
+    variables: dict[str, tuple[Sequence[str], Any]] = {}
+    for name, (dims, _) in found["pipeline"].variables.items():
+        rows = [one.variables[name][1] for one in found.values()]
+        variables[name] = (["source", *dims], rows)
+    for name in (*MEASURED, *PREDICTED):
+        variables |= estimates(name, ["source"], [one.scalars[name] for one in found.values()])
+    for name in found["pipeline"].times:
+        given = {"high": "range_high", "low": "range_low", "half_told": name}
+        column = given.get(name, f"time_{name.rstrip('%')}_to_come")
+        variables[column] = (["source"], [one.times[name] for one in found.values()])
+    variables |= columns("variance_ratio", ["source", "strength"], [one.ratios for one in found.values()])
+    first = found["pipeline"]
+    variables["prompt_information"] = (["prompt", "level"], first.prompt_information)
+    proposed = proposals(first.times, calibration.strengths[-1])
+    variables["side"] = (
+        ["source"],
+        [side(one.scalars["rate"], one.scalars["critical_rate"]) for one in found.values()],
+    )
+    return dataset(
+        variables,
+        coords={"source": sources, "strength": list(calibration.strengths), "prompt": list(prompts)},
+        spec=calibration,
+        model=host.name,
+        scheduler=type(host.pipe.scheduler).__name__,
+        steps=calibration.steps,
+        classes=host.classes if "path_time" in first.variables else -1,
+        profile="posterior" if "path_time" in first.variables else "pair",
+        over=first.over,
+        passes=sum(one.passes for one in found.values()),
+        proposals=list(proposed),
+    )

@@ -1,0 +1,165 @@
+"""Results as labelled datasets: names, units and errors by one convention (docs: schema).
+
+A measured variable `X` has its standard error beside it as `X_stderr`, the number of trajectories as `X_n` and its
+degrees of freedom, NaN if they are many, as `X_dof`; its predictions are `X_mean_field` (infinite
+dimension) and `X_finite_dim`. Units and long names come from `quantities`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import h5py
+import numpy as np
+import xarray as xr
+
+from orthoscope import __version__, writing
+from orthoscope.errors import ConfigError
+from orthoscope.progress import Progress
+from orthoscope.quantities import QUANTITIES, Estimate
+from orthoscope.serialize import content_hash, dumps
+
+SUFFIXES = {
+    "_stderr": "standard error of ",
+    "_n": "trajectories behind ",
+    "_dof": "degrees of freedom of ",
+    "_mean_field": "mean-field ",
+    "_finite_dim": "finite-dimension ",
+}
+_PARTS = ("stderr", "n", "dof")
+
+
+@runtime_checkable
+class Study(Protocol):
+    """An experiment whose fields are its whole specification."""
+
+    @property
+    def name(self) -> str:
+        """Name of its section, group and figures."""
+        ...
+
+    def run(self, progress: Progress | None = None) -> xr.Dataset:
+        """Do it, and label the results."""
+        ...
+
+
+def dataset(
+    variables: Mapping[str, tuple[Sequence[str], Any]], *, coords: Mapping[str, Any], spec: Any, **attrs: Any
+) -> xr.Dataset:
+    """A dataset with units, long names, version and the specification that made it.
+
+    Args:
+        variables: Dimension names and values by quantity name, perhaps with one of `SUFFIXES`.
+        coords: Values by dimension name.
+        spec: The study; stored as JSON.
+        **attrs: Further attributes.
+    """
+    result = xr.Dataset(
+        {name: (tuple(dims), np.asarray(values)) for name, (dims, values) in variables.items()}, coords=dict(coords)
+    )
+    for name in (*result.data_vars, *result.coords):
+        result[name].attrs.update(_labels(str(name)))
+    result.attrs |= {
+        "orthoscope": __version__,
+        "spec": dumps(spec, indent=None),
+        "spec_hash": content_hash(spec),
+        **attrs,
+    }
+    return result
+
+
+def _labels(name: str) -> dict[str, str]:
+    suffix = next((end for end in SUFFIXES if name.endswith(end)), "")
+    quantity = QUANTITIES.get(name.removesuffix(suffix))
+    if quantity is None:
+        return {}
+    unit = "1" if suffix in ("_n", "_dof") else quantity.unit
+    return {"units": unit, "long_name": SUFFIXES.get(suffix, "") + quantity.long_name}
+
+
+def estimates(name: str, dims: Sequence[str], values: Any) -> dict[str, tuple[Sequence[str], Any]]:
+    """A variable, its standard error and what stands behind it, from an array (nested lists) of estimates."""
+    array = np.asarray(values, dtype=object)
+    pick = np.vectorize(lambda estimate, part: np.nan if (found := getattr(estimate, part)) is None else found, [float])
+    return {name: (dims, pick(array, "value"))} | {f"{name}_{part}": (dims, pick(array, part)) for part in _PARTS}
+
+
+def stored(data: xr.Dataset, name: str) -> list[Estimate]:
+    """The estimates of one variable, in order of its elements; of files without them, n is 0 and dof None."""
+    nothing = np.full(data[name].shape, np.nan)
+    keys = (name, *(f"{name}_{part}" for part in _PARTS))
+    columns = [np.ravel(data[key].values if key in data else nothing) for key in keys]
+    return [
+        Estimate(
+            value=float(value),
+            stderr=float(stderr),
+            n=0 if np.isnan(n) else int(n),
+            dof=None if np.isnan(dof) else int(dof),
+        )
+        for value, stderr, n, dof in zip(*columns, strict=True)
+    ]
+
+
+def table(rows: Iterable[Mapping[str, Any]], dim: str) -> dict[str, tuple[Sequence[str], Any]]:
+    """Variables along one dimension from rows that hold numbers, texts or estimates."""
+    listed = list(rows)
+    variables: dict[str, tuple[Sequence[str], Any]] = {}
+    for name in listed[0]:
+        column = [row[name] for row in listed]
+        if isinstance(column[0], Estimate):
+            variables |= estimates(name, [dim], column)
+        else:
+            variables[name] = ([dim], [np.nan if value is None else value for value in column])
+    return variables
+
+
+def write(result: xr.Dataset, path: Path, *, group: str | None = None) -> None:
+    """Write a dataset to a NetCDF file, or into one group of it; other groups keep what they hold.
+
+    Raises:
+        ConfigError: if the file cannot be written, or is there and its groups cannot be kept; then it is as it was.
+    """
+    kept: dict[str | None, xr.Dataset] = {}
+    if group is not None and path.exists():
+        if not (names := groups(path)):
+            raise ConfigError(f"{path} is there already and has no groups, or is damaged; choose another --out")
+        for name in sorted(set(names) - {group}):
+            if (one := read(path, group=name)) is None:
+                raise ConfigError(f"{path}: {name} cannot be read and would be lost; choose another --out")
+            kept[name] = one
+    write_all(kept | {group: result}, path)
+
+
+def write_all(results: Mapping[str | None, xr.Dataset], path: Path) -> None:
+    """Write datasets as the groups of one NetCDF file, None for its root.
+
+    The file is put together in memory: HDF5 does not survive a full disk.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    for group, result in results.items():
+        result.to_netcdf(buffer, mode="a" if buffer.getbuffer() else "w", group=group, engine="h5netcdf")
+    writing.write(path, buffer.getbuffer())
+
+
+def groups(path: Path) -> list[str]:
+    """Names of the groups in a file; none if it is not there or unreadable."""
+    try:
+        with h5py.File(path, "r") as store:
+            return [name for name, item in store.items() if isinstance(item, h5py.Group)]
+    except Exception:  # a damaged file fails in many ways
+        return []
+
+
+def read(path: Path, *, group: str | None = None) -> xr.Dataset | None:
+    """A dataset from a file or group, in memory; None if it is not there or unreadable."""
+    try:
+        with xr.open_dataset(path, group=group, engine="h5netcdf") as stored:
+            return stored.load()
+    except Exception:  # a damaged file fails in many ways
+        return None

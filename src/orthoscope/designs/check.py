@@ -1,0 +1,217 @@
+"""Verification of a designed schedule by exact sampling.
+
+A mixture is simulated in the law's own dimension, or in a large one if the law is the limit of infinite dimension, and
+compared with the finite-dimension theory *of that dimension*. What that theory may be wrong by is forgiven: its stated
+relative accuracy, of the shifts that the positive part of the schedule alone would cause, because a window pays one
+shift back with another. Two Gaussians are sampled direction by direction and forgive nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from orthoscope.designs.optimization import MixtureLaw, Outcome, SpectrumLaw, without_negative
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.schedules import GuidanceSchedule
+from orthoscope.metrics import jackknife
+from orthoscope.numerics import Array
+from orthoscope.progress import Progress
+from orthoscope.quantities import Estimate
+from orthoscope.simulation.comparison import (
+    FALSE_ALARM,
+    FINITE_DIM_SLACK,
+    Theories,
+    as_numbers,
+    finite_dim_slack,
+    theories,
+)
+from orthoscope.simulation.pairs import sample_pair
+from orthoscope.simulation.setting import Simulation
+from orthoscope.simulation.simulate import simulate
+from orthoscope.targets import Gaussian, Pair
+
+LARGE_DIM = 128  # stands for infinite dimension
+_MOST_MODES = 4_000  # held exactly; more are averaged ...
+_MANY_MODES = 100_000  # ... unless they condense, which an average does not
+_GAUSSIAN_STEPS = 100
+_DENSE_SLACK = 0.1  # where nothing commits theory misses only what is exponentially small in dim, and the steps' bias
+_ROUNDING = 1e-6  # by which numbers without chance may differ
+MEASURED = ("mean_shift", "variance_ratio", "separability", "frechet")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One quantity, measured and predicted.
+
+    Attributes:
+        measured: From sampling.
+        theory: Predicted for what was sampled; None if nothing predicts it.
+        slack: What the theory may be wrong by.
+    """
+
+    measured: Estimate
+    theory: float | None = None
+    slack: float = 0.0
+
+    @property
+    def z(self) -> float | None:
+        """Distance in standard errors beyond the slack; None if there is nothing to compare with."""
+        if self.theory is None:
+            return None
+        gap = self.measured.z(self.theory, slack=self.slack)
+        return None if math.isnan(gap) else gap
+
+    @property
+    def agrees(self) -> bool:
+        """Whether measurement and theory agree up to chance and slack; what is not finite agrees with nothing."""
+        if self.theory is None:
+            return True
+        if self.measured.stderr == 0:
+            return math.isclose(self.measured.value, self.theory, rel_tol=_ROUNDING, abs_tol=self.slack + _ROUNDING)
+        return self.measured.agrees(self.theory, slack=self.slack, false_alarm=FALSE_ALARM)
+
+    def as_numbers(self) -> dict[str, Any]:
+        """The check as a JSON object."""
+        return as_numbers(self.measured) | {
+            "theory": self.theory,
+            "slack": self.slack,
+            "z": self.z,
+            "agrees": self.agrees,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How much is sampled.
+
+    Attributes:
+        samples: Trajectories in all.
+        draws: Draws of the modes among which they are divided.
+        steps: Steps of the sampler, before a schedule's jumps are inserted.
+        seed: Root seed.
+    """
+
+    samples: int = 4096
+    draws: int = 16
+    steps: int = 40
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Reject what has no standard error, or no run."""
+        if self.samples < 2 or self.draws < 1 or self.steps < 1:
+            raise ConfigError(
+                "verification needs samples >= 2, draws >= 1 and steps >= 1, "
+                f"got {self.samples}, {self.draws} and {self.steps}"
+            )
+
+
+def mixture_simulation(law: MixtureLaw, schedule: GuidanceSchedule, budget: Budget) -> Simulation:
+    """The simulation that verifies a schedule for a mixture."""
+    dim, condenses = law.dim, not np.isnan(law.solved(schedule).condensation_time[0])
+    if dim is None:
+        dim = max(int(math.log(_MOST_MODES) / law.rate), 2) if condenses else LARGE_DIM
+    stored = law.rate * dim <= math.log(_MANY_MODES if condenses else _MOST_MODES)
+    return Simulation(
+        dim=dim,
+        rate=law.rate,
+        std=law.std,
+        schedule=schedule,
+        lam=law.lam,
+        t_max=law.t_max,
+        start=law.start,
+        planted=not stored,
+        samples=max(budget.samples // budget.draws, 8),
+        draws=budget.draws,
+        steps=budget.steps,
+        seed=budget.seed,
+    )
+
+
+def check_mixture(
+    law: MixtureLaw, schedule: GuidanceSchedule, budget: Budget, progress: Progress | None = None
+) -> tuple[dict[str, Check], dict[str, Any]]:
+    """Checks of one schedule, and what was simulated."""
+    simulation = mixture_simulation(law, schedule, budget)
+    result = simulate(simulation, progress=progress)
+    found = theories(simulation)
+    positive = theories(replace(simulation, schedule=without_negative(law, schedule)))
+    return _mixture_checks(result.estimates, found, positive, law, simulation.dim), {
+        "dim": simulation.dim,
+        "planted": simulation.planted,
+        "samples": simulation.samples * simulation.draws,
+        "draws": simulation.draws,
+        "steps": simulation.steps,
+        "theory": "finite_dim" if found.finite_dim else "mean_field",
+    }
+
+
+def _mixture_checks(
+    measured: Mapping[str, Estimate], found: Theories, positive: Theories, law: MixtureLaw, dim: int
+) -> dict[str, Check]:
+    theory, alone = (each.finite_dim or each.mean_field for each in (found, positive))
+    most = _DENSE_SLACK if found.mean_field.regime == positive.mean_field.regime == "dense" else 1.0
+    slack = {
+        name: min(finite_dim_slack(name, dim), most) * max(abs(getattr(theory, name)), abs(getattr(alone, name)))
+        for name in FINITE_DIM_SLACK
+    }
+    checks = {name: Check(measured=measured[name]) for name in ("mean_shift", "variance_ratio", "class_posterior")}
+    if found.finite_dim is None:  # nothing is said about this dimension: measured only
+        return checks
+    return checks | {
+        "mean_shift": replace(checks["mean_shift"], theory=theory.mean_shift, slack=slack["mean_shift"]),
+        "variance_ratio": replace(
+            checks["variance_ratio"], theory=theory.variance_ratio, slack=slack["variance_shift"] / law.base
+        ),
+    }
+
+
+def check_spectrum(law: SpectrumLaw, schedule: GuidanceSchedule, outcome: Outcome, budget: Budget) -> dict[str, Check]:
+    """Checks of one schedule between two Gaussians."""
+    rows = sample_spectrum(law, schedule, budget)
+
+    def statistic(name: str) -> Any:
+        return lambda part: spectrum_measures(law, part)[name]
+
+    return {
+        name: Check(measured=jackknife(statistic(name), rows), theory=getattr(outcome, name))
+        for name in MEASURED
+        if name not in law.missing
+    }
+
+
+def sample_spectrum(law: SpectrumLaw, schedule: GuidanceSchedule, budget: Budget) -> Array:
+    """Guided samples between two Gaussians, in float64."""
+    mu_c, c, mu_u, u = (
+        torch.tensor(np.asarray(part, dtype=np.float64))
+        for part in (law.cond_mean, law.cond_var, law.uncond_mean, law.uncond_var)
+    )
+    pair = Pair(cond=Gaussian(mean=mu_c, variance=c), uncond=Gaussian(mean=mu_u, variance=u))
+    return sample_pair(
+        pair,
+        schedule,
+        samples=budget.samples,
+        steps=max(budget.steps, _GAUSSIAN_STEPS),
+        seed=budget.seed,
+        t_max=law.t_max,
+        lam=law.lam,
+        begin=pair.cond if law.start == "exact" else pair.uncond,
+    )
+
+
+def spectrum_measures(law: SpectrumLaw, rows: Array) -> dict[str, float]:
+    """The quantities of a law of two Gaussians, from samples: definitions as in `designs.optimization.laws`."""
+    mu_c, c, mu_u = (np.asarray(part, dtype=np.float64) for part in (law.cond_mean, law.cond_var, law.uncond_mean))
+    mean, variance = rows.mean(0), rows.var(0, ddof=1)
+    distance = mu_c - mu_u
+    return {
+        "mean_shift": float((mean - mu_c) @ distance / max(distance @ distance, 1e-300)),
+        "variance_ratio": float(variance.sum() / c.sum()),
+        "separability": float(((mean - mu_u) ** 2 / variance).sum()),
+        "frechet": float(((mean - mu_c) ** 2).sum() + ((np.sqrt(variance) - np.sqrt(c)) ** 2).sum()),
+    }

@@ -1,0 +1,45 @@
+"""What a pipeline is asked for: the prompts in a file, each of them once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from orthoscope.errors import ConfigError
+
+_LONGEST = 4000  # characters of a prompt: beyond, the file is no list of prompts
+
+
+def read_prompts(path: Path) -> tuple[str, ...]:
+    """The prompts in a text file (UTF-8): one per line; blank lines and lines that start with # are skipped.
+
+    Raises:
+        ConfigError: if the file cannot be read, or holds no prompts.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError as error:
+        raise ConfigError(f"no such file: {path}; expected prompts, one per line") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not text in UTF-8; expected prompts, one per line") from error
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}; expected prompts, one per line") from error
+    prompts = tuple(text for line in lines if (text := line.strip()) and not text.startswith("#"))
+    if not prompts:
+        raise ConfigError(f"{path} holds no prompts; write one per line (lines that start with # are skipped)")
+    if longest := [n for n, line in enumerate(lines, 1) if len(line) > _LONGEST]:
+        raise ConfigError(f"{path}, line {longest[0]}: a prompt of more than {_LONGEST} characters; write one per line")
+    each_once("prompt", prompts, f"{path}: ")
+    return prompts
+
+
+def each_once(what: str, names: Sequence[str], where: str = "") -> None:
+    """Refuse names that are given twice.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise ConfigError(f"{where}{what} {twice[0]!r:.80} is given twice; name every {what} once")

@@ -1,0 +1,242 @@
+"""What the command `simulate` returns: measurement, both theories for the same time and start, and a diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import torch
+
+from orthoscope import __version__
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.schedules import GuidanceSchedule
+from orthoscope.progress import Progress
+from orthoscope.quantities import Estimate
+from orthoscope.serialize import to_dict
+from orthoscope.simulation.estimators import choose
+from orthoscope.simulation.predictions import make_schedule, prediction_result
+from orthoscope.simulation.setting import Simulation
+from orthoscope.simulation.simulate import simulate
+from orthoscope.simulation.together import check_comparable, simulate_together
+from orthoscope.theory import Prediction, predict
+
+FALSE_ALARM = 1e-4  # of one comparison with a theory that is right
+# Relative accuracy of the finite-dimension theory, frozen paths included (docs: explanation/theory).
+FINITE_DIM_SLACK = {"mean_shift": 0.1, "variance_shift": 0.5}
+_ACCURATE_FROM = {"mean_shift": 24, "variance_shift": 16}  # dimension
+_LOOSEST = 1.5  # of that accuracy in fewer dimensions, beyond which the theory explains nothing
+
+
+def make_simulation(*, strength: float | None, schedule: str | None, ode: bool, **fields: Any) -> Simulation:
+    """The simulation that the options of `simulate` describe.
+
+    Raises:
+        ConfigError: with one clear line, if they describe none.
+    """
+    found = Simulation(schedule=make_schedule(strength, schedule), lam=0.0 if ode else 1.0, **fields)
+    if found.planted and found.tolerance:
+        raise ConfigError("the planted ensemble reads no modes that a --tolerance could leave out; use one of the two")
+    return found
+
+
+class Theories(NamedTuple):
+    """What both theories say about a simulation.
+
+    Attributes:
+        mean_field: In infinite dimension.
+        finite_dim: In the simulation's own; None where there is no such theory (sphere, captured paths).
+    """
+
+    mean_field: Prediction
+    finite_dim: Prediction | None
+
+
+def theories(simulation: Simulation) -> Theories:
+    """Both theories for the time and start of a simulation."""
+    mean_field, finite = predict(simulation.setting), None
+    if simulation.ensemble == "gaussian":
+        found = predict(replace(simulation.setting, dim=simulation.dim))
+        finite = found if found.theory == "finite_dim" else None
+    return Theories(mean_field, finite)
+
+
+def simulation_result(
+    simulation: Simulation,
+    *,
+    estimator: str = "plain",
+    versus: Sequence[GuidanceSchedule] = (),
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """The JSON object of `orthoscope simulate`.
+
+    Args:
+        simulation: The setting.
+        estimator: `plain`, `completed` or `twin`.
+        versus: Further schedules to compare with on common random numbers.
+        progress: Called with levels visited and levels in all, over all draws; again for a run with half the steps
+            where theory does not explain the first; then with draws compared and their number.
+
+    Raises:
+        ConfigError: if the setting does not allow the estimator, or schedules cannot be compared.
+    """
+    check_comparable((simulation.schedule, *versus))  # before anything is computed
+    result = simulate(simulation, estimator=choose(estimator, simulation), progress=progress)
+    predictions = theories(simulation)
+    halved = None
+    if unexplained(result.estimates, predictions, simulation) and simulation.steps > 1 and simulation.modes == "memory":
+        coarse = replace(simulation, steps=simulation.steps // 2)
+        halved = simulate(coarse, estimator=choose(estimator, coarse), progress=progress).estimates
+    named: dict[str, dict[str, Any] | None] = {name: as_numbers(found) for name, found in result.estimates.items()}
+    for name in ("variance_shift_across", "frechet_distance"):  # not in one dimension, not from too few samples
+        named.setdefault(name, None)
+    return {
+        **named,
+        "theory": {name: found and prediction_result(found) for name, found in predictions._asdict().items()},
+        "diagnosis": diagnose(result.estimates, predictions, simulation, halved),
+        "path": {
+            "time": list(result.times),
+            "overlap": [as_numbers(q) for q in result.overlap],
+            "variance": [as_numbers(v) for v in result.variance],
+        },
+        "versus": _versus(simulation, versus, progress),
+        "estimator": estimator,
+        "log_classes": simulation.log_classes,
+        "seconds": result.seconds,
+        "model_calls": result.model_calls,
+        "modes_read": result.modes_read,
+        "orthoscope": __version__,
+        "threads": torch.get_num_threads(),
+        "spec": to_dict(simulation),
+    }
+
+
+def _versus(
+    simulation: Simulation, schedules: Sequence[GuidanceSchedule], progress: Progress | None
+) -> list[dict[str, Any]]:
+    """Further schedules on the same modes, starts and noise, and how they differ from the simulation's own."""
+    if not schedules:
+        return []
+    found = simulate_together(simulation, schedules, progress=progress)
+    return [
+        {
+            "schedule": to_dict(schedule),
+            "estimates": {name: as_numbers(estimate) for name, estimate in estimates.items()},
+            "difference": {name: as_numbers(estimate) for name, estimate in difference.items()},
+        }
+        for schedule, estimates, difference in zip(schedules, found.estimates[1:], found.differences, strict=True)
+    ]
+
+
+def as_numbers(estimate: Estimate) -> dict[str, Any]:
+    """An estimate as a JSON object."""
+    return {
+        "value": estimate.value,
+        "stderr": estimate.stderr,
+        "stderr_within": estimate.stderr_within,
+        "n": estimate.n,
+        "dof": estimate.dof,
+    }
+
+
+SHIFTS = ("mean_shift", "variance_shift")
+
+
+def finite_dim_slack(name: str, dim: int) -> float:
+    """Relative accuracy of the finite-dimension theory, which real modes in fewer dimensions miss like 1/d."""
+    return FINITE_DIM_SLACK[name] * min(max(1.0, _ACCURATE_FROM[name] / dim), _LOOSEST)
+
+
+def _explains(name: str, measured: Estimate, predictions: Theories, dim: int) -> bool:
+    """Whether a shift is that of the finite-dimension theory, to its accuracy, and nearer to it than to mean field."""
+    here, there = (getattr(theory, name) for theory in (predictions.finite_dim, predictions.mean_field))
+    nearer = abs(measured.value - here) <= abs(measured.value - there)
+    return nearer and measured.agrees(here, slack=finite_dim_slack(name, dim) * abs(here), false_alarm=FALSE_ALARM)
+
+
+def unexplained(measured: Mapping[str, Estimate], predictions: Theories, simulation: Simulation) -> list[str]:
+    """The shifts that no theory accounts for where one should."""
+    finite = predictions.finite_dim
+    if finite is None or (simulation.planted and finite.condensation_time is not None):
+        return []
+    return [
+        name
+        for name in SHIFTS
+        if not measured[name].agrees(getattr(predictions.mean_field, name), false_alarm=FALSE_ALARM)
+        and not _explains(name, measured[name], predictions, simulation.dim)
+    ]
+
+
+def diagnose(
+    measured: Mapping[str, Estimate],
+    predictions: Theories,
+    simulation: Simulation,
+    halved: Mapping[str, Estimate] | None = None,
+) -> str:
+    """Why the measurement differs from the infinite-dimension theory and what it may not be used for, or `none`.
+
+    Args:
+        measured: What was measured.
+        predictions: What both theories say.
+        simulation: The setting.
+        halved: The same with half the steps, where a shift is unexplained.
+    """
+    mean_field = predictions.mean_field
+    condensed = mean_field.condensation_time
+    remarks = []
+    if mean_field.regime != "committed" or mean_field.capture_time is not None:
+        remarks.append(mean_field.diagnosis().rstrip("."))
+    elif condensed is not None and not simulation.planted:
+        remarks.append(
+            f"frozen path: the other classes condense at t = {condensed:.3g}, before this one is decided; "
+            "theory is of leading order there"
+        )
+    if simulation.planted and condensed is not None:
+        remarks.append(
+            f"the planted ensemble is not valid below t = {condensed:.3g}, where the other classes condense: "
+            "what it gives is not that of real modes; leave out --planted"
+        )
+    open_ones = unexplained(measured, predictions, simulation)
+    for name in SHIFTS:
+        if not measured[name].agrees(getattr(mean_field, name), false_alarm=FALSE_ALARM):
+            text = _gap(name, measured[name], predictions, simulation)
+            remarks.append(text + _steps(name, measured, predictions, halved) if name in open_ones else text)
+    if simulation.draws == 1:
+        remarks.append("a single draw of the modes: errors cover trajectories only, use more --draws")
+    return "; ".join(remarks) or "none"
+
+
+def _gap(name: str, measured: Estimate, predictions: Theories, simulation: Simulation) -> str:
+    """A measured shift that is not that of infinite dimension, and the cause where one is known."""
+    mean_field, finite = predictions
+    there = f"{getattr(mean_field, name):.4g} in infinite dimension"
+    title = f"{name.replace('_', ' ')} {measured} measured"
+    if finite is None:
+        known = "on the sphere is" if mean_field.capture_time is None else "of captured paths is of leading order,"
+        return f"theory {known} for infinite dimension only: {title}, {there}"
+    here = getattr(finite, name)
+    text = f"{title}, {here:.4g} in this dimension, {there}"
+    if simulation.planted and finite.condensation_time is not None:
+        return f"not to be compared: {text}"
+    if _explains(name, measured, predictions, simulation.dim):
+        return f"dimension too small, explained by the finite-dimension theory: {text}"
+    if simulation.dim < _ACCURATE_FROM[name]:
+        return f"unexplained, no theory is accurate in so few dimensions: {text}"
+    return f"unexplained: {text}"
+
+
+def _steps(
+    name: str, measured: Mapping[str, Estimate], predictions: Theories, halved: Mapping[str, Estimate] | None
+) -> str:
+    """What a run with half the steps says about an unexplained shift."""
+    if halved is None:
+        return ", and no run with other --steps to judge them by"
+    whole, half = measured[name], halved[name]
+    change = whole.minus(half)
+    text = f", {half} with half the steps"
+    if change.differs(0.0, false_alarm=FALSE_ALARM):
+        return f"{text}: use more --steps"
+    gap = abs(whole.value - getattr(predictions.finite_dim, name))
+    if change.limit(FALSE_ALARM) * change.stderr < gap:
+        return f"{text}: it is not the --steps"
+    return f"{text}: too noisy to judge the --steps by"

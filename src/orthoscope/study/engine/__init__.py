@@ -1,1 +1,0 @@
-"""Estimates that cost little: real modes beside twins whose answer is known, several step sizes on one path."""
