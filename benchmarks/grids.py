@@ -157,7 +157,7 @@ def run(*, quick: bool = False) -> list[dict[str, Any]]:
     torch.set_num_threads(1)  # the arrays are small, and threads that wait for each other cost more than they bring
     sizes = ((64, 100),) if quick else ((64, 200), (256, 200), (1024, 40))
     return [
-        {"dim": dim, "w": w, "trajectories": rows, "samplers": measure(Setting(dim, w, rows), quick=quick)}
+        {"dim": dim, "w": w, "trajectories": rows, "samplers": measure(Setting.of(dim, w, rows), quick=quick)}
         for dim, rows in sizes
         for w in (1.0, 3.0)
     ]

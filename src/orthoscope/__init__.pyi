@@ -31,6 +31,7 @@ from .sampling import Exponential as Exponential
 from .sampling import Independent as Independent
 from .sampling import sample_tilted as sample_tilted
 from .sampling import trajectory as trajectory
+from .settings import Setting as Setting
 from .simulation.setting import Simulation as Simulation
 from .simulation.simulate import simulate as simulate
 from .targets import Ball as Ball
@@ -49,7 +50,6 @@ from .targets import empirical_mixture as empirical_mixture
 from .targets import mixture as mixture
 from .targets import random_mixture as random_mixture
 from .theory import Prediction as Prediction
-from .theory import Setting as Setting
 from .theory import gaussian_law as gaussian_law
 from .theory import guided_joint as guided_joint
 from .theory import predict as predict

@@ -125,10 +125,10 @@ def write(result: xr.Dataset, path: Path, *, group: str | None = None) -> None:
     kept: dict[str | None, xr.Dataset] = {}
     if group is not None and path.exists():
         if not (names := groups(path)):
-            raise ConfigError(f"{path} is there already and has no groups, or is damaged; choose another --out")
+            raise ConfigError(f"{path} is there already and has no groups, or is damaged; choose another `out`")
         for name in sorted(set(names) - {group}):
             if (one := read(path, group=name)) is None:
-                raise ConfigError(f"{path}: {name} cannot be read and would be lost; choose another --out")
+                raise ConfigError(f"{path}: {name} cannot be read and would be lost; choose another `out`")
             kept[name] = one
     write_all(kept | {group: result}, path)
 

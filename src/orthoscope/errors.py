@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a full quota, a limit on the size of files
@@ -21,7 +22,18 @@ class OrthoscopeError(Exception):
 
 
 class ConfigError(OrthoscopeError, ValueError):
-    """A setting that cannot be used: unknown, out of range or contradictory."""
+    """A setting that cannot be used: unknown, out of range or contradictory.
+
+    Messages name arguments in backticks, as Python has them: `t_max`. A command line or a file shows its own names.
+
+    Attributes:
+        fields: The arguments that it is about, the one to change first; none where there is none to name.
+    """
+
+    def __init__(self, message: str, *, field: str | Sequence[str] = ()) -> None:
+        """Keep the fields beside the message."""
+        super().__init__(message)
+        self.fields = (field,) if isinstance(field, str) else tuple(field)
 
 
 class ShapeError(OrthoscopeError, ValueError):
@@ -49,15 +61,20 @@ class DivergenceError(StoppedError):
         self.last_good = last_good
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> ConfigError:
+def named(message: str, show: Callable[[str], str]) -> str:
+    """A message with every argument in backticks written as `show` has it."""
+    return re.sub(r"`([a-z]\w*)`", lambda found: show(found[1]), message)
+
+
+def unknown(what: str, name: str, known: Iterable[str], *, field: str | Sequence[str] = ()) -> ConfigError:
     """The error for a name that is not among the known ones, with the nearest of them."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
-    return ConfigError(f"unknown {what} {name!r}; {hint}")
+    return ConfigError(f"unknown {what} {name!r}; {hint}", field=field)
 
 
 def unwritable(path: Path, error: OSError) -> ConfigError:
     """The error for a file or folder that could not be written: which, why, and what to do."""
     cure = _CURES.get(error.errno or 0, "")
-    return ConfigError(f"cannot write {path}: {error.strerror or error}; {cure}choose another --out")
+    return ConfigError(f"cannot write {path}: {error.strerror or error}; {cure}choose another `out`")

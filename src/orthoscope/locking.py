@@ -186,7 +186,7 @@ def _take(home: Path) -> tuple[int, bool]:
             os.close(descriptor)
             if isinstance(error, BlockingIOError):
                 owner = line["owner"] if line else "another process"
-                raise ConfigError(f"{home} is in use by {owner}; wait for it, or choose another --out") from error
+                raise ConfigError(f"{home} is in use by {owner}; wait for it, or choose another `out`") from error
             if is_new:
                 path.unlink()
             raise
@@ -200,7 +200,7 @@ def _flock(descriptor: int) -> None:
 
 
 def _no_lock(path: Path) -> ConfigError:
-    return ConfigError(f"{path} is there already and is no lock of orthoscope; choose another --out")
+    return ConfigError(f"{path} is there already and is no lock of orthoscope; choose another `out`")
 
 
 def _claim(folder: Path, job: str, files: Collection[str], descriptor: int) -> None:
@@ -210,11 +210,11 @@ def _claim(folder: Path, job: str, files: Collection[str], descriptor: int) -> N
     if text and line is None:
         raise _no_lock(folder / LOCK)
     if line and line["job"] and line["job"] != job:
-        raise ConfigError(f"{folder} belongs to `orthoscope {line['job']}`, not to {job}; choose another --out")
+        raise ConfigError(f"{folder} belongs to `orthoscope {line['job']}`, not to {job}; choose another `out`")
     if foreign := sorted(name for name in files if os.path.lexists(folder / name)):
         raise ConfigError(
             f"{folder} holds {', '.join(foreign)} already, not known to be of `orthoscope {job}`: choose another "
-            f"--out; or, if it is an earlier run without its lock file: touch {folder / LOCK}"
+            f"`out`; or, if it is an earlier run without its lock file: touch {folder / LOCK}"
         )
     about = f"{job}: process {os.getpid()} on {platform.node()}\n".encode()
     try:  # over the line before: on a full disk, too, a folder keeps its owner

@@ -69,12 +69,12 @@ def test_a_file_of_other_modes_is_refused(run_cli: Run, tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", np.ones((20, 5), dtype=np.float32))
     run = run_cli("simulate", *SMALL, "--modes", tmp_path / "m.npy")
     assert run.status == 2
-    assert "holds 20 modes of dimension 5, got 500 classes and dim 6; give --classes 20 --dim 5" in run.err
+    assert "holds 20 modes of dimension 5, got 500 classes and dim 6; give --classes 20 and --dim 5" in run.err
 
 
 def test_too_many_modes_for_memory_may_be_regenerated(run_cli: Run) -> None:
     setting = ("simulate", "--dim", 64, "--std", 0.5, "--strength", 1)
     run = run_cli(*setting, "--classes", 10**9)
     assert run.status == 2
-    assert "or use --modes regenerated, which draws them again at every step, or --planted" in run.err
+    assert "or use --modes regenerated, which draws them again at every step, or --modes planted" in run.err
     assert "regenerated" not in run_cli(*setting, "--classes", 10**14).err

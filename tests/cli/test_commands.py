@@ -12,6 +12,7 @@ import xarray as xr
 
 from orthoscope import theory
 from orthoscope.guidance.schedules import Constant, Linear, Step
+from orthoscope.settings import Setting
 from tests.conftest import Finished
 
 Run = Callable[..., Finished]
@@ -32,7 +33,7 @@ def answer(run: Finished) -> dict[str, Any]:
 
 def test_predict_gives_the_documented_keys_and_the_theory_s_numbers(run_cli: Run) -> None:
     found = answer(run_cli("predict", "--rate", 0.2, "--std", 0.5, "--strength", 1, "--json"))
-    expected = theory.predict(theory.Setting(rate=0.2, std=0.5, schedule=Constant(value=1.0)))
+    expected = theory.predict(Setting.of(rate=0.2, std=0.5, schedule=Constant(value=1.0)))
     assert found.keys() >= PREDICT_KEYS
     assert found["regime"] == "committed"
     assert found["capture_time"] is None
@@ -62,7 +63,7 @@ def test_predict_gives_the_documented_keys_and_the_theory_s_numbers(run_cli: Run
 )
 def test_predict_options_reach_the_theory(run_cli: Run, arguments: list[object], setting: dict[str, Any]) -> None:
     found = answer(run_cli("predict", "--rate", 0.2, "--std", 0.5, *arguments, "--json"))
-    assert found["mean_shift"] == theory.predict(theory.Setting(rate=0.2, std=0.5, **setting)).mean_shift
+    assert found["mean_shift"] == theory.predict(Setting.of(rate=0.2, std=0.5, **setting)).mean_shift
 
 
 @pytest.mark.slow
@@ -96,7 +97,7 @@ def test_simulate_gives_the_documented_keys(run_cli: Run) -> None:
         assert found[name]["stderr"] > 0
     for name in ("mean_field", "finite_dim"):
         assert found["theory"][name].keys() >= PREDICT_KEYS
-    expected = theory.predict(theory.Setting(rate=0.3, std=0.5, schedule=Constant(value=1), t_max=50, dim=8))
+    expected = theory.predict(Setting.of(rate=0.3, std=0.5, schedule=Constant(value=1), t_max=50, dim=8))
     assert found["theory"]["finite_dim"]["mean_shift"] == expected.mean_shift
     assert found["model_calls"] == 2 * (6 * 2 * 2)  # draws, steps, two evaluations a step, two models
     assert found["seconds"] > 0

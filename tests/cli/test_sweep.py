@@ -18,6 +18,7 @@ from orthoscope import theory
 from orthoscope.cli import output
 from orthoscope.experiments import planes
 from orthoscope.guidance.schedules import Constant
+from orthoscope.settings import Setting
 from orthoscope.sweeps import run as sweep_run
 from orthoscope.sweeps.store import read
 from tests.conftest import Finished
@@ -49,7 +50,7 @@ def test_results_are_stored_and_reused(run_cli: Run, study: Callable[[str], Path
     assert {name: counts[name] for name in ("cells", "computed", "reused", "failed")} == {
         "cells": 4, "computed": 4, "reused": 0, "failed": [],
     }  # fmt: skip
-    expected = theory.predict(theory.Setting(rate=0.3, std=0.5, schedule=Constant(value=2.0)))
+    expected = theory.predict(Setting.of(rate=0.3, std=0.5, schedule=Constant(value=2.0)))
     assert float(read(out)["mean_shift"].sel(rate=0.3, strength=2)) == expected.mean_shift
     again = json.loads(run_cli("sweep", study(THEORY.replace("[1, 2]", "[2, 1, 3]")), "--out", out, "--json").out)
     assert (again["computed"], again["reused"]) == (2, 4)

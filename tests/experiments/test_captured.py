@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -36,14 +35,14 @@ def test_it_is_a_study_with_a_quick_version() -> None:
 @pytest.mark.slow
 def test_strength_minus_one_samples_every_class_alike(seed: int) -> None:
     """Then the overlap is 1/M on average, exactly, for M classes. Bias: the start is Gaussian, the mixture is not."""
-    setting = replace(STUDY.simulation("constant:-1", 8), rate=None, classes=6, draws=100, samples=16, seed=seed)
+    setting = STUDY.simulation("constant:-1", 8).but(rate=None, classes=6, draws=100, samples=16, seed=seed)
     found = coupled(setting)
     expect_estimate(found.mean_shift.value, found.mean_shift.stderr, 1 / 6 - 1, bias=0.02, detect=0.35)
     expect_estimate(found.class_posterior.value, found.class_posterior.stderr, 1 / 6, bias=0.02, detect=0.25)
 
 
 def test_coupling_answers_exactly_without_guidance(seed: int) -> None:
-    setting = replace(STUDY.simulation("constant:-1", 8), schedule=Constant(value=0.0), start="exact", seed=seed)
+    setting = STUDY.simulation("constant:-1", 8).but(schedule=Constant(value=0.0), start="exact", seed=seed)
     found = coupled(setting)
     assert found.mean_shift.value == pytest.approx(0.0, abs=1e-6)
     assert found.variance_shift.value == pytest.approx(0.0, abs=1e-6)

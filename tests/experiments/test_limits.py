@@ -15,8 +15,17 @@ from orthoscope.simulation.radial import RadialResult, radial
 from orthoscope.simulation.setting import Simulation
 from tests.stat.expect import expect_estimate
 
-SMALL = Simulation(
-    dim=16, rate=0.2, std=0.5, schedule=Constant(value=1.0), planted=True, start="exact", samples=64, draws=1, steps=8
+SMALL = Simulation.of(
+    dim=16,
+    rate=0.2,
+    std=0.5,
+    schedule=Constant(value=1.0),
+    modes="planted",
+    start="exact",
+    samples=64,
+    draws=1,
+    steps=8,
+    t_max=50.0,
 )
 
 

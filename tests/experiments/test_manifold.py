@@ -17,8 +17,9 @@ from orthoscope.experiments.collapse import collapses, theory_errors
 from orthoscope.experiments.manifold import ManifoldStudy, findings
 from orthoscope.guidance.schedules import Constant
 from orthoscope.plots.manifold import manifold_figure
+from orthoscope.settings import Setting
 from orthoscope.targets.structured import random_manifold
-from orthoscope.theory import Setting, predict
+from orthoscope.theory import predict
 from orthoscope.theory.spectrum import log_capacity, predict_spectrum
 from tests.stat.expect import expect_estimate
 
@@ -33,7 +34,7 @@ SMALL: dict[str, Any] = {
 
 @given(rate=st.floats(0.05, 1.0), std=st.floats(0.1, 1.0), strength=st.floats(0.0, 5.0))
 def test_equal_eigenvalues_are_flat_space(rate: float, std: float, strength: float) -> None:
-    flat = predict(Setting(rate=rate, std=std, schedule=Constant(value=strength)))
+    flat = predict(Setting.of(rate=rate, std=std, schedule=Constant(value=strength)))
     found = predict_spectrum(rate * 10, np.ones(10), std, strength)
     assert (found.speciation_time is None) == (flat.speciation_time is None)
     if flat.speciation_time is not None:

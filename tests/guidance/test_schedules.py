@@ -142,7 +142,7 @@ def test_one_strength_per_row_equals_strengths_one_by_one(schedule: GuidanceSche
 
 
 def test_a_share_of_the_steps_needs_a_run() -> None:
-    with pytest.raises(ConfigError, match="give --steps"):
+    with pytest.raises(ConfigError, match="give `steps`"):
         Linear(w0=0, slope=1, clock="step").strength(at(1.0))
 
 

@@ -190,7 +190,7 @@ def damaged(folder: Path, how: str) -> str:
     ("how", "message"),
     [
         ("no weights", "no file named model.safetensors"),
-        ("pickled", "--allow-pickle"),
+        ("pickled", "`allow_pickle`"),
         ("truncated", "cannot read"),
         ("other weights", "lacks weights of CLIPModel: .* and [0-9]+ more"),
         ("no preprocessing", "load image processor"),

@@ -385,7 +385,7 @@ def test_a_digits_file_or_its_folder_is_opened(tmp_path: Path) -> None:
 
 
 def test_pickles_are_read_only_if_allowed(saved: Path, whole: Host) -> None:
-    with pytest.raises(ConfigError, match=r"^\S+ holds weights that are not safetensors.*--allow-pickle.*$"):
+    with pytest.raises(ConfigError, match=r"^\S+ holds weights that are not safetensors.*`allow_pickle`.*$"):
         open_host(str(saved / "pickled"))
     allowed = open_host(str(saved / "pickled"), allow_pickle=True)
     assert allowed.identity == whole.identity
@@ -396,7 +396,7 @@ def test_a_text_encoder_in_pickles_is_no_exception(saved: Path, whole: Host, tmp
     encoder = tmp_path / "mixed" / "text_encoder"
     torch.save(load_file(encoder / "model.safetensors"), encoder / "pytorch_model.bin")
     (encoder / "model.safetensors").unlink()
-    with pytest.raises(ConfigError, match=r"not safetensors.*--allow-pickle"):
+    with pytest.raises(ConfigError, match=r"not safetensors.*`allow_pickle`"):
         open_host(str(tmp_path / "mixed"))
     allowed = open_host(str(tmp_path / "mixed"), allow_pickle=True)
     assert allowed.identity == whole.identity

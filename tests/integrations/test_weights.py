@@ -410,7 +410,7 @@ def test_whatever_leads_to_a_pickle_ends_there(unpickled: list[str]) -> None:
         except Exception as error:
             raise OSError("Unable to load weights") from error
 
-    with pytest.raises(ConfigError, match=r"^org/name .* \(a.bin\).*--allow-pickle"), reading("org/name"):
+    with pytest.raises(ConfigError, match=r"^org/name .* \(a.bin\).*`allow_pickle`"), reading("org/name"):
         wrapped()
     with reading("outer"), pytest.raises(ConfigError, match="inner"), reading("inner"):
         torch.load("a.bin")

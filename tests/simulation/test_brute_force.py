@@ -8,6 +8,7 @@ difference has a small error. Discretization: 12 steps of the refined grid leave
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,10 +16,11 @@ import pytest
 
 from orthoscope.guidance.schedules import Constant
 from orthoscope.quantities import Estimate, pool
+from orthoscope.settings import Setting
+from orthoscope.simulation.draw import draw
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import class_centroid, draw_target, make_grid, run_draw
 from orthoscope.targets import Planted
-from orthoscope.theory import Setting, predict
+from orthoscope.theory import predict
 from tests.stat.expect import expect_estimate
 
 STD, RATE = 0.5, 0.2
@@ -30,16 +32,16 @@ FALSE_FAIL = 1e-6
 @cache
 def shifts(dim: int) -> np.ndarray:
     """Mean shift of brute force and planted ensemble, and |m|^2, by draw: shape (draws, 3)."""
-    simulation = Simulation(
-        dim=dim, rate=RATE, std=STD, schedule=Constant(value=1.0), samples=ROWS, draws=1, steps=12, seed=1
+    simulation = Simulation.of(
+        dim=dim, rate=RATE, std=STD, schedule=Constant(value=1.0), samples=ROWS, draws=1, steps=12, seed=1, t_max=50.0
     )
-    levels = make_grid(simulation, draw_target(simulation, 0))
+    levels = draw(simulation).levels
     found = []
-    for draw in range(DRAWS[dim]):
-        mixture = draw_target(simulation, draw)
-        m = class_centroid(mixture).astype(np.float64)
+    for index in range(DRAWS[dim]):
+        one = draw(simulation, index)
+        mixture, m = one.target, one.centroid.astype(np.float64)
         planted = Planted(centroid=mixture.conditional(0).centroids[0], std=STD, log_classes=math.log(mixture.size))
-        rows = [run_draw(simulation, target, levels, draw).x.double().numpy() for target in (mixture, planted)]
+        rows = [replace(one, target=target).run(levels).x.double().numpy() for target in (mixture, planted)]
         found.append([*(x.mean(0) @ m / (m @ m) - 1 for x in rows), m @ m])
     return np.array(found)
 
@@ -54,7 +56,7 @@ def estimate(values: np.ndarray, squares: np.ndarray) -> Estimate:
 def test_finite_dimension_theory_predicts_brute_force(dim: int, bias: float) -> None:
     """The theory's own accuracy is 8 % and 3 % of the mean shift; mean field alone would be 25 % off at d = 16."""
     measured = estimate(shifts(dim)[:, 0], shifts(dim)[:, 2])
-    expected = predict(Setting(rate=RATE, std=STD, schedule=Constant(value=1.0), t_max=50.0, dim=dim)).mean_shift
+    expected = predict(Setting.of(rate=RATE, std=STD, schedule=Constant(value=1.0), t_max=50.0, dim=dim)).mean_shift
     expect_estimate(
         measured.value, measured.stderr, expected, bias=bias * expected, detect=0.5 * expected, false_fail=FALSE_FAIL
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from orthoscope.guidance.schedules import Constant
@@ -11,8 +9,8 @@ from orthoscope.quantities import Estimate
 from orthoscope.simulation.comparison import diagnose, simulation_result, theories, unexplained
 from orthoscope.simulation.setting import Simulation
 
-COMMITTED = Simulation(dim=16, rate=0.2, std=0.5, schedule=Constant(value=3.0), draws=4)
-FROZEN = Simulation(dim=28, rate=0.2, std=0.3, schedule=Constant(value=4.0), t_max=0.3, draws=4)
+COMMITTED = Simulation.of(dim=16, rate=0.2, std=0.5, schedule=Constant(value=3.0), draws=4, t_max=50.0)
+FROZEN = Simulation.of(dim=28, rate=0.2, std=0.3, schedule=Constant(value=4.0), t_max=0.3, draws=4)
 
 
 def measured(mean: float, variance: float, stderr: float = 1e-3) -> dict[str, Estimate]:
@@ -33,7 +31,7 @@ def test_a_frozen_path_is_named_before_its_dimension_is_blamed() -> None:
 
 
 def test_a_planted_ensemble_in_the_condensed_phase_is_called_invalid_and_not_compared() -> None:
-    planted = replace(FROZEN, planted=True)
+    planted = FROZEN.but(modes="planted")
     said = diagnose(measured(-0.09, 0.003), theories(planted), planted)
     assert said.startswith("the planted ensemble is not valid below t = 0.3")
     assert said.count("not to be compared") == 2
@@ -41,9 +39,7 @@ def test_a_planted_ensemble_in_the_condensed_phase_is_called_invalid_and_not_com
     assert "explained" not in said
 
 
-@pytest.mark.parametrize(
-    "simulation", [replace(COMMITTED, schedule=Constant(value=-0.7)), replace(COMMITTED, ensemble="sphere")]
-)
+@pytest.mark.parametrize("simulation", [COMMITTED.but(schedule=Constant(value=-0.7)), COMMITTED.but(ensemble="sphere")])
 def test_where_no_theory_knows_the_dimension_no_steps_are_blamed(simulation: Simulation) -> None:
     said = diagnose(measured(-0.2, 0.2), theories(simulation), simulation)
     assert "for infinite dimension only" in said
@@ -63,7 +59,7 @@ def test_steps_are_blamed_only_if_fewer_of_them_change_the_result(half: float, s
 
 
 def test_nothing_is_explained_by_a_theory_that_is_farther_off_than_mean_field_or_not_meant_for_the_dimension() -> None:
-    tiny = Simulation(dim=2, rate=2.0, std=0.5, schedule=Constant(value=3.0), draws=4)
+    tiny = Simulation.of(dim=2, rate=2.0, std=0.5, schedule=Constant(value=3.0), draws=4, t_max=50.0)
     predictions = theories(tiny)
     assert predictions.finite_dim is not None
     for mean in (0.312, predictions.finite_dim.mean_shift * 1.5):
@@ -74,6 +70,6 @@ def test_nothing_is_explained_by_a_theory_that_is_farther_off_than_mean_field_or
 
 @pytest.mark.slow
 def test_a_run_with_too_few_steps_is_told_from_one_with_half_of_them() -> None:
-    coarse = replace(COMMITTED, steps=2, samples=64, draws=24)
+    coarse = COMMITTED.but(steps=2, samples=64, draws=24)
     said = simulation_result(coarse)["diagnosis"]
     assert "with half the steps: use more --steps" in said

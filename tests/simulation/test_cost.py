@@ -43,21 +43,21 @@ def test_what_is_stored_counts_and_what_is_planted_does_not() -> None:
     "setting",
     [
         {"dim": 48, "classes": 20_000, "samples": 200, "steps": 5},
-        {"dim": 400, "rate": 0.2, "planted": True, "samples": 100, "steps": 12},
+        {"dim": 400, "rate": 0.2, "modes": "planted", "samples": 100, "steps": 12},
     ],
     ids=["stored", "planted"],
 )
 def test_the_time_of_another_simulation_is_foretold(setting: dict) -> None:
     # Within a factor of 5 although other programs may run beside; a term left out shows by more.
-    simulation = Simulation(std=0.5, schedule=Constant(value=1.0), draws=1, **setting)
+    simulation = Simulation.of(std=0.5, schedule=Constant(value=1.0), t_max=50.0, draws=1, **setting)
     times = []
     for _ in range(3):
         begin = time.perf_counter()
         simulate(simulation)
         times.append(time.perf_counter() - begin)
     foretold = measure_costs().seconds(
-        modes=setting.get("classes", 0), dim=simulation.dim, rows=simulation.samples,
-        evaluations=2 * simulation.steps, planted=simulation.planted,
+        modes=setting.get("classes", 0), dim=simulation.dim, rows=simulation.budget.samples,
+        evaluations=2 * simulation.numerics.steps, planted=simulation.planted,
     )  # fmt: skip
     assert 0.2 < foretold / min(times) < 5
 

@@ -13,15 +13,16 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.quantities import Estimate
 from orthoscope.simulation.completion import Completion
+from orthoscope.simulation.draw import draw
 from orthoscope.simulation.estimators import choose
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import class_centroid, draw_target, final_estimates, make_grid, run_draw, simulate
-from orthoscope.simulation.twin import QUANTITIES, planted_law, planted_twin, row_values
+from orthoscope.simulation.simulate import simulate
+from orthoscope.simulation.twin import QUANTITIES, planted_law, row_values
 from orthoscope.targets import Mixture
 from tests.stat.expect import expect_estimate
 
-SETTING = Simulation(
-    dim=24, rate=0.2, std=0.5, schedule=Constant(value=1.0), samples=96, draws=24, steps=12, tolerance=1e-3
+SETTING = Simulation.of(
+    dim=24, rate=0.2, std=0.5, schedule=Constant(value=1.0), samples=96, draws=24, steps=12, tolerance=1e-3, t_max=50.0
 )
 DETECT = {"mean_shift": 0.035, "variance_shift": 0.012, "variance_shift_along": 0.06, "variance_shift_across": 0.012}
 
@@ -35,8 +36,8 @@ def expect_equal(a: Estimate, b: Estimate, *, detect: float) -> None:
 @pytest.mark.parametrize("name", ["twin", "completed"])
 def test_expectations_are_those_of_plain_estimates(name: str, w: float, seed: int) -> None:
     """Against other modes and other noise, so that nothing but the law is shared."""
-    setting = replace(SETTING, seed=seed, schedule=Constant(value=w))
-    plain = simulate(replace(setting, seed=seed + 1, tolerance=0.0, draws=64)).estimates
+    setting = SETTING.but(seed=seed, schedule=Constant(value=w))
+    plain = simulate(setting.but(seed=seed + 1, tolerance=0.0, draws=64)).estimates
     better = simulate(setting, estimator=choose(name, setting)).estimates
     for quantity, detect in DETECT.items():
         expect_equal(better[quantity], plain[quantity], detect=(1 if w > 0 else 4) * detect)
@@ -46,32 +47,30 @@ def test_expectations_are_those_of_plain_estimates(name: str, w: float, seed: in
 @pytest.mark.parametrize(("name", "gain"), [("twin", 40.0), ("completed", 2.5)])
 def test_errors_from_trajectories_are_far_smaller(name: str, gain: float, seed: int) -> None:
     """Variance of the mean shift of one trajectory; 150 and 4.7 were measured for these modes."""
-    setting = replace(SETTING, seed=seed)
+    setting = SETTING.but(seed=seed)
     plain, better = simulate(setting), simulate(setting, estimator=choose(name, setting))
     errors = [one.estimates["mean_shift"].stderr_within for one in (plain, better)]
     assert (errors[0] / errors[1]) ** 2 > gain
 
 
 def test_the_ratio_is_that_of_the_better_variance(seed: int) -> None:
-    setting = replace(SETTING, draws=2, seed=seed)
+    setting = SETTING.but(draws=2, seed=seed)
     found = simulate(setting, estimator=choose("twin", setting)).estimates
     assert found["variance_ratio"].value == pytest.approx(1 + found["variance_shift"].value / 0.25, abs=1e-12)
 
 
 def test_row_values_average_to_the_plain_estimates(seed: int) -> None:
-    target = draw_target(SETTING, 0)
-    run = run_draw(replace(SETTING, seed=seed), target, make_grid(SETTING, target), 0)
-    plain = final_estimates(SETTING, target, run)
-    values = row_values(run.x.double().numpy(), class_centroid(target))
+    one = replace(draw(SETTING), simulation=SETTING.but(seed=seed))
+    run = one.run()
+    plain, values = one.estimates(run), row_values(run.x.double().numpy(), one.centroid)
     for name in QUANTITIES:
         less = 0.25 if name.startswith("variance") else 1.0
         assert values[name].mean() - less == pytest.approx(plain[name].value, abs=1e-9)
 
 
 def test_the_twin_has_the_class_and_the_number_of_classes_of_the_modes() -> None:
-    target = draw_target(SETTING, 0)
+    target, twin = draw(SETTING).target, draw(SETTING).planted().target
     assert isinstance(target, Mixture)
-    twin = planted_twin(SETTING, target)
     assert torch.equal(twin.centroid, target.centroids[0])
     assert math.exp(twin.log_classes) == pytest.approx(target.size)
 
@@ -79,27 +78,26 @@ def test_the_twin_has_the_class_and_the_number_of_classes_of_the_modes() -> None
 @pytest.mark.slow
 def test_the_planted_law_is_what_planted_runs_measure(seed: int) -> None:
     """For the same centroid: reduced coordinates against the full sampler, and a longer centroid is noticed."""
-    setting = replace(SETTING, seed=seed, planted=True, tolerance=0.0, samples=4000, steps=30)
-    target = draw_target(setting, 0)
-    length = float(np.linalg.norm(class_centroid(target)))
-    plain = final_estimates(setting, target, run_draw(setting, target, make_grid(setting, target), 0))
-    law = planted_law(replace(SETTING, seed=seed), length=length)
+    setting = SETTING.but(seed=seed, modes="planted", tolerance=0.0, samples=4000, steps=30)
+    one = draw(setting)
+    length, plain = float(np.linalg.norm(one.centroid)), one.estimates(one.run())
+    law = planted_law(SETTING.but(seed=seed), length=length)
     for name, detect in DETECT.items():
         expect_equal(plain[name], law[name], detect=detect)
-    other = planted_law(replace(SETTING, seed=seed), length=1.5 * length)["mean_shift"]
+    other = planted_law(SETTING.but(seed=seed), length=1.5 * length)["mean_shift"]
     assert abs(other.value - law["mean_shift"].value) > 0.01
 
 
 def test_the_law_of_a_schedule_of_steps_is_on_the_grid_of_the_runs() -> None:
     """On 8 steps switches at 45 % and at 50 % are one and the same; on a finer grid they are not."""
     early, late = (Step(early=4.0, late=-0.5, switch=switch, clock="step") for switch in (0.45, 0.5))
-    law = planted_law(replace(SETTING, schedule=early, steps=8))
-    assert law == planted_law(replace(SETTING, schedule=late, steps=8))
-    assert law != planted_law(replace(SETTING, schedule=early, steps=20))
+    law = planted_law(SETTING.but(schedule=early, steps=8))
+    assert law == planted_law(SETTING.but(schedule=late, steps=8))
+    assert law != planted_law(SETTING.but(schedule=early, steps=20))
 
 
 def test_one_dimension_can_be_completed(seed: int) -> None:
-    setting = replace(SETTING, dim=1, rate=None, classes=4, draws=2, seed=seed, tolerance=1e-2)
+    setting = SETTING.but(dim=1, rate=None, classes=4, draws=2, seed=seed, tolerance=1e-2)
     found = simulate(setting, estimator=choose("completed", setting)).estimates
     assert "variance_shift_across" not in found
     assert found["variance_shift"].stderr > 0
@@ -107,12 +105,11 @@ def test_one_dimension_can_be_completed(seed: int) -> None:
 
 def test_completed_rows_are_decided_rows_carried_on(seed: int) -> None:
     """Without guidance every end has the same mean overlap, whatever the row: exactly what completion must return."""
-    setting = replace(SETTING, seed=seed, schedule=Constant(value=0.0), start="exact", samples=200)
-    target, watcher = draw_target(setting, 0), Completion()
-    assert isinstance(target, Mixture)
-    guided = replace(setting, schedule=Constant(value=1e-12))  # strength 0 would not ask which class a row is in
-    run = run_draw(guided, target, make_grid(setting, target), 0, watchers=[watcher.watch])
-    means, variances = watcher.rows(run, target)
+    setting = SETTING.but(seed=seed, schedule=Constant(value=0.0), start="exact", samples=200)
+    one, watcher = draw(setting), Completion()
+    guided = setting.but(schedule=Constant(value=1e-12))  # strength 0 would not ask which class a row is in
+    run = replace(one, simulation=guided).run(one.levels, watchers=[watcher.watch])
+    means, variances = watcher.rows(one, run)
     assert (variances > 0).mean() > 0.9  # nearly all were decided before the end
     assert (variances < 0.25).all()
     # Law of total variance: what lies between the means and what each has left add up to the class's own.
@@ -124,11 +121,10 @@ def test_completed_rows_are_decided_rows_carried_on(seed: int) -> None:
 
 
 def test_rows_that_are_never_decided_stay_as_they_end(seed: int) -> None:
-    setting = replace(SETTING, seed=seed, tolerance=1e-15, samples=32)
-    target, watcher = draw_target(setting, 0), Completion()
-    assert isinstance(target, Mixture)
-    run = run_draw(setting, target, make_grid(setting, target), 0, watchers=[watcher.watch])
-    means, variances = watcher.rows(run, target)
+    setting = SETTING.but(seed=seed, tolerance=1e-15, samples=32)
+    one, watcher = draw(setting), Completion()
+    run = one.run(watchers=[watcher.watch])
+    means, variances = watcher.rows(one, run)
     open_rows = variances == 0
     assert open_rows.any()
     np.testing.assert_array_equal(means[open_rows], run.x.double().numpy()[open_rows])
@@ -138,12 +134,12 @@ def test_rows_that_are_never_decided_stay_as_they_end(seed: int) -> None:
     ("name", "change", "message"),
     [
         ("twins", {}, "did you mean 'twin'"),
-        ("twin", {"planted": True}, "modes held in memory"),
+        ("twin", {"modes": "planted"}, "modes held in memory"),
         ("twin", {"dim": 3, "rate": 1.0}, "at least 4 dimensions, got 3"),
-        ("completed", {"tolerance": 0.0}, "tolerance > 0"),
-        ("completed", {"lam": 0.0}, "only the reverse SDE"),
+        ("completed", {"tolerance": 0.0}, "`tolerance` > 0"),
+        ("completed", {"lam": 0.0}, "the reverse SDE"),
     ],
 )
 def test_what_cannot_be_estimated_so_is_refused(name: str, change: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        choose(name, replace(SETTING, **change))
+        choose(name, SETTING.but(**change))

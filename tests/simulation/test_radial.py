@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,16 +15,16 @@ from orthoscope.guidance.schedules import Constant, Linear
 from orthoscope.process import VarianceExploding
 from orthoscope.sampling import Exponential, geometric, trajectory
 from orthoscope.simulation.coupled import controlled, coupled, unguided_law
+from orthoscope.simulation.draw import draw
 from orthoscope.simulation.radial import Paths, follow, log_odds, radial
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import draw_target, make_grid
 from orthoscope.targets import Planted
 from tests.stat.expect import expect_estimate
 
 DIM = 24
-SETTING = Simulation(
-    dim=DIM, rate=0.2, std=0.5, schedule=Constant(value=1.0), planted=True, start="exact", samples=64, draws=40,
-    steps=12, dtype="float64",
+SETTING = Simulation.of(
+    dim=DIM, rate=0.2, std=0.5, schedule=Constant(value=1.0), modes="planted", start="exact", samples=64, draws=40,
+    steps=12, dtype="float64", t_max=50.0,
 )  # fmt: skip
 
 
@@ -74,7 +73,7 @@ def test_a_step_in_reduced_coordinates_is_the_full_step(lam: float, order: int, 
     m, x = planted.centroid.numpy(), full.numpy()
     length, e1 = np.linalg.norm(m), m / np.linalg.norm(m)
     schedule = Linear(w0=0.5, slope=0.4)
-    setting = replace(SETTING, schedule=schedule, lam=lam, order=order)
+    setting = SETTING.but(schedule=schedule, lam=lam, order=order)
     grid = geometric(VarianceExploding(offset=0.25), 3.0, 1)
     stream = np.random.default_rng(seed + 1)
     y, z = (stream.standard_normal(x.shape) for _ in range(2))
@@ -127,14 +126,14 @@ def _one_step(setting: Simulation, begin: Paths, grid: object, stream: np.random
     from orthoscope.simulation import radial as module
 
     level, next_level = grid.levels
-    strengths = (float(setting.schedule.strength(at)) for at in (level, next_level.from_noise_side(level.step)))
+    strengths = (float(setting.setting.schedule.strength(at)) for at in (level, next_level.from_noise_side(level.step)))
     return module._step(setting, begin, level.variance, next_level.variance, *strengths, stream=stream)
 
 
 @pytest.mark.parametrize("start", ["exact", "prior"])
 def test_without_guidance_the_twin_leaves_no_error(start: str, seed: int) -> None:
-    setting = replace(SETTING, schedule=Constant(value=0.0), start=start, seed=seed, samples=2000, draws=1)
-    shift, variance = unguided_law(setting, make_grid(setting, draw_target(setting, 0)))
+    setting = SETTING.but(schedule=Constant(value=0.0), start=start, seed=seed, samples=2000, draws=1)
+    shift, variance = unguided_law(setting, draw(setting).levels)
     found = radial(setting)
     assert found.mean_shift.value == pytest.approx(shift, abs=1e-10)
     assert found.variance_shift.value == pytest.approx(variance - 0.25, abs=1e-9)
@@ -144,25 +143,25 @@ def test_without_guidance_the_twin_leaves_no_error(start: str, seed: int) -> Non
 @pytest.mark.parametrize(("lam", "start"), [(1.0, "exact"), (0.0, "prior")])
 def test_reduced_and_full_simulations_agree(lam: float, start: str, seed: int) -> None:
     """Two samplers of the planted ensemble that share nothing but its definition."""
-    setting = replace(SETTING, lam=lam, start=start, seed=seed)
-    full, small = coupled(setting), radial(replace(setting, samples=40_000, draws=1))
+    setting = SETTING.but(lam=lam, start=start, seed=seed)
+    full, small = coupled(setting), radial(setting.but(samples=40_000, draws=1))
     for name, detect in (("mean_shift", 0.01), ("variance_shift", 0.006)):
         a, b = getattr(full, name), getattr(small, name)
         expect_estimate(a.value, math.hypot(a.stderr, b.stderr), b.value, detect=detect)
-    stronger = radial(replace(setting, schedule=Constant(value=2.0), samples=40_000, draws=1))
+    stronger = radial(setting.but(schedule=Constant(value=2.0), samples=40_000, draws=1))
     assert abs(stronger.mean_shift.value - small.mean_shift.value) > 0.01  # another strength would be caught
 
 
 def test_parts_of_the_variance_add_up(seed: int) -> None:
-    found = radial(replace(SETTING, samples=4000, draws=1, seed=seed))
+    found = radial(SETTING.but(samples=4000, draws=1, seed=seed))
     along, across = found.variance_shift_along.value, found.variance_shift_across.value
     whole = found.variance_shift
     assert whole.value == pytest.approx((along + (DIM - 1) * across) / DIM, abs=whole.stderr)
 
 
 def test_paths_begin_in_the_law_of_the_start(seed: int) -> None:
-    setting = replace(SETTING, start="prior")
-    grid = make_grid(setting, draw_target(setting, 0))
+    setting = SETTING.but(start="prior")
+    grid = draw(setting).levels
     first = next(follow(setting, grid, 20_000, np.random.default_rng(seed)))
     square = (first.along**2 + first.across**2) / DIM
     n, variance = square.size, 50 + 0.25 + 1
@@ -179,12 +178,12 @@ def test_controls_leave_the_mean_alone_and_take_the_noise_they_explain(seed: int
 
 
 def test_settings_without_reduced_coordinates_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"planted=False"):
-        radial(replace(SETTING, planted=False))
+    with pytest.raises(ConfigError, match=r"modes=memory"):
+        radial(SETTING.but(modes="memory"))
     with pytest.raises(ConfigError, match=r"dim=3"):
-        radial(replace(SETTING, dim=3, rate=1.0))
+        radial(SETTING.but(dim=3, rate=1.0))
 
 
 def test_coupled_runs_are_refused_where_they_have_no_errors() -> None:
     with pytest.raises(ConfigError, match="at least 8 draws, got 2"):
-        coupled(replace(SETTING, draws=2))
+        coupled(SETTING.but(draws=2))

@@ -83,5 +83,5 @@ def test_cells_that_fit_alone_but_not_together_are_refused(read: Read, monkeypat
     monkeypatch.setattr(simulation, "available_memory", lambda: 1e9)
     check_memory(plan, 1)
     check_memory(plan, 2)
-    with pytest.raises(ConfigError, match=r"^3 of the largest cells at once need 1\.1 GiB, .* take fewer --workers$"):
+    with pytest.raises(ConfigError, match=r"^3 of the largest cells at once need 1\.1 GiB, .* take fewer `workers`$"):
         check_memory(plan, 3)

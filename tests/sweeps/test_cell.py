@@ -15,6 +15,7 @@ import pytest
 from orthoscope import theory
 from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.quantities import Estimate, pool
+from orthoscope.settings import Setting
 from orthoscope.simulation.comparison import theories
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
@@ -26,7 +27,7 @@ from tests.stat.expect import expect_estimate
 
 Read = Callable[[str], Plan]
 SMALL = "[fixed]\nstd = 0.5\ndim = 8\nrate = 0.3\nsamples = 16\nsteps = 4\n"
-SETTING = {"std": 0.5, "dim": 8, "rate": 0.3, "samples": 16, "steps": 4}
+SETTING = {"std": 0.5, "dim": 8, "rate": 0.3, "t_max": 50.0, "samples": 16, "steps": 4}
 COMMON = '[study]\nseed = 7\nstreams = "common"\n'
 
 
@@ -55,7 +56,7 @@ def test_a_cell_is_a_simulation_bit_for_bit(read: Read) -> None:
     plan = read(COMMON + SMALL + "draws = 3\n[axes]\nstrength = [0, 2]\node = [true]\n")
     found = run_cell(plan, cell_at(plan, strength=2.0))
     assert tuple(found) == plan.quantities or set(found) == set(plan.quantities)
-    simulation = Simulation(**SETTING, schedule=Constant(value=2.0), lam=0.0, draws=3, seed=7)
+    simulation = Simulation.of(**SETTING, schedule=Constant(value=2.0), lam=0.0, draws=3, seed=7)
     measured = simulate(simulation).estimates
     assert {name: found[name] for name in plan.estimated} == {name: measured[name] for name in plan.estimated}
     assert found["draws_used"] == 3
@@ -69,7 +70,7 @@ def test_a_planted_cell_on_a_schedule_is_one_too(read: Read) -> None:
     text = COMMON + SMALL + 'planted = true\n[axes]\nschedule = ["step:early=2,late=0,switch=50%"]\n'
     plan = read(text + '[measure]\nquantities = ["class_posterior"]\ntheory = false\n')
     schedule = Step(early=2, late=0, switch=0.5, clock="step")
-    measured = simulate(Simulation(**SETTING, schedule=schedule, planted=True, seed=7)).estimates
+    measured = simulate(Simulation.of(**SETTING, schedule=schedule, modes="planted", seed=7)).estimates
     assert run_cell(plan, plan.cells()[0]) == {"class_posterior": measured["class_posterior"], "draws_used": 4.0}
 
 
@@ -77,7 +78,7 @@ def test_theory_cells_are_predict(read: Read) -> None:
     text = '[study]\nsource = "theory"\n[axes]\nrate = [0.2, 2]\nstrength = [1]\n[fixed]\nstd = 0.5\n'
     plan = read(text + '[measure]\nquantities = ["mean_shift", "speciation_time", "lost"]\n')
     found = run_cell(plan, cell_at(plan, rate=0.2))
-    expected = theory.predict(theory.Setting(rate=0.2, std=0.5, schedule=Constant(value=1.0)))
+    expected = theory.predict(Setting.of(rate=0.2, std=0.5, schedule=Constant(value=1.0)))
     assert found == {"mean_shift": expected.mean_shift, "speciation_time": expected.speciation_time, "lost": 0.0}
     assert math.isnan(run_cell(plan, cell_at(plan, rate=2.0))["speciation_time"])
 
@@ -137,9 +138,9 @@ def test_draws_are_added_until_every_error_is_met(read: Read) -> None:
     assert all(found[name].stderr <= error for name, error in wanted.items())
     assert used > 4, "the case must have to go on, or it shows nothing"
     before = max(count for count in looks(4, 256) if count < used)
-    earlier = simulate(Simulation(**SETTING, schedule=Constant(value=1.0), draws=before, seed=7)).estimates
+    earlier = simulate(Simulation.of(**SETTING, schedule=Constant(value=1.0), draws=before, seed=7)).estimates
     assert any(earlier[name].stderr > error for name, error in wanted.items()), "it stops at the first chance"
-    now = simulate(Simulation(**SETTING, schedule=Constant(value=1.0), draws=used, seed=7)).estimates
+    now = simulate(Simulation.of(**SETTING, schedule=Constant(value=1.0), draws=used, seed=7)).estimates
     assert found["mean_shift"] == now["mean_shift"]
 
 

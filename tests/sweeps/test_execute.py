@@ -94,7 +94,7 @@ def test_bad_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CONNECT", 0.5)
     with pytest.raises(ConfigError, match=r"at least 1 worker, got 0"):
         list(execute(picky, [1], workers=0))
-    with pytest.raises(ConfigError, match=r"workers of its own: leave out --workers 2"):
+    with pytest.raises(ConfigError, match=r"workers of its own: leave out `workers` 2"):
         list(execute(picky, [1], workers=2, scheduler="tcp://127.0.0.1:1"))
     for nowhere in (f"tcp://127.0.0.1:{free_port()}", "nowhere://at:all", "what?"):
         with pytest.raises(ConfigError, match=rf"no Dask scheduler answers at {re.escape(nowhere)}.*'dask scheduler'"):

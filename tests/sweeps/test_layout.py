@@ -100,7 +100,7 @@ def test_contradictions_are_all_named_and_nothing_is_touched(tmp_path: Path) -> 
     text = str(refused.value)
     assert "\n" not in text
     for part in ("seed was 7, now 8", "steps was 20, now it is not set", "t_max was not set, now 50.0",
-                 "classes was not set, now an axis of 2 values", "choose another --out"):  # fmt: skip
+                 "classes was not set, now an axis of 2 values", "choose another `out`"):  # fmt: skip
         assert part in text
     assert "std" not in text
     assert (bits(out), names(out)) == (before, FOLDER)

@@ -112,13 +112,13 @@ def test_unusable_folders(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is no store of a sweep"):
         read(tmp_path)
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match=r"cannot write .*file: .*choose another --out"):
+    with pytest.raises(ConfigError, match=r"cannot write .*file: .*choose another `out`"):
         run_sweep(make_plan(), tmp_path / "file", work=work)
     (tmp_path / "results.zarr").mkdir()
-    with pytest.raises(ConfigError, match=r"holds results.zarr already, .*choose another --out"):
+    with pytest.raises(ConfigError, match=r"holds results.zarr already, .*choose another `out`"):
         run_sweep(make_plan(), tmp_path, work=work)
     (tmp_path / "lock").touch()  # says that the folder is a sweep's
-    with pytest.raises(ConfigError, match=r"is no store of a sweep .*choose another --out"):
+    with pytest.raises(ConfigError, match=r"is no store of a sweep .*choose another `out`"):
         run_sweep(make_plan(), tmp_path, work=work)
 
 

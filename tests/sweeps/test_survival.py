@@ -307,7 +307,7 @@ def test_cells_that_vanish_are_told_and_computed_again(tmp_path: Path, undisturb
 def test_a_read_only_disk_is_named(small_disk: Path) -> None:
     run_sweep(make_plan(), small_disk / "out", work=work)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
-    with pytest.raises(ConfigError, match=r"^cannot write .*: Read-only file system; choose another --out$"):
+    with pytest.raises(ConfigError, match=r"^cannot write .*: Read-only file system; choose another `out`$"):
         run_sweep(make_plan(), small_disk / "out", work=work)
 
 
@@ -433,6 +433,6 @@ def test_a_store_of_an_unknown_schema_is_refused_and_left_alone(tmp_path: Path, 
     run_sweep(plan, out, work=work)
     write_schema(out, schema)
     files = {path: path.read_bytes() for path in (out / "results.zarr").rglob("*") if path.is_file()}
-    with pytest.raises(ConfigError, match=f"has schema {schema}, .* Nothing was changed: .*choose another --out"):
+    with pytest.raises(ConfigError, match=f"has schema {schema}, .* Nothing was changed: .*choose another `out`"):
         run_sweep(plan, out, work=work)
     assert files == {path: path.read_bytes() for path in (out / "results.zarr").rglob("*") if path.is_file()}

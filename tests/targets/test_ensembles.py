@@ -54,7 +54,7 @@ def test_the_number_of_classes() -> None:
         ({"dim": 3, "rate": math.nan}, "rate must be finite"),
         ({"dim": 3, "rate": 0.01}, "at least 2 classes, got 1; raise"),
         ({"dim": 3, "classes": 1}, "at least 2 classes, got 1"),
-        ({"dim": 1000, "rate": 0.2}, r"exp\(200\) classes cannot be stored; use --planted"),
+        ({"dim": 1000, "rate": 0.2}, r"exp\(200\) classes cannot be stored; use `modes` planted"),
     ],
 )
 def test_unusable_numbers_of_classes_are_refused(setting: dict[str, float], message: str) -> None:

@@ -14,9 +14,10 @@ import torch
 
 from orthoscope import rng
 from orthoscope.errors import ConfigError, ShapeError
+from orthoscope.laws import Ensemble
 from orthoscope.process import NoiseLevel
 from orthoscope.targets import Mixture, ensembles, mixture, random_mixture
-from orthoscope.targets.ensembles import Ensemble, random_centroids
+from orthoscope.targets.ensembles import random_centroids
 from orthoscope.targets.mixture import IsotropicModes
 from orthoscope.targets.streamed import OnFile, Regenerated, Source, Streamed, ahead, streamed
 

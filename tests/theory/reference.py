@@ -13,8 +13,7 @@ from scipy.integrate import quad, solve_ivp
 from scipy.optimize import brentq, minimize_scalar
 
 Strength = Callable[[float], float]
-# Between its steps the solver is of lower order: short ones keep the time of an event as accurate as the path.
-TIGHT = {"method": "DOP853", "rtol": 1e-12, "atol": 1e-14, "max_step": 1.0}
+TIGHT = {"method": "DOP853", "rtol": 1e-12, "atol": 1e-14}
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,11 @@ def mean_field(
     exact: bool = False,
     lam: float = 1.0,
     sphere: bool = False,
+    max_step: float = math.inf,
 ) -> Path:
     """Overlap and variance along the reverse process, written as in the papers, until the own mode wins.
+
+    Between its steps the solver is of lower order: short ones keep the time of an event as accurate as the path.
 
     Where the other modes condense they are followed as if the state were independent of them: for strengths >= 0.
     """
@@ -56,7 +58,7 @@ def mean_field(
 
     wins.terminal, wins.direction = True, 1
     start = [1.0, t_max + base] if exact else [0.0, t_max + base + 1]
-    run = solve_ivp(before, (0, t_max), start, events=wins, **TIGHT)
+    run = solve_ivp(before, (0, t_max), start, events=wins, max_step=max_step, **TIGHT)
     q, variance = run.y[:, -1]
     if run.status != 1:
         return Path(q - 1, variance - base, None)

@@ -7,7 +7,8 @@ import pytest
 
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, Linear
-from orthoscope.theory import REGIMES, REGIONS, Setting, predict, rate_strength_diagram, window_diagram
+from orthoscope.settings import Setting
+from orthoscope.theory import REGIMES, REGIONS, predict, rate_strength_diagram, window_diagram
 from orthoscope.theory.diagrams import region
 from orthoscope.theory.moments import Moments
 from orthoscope.theory.stages import Stage
@@ -31,7 +32,9 @@ def test_rate_strength_planes(lam: float, t_max: float) -> None:
     assert set(diagram["regime"].ravel()) == set(REGIMES)
     for i, rate in enumerate(rates):
         for j, w in enumerate(strengths):
-            one = predict(Setting(rate=float(rate), std=0.5, schedule=Constant(value=float(w)), t_max=t_max, lam=lam))
+            one = predict(
+                Setting.of(rate=float(rate), std=0.5, schedule=Constant(value=float(w)), t_max=t_max, lam=lam)
+            )
             assert diagram["regime"][i, j] == one.regime
             for name in PLANES:
                 expect_same(diagram[name][i, j], getattr(one, name))
@@ -43,7 +46,7 @@ def test_window_planes() -> None:
     assert set(diagram["region"].ravel()) == set(REGIONS)
     for i, w0 in enumerate(offsets):
         for j, slope in enumerate(slopes):
-            one = predict(Setting(rate=0.9, std=0.5, schedule=Linear(w0=float(w0), slope=float(slope)), t_max=50.0))
+            one = predict(Setting.of(rate=0.9, std=0.5, schedule=Linear(w0=float(w0), slope=float(slope)), t_max=50.0))
             expect_same(diagram["mean_shift"][i, j], one.mean_shift)
             expect_same(diagram["variance_shift"][i, j], one.variance_shift)
             expected = (
@@ -93,7 +96,7 @@ def test_strength_costs_variance_and_buys_mean() -> None:
         (lambda: rate_strength_diagram([0.1], [np.nan], 0.5), "strengths must be"),
         (lambda: rate_strength_diagram([0.1], [1.0], -0.5), "std is"),
         (lambda: rate_strength_diagram([0.1], [1.0], 1e-9), "std must lie"),
-        (lambda: window_diagram(0.9, 0.5, [0.0], [0.1], t_max=1e13), "t_max must be at most"),
+        (lambda: window_diagram(0.9, 0.5, [0.0], [0.1], t_max=1e13), "`t_max` must be at most"),
         (lambda: window_diagram(0.0, 0.5, [0.0], [0.1], t_max=50.0), "rate = log"),
         (lambda: window_diagram(0.9, 0.5, [0.0], [0.1], t_max=np.inf), "finite time"),
     ],

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
 from orthoscope.guidance.schedules import Constant, Linear
+from orthoscope.settings import Setting
 from orthoscope.simulation.radial import radial
 from orthoscope.simulation.setting import Simulation
-from orthoscope.theory import Setting, predict
+from orthoscope.theory import predict
+from orthoscope.theory.flow import drift_factor
 from orthoscope.theory.fluctuation import along_excess, correlation
 from tests.stat.expect import expect_estimate
 
-SETTING = Setting(rate=0.4, std=1.0, schedule=Constant(value=1.0), t_max=50.0, start="exact")
+SETTING = Setting.of(rate=0.4, std=1.0, schedule=Constant(value=1.0), t_max=50.0, start="exact")
 
 
 def test_there_is_none_without_guidance_and_none_where_nothing_commits() -> None:
-    assert along_excess(replace(SETTING, rate=0.3, schedule=Constant(value=0.0))) == 0
-    assert along_excess(replace(SETTING, rate=1.5)) == 0
-    assert correlation(replace(SETTING, rate=1.5), 64) == 0
+    assert along_excess(SETTING.but(rate=0.3, schedule=Constant(value=0.0))) == 0
+    assert along_excess(SETTING.but(rate=1.5)) == 0
+    assert correlation(SETTING.but(rate=1.5), 64) == 0
 
 
 def test_captured_paths_have_no_answer() -> None:
-    assert math.isnan(along_excess(replace(SETTING, rate=0.2, std=0.5, schedule=Constant(value=-0.7))))
+    assert math.isnan(along_excess(SETTING.but(rate=0.2, std=0.5, schedule=Constant(value=-0.7))))
 
 
 def brute_excess(setting: Setting, dim: float) -> float:
@@ -35,7 +36,7 @@ def brute_excess(setting: Setting, dim: float) -> float:
     One path has overlap q(v) + y and |x|^2/d across of V(v) + R; both follow the free equations until its own margin
     vanishes, then the committed ones. Fluctuations at the mean moment are small for large `dim`.
     """
-    w, k, beta, base = setting.schedule.value, setting.problem().factor, setting.rate, setting.std**2
+    w, k, beta, base = setting.schedule.value, drift_factor(setting.lam), setting.rate, setting.law.std**2
     found = predict(setting)
     q_s, width = (float(part) for part in found.path(found.speciation_time))
     v_s = base + found.speciation_time
@@ -74,7 +75,7 @@ def brute_excess(setting: Setting, dim: float) -> float:
 @pytest.mark.parametrize("lam", [1.0, 0.5, 0.0])
 @pytest.mark.parametrize(("rate", "std", "w"), [(0.4, 1.0, 1.0), (0.2, 0.5, 3.0)])
 def test_it_is_what_individual_moments_of_commitment_add_up_to(lam: float, rate: float, std: float, w: float) -> None:
-    setting = replace(SETTING, rate=rate, std=std, schedule=Constant(value=w), lam=lam)
+    setting = SETTING.but(rate=rate, std=std, schedule=Constant(value=w), lam=lam)
     assert along_excess(setting) == pytest.approx(brute_excess(setting, 1.0), rel=1e-4)
 
 
@@ -84,9 +85,9 @@ def test_it_is_what_individual_moments_of_commitment_add_up_to(lam: float, rate:
 )
 def test_sampled_paths_have_it(lam: float, rate: float, schedule: Constant | Linear, seed: int) -> None:
     """At d = 16384, where what is left of order 1/d and of the steps is below a tenth of what is caught."""
-    simulation = Simulation(
-        dim=16_384, rate=rate, std=1.0, schedule=schedule, lam=lam, start="exact", planted=True, samples=60_000,
-        draws=1, steps=40, seed=seed,
+    simulation = Simulation.of(
+        dim=16_384, rate=rate, std=1.0, schedule=schedule, lam=lam, start="exact", modes="planted", samples=60_000,
+        draws=1, steps=40, seed=seed, t_max=50.0,
     )  # fmt: skip
     found, expected = radial(simulation), along_excess(simulation.setting)
     along, across = found.variance_shift_along, found.variance_shift_across

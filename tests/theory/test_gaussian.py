@@ -369,10 +369,10 @@ def test_a_negative_window_can_return_the_variance() -> None:
         ({"uncond_var": [2.0, 1e13]}, "unconditional variance must lie between 1e-12 and 1e.12, got 1e.13"),
         ({"cond_mean": np.nan}, "the conditional mean must be finite, got nan"),
         ({"uncond_mean": [0.0, np.inf]}, "the unconditional mean must be finite, got inf"),
-        ({"lam": 1.5}, "lam must lie"),
-        ({"t_max": 1e13}, "t_max must be at most"),
+        ({"lam": 1.5}, "`lam` must lie"),
+        ({"t_max": 1e13}, "`t_max` must be at most"),
         ({"t_max": -1.0}, "t_max"),
-        ({"strength": Linear(w0=0.0, slope=1.0)}, "--t-max"),
+        ({"strength": Linear(w0=0.0, slope=1.0)}, "`t_max`"),
         ({"strength": Constant(value=1e7), "t_max": 5.0}, "too large"),
     ],
 )

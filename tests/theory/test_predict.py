@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from orthoscope import serialize
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step
-from orthoscope.theory import Prediction, Setting, distortion, guided_gaussian, predict
+from orthoscope.settings import Setting, check_run
+from orthoscope.theory import Prediction, distortion, guided_gaussian, predict
 from orthoscope.theory.finite import solve_finite
-from orthoscope.theory.flow import check_run
+from orthoscope.theory.predict import problem_of
 
 
 def setting(schedule: GuidanceSchedule | float = 1.0, **changes: object) -> Setting:
     strength = Constant(value=schedule) if isinstance(schedule, float) else schedule
-    return Setting(**({"rate": 0.2, "std": 0.5, "schedule": strength} | changes))
+    return Setting.of(**({"rate": 0.2, "std": 0.5, "schedule": strength} | changes))
 
 
 def test_a_committed_class() -> None:
@@ -95,7 +96,7 @@ def test_a_useful_window_restores_the_variance() -> None:
 
 def test_finite_dimension_is_asked_for_by_dim() -> None:
     at = setting(dim=45, t_max=50.0)
-    prediction, direct = predict(at), solve_finite(at.problem(), 45)
+    prediction, direct = predict(at), solve_finite(problem_of(at), 45)
     assert prediction.mean_shift == direct.mean_shift == pytest.approx(0.0379134, rel=1e-5)
     assert prediction.class_posterior == direct.class_posterior == pytest.approx(1, abs=1e-6)
     assert prediction.theory == "finite_dim"
@@ -239,21 +240,21 @@ def test_predictions_are_written_as_strict_json() -> None:
         ({"std": 0.0}, "std is the width of a class"),
         ({"rate": -0.1}, "rate = log"),
         ({"rate": math.inf}, "rate = log"),
-        ({"t_max": 0.0}, "t_max is the variance time"),
-        ({"lam": 1.1}, "lam must lie"),
-        ({"dim": 0}, "dim must be >= 1"),
+        ({"t_max": 0.0}, "`t_max` is the variance time"),
+        ({"lam": 1.1}, "`lam` must lie"),
+        ({"dim": 0}, "`dim` must be >= 1"),
         ({"dim": 10, "ensemble": "sphere"}, "not available for the sphere"),
-        ({"dim": 3, "rate": 0.01}, "expected at least 2 classes, got 1.03: raise the rate or dim"),
+        ({"dim": 3, "rate": 0.01}, "expected at least 2 classes, got 1.03: raise the rate or `dim`"),
         ({"dim": 10, "rate": 0.0693}, "expected at least 2 classes, got 1.999"),
         ({"std": 1e-7}, "std must lie between 1e-06 and 1e"),
         ({"std": 1e7}, "std must lie between 1e-06 and 1e"),
-        ({"t_max": 1e13}, "t_max must be at most 1e"),
+        ({"t_max": 1e13}, "`t_max` must be at most 1e"),
         ({"schedule": Step(early=1.0, late=0.0, switch=0.5, clock="step")}, "clock=step"),
     ],
 )
 def test_unusable_settings_say_so_in_one_line(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
-        setting(**changes)
+        predict(setting(**changes))
     assert "\n" not in str(caught.value)
 
 
@@ -268,5 +269,5 @@ def test_unknown_starts_are_named() -> None:
 
 
 def test_growing_windows_need_a_finite_start() -> None:
-    with pytest.raises(ConfigError, match="--t-max"):
+    with pytest.raises(ConfigError, match="`t_max`"):
         predict(setting(Linear(w0=0.0, slope=0.1)))

@@ -90,8 +90,8 @@ class GrowthStudy:
         return dataset(variables, coords={"varied": list(SIZES)}, spec=self, fit_error=costs.error, **held)
 
     def _timed(self, size: Mapping[str, int]) -> Estimate:
-        simulation = Simulation(
-            dim=size["dim"], classes=size["modes"], samples=size["rows"], steps=size["steps"], std=0.5,
+        simulation = Simulation.of(
+            t_max=50.0, dim=size["dim"], classes=size["modes"], samples=size["rows"], steps=size["steps"], std=0.5,
             schedule=Constant(value=1.0), draws=1, seed=self.seed,
         )  # fmt: skip
         times = []

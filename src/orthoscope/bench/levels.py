@@ -27,12 +27,11 @@ from orthoscope.errors import ConfigError
 from orthoscope.numerics import Array
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
-from orthoscope.sampling import BrownianPath, Exponential, Grid, sample, start
+from orthoscope.sampling import BrownianPath, Grid, sample
 from orthoscope.sampling.noise import Noise
+from orthoscope.simulation.draw import Draw
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import guided, make_grid
-from orthoscope.simulation.twin import planted_law, planted_twin
-from orthoscope.targets import Mixture, Planted
+from orthoscope.simulation.twin import planted_law
 
 STEPS = (16,)  # second-order steps on the refined grid leave no bias that a further level could pay for
 PILOT = (48, 16)  # rows of the first and of later levels before their spread is trusted
@@ -78,8 +77,7 @@ class MultilevelResult:
 
 
 def multilevel(
-    simulation: Simulation,
-    target: Mixture,
+    draw: Draw,
     *,
     stderr: float,
     steps: Sequence[int] = STEPS,
@@ -88,8 +86,8 @@ def multilevel(
     """Estimate the mean shift of label 0 to a wanted standard error.
 
     Args:
-        simulation: The setting, a tolerance included; its samples, draws and steps play no part.
-        target: The modes.
+        draw: The modes, and the simulation they belong to, a tolerance included; its samples, draws and steps play no
+            part.
         stderr: Standard error wanted, modes held fixed.
         steps: Steps of the levels, ascending.
         progress: Called with rows done and rows known to be needed.
@@ -111,8 +109,8 @@ def multilevel(
     if not steps or steps[0] < 1 or any(b <= a for a, b in pairwise(steps)):
         raise ConfigError(f"expected ascending numbers of steps, got {', '.join(map(str, steps)) or 'none'}")
     begin = time.perf_counter()
-    pair = _Pair(simulation, target)
-    law = _law(simulation, pair.twin, _LAW_SHARE * stderr)
+    pair = _Pair(draw)
+    law = _law(pair.twin, _LAW_SHARE * stderr)
     terms = [_Term(pair, tuple(steps[max(k - 1, 0) : k + 1])) for k in range(len(steps))]
     wanted = [PILOT[min(k, 1)] for k in range(len(steps))]
     while any(term.rows < rows for term, rows in zip(terms, wanted, strict=True)):
@@ -129,7 +127,7 @@ def multilevel(
     for level in levels:
         found = level.correction.plus(found)
     return MultilevelResult(
-        simulation=simulation,
+        simulation=draw.simulation,
         mean_shift=replace(found, n=sum(level.rows for level in levels)),
         law=law,
         levels=levels,
@@ -137,7 +135,7 @@ def multilevel(
     )
 
 
-def step_bias(simulation: Simulation, target: Mixture, *, steps: int, rows: int) -> Estimate:
+def step_bias(draw: Draw, *, steps: int, rows: int) -> Estimate:
     """Bias that a number of steps leaves in the differences to the twin, from twice as many on the same paths.
 
     Accuracy:
@@ -146,13 +144,13 @@ def step_bias(simulation: Simulation, target: Mixture, *, steps: int, rows: int)
     Source:
         derived in explanation/engine.
     """
-    term = _Term(_Pair(simulation, target), (steps, 2 * steps))
+    term = _Term(_Pair(draw), (steps, 2 * steps))
     term.grow(rows)
     return term.level().correction.affine(-4 / 3)
 
 
-def _law(simulation: Simulation, twin: Planted, stderr: float) -> Estimate:
-    length = float(twin.centroid.double().norm())
+def _law(twin: Draw, stderr: float) -> Estimate:
+    simulation, length = twin.simulation, float(np.linalg.norm(twin.centroid.astype(np.float64)))
     found = planted_law(simulation, length=length)["mean_shift"]
     if found.stderr <= stderr:
         return found
@@ -176,26 +174,27 @@ def _shares(terms: Sequence[_Term], stderr: float) -> list[int]:
 class _Pair:
     """Real modes and their twin, runnable from one start on one noise."""
 
-    simulation: Simulation
-    target: Mixture
-    twin: Planted = field(init=False)
+    real: Draw
+    twin: Draw = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.simulation.schedule.clock == "step":
+        if self.simulation.setting.schedule.clock == "step":
             raise ConfigError("a schedule with clock=step changes with the steps: give it in clock=variance")
-        object.__setattr__(self, "twin", planted_twin(self.simulation, self.target))
+        object.__setattr__(self, "twin", self.real.planted())
+
+    @property
+    def simulation(self) -> Simulation:
+        return self.real.simulation
 
     def grid(self, steps: int) -> Grid:
-        return make_grid(replace(self.simulation, steps=steps), self.target)
+        return replace(self.real, simulation=self.simulation.but(steps=steps)).levels
 
     def difference(self, x: Tensor, grid: Grid, noise: Noise | None) -> tuple[Array, int]:
         """Overlap of real rows minus that of their twins, and the modes read."""
-        m = self.twin.centroid.double()
+        m = self.twin.target.centroid.double()  # type: ignore[union-attr] # it is planted
         ends, read = [], 0
-        step = Exponential(lam=self.simulation.lam, order=self.simulation.order)
-        for law in (self.target, self.twin):
-            denoiser = guided(self.simulation, law.absorbed()[0], grid)
-            run = sample(denoiser, x, grid, step=step, noise=noise, label=0)
+        for one in (self.real, self.twin):
+            run = sample(one.denoiser(grid), x, grid, step=one.step, noise=noise, label=0)
             ends.append(run.x.double() @ m / (m @ m))
             read += run.modes_read
         return (ends[0] - ends[1]).cpu().numpy(), read
@@ -223,10 +222,8 @@ class _Term:
         """Follow more rows."""
         simulation, grids = self.pair.simulation, [self.pair.grid(steps) for steps in self.steps]
         name: tuple[str | int, ...] = ("levels", *self.steps, len(self.values))
-        streams = rng.row_streams(simulation.seed, *name, rows=range(rows))
-        law = self.pair.target.conditional(0)
-        x = start(simulation.start, law, grids[0].levels[0], streams, prior_variance=1 + simulation.std**2)
-        x = x.to(simulation.device, simulation.torch_dtype)
+        streams = rng.row_streams(simulation.budget.seed, *name, rows=range(rows))
+        x = self.pair.real.start(streams, grids[0])
         noise = self._noise(name, grids, x)
         found = [self.pair.difference(x, grid, noise) for grid in grids]
         self.values.append(found[-1][0] - (found[0][0] if len(found) > 1 else 0.0))
@@ -235,14 +232,14 @@ class _Term:
     def _noise(self, name: tuple[str | int, ...], grids: Sequence[Grid], x: Tensor) -> Noise | None:
         """One path for all grids; none is needed for the probability-flow ODE."""
         simulation = self.pair.simulation
-        if simulation.lam == 0:
+        if simulation.setting.lam == 0:
             return None
         path = BrownianPath(
-            seed=rng.key(simulation.seed, *name),
+            seed=rng.key(simulation.budget.seed, *name),
             rows=len(x),
             dim=simulation.dim,
             variances=sorted({float(level.variance) for grid in grids for level in grid.levels}, reverse=True),
-            lam=simulation.lam,
+            lam=simulation.setting.lam,
         )
         return lambda level, next_level: path(level, next_level).to(x)
 

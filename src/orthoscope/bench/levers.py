@@ -19,9 +19,9 @@ from orthoscope.progress import Progress
 from orthoscope.serialize import to_dict
 from orthoscope.simulation.comparison import as_numbers
 from orthoscope.simulation.completion import Completion
-from orthoscope.simulation.simulate import class_centroid, draw_target, make_grid, run_draw
+from orthoscope.simulation.draw import Draw, draw
 from orthoscope.simulation.together import simulate_together
-from orthoscope.simulation.twin import planted_twin, row_values
+from orthoscope.simulation.twin import row_values
 from orthoscope.targets import Mixture, mixture
 from orthoscope.targets.modes import read
 
@@ -55,21 +55,20 @@ def compare_with_textbook(problem: Yardstick, *, progress: Progress | None = Non
         progress: Called with parts done and their number.
     """
     tell = progress or (lambda done, total: None)
-    simulation = replace(problem.simulation, tolerance=TOLERANCE)
-    drawn = draw_target(simulation, 0)
-    assert isinstance(drawn, Mixture)
-    centroids = drawn.centroids
+    drawn = draw(problem.simulation.but(tolerance=TOLERANCE))
+    assert isinstance(drawn.target, Mixture)
+    centroids = drawn.target.centroids
     tell(1, 5)
     textbook = textbook_cost(problem, drawn)
     tell(2, 5)
     begin = time.perf_counter()
-    target = mixture(centroids, std=problem.std)
-    found = multilevel(simulation, target, stderr=problem.stderr)
+    whole = replace(drawn, target=mixture(centroids, std=problem.std))
+    found = multilevel(whole, stderr=problem.stderr)
     seconds = time.perf_counter() - begin
     tell(3, 5)
-    bias = step_bias(simulation, target, steps=STEPS[-1], rows=BIAS_ROWS)
+    bias = step_bias(whole, steps=STEPS[-1], rows=BIAS_ROWS)
     tell(4, 5)
-    levers = measure_levers(problem, target, textbook)
+    levers = measure_levers(problem, whole, textbook)
     tell(5, 5)
     stderr = found.mean_shift.stderr
     return {
@@ -93,7 +92,7 @@ def compare_with_textbook(problem: Yardstick, *, progress: Progress | None = Non
         ],
         "law": as_numbers(found.law),
         "levers": [asdict(lever) for lever in levers],
-        "classes": target.size,
+        "classes": len(centroids),
         "threads": torch.get_num_threads(),
         "processors": os.cpu_count(),
         "orthoscope": __version__,
@@ -101,23 +100,23 @@ def compare_with_textbook(problem: Yardstick, *, progress: Progress | None = Non
     }
 
 
-def measure_levers(problem: Yardstick, target: Mixture, textbook: TextbookCost) -> list[Lever]:
+def measure_levers(problem: Yardstick, drawn: Draw, textbook: TextbookCost) -> list[Lever]:
     """The factor of each lever, measured with the others in place as far as they come before it in the list."""
-    simulation = replace(problem.simulation, tolerance=TOLERANCE, samples=ROWS, steps=STEPS[-1])
-    grid, completion = make_grid(simulation, target), Completion()
-    run = run_draw(simulation, target, grid, 0, watchers=[completion.watch])
-    twin = run_draw(simulation, planted_twin(simulation, target), grid, 0)
-    m = class_centroid(target)
-    means = run.x.double().cpu().numpy(), completion.rows(run, target)[0], twin.x.double().cpu().numpy()
+    target, completion = drawn.target, Completion()
+    assert isinstance(target, Mixture)
+    one = replace(drawn, simulation=drawn.simulation.but(samples=ROWS, steps=STEPS[-1]))
+    grid, m = one.levels, one.centroid
+    run, twin = one.run(grid, watchers=[completion.watch]), one.planted().run(grid)
+    means = run.x.double().cpu().numpy(), completion.rows(one, run)[0], twin.x.double().cpu().numpy()
     plain, completed, its = (row_values(rows, m)["mean_shift"] for rows in means)
     evaluations = 2 * grid.steps
     full = ROWS * evaluations * (target.size + 1)
     x = run.x - target.center
     per_read = fastest(lambda: read((target.table,), x, problem.t_max), x.device) / ROWS
     difference = float((plain - its).var(ddof=1))
-    several = multilevel(simulation, target, stderr=problem.stderr, steps=(STEPS[-1] // 2, STEPS[-1])).levels
+    several = multilevel(one, stderr=problem.stderr, steps=(STEPS[-1] // 2, STEPS[-1])).levels
     effort = sum(np.sqrt(level.correction.stderr**2 * level.modes_read) for level in several)
-    together = simulate_together(simulation, [Constant(value=3 * problem.strength)])
+    together = simulate_together(one.simulation, [Constant(value=3 * problem.strength)])
     apart = sum(one["mean_shift"].stderr ** 2 for one in together.estimates)
     return [
         Lever(

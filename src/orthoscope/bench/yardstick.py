@@ -26,9 +26,9 @@ from orthoscope.numerics import Array
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import BrownianPath, sample, start
+from orthoscope.simulation.draw import Draw, Modes
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import guided, make_grid
-from orthoscope.simulation.twin import FEWEST_DIM, planted_twin
+from orthoscope.simulation.twin import FEWEST_DIM
 from orthoscope.targets import Mixture, Planted
 
 BATCHES = (64, 256)  # trajectories followed together by the textbook; the cheaper counts
@@ -77,7 +77,7 @@ class Yardstick:
     @property
     def simulation(self) -> Simulation:
         """The setting, one draw of the modes."""
-        return Simulation(
+        return Simulation.of(
             dim=self.dim,
             std=self.std,
             rate=self.rate,
@@ -112,12 +112,12 @@ class TextbookCost:
     bias: Estimate
 
 
-def textbook_cost(problem: Yardstick, target: Mixture) -> TextbookCost:
+def textbook_cost(problem: Yardstick, draw: Draw) -> TextbookCost:
     """Measure a few textbook steps on the real modes, and what its samples are worth on the planted ensemble."""
     begin = time.perf_counter()
-    per_step, batch = min((_step_seconds(problem, target, batch), batch) for batch in BATCHES)
+    per_step, batch = min((_step_seconds(problem, draw.target, batch), batch) for batch in BATCHES)
     measured = time.perf_counter() - begin
-    shifts, gaps = _on_planted(problem, planted_twin(problem.simulation, target))
+    shifts, gaps = _on_planted(problem, draw.planted())
     spread = float(shifts.std(ddof=1))
     trajectories = math.ceil((spread / problem.stderr) ** 2)
     return TextbookCost(
@@ -131,8 +131,9 @@ def textbook_cost(problem: Yardstick, target: Mixture) -> TextbookCost:
     )
 
 
-def _step_seconds(problem: Yardstick, target: Mixture, batch: int) -> float:
+def _step_seconds(problem: Yardstick, target: Modes, batch: int) -> float:
     """Seconds per trajectory of one textbook step on the real modes, the fastest of three."""
+    assert isinstance(target, Mixture)
     centroids = target.centroids
     weights = torch.zeros(len(centroids), dtype=centroids.dtype, device=centroids.device)
     own, width = centroids[:1], problem.std**2
@@ -164,11 +165,13 @@ def fastest(call: Callable[[], Any], device: torch.device, repeats: int = 3) -> 
     return min(seconds[1:])
 
 
-def _on_planted(problem: Yardstick, planted: Planted) -> tuple[Array, Array]:
+def _on_planted(problem: Yardstick, twin: Draw) -> tuple[Array, Array]:
     """Mean shifts of textbook samples of the planted ensemble, and their gaps to fine runs on the same paths."""
-    simulation = replace(problem.simulation, steps=FINE_STEPS, samples=BLOCK, dtype="float64", device="cpu")
-    planted = replace(planted, centroid=planted.centroid.double().cpu())
-    grid = make_grid(simulation, planted)
+    assert isinstance(twin.target, Planted)
+    planted = replace(twin.target, centroid=twin.target.centroid.double().cpu())
+    fine = problem.simulation.but(steps=FINE_STEPS, samples=BLOCK, dtype="float64", device="cpu")
+    draw = Draw(simulation=fine, index=0, target=planted)
+    grid = draw.levels
     process = VarianceExploding(offset=problem.std**2)
     times = textbook_times(problem.t_max, TEXTBOOK_STEPS)
     variances = sorted(
@@ -188,9 +191,9 @@ def _on_planted(problem: Yardstick, planted: Planted) -> tuple[Array, Array]:
             times=times,
             normal=_on(path, process),
         )
-        fine = sample(guided(simulation, planted.absorbed()[0], grid), x, grid, noise=path, label=0).x
+        exact = sample(draw.denoiser(grid), x, grid, noise=path, label=0).x
         shifts.append((end @ m / (m @ m) - 1).cpu().numpy())
-        gaps.append(((end - fine) @ m / (m @ m)).cpu().numpy())
+        gaps.append(((end - exact) @ m / (m @ m)).cpu().numpy())
     return np.concatenate(shifts), np.concatenate(gaps)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import typer
@@ -9,7 +10,8 @@ import typer
 from orthoscope import theory
 from orthoscope.cli import options
 from orthoscope.cli.output import emit
-from orthoscope.simulation.predictions import make_setting, prediction_result
+from orthoscope.settings import Setting
+from orthoscope.simulation.predictions import make_schedule, prediction_result
 
 
 def predict(
@@ -30,18 +32,16 @@ def predict(
 
     Example: orthoscope predict --rate 0.2 --std 0.5 --strength 1
     """
-    setting = make_setting(
+    setting = Setting.of(
         rate=rate,
-        std=std,
-        strength=strength,
-        schedule=schedule,
-        ode=ode,
-        t_max=t_max,
-        start=start.value,
-        dim=dim,
         classes=classes,
+        std=std,
         ensemble=ensemble.value,
-        steps=steps,
+        schedule=make_schedule(strength, schedule),
+        dim=dim,
+        t_max=math.inf if t_max is None else t_max,
+        start=start.value,
+        lam=0.0 if ode else 1.0,
     )
-    result = prediction_result(theory.predict(setting))
+    result = prediction_result(theory.predict(setting.timed(steps)))
     emit(result, as_json=json, title="prediction")

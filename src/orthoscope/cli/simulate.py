@@ -9,6 +9,7 @@ import typer
 
 from orthoscope.cli import options
 from orthoscope.cli.output import beside_theory, emit, progress
+from orthoscope.errors import ConfigError
 
 
 class EstimatorKind(StrEnum):
@@ -17,6 +18,15 @@ class EstimatorKind(StrEnum):
     plain = "plain"
     completed = "completed"
     twin = "twin"
+
+
+def _modes(modes: str, planted: bool, tolerance: float) -> str:
+    """Where modes are kept, `--planted` being short for a place that keeps none."""
+    if planted and modes not in ("memory", "planted"):
+        raise ConfigError(f"the planted ensemble keeps no modes; use it without `modes` {modes}", field="modes")
+    if tolerance and (planted or modes == "planted"):
+        raise ConfigError("the planted ensemble reads no modes that a `tolerance` could leave out; use one of the two")
+    return "planted" if planted else modes
 
 
 def simulate(
@@ -32,7 +42,10 @@ def simulate(
     ensemble: options.Ensemble = options.EnsembleKind.gaussian,
     planted: Annotated[bool, typer.Option("--planted", help="Average the other classes: any dim, any rate.")] = False,
     modes: Annotated[
-        str, typer.Option(help="Where modes are kept: memory, regenerated (from the seed, at every step) or FILE.npy.")
+        str,
+        typer.Option(
+            help="Where modes are kept: memory, regenerated (anew at every step), planted (nowhere) or FILE.npy."
+        ),
     ] = "memory",
     samples: Annotated[int, typer.Option(help="Trajectories per draw of the modes.")] = 512,
     draws: Annotated[int, typer.Option(help="Draws of the modes.")] = 4,
@@ -63,21 +76,21 @@ def simulate(
     Example: orthoscope simulate --dim 32 --rate 0.2 --std 0.5 --strength 1
     """
     from orthoscope.guidance.grammar import parse_schedule
-    from orthoscope.simulation.comparison import make_simulation, simulation_result
+    from orthoscope.simulation.comparison import simulation_result
+    from orthoscope.simulation.predictions import make_schedule
+    from orthoscope.simulation.setting import Simulation
 
-    simulation = make_simulation(
+    simulation = Simulation.of(
         dim=dim,
         std=std,
         rate=rate,
         classes=classes,
-        strength=strength,
-        schedule=schedule,
-        ode=ode,
+        schedule=make_schedule(strength, schedule),
+        lam=0.0 if ode else 1.0,
         t_max=t_max,
         start=start.value,
         ensemble=ensemble.value,
-        planted=planted,
-        modes=modes,
+        modes=_modes(modes, planted, tolerance),
         samples=samples,
         draws=draws,
         steps=steps,

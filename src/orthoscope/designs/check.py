@@ -117,7 +117,7 @@ def mixture_simulation(law: MixtureLaw, schedule: GuidanceSchedule, budget: Budg
     if dim is None:
         dim = max(int(math.log(_MOST_MODES) / law.rate), 2) if condenses else LARGE_DIM
     stored = law.rate * dim <= math.log(_MANY_MODES if condenses else _MOST_MODES)
-    return Simulation(
+    return Simulation.of(
         dim=dim,
         rate=law.rate,
         std=law.std,
@@ -125,7 +125,7 @@ def mixture_simulation(law: MixtureLaw, schedule: GuidanceSchedule, budget: Budg
         lam=law.lam,
         t_max=law.t_max,
         start=law.start,
-        planted=not stored,
+        modes="memory" if stored else "planted",
         samples=max(budget.samples // budget.draws, 8),
         draws=budget.draws,
         steps=budget.steps,
@@ -140,13 +140,13 @@ def check_mixture(
     simulation = mixture_simulation(law, schedule, budget)
     result = simulate(simulation, progress=progress)
     found = theories(simulation)
-    positive = theories(replace(simulation, schedule=without_negative(law, schedule)))
+    positive = theories(simulation.but(schedule=without_negative(law, schedule)))
     return _mixture_checks(result.estimates, found, positive, law, simulation.dim), {
         "dim": simulation.dim,
         "planted": simulation.planted,
-        "samples": simulation.samples * simulation.draws,
-        "draws": simulation.draws,
-        "steps": simulation.steps,
+        "samples": simulation.budget.samples * simulation.budget.draws,
+        "draws": simulation.budget.draws,
+        "steps": simulation.numerics.steps,
         "theory": "finite_dim" if found.finite_dim else "mean_field",
     }
 

@@ -31,15 +31,15 @@ from orthoscope.denoise import Denoiser, Evaluation, Exact, Label, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Tabulated
+from orthoscope.laws import Start
 from orthoscope.metrics import jackknife, share_of
 from orthoscope.numerics import Array
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import Exponential, Grid, geometric, sample, start
-from orthoscope.sampling.start import Start
+from orthoscope.settings import check_run
 from orthoscope.targets import Mixture
 from orthoscope.targets.labelled import read_labelled
-from orthoscope.theory.flow import check_run
 from orthoscope.typing import Events, PerRow, Rows
 
 MEASURED = ("mean_shift", "variance_ratio", "class_posterior", "separability", "frechet")

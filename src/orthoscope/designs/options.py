@@ -15,15 +15,15 @@ from orthoscope.designs.optimization import Goal, Margin, MixtureLaw, SpectrumLa
 from orthoscope.designs.run import DesignProblem, Report, run_design
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.grammar import number
+from orthoscope.laws import Start
 from orthoscope.progress import Remark
-from orthoscope.sampling.start import Start
 from orthoscope.serialize import read_json
 
 T_MAX, DATA_T_MAX = 50.0, 200.0
 STANDARD = Margin(strength=0.01, switch=0.01)  # numbers rounded to two decimals
 _SPECTRUM_KEYS = ("cond_mean", "cond_var", "uncond_mean", "uncond_var")
 _COVARIANCE_KEYS = ("cond_mean", "cond_cov", "uncond_mean", "uncond_cov")
-_LAWS = "--rate with --std, --spectrum (or --cond-var with --uncond-var), or --data with --label"
+_LAWS = "`rate` with `std`, `spectrum` (or `cond_var` with `uncond_var`), or `data` with `label`"
 
 
 def make_goal(
@@ -37,11 +37,11 @@ def make_goal(
     asked = [maximize is not None, least_frechet, mean_shift is not None and not least_frechet and not maximize]
     if sum(asked) != 1:
         raise ConfigError(
-            "ask for one thing: --maximize mean-shift|separability, --mean-shift X (with least effort), "
-            "or --least-frechet --separability X"
+            "ask for one thing: `maximize` mean-shift|separability, `mean_shift` X (with least effort), "
+            "or `least_frechet` `separability` X"
         )
     if least_frechet and separability is None:
-        raise ConfigError("--least-frechet needs --separability X: no guidance at all has the least distance")
+        raise ConfigError("`least_frechet` needs `separability` X: no guidance at all has the least distance")
     objective: Any = maximize.replace("-", "_") if maximize else "frechet" if least_frechet else "effort"
     return Goal(objective=objective, mean_shift=mean_shift, separability=separability, **kept)
 
@@ -55,12 +55,12 @@ def make_margin(strength: float | None, switch: str | None, data: bool) -> Margi
     if data:
         if strength is not None or switch is not None:
             raise ConfigError(
-                "a margin needs a theory; a data set has none: leave out --margin-strength and --margin-switch"
+                "a margin needs a theory; a data set has none: leave out `margin_strength` and `margin_switch`"
             )
         return Margin()
-    share = STANDARD.switch if switch is None else number(switch, "the share", "--margin-switch")
+    share = STANDARD.switch if switch is None else number(switch, "the share", "`margin_switch`")
     if not isinstance(share, float):
-        raise ConfigError(f"--margin-switch is one share, such as 1% or 0.01, got {switch!r}")
+        raise ConfigError(f"`margin_switch` is one share, such as 1% or 0.01, got {switch!r}")
     return Margin(strength=STANDARD.strength if strength is None else strength, switch=share)
 
 
@@ -91,22 +91,22 @@ def make_problem(
         ConfigError: with one clear line, if they describe none.
     """
     if out is not None and out.suffix != ".json":
-        raise ConfigError(f"--out names the schedule's file and must end in .json, got {out}")
+        raise ConfigError(f"`out` names the schedule's file and must end in .json, got {out}")
     listed = bool(cond_var or uncond_var or gap)
     if sum((rate is not None or std is not None, spectrum is not None or listed, data is not None)) != 1:
         raise ConfigError(f"give one law: {_LAWS}")
     for name, value, owner, fits in (
-        ("--label", label, "--data", data is not None),
-        ("--dim", dim, "--rate and --std", rate is not None or std is not None),
+        ("`label`", label, "`data`", data is not None),
+        ("`dim`", dim, "`rate` and `std`", rate is not None or std is not None),
     ):
         if value is not None and not fits:
             raise ConfigError(f"{name} belongs to the law of {owner}; leave it out")
     run: dict[str, Any] = {"lam": 0.0 if ode else 1.0}
     if data is not None:
         if not simulate or front:
-            raise ConfigError("a data set has no theory: leave out --no-simulate and --front")
+            raise ConfigError("a data set has no theory: leave out `no_simulate` and `front`")
         if label is None:
-            raise ConfigError("--data needs --label, the class to design for")
+            raise ConfigError("`data` needs `label`, the class to design for")
         run |= {"t_max": DATA_T_MAX if t_max is None else t_max, "start": _start(start, "exact")}
         counts = {} if samples is None else {"samples": samples}
         return DataProblem(law=DataLaw(source=data, label=label, **run), goal=goal, seed=seed, **counts)
@@ -132,7 +132,7 @@ def _start(start: str | None, default: Start) -> Start:
 
 def _mixture(rate: float | None, std: float | None, dim: int | None, run: dict[str, Any]) -> MixtureLaw:
     if rate is None or std is None:
-        raise ConfigError("a random mixture needs both --rate and --std")
+        raise ConfigError("a random mixture needs both `rate` and `std`")
     return MixtureLaw(rate=rate, std=std, dim=dim, **run)
 
 
@@ -145,14 +145,14 @@ def _spectrum(
 ) -> SpectrumLaw:
     if file is not None:
         if cond_var or uncond_var or gap:
-            raise ConfigError("give either --spectrum or --cond-var, --uncond-var and --gap, not both")
+            raise ConfigError("give either `spectrum` or `cond_var`, `uncond_var` and `gap`, not both")
         return read_spectrum(file, run)
     if not cond_var or not uncond_var:
-        raise ConfigError("two Gaussians need both --cond-var and --uncond-var, once per direction")
+        raise ConfigError("two Gaussians need both `cond_var` and `uncond_var`, once per direction")
     distance = list(gap) if gap else [1.0] * len(cond_var)
     if not len(cond_var) == len(uncond_var) == len(distance):
         raise ConfigError(
-            f"expected as many --cond-var as --uncond-var and --gap, got {len(cond_var)}, {len(uncond_var)} and "
+            f"expected as many `cond_var` as `uncond_var` and `gap`, got {len(cond_var)}, {len(uncond_var)} and "
             f"{len(distance)}"
         )
     return SpectrumLaw(

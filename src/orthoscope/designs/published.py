@@ -15,7 +15,7 @@ from orthoscope.designs.optimization import Goal, Outcome, extremes
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.published import PUBLISHED
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Interval, Tabulated
-from orthoscope.simulation.predictions import on_geometric_steps
+from orthoscope.settings import on_geometric_steps
 
 STEPS = 32  # of the run that holds them
 _COARSE, _FINE = 7, 3  # scales tried: over the whole range, then each time between the neighbours of the best

@@ -192,7 +192,7 @@ def require_feasible(found: Design) -> None:
         margin = found.goal.margin
         given += f" by schedules that are off by {margin.strength:g} in strength and {100 * margin.switch:g} % in time"
         if found.bound.feasible:
-            less += " or for a smaller margin (--margin-strength, --margin-switch): without one the best "
+            less += " or for a smaller margin (`margin_strength`, `margin_switch`): without one the best "
             less += f"{found.goal.objective} is {getattr(found.bound.outcome, found.goal.objective):.6g}"
     bounds = f"strengths from {found.goal.low:g} to {found.goal.high:g}"
     raise ConfigError(f"{'; '.join(parts) or 'no schedule meets the goal'} for {bounds}{given}; {less}")

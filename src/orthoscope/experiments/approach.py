@@ -20,10 +20,10 @@ from orthoscope.datasets import dataset, estimates, stored, table
 from orthoscope.errors import ConfigError
 from orthoscope.experiments.shifts import SHIFTS
 from orthoscope.guidance.schedules import Constant
+from orthoscope.laws import Start
 from orthoscope.metrics.scaling import PowerLaw, power_law
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
-from orthoscope.sampling.start import Start
 from orthoscope.simulation.comparison import as_numbers
 from orthoscope.simulation.coupled import coupled
 from orthoscope.simulation.radial import radial
@@ -83,14 +83,14 @@ class ApproachStudy:
 
     def simulation(self, rate: float, strength: float, dim: int) -> Simulation:
         """The planted setting of one point; every point has streams of its own."""
-        return Simulation(
+        return Simulation.of(
             dim=dim,
             rate=rate,
             std=self.std,
             schedule=Constant(value=strength),
             t_max=self.t_max,
             start=self.start,
-            planted=True,
+            modes="planted",
             samples=self.trajectories,
             draws=1,
             steps=self.steps,
@@ -127,12 +127,12 @@ class ApproachStudy:
     def _limits(self, rate: float, w: float) -> dict[str, Any]:
         """Mean field for one setting, and what the finite number of steps does in the largest dimension."""
         largest = self.simulation(rate, w, max(self.dims))
-        found = predict(largest.setting)
-        fine, coarse = radial(replace(largest, seed=largest.seed + 1)), radial(replace(largest, steps=self.steps // 2))
+        found = predict(largest.mean_field)
+        fine, coarse = radial(largest.but(seed=largest.budget.seed + 1)), radial(largest.but(steps=self.steps // 2))
         limits: dict[str, Any] = {
             "regime": found.regime,
             "condensed": found.condensation_time is not None,
-            "along_excess_mean_field": along_excess(largest.setting),
+            "along_excess_mean_field": along_excess(largest.mean_field),
         }
         for name in SHIFTS:
             a, b = getattr(coarse, name), getattr(fine, name)
@@ -142,7 +142,7 @@ class ApproachStudy:
 
     def _point(self, rate: float, w: float, dim: int) -> dict[str, Any]:
         simulation = self.simulation(rate, w, dim)
-        result, finite = radial(simulation), predict(replace(simulation.setting, dim=dim))
+        result, finite = radial(simulation), predict(simulation.finite_dim)
         # Two parts of independent noise.
         point: dict[str, Any] = {"along_excess": result.variance_shift_along.minus(result.variance_shift_across)}
         for name in SHIFTS:
@@ -150,12 +150,11 @@ class ApproachStudy:
         return point
 
     def _brute(self, rate: float, w: float, dim: int) -> dict[str, Any]:
-        real = replace(
-            self.simulation(rate, w, dim), planted=False, draws=self.brute_draws, samples=_ROWS, steps=self.brute_steps
-        )
-        planted = radial(replace(self.simulation(rate, w, dim), steps=self.brute_steps))
+        steps = {"steps": self.brute_steps}
+        real = self.simulation(rate, w, dim).but(modes="memory", draws=self.brute_draws, samples=_ROWS, **steps)
+        planted = radial(self.simulation(rate, w, dim).but(**steps))
         measured = coupled(real)
-        finite = predict(replace(real.setting, dim=dim))
+        finite = predict(real.finite_dim)
         row: dict[str, Any] = {"point_rate": rate, "point_strength": w, "point_dim": dim}
         for name in SHIFTS:
             row |= {f"brute_{name}": getattr(measured, name), f"planted_{name}": getattr(planted, name)}

@@ -72,7 +72,7 @@ class CapturedStudy:
 
     def simulation(self, schedule: str, dim: int) -> Simulation:
         """The setting of one point; every point has streams of its own."""
-        return Simulation(
+        return Simulation.of(
             dim=dim,
             rate=self.rate,
             std=self.std,

@@ -14,15 +14,16 @@ from orthoscope import metrics, rng
 from orthoscope.datasets import dataset, stored, table
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant
+from orthoscope.laws import Start
 from orthoscope.metrics.correlations import mean_square_correlation
 from orthoscope.metrics.scaling import PowerLaw, extrapolate, power_law
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
-from orthoscope.sampling.start import Start
 from orthoscope.simulation.comparison import as_numbers
+from orthoscope.simulation.draw import draw
 from orthoscope.simulation.radial import radial
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import class_centroid, draw_target, make_grid, run_draw, simulate
+from orthoscope.simulation.simulate import simulate
 from orthoscope.simulation.twin import Twin
 from orthoscope.theory.fluctuation import along_excess, correlation
 
@@ -86,7 +87,7 @@ class CorrelationStudy:
     def simulation(self, sampler: str, strength: float, dim: int, kind: str) -> Simulation:
         """The setting of one point; every point has streams of its own."""
         reduced, twin = kind == "reduced", kind == "real modes"
-        return Simulation(
+        return Simulation.of(
             dim=dim,
             rate=self.rate,
             std=self.std,
@@ -94,7 +95,7 @@ class CorrelationStudy:
             lam=SAMPLERS[sampler],
             t_max=self.t_max,
             start=self.start,
-            planted=kind in ("planted", "reduced"),
+            modes="planted" if kind in ("planted", "reduced") else "memory",
             samples=self.reduced if reduced else _TWIN_ROWS if twin else self.samples,
             draws=1 if reduced else _TWIN_DRAWS * self.draws if twin else self.draws,
             steps=self.reduced_steps if reduced else self.steps,
@@ -117,8 +118,8 @@ class CorrelationStudy:
             measure = {"reduced": _excess, "real modes": _twin_excess}.get(kind, _blind)
             simulation = self.simulation(sampler, w, dim, kind)
             labels = {"sampler": sampler, "point_strength": w, "point_dim": dim, "kind": kind}
-            limits = {"along_excess_mean_field": along_excess(simulation.setting)}
-            limits[f"{_SQUARE}_mean_field"] = correlation(simulation.setting, dim) ** 2
+            limits = {"along_excess_mean_field": along_excess(simulation.mean_field)}
+            limits[f"{_SQUARE}_mean_field"] = correlation(simulation.mean_field, dim) ** 2
             rows.append(labels | measure(simulation) | limits)
             if progress is not None:
                 progress(k + 1, len(cells))
@@ -128,11 +129,10 @@ class CorrelationStudy:
 def _blind(simulation: Simulation) -> dict[str, Estimate]:
     """Mean square correlation of full samples, and their excess variance along the centroid."""
     blind, along = [], []
-    grid = make_grid(simulation, draw_target(simulation, 0))
-    for index in range(simulation.draws):
-        target = draw_target(simulation, index)
-        x = run_draw(simulation, target, grid, index).x.cpu().numpy()
-        m = class_centroid(target)
+    levels = draw(simulation).levels
+    for index in range(simulation.budget.draws):
+        one = draw(simulation, index)
+        x, m = one.run(levels).x.cpu().numpy(), one.centroid
         blind.append(mean_square_correlation(x))
         across = metrics.variance(x, m, part="across")
         along.append(metrics.variance(x, m, part="along").affine(shift=-across.value))
@@ -153,7 +153,7 @@ def _twin_excess(simulation: Simulation) -> dict[str, Estimate]:
 
 def _one_direction(simulation: Simulation, along: Estimate, across: Estimate) -> dict[str, Estimate]:
     excess = along.minus(across)
-    width = simulation.std**2 + across.value + excess.value / simulation.dim
+    width = simulation.setting.law.std**2 + across.value + excess.value / simulation.dim
     pairs = simulation.dim * (simulation.dim + 2)
     square = (excess.value / width) ** 2 / pairs
     error = 2 * abs(excess.value) * excess.stderr / width**2 / pairs

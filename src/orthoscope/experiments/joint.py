@@ -9,9 +9,9 @@ from typing import Any
 
 from orthoscope import __version__
 from orthoscope.errors import ConfigError, OrthoscopeError, unknown
+from orthoscope.laws import Start
 from orthoscope.serialize import read_json, to_dict
 from orthoscope.simulation.predictions import gaussian_result, make_schedule
-from orthoscope.theory.flow import Start
 from orthoscope.theory.joint import GaussianLaw, JointPrediction, gaussian_law, guided_joint
 
 _KEYS = ("mean", "cov", "factor", "diag")
@@ -67,11 +67,11 @@ def pair_result(
     given = {name: value for name, value in scalars.items() if value is not None}
     if laws is not None:
         if given:
-            raise ConfigError("give either --laws, or means and variances as numbers, not both")
+            raise ConfigError("give either `laws`, or means and variances as numbers, not both")
         return joint_result(laws, strength=strength, schedule=schedule, ode=ode, t_max=t_max, start=start)
     if len(given) < len(_SCALARS):
-        missing = ", ".join(f"--{name.replace('_', '-')}" for name in _SCALARS if name not in given)
-        raise ConfigError(f"missing {missing}; give all four numbers, or --laws with a JSON file of two laws")
+        missing = ", ".join(f"`{name}`" for name in _SCALARS if name not in given)
+        raise ConfigError(f"missing {missing}; give all four numbers, or `laws` with a JSON file of two laws")
     return gaussian_result(**given, strength=strength, schedule=schedule, ode=ode, t_max=t_max, start=start)
 
 

@@ -15,9 +15,9 @@ import numpy as np
 from orthoscope import rng
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant
+from orthoscope.laws import Start
 from orthoscope.metrics.scaling import PowerLaw, extrapolate, power_law
 from orthoscope.quantities import Estimate
-from orthoscope.sampling.start import Start
 from orthoscope.simulation.coupled import coupled
 from orthoscope.simulation.radial import RadialResult, radial
 from orthoscope.simulation.setting import Simulation
@@ -96,7 +96,7 @@ def crossing(result: RadialResult) -> Estimate:
     Raises:
         ConfigError: if it does not cross.
     """
-    base = result.simulation.std**2
+    base = result.simulation.setting.law.std**2
     p = np.clip([e.value for e in result.posterior], 1e-12, 1 - 1e-12)
     if p[0] > 0.5 or not (p > 0.5).any():
         raise ConfigError("the mean posterior does not cross 1/2 during the run: start earlier, or lower the rate")
@@ -168,7 +168,7 @@ def few_classes(
     """Decay of the mean shift at a fixed number of classes, all modes held, the start moving out with the dimension."""
     rows = []
     for dim in dims:
-        simulation = Simulation(
+        simulation = Simulation.of(
             dim=dim,
             classes=classes,
             std=std,
@@ -182,7 +182,7 @@ def few_classes(
             seed=rng.key(seed, "few classes", dim) % 2**32,
         )
         leading = float(constant.few_classes(math.log(classes) / dim, std, strength).mean_shift)
-        here = predict(replace(simulation.setting, dim=dim)).mean_shift
+        here = predict(simulation.finite_dim).mean_shift
         rows.append(Row(dim=dim, measured=coupled(simulation).mean_shift, theory=leading, finite_dim=here))
     law = power_law(list(dims), [row.measured for row in rows])
     return FewClasses(rows=tuple(rows), law=law)
@@ -224,11 +224,11 @@ def real(
     seed: int = 0,
 ) -> Real:
     """Shifts of real modes at w = 1 beside their unguided twin."""
-    simulation = Simulation(
+    simulation = Simulation.of(
         dim=dim, rate=rate, std=std, schedule=Constant(value=1.0), t_max=t_max, start=start, samples=samples,
         draws=draws, steps=steps, seed=rng.key(seed, "real", dim, f"{rate!r}") % 2**32,
     )  # fmt: skip
-    measured, limit = coupled(simulation), predict(simulation.setting)
+    measured, limit = coupled(simulation), predict(simulation.mean_field)
     return Real(
         dim=dim,
         modes=round(math.exp(simulation.log_classes)),
@@ -236,7 +236,7 @@ def real(
         variance_shift=measured.variance_shift,
         mean_field_mean=limit.mean_shift,
         mean_field_variance=limit.variance_shift,
-        finite_dim_mean=predict(replace(simulation.setting, dim=dim)).mean_shift,
+        finite_dim_mean=predict(simulation.finite_dim).mean_shift,
     )
 
 
@@ -249,14 +249,14 @@ def exponent(dims: tuple[int, int], shifts: Sequence[Estimate]) -> Estimate:
 def _planted(
     name: str, dim: int, rate: float, strength: float, std: float, *, trajectories: int, steps: int, seed: int
 ) -> Simulation:
-    return Simulation(
+    return Simulation.of(
         dim=dim,
         rate=rate,
         std=std,
         schedule=Constant(value=strength),
         t_max=_FAR,
         start="exact",
-        planted=True,
+        modes="planted",
         samples=trajectories,
         draws=1,
         steps=steps,

@@ -48,7 +48,7 @@ class PathStudy:
         columns: list[dict[str, Any]] = []
         speciation = []
         for k, w in enumerate(self.strengths):
-            simulation = Simulation(
+            simulation = Simulation.of(
                 dim=self.dim, rate=self.rate, std=self.std, schedule=Constant(value=w), t_max=self.t_max,
                 samples=self.samples, draws=self.draws, steps=self.steps, grid="geometric", seed=self.seed,
             )  # fmt: skip

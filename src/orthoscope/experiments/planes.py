@@ -12,10 +12,10 @@ import xarray as xr
 
 from orthoscope.datasets import dataset
 from orthoscope.errors import ConfigError
+from orthoscope.laws import Start
 from orthoscope.progress import Progress
 from orthoscope.sweeps.execute import execute
 from orthoscope.theory import rate_strength_diagram, window_diagram
-from orthoscope.theory.flow import Start
 
 _MOST_VALUES = 2048  # a plane of so many points squared still fits in memory
 _STRIP = 4096  # points of a strip

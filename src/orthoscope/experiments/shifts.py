@@ -11,12 +11,13 @@ import xarray as xr
 
 from orthoscope.datasets import dataset, table
 from orthoscope.guidance.schedules import Constant
+from orthoscope.laws import Start
 from orthoscope.progress import Progress
-from orthoscope.sampling.start import Start
+from orthoscope.settings import Setting
 from orthoscope.simulation.comparison import theories
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
-from orthoscope.theory import Setting, predict, rate_strength_diagram
+from orthoscope.theory import predict, rate_strength_diagram
 
 SHIFTS = ("mean_shift", "variance_shift")
 _FEWEST_SAMPLES = 32
@@ -81,7 +82,7 @@ class RateStudy:
         for name in SHIFTS:
             variables[f"{name}_curve"] = (["rate", "strength"], diagram[name])
         critical = [
-            predict(Setting(rate=1.0, std=self.std, schedule=Constant(value=w), t_max=self.t_max)).critical_rate
+            predict(Setting.of(rate=1.0, std=self.std, schedule=Constant(value=w), t_max=self.t_max)).critical_rate
             for w in (0.0, *self.strengths)
         ]
         variables["critical_rate"] = (["critical_strength"], critical)
@@ -91,13 +92,13 @@ class RateStudy:
     def _cell(self, w: float, rate: float, planted: bool) -> dict[str, Any]:
         dim = self.planted_dim if planted else max(4, int(math.log(self.most_classes) / rate))
         draws, samples = split(self.trajectories, dim, planted=planted)
-        simulation = Simulation(
+        simulation = Simulation.of(
             dim=dim,
             rate=rate,
             std=self.std,
             schedule=Constant(value=w),
             t_max=self.t_max,
-            planted=planted,
+            modes="planted" if planted else "memory",
             steps=self.steps,
             seed=self.seed,
             draws=draws,
@@ -169,7 +170,7 @@ class DimStudy:
 
     def _limit(self, family: str, dim: float) -> Any:
         return predict(
-            Setting(
+            Setting.of(
                 rate=self._rate(family, dim),
                 std=self.std,
                 schedule=Constant(value=self.strength),
@@ -180,14 +181,14 @@ class DimStudy:
 
     def _cell(self, family: str, dim: int, planted: bool) -> dict[str, Any]:
         draws, samples = split(self.trajectories, dim, planted=planted)
-        simulation = Simulation(
+        simulation = Simulation.of(
             dim=dim,
             rate=self._rate(family, dim),
             std=self.std,
             schedule=Constant(value=self.strength),
             t_max=self.t_max,
             start=self.start,
-            planted=planted,
+            modes="planted" if planted else "memory",
             steps=self.steps,
             seed=self.seed,
             draws=draws,

@@ -32,11 +32,11 @@ from orthoscope.denoise import (
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.guided import Guided
 from orthoscope.guidance.schedules import Constant
+from orthoscope.laws import STARTS, Start
 from orthoscope.numerics import Array
 from orthoscope.process import OrnsteinUhlenbeck
 from orthoscope.progress import Progress
 from orthoscope.sampling import Exponential, Grid, Independent, State, geometric, sample, start
-from orthoscope.sampling.start import STARTS, Start
 from orthoscope.targets import Target, mixture
 from orthoscope.targets.blend import blend
 from orthoscope.targets.intervals import box
@@ -124,7 +124,7 @@ class TwoClass:
         if self.samples * self.dim > _MOST_NUMBERS:
             raise ConfigError(
                 f"samples * dim must be at most {_MOST_NUMBERS:,} to be held in memory, got "
-                f"{self.samples} * {self.dim}; lower --samples or --dim"
+                f"{self.samples} * {self.dim}; lower `samples` or `dim`"
             )
 
     def run(self, progress: Progress | None = None) -> xr.Dataset:

@@ -63,7 +63,7 @@ class WindowStudy:
         rows = []
         for k, (at, growth) in enumerate(self.points):
             schedule = Linear(w0=at, slope=growth) if growth else Constant(value=at)
-            simulation = Simulation(
+            simulation = Simulation.of(
                 dim=self.dim, rate=self.rate, std=self.std, schedule=schedule, t_max=self.t_max, samples=self.samples,
                 draws=self.draws, steps=self.steps, seed=self.seed,
             )  # fmt: skip

@@ -9,8 +9,8 @@ import numpy as np
 
 from orthoscope.denoise import Denoiser, Evaluation, Fixed, Label, Memory
 from orthoscope.errors import ConfigError
+from orthoscope.guidance.by_row import Strength
 from orthoscope.guidance.rules import LinearCFG, Rule, apply
-from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.process import NoiseLevel
 from orthoscope.typing import Events
 
@@ -37,7 +37,7 @@ class Guided(Denoiser):
 
     main: Denoiser
     reference: Denoiser
-    schedule: GuidanceSchedule
+    schedule: Strength
     rule: Rule = field(default_factory=LinearCFG)
     extra: Mapping[str, Denoiser] = field(default_factory=dict)
 
@@ -78,6 +78,6 @@ class Guided(Denoiser):
         )
 
 
-def classifier_free(denoiser: Denoiser, schedule: GuidanceSchedule, rule: Rule | None = None) -> Guided:
+def classifier_free(denoiser: Denoiser, schedule: Strength, rule: Rule | None = None) -> Guided:
     """Classifier-free guidance of one denoiser: its conditional prediction against its own unconditional one."""
     return Guided(main=denoiser, reference=Fixed(denoiser), schedule=schedule, rule=rule or LinearCFG())

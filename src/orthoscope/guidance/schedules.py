@@ -44,7 +44,7 @@ def _coordinate(level: NoiseLevel, clock: Clock) -> NDArray[np.float64]:
                 return np.asarray(-np.log(np.where(time < np.finfo(np.float64).tiny, 0.0, time)))
         case "step":
             if level.step is None or level.steps is None:
-                raise ConfigError("a schedule with clock=step needs a run with a known number of steps; give --steps")
+                raise ConfigError("a schedule with clock=step needs a run with a known number of steps; give `steps`")
             return np.asarray(level.step / level.steps)
 
 

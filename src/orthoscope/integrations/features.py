@@ -82,7 +82,7 @@ class LatentFeatures:
         Raises:
             ConfigError: always.
         """
-        raise ConfigError("reference images have no latents to compare with; use --features pixel, clip or dinov2")
+        raise ConfigError("reference images have no latents to compare with; use `features` pixel, clip or dinov2")
 
     def of_text(self, prompt: str) -> FloatArray | None:
         """None."""

@@ -182,7 +182,7 @@ class Host:
         call = dict(family.pair) | dict(family.extra)
         if size is not None:
             if not family.has_size:
-                raise ConfigError(f"{self.name} has one size only; leave out --size")
+                raise ConfigError(f"{self.name} has one size only; leave out `size`")
             call |= {"height": size, "width": size}
         if family.kind == "class":
             return call | {"class_labels": [self.label(prompt)] * images}

@@ -158,7 +158,7 @@ def device_of(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ConfigError(f"no device {name!r} here ({_one_line(error):.60}); use --device cpu or auto") from error
+        raise ConfigError(f"no device {name!r} here ({_one_line(error):.60}); use `device` cpu or auto") from error
     return device
 
 

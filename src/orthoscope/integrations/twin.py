@@ -143,7 +143,7 @@ def twin_of(
     if host.pipe.scheduler.config.get("use_dynamic_shifting"):
         raise ConfigError(
             f"the noise levels of {host.name} depend on the size of its images (use_dynamic_shifting), which its twin "
-            "does not know; choose another --scheduler"
+            "does not know; choose another `scheduler`"
         )
     points, labels = _points(data[0]), _labels(data[1])
     if len(points) != len(labels):

@@ -70,7 +70,7 @@ def as_bytes(images: Images) -> NDArray[np.uint8]:
     """
     if images.ndim != 4 or images.shape[3] not in (1, 3):
         raise ConfigError(
-            f"expected images (n, height, width, 1 or 3 channels), got shape {images.shape}; use --features latent"
+            f"expected images (n, height, width, 1 or 3 channels), got shape {images.shape}; use `features` latent"
         )
     levels = np.rint(np.clip(images, 0, 1) * 255).astype(np.uint8)
     return np.repeat(levels, 3, axis=3) if images.shape[3] == 1 else levels

@@ -139,7 +139,7 @@ def check_finite(network: nn.Module, source: str | Path) -> None:
         if value.is_floating_point() and value.itemsize > 1 and not value.sum(dtype=torch.float32).isfinite():
             raise ConfigError(
                 f"{source}: {name} holds NaN or infinity as {str(value.dtype).removeprefix('torch.')}; get its file "
-                "again, or use --dtype float32 if that is not its precision"
+                "again, or use `dtype` float32 if that is not its precision"
             )
 
 
@@ -163,7 +163,7 @@ def pickled(source: str | Path, which: str | Path | None = None) -> ConfigError:
     named = "" if which is None else f" ({which})"
     return ConfigError(
         f"{source} holds weights that are not safetensors{named}, and reading pickles can run code; convert them, or "
-        "pass --allow-pickle if you trust whoever made them"
+        "pass `allow_pickle` if you trust whoever made them"
     )
 
 

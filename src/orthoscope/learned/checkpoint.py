@@ -35,7 +35,7 @@ def read_checkpoint(trainer: Trainer, path: Path) -> None:
         ConfigError: if there is none, it is damaged, or it belongs to another training.
     """
     if not path.is_file():
-        raise ConfigError(f"no checkpoint {path}: nothing to resume; train without --resume")
+        raise ConfigError(f"no checkpoint {path}: nothing to resume; train without `resume`")
     try:
         with safe_open(path, framework="pt") as opened:
             about = json.loads((opened.metadata() or {})[_KEY])
@@ -43,10 +43,10 @@ def read_checkpoint(trainer: Trainer, path: Path) -> None:
         log = [from_dict(entry, {"Log": Log}) for entry in about["log"]]
         before, done, named = dict(about["training"]), int(about["done"]), set(about["tensors"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is not a readable checkpoint; train again without --resume") from error
+        raise ConfigError(f"{path} is not a readable checkpoint; train again without `resume`") from error
     _refuse_another(before, plain(trainer.training), path)
     if lost := sorted(named - tensors.keys()):
-        raise ConfigError(f"{path} lacks {', '.join(lost[:6])} of its tensors; train again without --resume")
+        raise ConfigError(f"{path} lacks {', '.join(lost[:6])} of its tensors; train again without `resume`")
     trainer.restore(tensors, done=done, log=log)
 
 
@@ -56,5 +56,5 @@ def _refuse_another(before: dict[str, Any], now: dict[str, Any], path: Path) -> 
     ]
     if changed:
         raise ConfigError(
-            f"{path} belongs to another training: {'; '.join(changed)}; change back, or leave out --resume"
+            f"{path} belongs to another training: {'; '.join(changed)}; change back, or leave out `resume`"
         )

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 import torch
 
 from orthoscope.errors import unknown
+from orthoscope.laws import STARTS, Start
 from orthoscope.process import NoiseLevel
 from orthoscope.targets import Target
 from orthoscope.typing import Rows
-
-Start = Literal["prior", "exact"]
-STARTS: tuple[Start, ...] = ("prior", "exact")
 
 
 def start(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 
 from orthoscope import __version__
-from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import to_dict
 from orthoscope.simulation.estimators import choose
-from orthoscope.simulation.predictions import make_schedule, prediction_result
+from orthoscope.simulation.predictions import prediction_result
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
 from orthoscope.simulation.together import check_comparable, simulate_together
@@ -26,18 +24,6 @@ FALSE_ALARM = 1e-4  # of one comparison with a theory that is right
 FINITE_DIM_SLACK = {"mean_shift": 0.1, "variance_shift": 0.5}
 _ACCURATE_FROM = {"mean_shift": 24, "variance_shift": 16}  # dimension
 _LOOSEST = 1.5  # of that accuracy in fewer dimensions, beyond which the theory explains nothing
-
-
-def make_simulation(*, strength: float | None, schedule: str | None, ode: bool, **fields: Any) -> Simulation:
-    """The simulation that the options of `simulate` describe.
-
-    Raises:
-        ConfigError: with one clear line, if they describe none.
-    """
-    found = Simulation(schedule=make_schedule(strength, schedule), lam=0.0 if ode else 1.0, **fields)
-    if found.planted and found.tolerance:
-        raise ConfigError("the planted ensemble reads no modes that a --tolerance could leave out; use one of the two")
-    return found
 
 
 class Theories(NamedTuple):
@@ -54,9 +40,9 @@ class Theories(NamedTuple):
 
 def theories(simulation: Simulation) -> Theories:
     """Both theories for the time and start of a simulation."""
-    mean_field, finite = predict(simulation.setting), None
-    if simulation.ensemble == "gaussian":
-        found = predict(replace(simulation.setting, dim=simulation.dim))
+    mean_field, finite = predict(simulation.mean_field), None
+    if simulation.setting.law.ensemble == "gaussian":
+        found = predict(simulation.finite_dim)
         finite = found if found.theory == "finite_dim" else None
     return Theories(mean_field, finite)
 
@@ -80,12 +66,17 @@ def simulation_result(
     Raises:
         ConfigError: if the setting does not allow the estimator, or schedules cannot be compared.
     """
-    check_comparable((simulation.schedule, *versus))  # before anything is computed
+    check_comparable((simulation.setting.schedule, *versus))  # before anything is computed
     result = simulate(simulation, estimator=choose(estimator, simulation), progress=progress)
     predictions = theories(simulation)
     halved = None
-    if unexplained(result.estimates, predictions, simulation) and simulation.steps > 1 and simulation.modes == "memory":
-        coarse = replace(simulation, steps=simulation.steps // 2)
+    steps = simulation.numerics.steps
+    if (
+        unexplained(result.estimates, predictions, simulation)
+        and steps > 1
+        and simulation.modes in ("memory", "planted")
+    ):
+        coarse = simulation.but(steps=steps // 2)
         halved = simulate(coarse, estimator=choose(estimator, coarse), progress=progress).estimates
     named: dict[str, dict[str, Any] | None] = {name: as_numbers(found) for name, found in result.estimates.items()}
     for name in ("variance_shift_across", "frechet_distance"):  # not in one dimension, not from too few samples
@@ -201,7 +192,7 @@ def diagnose(
         if not measured[name].agrees(getattr(mean_field, name), false_alarm=FALSE_ALARM):
             text = _gap(name, measured[name], predictions, simulation)
             remarks.append(text + _steps(name, measured, predictions, halved) if name in open_ones else text)
-    if simulation.draws == 1:
+    if simulation.budget.draws == 1:
         remarks.append("a single draw of the modes: errors cover trajectories only, use more --draws")
     return "; ".join(remarks) or "none"
 

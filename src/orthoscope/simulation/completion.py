@@ -23,10 +23,9 @@ from torch import Tensor
 from orthoscope.guidance.guided import GuidedMemory
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import Run, State
+from orthoscope.simulation.draw import Draw
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import class_centroid
 from orthoscope.simulation.twin import row_estimates, row_values
-from orthoscope.targets import Mixture
 
 
 class Completion:
@@ -49,18 +48,18 @@ class Completion:
             self._decided |= new
         self._before = state
 
-    def rows(self, run: Run, target: Mixture) -> tuple[np.ndarray, np.ndarray]:
+    def rows(self, draw: Draw, run: Run) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance per coordinate of each trajectory's end; the end itself where no class was decided."""
-        m = torch.as_tensor(class_centroid(target), dtype=torch.float64)
+        m = torch.as_tensor(draw.centroid, dtype=torch.float64)
         last = float(run.grid.levels[-1].variance)
         x = torch.where(self._decided[:, None], self._x, run.x).double().cpu()
         share = torch.where(self._decided, last / self._variance.clamp_min(last), 1.0).cpu()
         return (m + share[:, None] * (x - m)).numpy(), (last * (1 - share)).numpy()
 
-    def estimates(self, simulation: Simulation, target: Mixture, run: Run, index: int) -> Mapping[str, Estimate]:
+    def estimates(self, draw: Draw, run: Run) -> Mapping[str, Estimate]:
         """Estimates of all `twin.row_values` from means and variances."""
-        means, variances = self.rows(run, target)
-        m, base = class_centroid(target), simulation.std**2
+        means, variances = self.rows(draw, run)
+        m, base = draw.centroid, draw.simulation.setting.law.std**2
         ends = {
             name: values + (variances - base if name.startswith("variance") else -1.0)
             for name, values in row_values(means, m).items()

@@ -118,11 +118,19 @@ def measure_costs(*, seed: int = 0) -> CostModel:
 
 def _fastest(size: tuple[int, int, int, int], seed: int) -> float:
     dim, rows, steps, classes = size
-    kind: dict[str, Any] = {"classes": classes} if classes else {"rate": 0.2, "planted": True}
+    kind: dict[str, Any] = {"classes": classes} if classes else {"rate": 0.2, "modes": "planted"}
     if not classes and dim * 0.2 < math.log(2):
         kind["rate"] = math.log(4) / dim
-    simulation = Simulation(
-        dim=dim, std=0.5, schedule=Constant(value=1.0), samples=rows, draws=1, steps=steps, seed=seed, **kind
+    simulation = Simulation.of(
+        dim=dim,
+        std=0.5,
+        schedule=Constant(value=1.0),
+        t_max=50.0,
+        samples=rows,
+        draws=1,
+        steps=steps,
+        seed=seed,
+        **kind,
     )
     times = []
     for _ in range(_REPEATS):

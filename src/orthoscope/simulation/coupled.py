@@ -17,8 +17,8 @@ from orthoscope.numerics import Array
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sampling import Grid
+from orthoscope.simulation.draw import draw
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import class_centroid, draw_target, make_grid, run_draw
 
 _FEWEST_DRAWS = 8
 
@@ -50,32 +50,35 @@ def coupled(simulation: Simulation, *, progress: Progress | None = None) -> Coup
     Raises:
         ConfigError: if there are too few draws, or the centroids lie on a sphere.
     """
-    if simulation.draws < _FEWEST_DRAWS or simulation.ensemble != "gaussian":
+    draws, ensemble = simulation.budget.draws, simulation.setting.law.ensemble
+    if draws < _FEWEST_DRAWS or ensemble != "gaussian":
         raise ConfigError(
             f"coupled runs take their errors over draws of Gaussian centroids: expected at least {_FEWEST_DRAWS} "
-            f"draws, got {simulation.draws} of ensemble {simulation.ensemble}"
+            f"draws, got {draws} of ensemble {ensemble}"
         )
-    unguided = replace(simulation, schedule=Constant(value=0.0))
-    grid = make_grid(simulation, draw_target(simulation, 0))
-    known_shift, known_variance = unguided_law(simulation, grid)
+    unguided = simulation.but(schedule=Constant(value=0.0))
+    levels = draw(simulation).levels
+    known_shift, known_variance = unguided_law(simulation, levels)
     rows, posteriors = [], []
-    for index in range(simulation.draws):
-        target = draw_target(simulation, index)
-        m = np.asarray(class_centroid(target), dtype=np.float64)
-        guided, twin = (run_draw(one, target, grid, index).x for one in (simulation, unguided))
-        posteriors.append(metrics.share_of(target.class_posterior(guided, 0).cpu().numpy()))
+    for index in range(draws):
+        one = draw(simulation, index)
+        m = np.asarray(one.centroid, dtype=np.float64)
+        guided, twin = (each.run(levels).x for each in (one, replace(one, simulation=unguided)))
+        posteriors.append(metrics.share_of(one.target.class_posterior(guided, 0).cpu().numpy()))
         shift, variance = _difference(guided.double().cpu().numpy(), twin.double().cpu().numpy(), m)
         square = float(m @ m) / simulation.dim  # of known mean 1: the ratio of means needs no division
         rows.append((square * shift, variance, square - 1))
         if progress is not None:
-            progress(index + 1, simulation.draws)
+            progress(index + 1, draws)
     shifts, variances, excess = np.array(rows, dtype=np.float64).T
     controls = np.array([excess, excess**2 - 2 / simulation.dim])
-    n = simulation.draws * simulation.samples
+    n = draws * simulation.budget.samples
     return CoupledResult(
         simulation=simulation,
         mean_shift=replace(controlled(shifts, controls).affine(shift=known_shift), n=n),
-        variance_shift=replace(controlled(variances, controls).affine(shift=known_variance - simulation.std**2), n=n),
+        variance_shift=replace(
+            controlled(variances, controls).affine(shift=known_variance - simulation.setting.law.std**2), n=n
+        ),
         class_posterior=pool(posteriors),
     )
 
@@ -89,9 +92,9 @@ def _difference(guided: Array, twin: Array, m: Array) -> tuple[float, float]:
 def unguided_law(simulation: Simulation, grid: Grid) -> tuple[float, float]:
     """Mean shift and variance per coordinate of the unguided class at the end of a run, exactly."""
     first, last = float(grid.levels[0].variance), float(grid.levels[-1].variance)
-    if simulation.start == "exact":
+    if simulation.setting.start == "exact":
         return 0.0, last
-    keep = (last / first) ** ((1 + simulation.lam**2) / 2)
+    keep = (last / first) ** ((1 + simulation.setting.lam**2) / 2)
     return -keep, last + keep**2
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.simulation.completion import Completion
@@ -20,13 +20,19 @@ def choose(name: str, simulation: Simulation) -> Callable[[], Estimator] | None:
         ConfigError: with one clear line, if the name is unknown or the setting does not.
     """
     if name not in ESTIMATORS:
-        raise unknown("estimator", name, ESTIMATORS)
-    if name != "plain" and (simulation.planted or simulation.modes != "memory"):
-        raise ConfigError(f"the estimator {name!r} needs modes held in memory; use --estimator plain")
-    if name == "completed" and simulation.lam != 1:
-        raise ConfigError("only the reverse SDE ends in a Gaussian that can be completed; use --estimator twin")
-    if name == "completed" and not simulation.tolerance > 0:
-        raise ConfigError("trajectories are completed once they are decided: the estimator needs a --tolerance > 0")
-    if name == "twin" and simulation.dim < FEWEST_DIM:
-        raise ConfigError(f"the planted twin needs at least {FEWEST_DIM} dimensions, got {simulation.dim}")
+        raise unknown("estimator", name, ESTIMATORS, field="estimator")
+    for field, need in _missing(name, simulation):
+        raise ConfigError(f"the estimator {name!r} needs {need}", field=field)
     return ESTIMATORS[name]
+
+
+def _missing(name: str, simulation: Simulation) -> Iterator[tuple[str, str]]:
+    """What an estimator needs and a simulation lacks: the field to change, and how."""
+    if name != "plain" and simulation.modes != "memory":
+        yield "modes", "modes held in memory; use `estimator` plain"
+    if name == "completed" and simulation.setting.lam != 1:
+        yield "lam", "the reverse SDE, which alone ends in a Gaussian; use `estimator` twin"
+    if name == "completed" and not simulation.numerics.tolerance > 0:
+        yield "tolerance", "a `tolerance` > 0: trajectories are completed once they are decided"
+    if name == "twin" and simulation.dim < FEWEST_DIM:
+        yield "dim", f"at least {FEWEST_DIM} dimensions, got {simulation.dim}"

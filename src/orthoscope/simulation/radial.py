@@ -31,8 +31,8 @@ from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, allowing_unseen
 from orthoscope.sampling import Grid, renewed_share
 from orthoscope.simulation.coupled import controlled, unguided_law
+from orthoscope.simulation.draw import draw
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import draw_target, make_grid
 
 _BLOCK = 8192  # pairs followed together: their state stays in the processor's cache
 _FEWEST_DIM = 4
@@ -96,15 +96,15 @@ def radial(simulation: Simulation, *, length: float | None = None, progress: Pro
     if not simulation.planted or simulation.dim < _FEWEST_DIM:
         raise ConfigError(
             f"reduced coordinates need the planted ensemble in at least {_FEWEST_DIM} dimensions, "
-            f"got planted={simulation.planted} and dim={simulation.dim}; use study.simulate"
+            f"got modes={simulation.modes} and dim={simulation.dim}; use `simulate`"
         )
-    grid = make_grid(simulation, draw_target(simulation, 0))
-    pairs = max(simulation.draws * simulation.samples // 2, 2)
+    grid = draw(simulation).levels
+    pairs = max(simulation.budget.draws * simulation.budget.samples // 2, 2)
     sizes = [min(_BLOCK, pairs - first) for first in range(0, pairs, _BLOCK)]
     columns: list[Array] = []
     moments = np.zeros((2, len(grid.levels)))
     for index, size in enumerate(sizes):
-        stream = rng.stream(simulation.seed, "radial", index)
+        stream = rng.stream(simulation.budget.seed, "radial", index)
         for level, paths in enumerate(follow(simulation, grid, size, stream, length=length)):
             own = expit(log_odds(simulation, paths.along, paths.across, paths.length, grid.levels[level].variance))
             pair_means = own.reshape(2, -1).mean(0)
@@ -133,13 +133,13 @@ def follow(
     yield paths
     for level, next_level in pairwise(grid.levels):
         ends = level, next_level, next_level.from_noise_side(level.step)
-        strengths = (float(simulation.schedule.strength(ends[k])) for k in (0, 2))
+        strengths = (float(simulation.setting.schedule.strength(ends[k])) for k in (0, 2))
         paths = _step(simulation, paths, float(level.variance), float(next_level.variance), *strengths, stream=stream)
         yield paths
 
 
 def _begin(simulation: Simulation, grid: Grid, length: Array, stream: np.random.Generator) -> Paths:
-    exact = simulation.start == "exact"
+    exact = simulation.setting.start == "exact"
     width = math.sqrt(grid.levels[0].variance + (0 if exact else 1))
     along = width * stream.standard_normal(length.size) + (length if exact else 0)
     across = width * np.sqrt(stream.chisquare(simulation.dim - 1, length.size))
@@ -164,7 +164,7 @@ def _step(
     stream: np.random.Generator,
 ) -> Paths:
     """One step of `Exponential` from variance `high` to `low`, in law."""
-    lam = simulation.lam
+    lam = simulation.setting.lam
     ratio = low / high
     keep, noise = ratio ** ((1 + lam**2) / 2), math.sqrt(low * renewed_share(ratio, lam))
     first, second, third = stream.standard_normal((3, at.along.size))
@@ -182,7 +182,7 @@ def _step(
     centroid, state = mean(at.along, at.across, high, strength)
     alpha, beta = (1 - keep) * centroid, keep + (1 - keep) * state
     gamma = np.full_like(alpha, noise)
-    if simulation.order == 2:
+    if simulation.numerics.order == 2:
         along, *others = moved(alpha, beta, gamma)
         end_centroid, end_state = mean(along, _norm(*others), low, next_strength)
         half = (1 - keep) / 2
@@ -229,7 +229,7 @@ def pair_statistics(paths: Paths, dim: int) -> Array:
 
 
 def _result(simulation: Simulation, grid: Grid, pairs: Array, posteriors: Array, *, drawn: bool) -> RadialResult:
-    dim, base = simulation.dim, simulation.std**2
+    dim, base = simulation.dim, simulation.setting.law.std**2
     shift, along, across, excess, *twin = pairs
     known_shift, known_variance = unguided_law(simulation, grid)
     free_shift, free_along, free_across = np.array(twin) - [[known_shift], [known_variance], [known_variance]]

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -27,10 +26,9 @@ from orthoscope import metrics
 from orthoscope.numerics import Array
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import Run, State
+from orthoscope.simulation.draw import Draw
 from orthoscope.simulation.radial import radial
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import class_centroid, run_draw
-from orthoscope.targets import Mixture, Planted
 
 LAW_STEPS = 60  # of the reduced planted paths, of second order: a sixteenth of the bias of 15
 LAW_TRAJECTORIES = 1 << 15
@@ -51,18 +49,15 @@ def planted_law(
         length: |m| of the centroid; averaged over the simulation's ensemble if None.
         samples: Trajectories.
     """
-    if length is None and simulation.ensemble == "sphere":
+    numerics, budget, ensemble = simulation.numerics, simulation.budget, simulation.setting.law.ensemble
+    if length is None and ensemble == "sphere":
         length = math.sqrt(simulation.dim)
-    planted = replace(
-        simulation,
-        planted=True,
-        ensemble="gaussian",
-        rate=simulation.log_classes / simulation.dim,
-        classes=None,
+    counted = simulation.setting.schedule.clock == "step"
+    planted = simulation.planted_version().but(
         samples=samples,
         draws=1,
-        steps=simulation.steps if simulation.schedule.clock == "step" else max(LAW_STEPS, simulation.steps),
-        seed=simulation.seed + 1,  # independent of the runs that it is added to
+        steps=numerics.steps if counted else max(LAW_STEPS, numerics.steps),
+        seed=budget.seed + 1,  # independent of the runs that it is added to
     )
     found = radial(planted, length=length)
     return {
@@ -73,23 +68,17 @@ def planted_law(
     }
 
 
-def planted_twin(simulation: Simulation, target: Mixture) -> Planted:
-    """The planted ensemble with the centroid of the sampled class."""
-    return Planted(centroid=target.conditional(0).centroids[0], std=simulation.std, log_classes=simulation.log_classes)
-
-
 class Twin:
     """The `Estimator` of one draw: real modes minus their planted twin, of `QUANTITIES`."""
 
     def watch(self, state: State) -> None:
         """The end of a run is enough."""
 
-    def estimates(self, simulation: Simulation, target: Mixture, run: Run, index: int) -> Mapping[str, Estimate]:
+    def estimates(self, draw: Draw, run: Run) -> Mapping[str, Estimate]:
         """Mean differences to the twin's run on the same noise."""
-        m = class_centroid(target)
-        twin = run_draw(simulation, planted_twin(simulation, target), run.grid, index)
-        ours, its = (row_values(one.x.double().cpu().numpy(), m) for one in (run, twin))
-        return row_estimates({name: ours[name] - its[name] for name in QUANTITIES}, m)
+        twin = draw.planted().run(run.grid)
+        ours, its = (row_values(one.x.double().cpu().numpy(), draw.centroid) for one in (run, twin))
+        return row_estimates({name: ours[name] - its[name] for name in QUANTITIES}, draw.centroid)
 
     @staticmethod
     def known(simulation: Simulation) -> Mapping[str, Estimate]:

@@ -80,7 +80,7 @@ def _simulated(plan: Plan, cell: Cell, beside: float) -> CellCost:
     from orthoscope.sweeps.simulated import cell_simulation
 
     simulation, given = cell_simulation(plan, cell), cell_settings(plan, cell)
-    size, evaluations = _size(simulation), simulation.steps * simulation.order
+    size, evaluations = _size(simulation), simulation.numerics.steps * simulation.numerics.order
     draw = measure_costs().seconds(**size, evaluations=evaluations, planted=simulation.planted)
     least, most = (int(plan.fixed.get(name, given.get("draws", 0))) for name in ("min_draws", "max_draws"))
     return CellCost(
@@ -93,13 +93,13 @@ def _simulated(plan: Plan, cell: Cell, beside: float) -> CellCost:
 
 def _size(simulation: Simulation) -> dict[str, Any]:
     modes = 0.0 if simulation.planted else math.exp(simulation.log_classes)
-    return {"modes": modes, "dim": simulation.dim, "rows": simulation.samples}
+    return {"modes": modes, "dim": simulation.dim, "rows": simulation.budget.samples}
 
 
 def _bytes(costs: CostModel, simulation: Simulation) -> float:
     """Memory of a cell; modes that are not kept there take none."""
     size = _size(simulation)
-    return costs.bytes(**(size if simulation.modes == "memory" else size | {"modes": 0.0}))
+    return costs.bytes(**(size if simulation.modes in ("memory", "planted") else size | {"modes": 0.0}))
 
 
 def forecast(plan: Plan, workers: int) -> dict[str, Any]:
@@ -157,6 +157,6 @@ def _together(each: list[float], workers: int) -> float:
     if workers > 1 and need > (have := available_memory()):
         raise ConfigError(
             f"{workers} of the largest cells at once need {need / 2**30:.1f} GiB, and {have / 2**30:.1f} GiB are free; "
-            "take fewer --workers"
+            "take fewer `workers`"
         )
     return need

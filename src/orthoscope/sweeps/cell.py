@@ -13,9 +13,10 @@ from typing import Any
 from orthoscope import rng
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import dumps
-from orthoscope.simulation.predictions import make_setting
+from orthoscope.settings import Setting
+from orthoscope.simulation.predictions import make_schedule
 from orthoscope.sweeps.plan import Cell, Plan, Value
-from orthoscope.theory import Setting, predict
+from orthoscope.theory import predict
 
 PREDICTED = (
     "mean_shift", "variance_shift", "variance_ratio", "class_posterior", "speciation_time", "condensation_time",
@@ -51,8 +52,9 @@ def theory_setting(plan: Plan, cell: Cell) -> Setting:
         ConfigError: if the settings contradict each other.
     """
     given = cell_settings(plan, cell)
-    options = ("rate", "std", "strength", "schedule", "t_max", "start", "dim", "classes", "ensemble", "steps")
-    return make_setting(**{name: given.get(name) for name in options}, ode=bool(given["ode"]))  # type: ignore[arg-type]
+    schedule = make_schedule(given.pop("strength", None), given.pop("schedule", None))  # type: ignore[arg-type]
+    steps, lam = given.pop("steps", None), 0.0 if given.pop("ode") else 1.0
+    return Setting.of(schedule=schedule, lam=lam, **given).timed(steps)  # type: ignore[arg-type]
 
 
 def cell_settings(plan: Plan, cell: Cell) -> dict[str, Value]:

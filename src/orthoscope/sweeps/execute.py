@@ -76,7 +76,7 @@ def execute(
     if workers < 1:
         raise ConfigError(f"expected at least 1 worker, got {workers}")
     if scheduler is not None and workers > 1:
-        raise ConfigError(f"the cluster at {scheduler} has workers of its own: leave out --workers {workers}")
+        raise ConfigError(f"the cluster at {scheduler} has workers of its own: leave out `workers` {workers}")
     if not items:
         return
     if scheduler is None and workers == 1:
@@ -161,7 +161,7 @@ def _cluster(workers: int, scheduler: str | None) -> Iterator[Any]:
             with _ctrl_c_later():  # a cluster half started cannot be ended
                 cluster = scheduler or stack.enter_context(_local_cluster(workers))
         except OSError as error:
-            raise ConfigError(f"cannot start {workers} workers: {error}; use --workers 1") from error
+            raise ConfigError(f"cannot start {workers} workers: {error}; use `workers` 1") from error
         try:
             client = distributed.Client(cluster, timeout=_CONNECT, set_as_default=False)  # type: ignore[no-untyped-call]
         except (OSError, ValueError) as error:

@@ -57,7 +57,7 @@ def open_sweep(folder: Path, plan: Plan) -> Opened:
     store = Store(folder / RESULTS, writable=True)
     if found := contradictions(store.plan, plan):
         raise ConfigError(
-            f"{folder} holds results of other settings: {'; '.join(found)}. Change them back, or choose another --out"
+            f"{folder} holds results of other settings: {'; '.join(found)}. Change them back, or choose another `out`"
         )
     for rest in store.path.rglob("*.partial"):  # of a write that was killed
         rest.unlink()
@@ -149,7 +149,7 @@ def _create(folder: Path, plan: Plan, block: Block | None) -> None:
             sync(path)
         (folder / PARTIAL).rename(folder / READY)
     except OSError as error:
-        raise ConfigError(f"cannot write {folder}: {error}; make room, or choose another --out") from error
+        raise ConfigError(f"cannot write {folder}: {error}; make room, or choose another `out`") from error
 
 
 def _swap(folder: Path) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orthoscope.errors import ConfigError
+from orthoscope.errors import ConfigError, named
 from orthoscope.sweeps.positions import Path
 
 
@@ -43,7 +43,7 @@ class Mistakes:
         try:
             yield
         except ConfigError as error:
-            self.add(where, f"{prefix}{error}")
+            self.add(where, f"{prefix}{named(str(error), str)}")
 
     def raise_any(self) -> None:
         """Raise what was found, in the order of lines.

@@ -169,7 +169,7 @@ def _log(path: Path) -> Iterator[Callable[..., None]]:
     try:
         file = path.open("a+b", buffering=0)
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+        raise ConfigError(f"cannot write {path}: {error.strerror}; choose another `out`") from error
 
     def write(line: bytes) -> None:
         with suppress(OSError):

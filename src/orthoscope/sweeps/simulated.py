@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 
+from orthoscope.errors import ConfigError
 from orthoscope.quantities import Estimate
 from orthoscope.simulation.comparison import theories
 from orthoscope.simulation.estimators import choose
 from orthoscope.simulation.predictions import make_schedule
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import Estimator, draws, pooled
+from orthoscope.simulation.simulate import Estimator, pooled, sampled_draws
 from orthoscope.sweeps.cell import as_float, cell_seed, cell_settings
 from orthoscope.sweeps.plan import Cell, Plan
 from orthoscope.threads import one_thread
@@ -28,13 +29,16 @@ def cell_simulation(plan: Plan, cell: Cell) -> Simulation:
     """
     given = cell_settings(plan, cell)
     given.pop("estimator")  # which is no part of what is simulated
+    planted, modes = given.pop("planted"), str(given.pop("modes"))
+    if planted and modes != "memory":
+        raise ConfigError(f"the planted ensemble keeps no modes: leave out `modes` {modes}", field="modes")
     strength, text = given.pop("strength", None), given.pop("schedule", None)
-    return Simulation(
+    return Simulation.of(
         schedule=make_schedule(strength, text),  # type: ignore[arg-type]
         lam=0.0 if given.pop("ode") else 1.0,
-        planted=bool(given.pop("planted")),
+        modes="planted" if planted else modes,
         seed=cell_seed(plan, cell),
-        **given,  # type: ignore[arg-type]
+        **given,
     )
 
 
@@ -61,9 +65,9 @@ def simulated(plan: Plan, cell: Cell) -> dict[str, Estimate | float]:
     simulation = cell_simulation(plan, cell)
     estimator = cell_estimator(plan, cell, simulation)
     precision: Mapping[str, float] = plan.fixed["precision"]
-    counts = looks(plan.fixed["min_draws"], plan.fixed["max_draws"]) if precision else [simulation.draws]
+    counts = looks(plan.fixed["min_draws"], plan.fixed["max_draws"]) if precision else [simulation.budget.draws]
     with one_thread():
-        every = draws(simulation, estimator=estimator)
+        every = sampled_draws(simulation, estimator=estimator)
         finals: list[Mapping[str, Estimate]] = []
         for count in counts:
             finals += [next(every).estimates for _ in range(count - len(finals))]

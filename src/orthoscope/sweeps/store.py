@@ -60,7 +60,7 @@ class Store:
         except (OSError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, ConfigError):
                 raise
-            raise ConfigError(f"{path} is no store of a sweep ({error}); choose another --out") from error
+            raise ConfigError(f"{path} is no store of a sweep ({error}); choose another `out`") from error
 
     @classmethod
     def create(cls, path: Path, plan: Plan, block: Block | None = None) -> Store:
@@ -189,5 +189,5 @@ def _unreadable(path: Path, attributes: Any) -> str:
     schema, writer = attributes.get("schema"), attributes.get("orthoscope", "unknown")
     return (
         f"{path} has schema {schema!r}, written by orthoscope {writer}; this release reads schemas "
-        f"{' and '.join(map(str, READABLE))}. Nothing was changed: go on with that release, or choose another --out"
+        f"{' and '.join(map(str, READABLE))}. Nothing was changed: go on with that release, or choose another `out`"
     )

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Literal
 
 import numpy as np
 import torch
 
 from orthoscope.errors import ConfigError, unknown
+from orthoscope.laws import ENSEMBLES, Ensemble
 from orthoscope.targets.mixture import Mixture, check_std, from_table
 from orthoscope.targets.modes import blank_table, blocks, table_columns
 from orthoscope.targets.planted import Planted
 from orthoscope.typing import Centroids
 
-Ensemble = Literal["gaussian", "sphere"]
-ENSEMBLES: tuple[Ensemble, ...] = ("gaussian", "sphere")
 _BLOCK = 1 << 20  # numbers drawn at once, so that no float64 copy of all centroids is ever held
 
 
@@ -38,7 +36,10 @@ def class_count(dim: int, *, classes: int | None = None, rate: float | None = No
         if not (math.isfinite(rate) and rate > 0):
             raise ConfigError(f"rate must be finite and > 0, got {rate}")
         if rate * dim > math.log(2**62):
-            raise ConfigError(f"exp(rate * dim) = exp({rate * dim:.0f}) classes cannot be stored; use --planted")
+            raise ConfigError(
+                f"exp(rate * dim) = exp({rate * dim:.0f}) classes cannot be stored; use `modes` planted",
+                field=("rate", "dim"),
+            )
         classes = round(math.exp(rate * dim))
     if classes < 2:
         raise ConfigError(f"expected at least 2 classes, got {classes}; raise the number of classes, the rate or dim")

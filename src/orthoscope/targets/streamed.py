@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from orthoscope.errors import ConfigError, ShapeError
-from orthoscope.targets.ensembles import Ensemble, centroid_blocks
+from orthoscope.laws import Ensemble
+from orthoscope.targets.ensembles import centroid_blocks
 from orthoscope.targets.mixture import IsotropicModes, Mixture, check_std
 from orthoscope.targets.modes import Table, blocks, mode_table
 from orthoscope.typing import Centroids, Labels, PerRow, Rows, Vector

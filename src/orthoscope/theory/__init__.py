@@ -20,7 +20,6 @@ from orthoscope.theory.joint import gaussian_law as gaussian_law
 from orthoscope.theory.joint import guided_joint as guided_joint
 from orthoscope.theory.predict import REGIMES as REGIMES
 from orthoscope.theory.predict import Prediction as Prediction
-from orthoscope.theory.predict import Setting as Setting
 from orthoscope.theory.predict import predict as predict
 from orthoscope.theory.separation import separate as separate
 from orthoscope.theory.spectrum import predict_spectrum as predict_spectrum

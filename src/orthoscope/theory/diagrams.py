@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthoscope.errors import ConfigError
+from orthoscope.laws import Ensemble, Start
 from orthoscope.numerics import Array
-from orthoscope.theory.energy import Ensemble, modes
-from orthoscope.theory.flow import Start
+from orthoscope.theory.energy import modes
 from orthoscope.theory.moments import Moments, solve
 from orthoscope.theory.problem import LinearStrengths, Problem
 from orthoscope.theory.stages import Stage

@@ -20,14 +20,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from orthoscope.errors import unknown
 from orthoscope.numerics import Array
-
-Ensemble = Literal["gaussian", "sphere"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,8 +147,8 @@ def solve_finite(problem: Problem, dim: int, times: Sequence[float] = ()) -> Fin
     """Follow the paths of the first parameter set of a problem to t = 0 in `dim` dimensions.
 
     Accuracy:
-        Numerically 1e-7. As a theory: 13 % of mean shifts at dim = 16, 5 % from 24 on; 10 to 40 % of variance shifts
-        from 16 on; frozen paths included (see explanation/theory). The class posterior is that of Gaussian log-odds:
+        Numerically 1e-7. As a theory: 15 % of mean shifts at dim = 16, 9 % on frozen paths, 5 % from 24 on; 10 to 40 %
+        of variance shifts from 16 on (see explanation/theory). The class posterior is that of Gaussian log-odds:
         good where the class is mostly kept, and too large where it is mostly lost, at w = -1 in the dense regime by
         orders of magnitude. Not for paths that are captured in mean-field theory.
 

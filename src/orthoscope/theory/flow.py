@@ -23,47 +23,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal
 
 import numpy as np
 from scipy.special import expit, hyp2f1, logsumexp
 
-from orthoscope.errors import ConfigError, unknown
+from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.numerics import Array, columns, unit_gauss, unit_integrals
 
-Start = Literal["prior", "exact"]
-STARTS: tuple[Start, ...] = ("prior", "exact")
 _STRONGEST = 1000.0
 _TINY = 1e-200
 _UNLIKE = 1e-3  # ratio below which 1 - r has lost digits of r, and the hypergeometric function with it
 _TAIL, _SPACING = 37.0, 0.2  # of the trapezoidal rule: both leave out 1e-16
 _ROUNDING = 1e-17
-_LATEST = 1e12  # largest finite time of a start: squares and exponents stay far from the ends of float64
 NODES = 10  # quadrature nodes per panel
 _GROWTH = 4.0  # largest growth exponent within one panel
 _WIDEST = 0.5  # widest panel in log-variance
 _MOST_PANELS = 50_000
 _GRADING = 4.0 ** -np.arange(19.0)  # refines towards t = 0, where sqrt(t) and log(t) are not smooth
-
-
-def check_run(t_max: float, start: str, lam: float) -> None:
-    """Reject a start or a sampler that does not exist.
-
-    Raises:
-        ConfigError: if a number is out of range or the start unknown.
-
-    Source:
-        [song2021score] for the family of samplers; starts derived in explanation/theory.
-    """
-    if not t_max > 0:
-        raise ConfigError(f"t_max is the variance time at which the run starts and must be > 0, got {t_max}")
-    if _LATEST < t_max < np.inf:
-        raise ConfigError(f"t_max must be at most {_LATEST:g}, or infinite, got {t_max:g}")
-    if start not in STARTS:
-        raise unknown("start", start, STARTS)
-    if not 0 <= lam <= 1:
-        raise ConfigError(f"lam must lie in [0, 1] (1 is the SDE, 0 the ODE), got {lam}")
 
 
 def drift_factor(lam: float) -> float:
@@ -270,6 +247,6 @@ def limit_strength(schedule: GuidanceSchedule) -> float:
     if limit is None:
         raise ConfigError(
             f"{type(schedule).__name__} has no strength at infinite noise: give the finite time at which the run "
-            "starts (--t-max)"
+            "starts (`t_max`)"
         )
     return limit

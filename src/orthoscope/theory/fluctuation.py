@@ -23,7 +23,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from orthoscope.theory.predict import Setting, predict
+from orthoscope.settings import Setting
+from orthoscope.theory.flow import drift_factor
+from orthoscope.theory.predict import predict
 
 
 def along_excess(setting: Setting) -> float:
@@ -46,7 +48,7 @@ def along_excess(setting: Setting) -> float:
     time = found.speciation_time
     overlap, width = (float(part) for part in found.path(time))
     strength = float(setting.schedule.at_time(time))
-    k, v = setting.problem().factor, setting.std**2 + time
+    k, v = drift_factor(setting.lam), setting.law.std**2 + time
     shift, excess = overlap - 1, width - v
     pull = 1 / (1 + v)
     jump = k * strength * (pull * shift - (1 - pull))
@@ -56,7 +58,7 @@ def along_excess(setting: Setting) -> float:
     kappa = -jump / slope
     along = overlap * pull - shift / v
     across = (pull - 1 / v) / 2
-    decay = (setting.std**2 / v) ** (2 * k)
+    decay = (setting.law.std**2 / v) ** (2 * k)
     return float(decay * ((1 + kappa * along) ** 2 * width - width + 2 * kappa**2 * across**2 * width**2))
 
 
@@ -81,5 +83,5 @@ def correlation(setting: Setting, dim: int) -> float:
         derived in explanation/finite-dimension.
     """
     found = predict(setting)
-    width = setting.std**2 + found.variance_shift
+    width = setting.law.std**2 + found.variance_shift
     return float(abs(along_excess(setting)) / (width * np.sqrt(dim * (dim + 2))))

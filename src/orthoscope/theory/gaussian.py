@@ -25,11 +25,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
+from orthoscope.laws import Start
 from orthoscope.numerics import Array, columns, unit_gauss, unit_integrals
+from orthoscope.settings import check_run
 from orthoscope.theory.flow import (
     NODES,
-    Start,
-    check_run,
     decayed,
     drift_factor,
     limit_strength,

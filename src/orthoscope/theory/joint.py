@@ -18,8 +18,9 @@ from numpy.typing import ArrayLike
 
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
+from orthoscope.laws import Start
 from orthoscope.numerics import Array, singular_values
-from orthoscope.theory.flow import Start, check_run
+from orthoscope.settings import check_run
 from orthoscope.theory.gaussian import guided_gaussian, tilted_gaussian
 from orthoscope.theory.matrix_flow import matrix_moments
 

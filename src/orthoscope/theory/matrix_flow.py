@@ -24,8 +24,9 @@ from scipy.integrate import solve_ivp
 
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
+from orthoscope.laws import Start
 from orthoscope.numerics import Array
-from orthoscope.theory.flow import Start, drift_factor, limit_strength
+from orthoscope.theory.flow import drift_factor, limit_strength
 
 _FAR = 60.0  # where the series from infinity is taken up, in units of (1 + |w|) times the largest eigenvalue
 _TERMS = 12

@@ -1,7 +1,7 @@
 """The front door: theory for one setting.
 
     >>> from orthoscope.guidance.schedules import Constant
-    >>> prediction = predict(Setting(rate=0.2, std=0.5, schedule=Constant(value=1.0)))
+    >>> prediction = predict(Setting.of(rate=0.2, std=0.5, schedule=Constant(value=1.0)))
     >>> prediction.regime, round(prediction.mean_shift, 6)
     ('committed', 0.03562)
 
@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from orthoscope.errors import ConfigError
-from orthoscope.guidance.schedules import Constant, GuidanceSchedule
+from orthoscope.guidance.schedules import Constant
 from orthoscope.numerics import Array
+from orthoscope.settings import Setting
 from orthoscope.theory import constant, moments
-from orthoscope.theory.energy import Ensemble, modes
+from orthoscope.theory.energy import modes
 from orthoscope.theory.finite import solve_finite
-from orthoscope.theory.flow import Start
 from orthoscope.theory.problem import OneSchedule, Problem
 from orthoscope.theory.stages import Stage
 
@@ -36,60 +36,6 @@ Theory = Literal["mean_field", "finite_dim"]
 REGIMES: tuple[Regime, ...] = ("committed", "dense", "captured")
 _SHIFTS = ("mean_shift", "variance_shift", "variance_ratio")
 ACCURATE_FROM = 16  # dimension from which the finite-dimension theory is accurate
-_FEWEST = 2 - 1e-9  # classes: a rate of log(2)/dim may have been rounded
-
-
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """What to predict: one class among exp(rate * d) in high dimension, sampled with guidance.
-
-    Attributes:
-        rate: Class rate log(M)/d, in nats per dimension.
-        std: Within-class standard deviation; centroids have unit variance per coordinate.
-        schedule: Guidance strength.
-        t_max: Variance time at which the run starts; may be infinite.
-        start: "prior", N(0, t_max + std^2 + 1), or "exact", the true conditional law; forgotten if t_max is
-            infinite.
-        lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
-        ensemble: Centroids "gaussian", N(0, 1) per coordinate, or on the "sphere" of the same radius.
-        dim: Dimension, in which there must be at least 2 classes; None for the limit of infinitely many.
-    """
-
-    rate: float
-    std: float
-    schedule: GuidanceSchedule
-    t_max: float = math.inf
-    start: Start = "prior"
-    lam: float = 1.0
-    ensemble: Ensemble = "gaussian"
-    dim: int | None = None
-
-    def __post_init__(self) -> None:
-        """Reject numbers out of range and names that do not exist."""
-        if self.schedule.clock == "step":
-            raise ConfigError("theory needs a schedule in time, got clock=step; resolve it on the grid of a run first")
-        self.problem()
-        if self.dim is not None and not (math.isfinite(self.dim) and self.dim >= 1):
-            raise ConfigError(f"dim must be >= 1, got {self.dim}; leave it out for infinite dimension")
-        if self.dim is not None and self.ensemble == "sphere":
-            raise ConfigError(
-                "finite-dimension theory is not available for the sphere; leave out dim, or use ensemble=gaussian"
-            )
-        if self.dim is not None and self.rate * self.dim < math.log(_FEWEST):
-            classes = math.floor(1000 * math.exp(self.rate * self.dim)) / 1000
-            raise ConfigError(f"expected at least 2 classes, got {classes:g}: raise the rate or dim")
-
-    def problem(self) -> Problem:
-        """The setting as a problem with one parameter set."""
-        return Problem(
-            rate=np.array([self.rate]),
-            std=self.std,
-            strengths=OneSchedule(self.schedule),
-            t_max=self.t_max,
-            start=self.start,
-            lam=self.lam,
-            modes=modes(self.ensemble),
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,9 +87,9 @@ class Prediction:
             raise ConfigError(f"path times must be finite and lie between 0 and t_max = {self.setting.t_max}")
         flat = [float(t) for t in wanted.ravel()]
         if self.setting.dim is not None and self.theory == "finite_dim":
-            finite = solve_finite(self.setting.problem(), self.setting.dim, flat)
+            finite = solve_finite(problem_of(self.setting), self.setting.dim, flat)
             return finite.overlap.reshape(wanted.shape), finite.variance.reshape(wanted.shape)
-        solved = moments.solve(self.setting.problem(), flat)
+        solved = moments.solve(problem_of(self.setting), flat)
         return solved.overlap[0].reshape(wanted.shape), solved.variance[0].reshape(wanted.shape)
 
     def diagnosis(self) -> str:
@@ -183,6 +129,32 @@ class Prediction:
         return f"no speciation: {side}; classes overlap down to t = 0 and guidance acts to the end"
 
 
+def problem_of(setting: Setting) -> Problem:
+    """A setting as a problem with one parameter set, in infinite dimension.
+
+    Raises:
+        ConfigError: if its schedule has no noise levels, or no theory knows its ensemble in finite dimension.
+    """
+    if setting.schedule.clock == "step":
+        raise ConfigError(
+            "theory needs a schedule in time, got clock=step; resolve it on the grid of a run first", field="schedule"
+        )
+    if setting.dim is not None and setting.law.ensemble == "sphere":
+        raise ConfigError(
+            "finite-dimension theory is not available for the sphere; leave out `dim`, or use ensemble=gaussian",
+            field=("ensemble", "dim"),
+        )
+    return Problem(
+        rate=np.array([setting.rate]),
+        std=setting.law.std,
+        strengths=OneSchedule(setting.schedule),
+        t_max=setting.t_max,
+        start=setting.start,
+        lam=setting.lam,
+        modes=modes(setting.law.ensemble),
+    )
+
+
 def predict(setting: Setting) -> Prediction:
     """Theory for one setting.
 
@@ -197,7 +169,7 @@ def predict(setting: Setting) -> Prediction:
     Source:
         [ventura2026emergence]; derived in explanation/theory.
     """
-    problem = setting.problem()
+    problem = problem_of(setting)
     mean_field = moments.solve(problem)
     stage = Stage(int(mean_field.stage[0]))
     lost = stage == Stage.CAPTURED
@@ -224,9 +196,9 @@ def predict(setting: Setting) -> Prediction:
 def _critical_rate(setting: Setting) -> float | None:
     schedule = setting.schedule
     closed = isinstance(schedule, Constant) and schedule.value >= 0 and setting.t_max == math.inf
-    if closed and setting.ensemble == "gaussian":
-        return float(constant.critical_rate(setting.std, schedule.value, setting.lam))  # type: ignore[attr-defined]
-    return moments.critical_rate(setting.problem())
+    if closed and setting.law.ensemble == "gaussian":
+        return float(constant.critical_rate(setting.law.std, schedule.value, setting.lam))  # type: ignore[attr-defined]
+    return moments.critical_rate(problem_of(setting))
 
 
 def _number(value: float) -> float | None:

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
+from orthoscope.laws import Start, check_std
 from orthoscope.numerics import Array
+from orthoscope.settings import check_run
 from orthoscope.theory.energy import GaussianModes, Modes, SphereModes
-from orthoscope.theory.flow import Start, check_run, drift_factor, limit_strength, panel_edges, response
+from orthoscope.theory.flow import drift_factor, limit_strength, panel_edges, response
 
 Rows = NDArray[np.intp]
-_NARROWEST, _WIDEST = 1e-6, 1e6  # widths of a class: squares and ratios stay far from the ends of float64
 _BEYOND = 10.0  # how far beyond the last possible event a run from infinity is taken up
 _SPHERE_FAR = 1e8  # on the sphere the start is asymptotic and has to be forgotten
 
@@ -126,12 +127,7 @@ class Problem:
         """Reject numbers out of range."""
         if not (np.isfinite(self.rate).all() and (self.rate > 0).all()):
             raise ConfigError(f"rate = log(classes)/dim must be finite and > 0, got {np.min(self.rate)}")
-        if not (np.isfinite(self.std) and self.std > 0):
-            raise ConfigError(f"std is the width of a class and must be finite and > 0, got {self.std}")
-        if not _NARROWEST <= self.std <= _WIDEST:
-            raise ConfigError(
-                f"std must lie between {_NARROWEST:g} and {_WIDEST:g}, got {self.std:g}; rescale the data"
-            )
+        check_std(self.std)
         check_run(self.t_max, self.start, self.lam)
 
     @property

@@ -25,8 +25,8 @@ from scipy.interpolate import PchipInterpolator
 from scipy.special import log_expit, log_ndtr, log_softmax, ndtr, ndtri
 
 from orthoscope.errors import ConfigError, unknown
+from orthoscope.laws import Start
 from orthoscope.numerics import Array, unit_gauss
-from orthoscope.theory.flow import Start
 
 Law = Literal["gaussian", "uniform"]
 LAWS: tuple[Law, ...] = ("gaussian", "uniform")

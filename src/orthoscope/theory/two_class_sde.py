@@ -32,8 +32,8 @@ from scipy.interpolate import CubicSpline
 from scipy.linalg import solve_banded
 
 from orthoscope.errors import ConfigError
+from orthoscope.laws import Start
 from orthoscope.numerics import Array, normal_grid
-from orthoscope.theory.flow import Start
 from orthoscope.theory.two_class import Moments, check_strength
 
 _LARGEST = 700.0  # exponent of a number that is finite

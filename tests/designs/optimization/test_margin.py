@@ -15,7 +15,8 @@ from orthoscope.designs.optimization.search import Found, Task, best_of, climb
 from orthoscope.designs.optimization.survey import surveyed
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Interval, Linear, Step
-from orthoscope.theory.predict import Setting, predict
+from orthoscope.settings import Setting
+from orthoscope.theory.predict import predict
 
 LAW = MixtureLaw(rate=0.5, std=0.5, t_max=20.0)
 GOAL = Goal(variance_ratio=1.0, high=5.0)
@@ -85,7 +86,7 @@ def test_the_lead_of_the_own_mode_vanishes_at_commitment_and_has_exact_slopes() 
 
 @pytest.mark.slow
 def test_a_search_that_holds_the_moment_of_commitment_reaches_the_edge(ladder: dict[float, Found]) -> None:
-    edge = predict(Setting(rate=LAW.rate, std=LAW.std, t_max=LAW.t_max, schedule=EDGE))
+    edge = predict(Setting.of(rate=LAW.rate, std=LAW.std, t_max=LAW.t_max, schedule=EDGE))
     assert edge.capture_time is None
     assert edge.variance_ratio >= 1
     outcome = LAW.evaluate(ladder[0.0].pieces.schedule())
@@ -184,7 +185,7 @@ def test_the_lower_of_two_climbs_may_be_polished_to_more() -> None:
     assert best.missed <= 1e-7
     assert best.response.value("mean_shift") > 0.108
     schedule = best.pieces.schedule()
-    again = predict(Setting(rate=0.3, std=0.7, t_max=20.0, schedule=schedule))
+    again = predict(Setting.of(rate=0.3, std=0.7, t_max=20.0, schedule=schedule))
     assert (again.mean_shift, again.regime) == (pytest.approx(best.response.value("mean_shift"), rel=1e-9), "committed")
 
 
@@ -198,7 +199,7 @@ def test_a_design_leads_its_families_and_names_what_lies_beyond_its_margin() -> 
         kept = [one.outcome.mean_shift for one in each.candidates if one.feasible]
         assert each.outcome.mean_shift >= max(kept) - 1e-7
     assert best.bound.outcome.mean_shift > best.outcome.mean_shift > 0.11
-    again = predict(Setting(rate=LAW.rate, std=LAW.std, t_max=LAW.t_max, schedule=best.schedule))
+    again = predict(Setting.of(rate=LAW.rate, std=LAW.std, t_max=LAW.t_max, schedule=best.schedule))
     assert (again.mean_shift, again.regime) == (best.outcome.mean_shift, "committed")
     assert judged(LAW, replace(GOAL, margin=MARGIN), best.schedule, probes=200).violation(GOAL) <= 1e-6
 

@@ -19,7 +19,7 @@ from orthoscope.designs.optimization.mixture import MixtureLaw
 from orthoscope.designs.optimization.optimize import design
 from orthoscope.designs.optimization.scan import scanned
 from orthoscope.designs.optimization.search import Task
-from orthoscope.theory.flow import Start
+from orthoscope.laws import Start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,7 +37,7 @@ from orthoscope.designs.optimization.parametrization import PieceGradient, Piece
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.numerics import Array
-from orthoscope.theory.flow import check_run
+from orthoscope.settings import check_run
 
 _STEP = 1e-5  # of central differences
 
@@ -227,7 +227,7 @@ def check_start(t_max: float, start: str, lam: float) -> None:
     check_run(t_max, start, lam)
     if not np.isfinite(t_max):
         raise ConfigError(
-            "a design needs the finite variance time at which the run starts (--t-max): mean shift and effort of "
+            "a design needs the finite variance time at which the run starts (`t_max`): mean shift and effort of "
             "guidance early in the run grow without end like the logarithm of it"
         )
 

@@ -44,10 +44,11 @@ from orthoscope.designs.optimization.parametrization import PieceGradient, Piece
 from orthoscope.designs.optimization.rows import PieceRows
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
+from orthoscope.laws import Start
 from orthoscope.numerics import Array, normal_grid
 from orthoscope.theory.energy import GaussianModes
 from orthoscope.theory.finite import contest, solve_finite
-from orthoscope.theory.flow import Start, drift_factor
+from orthoscope.theory.flow import drift_factor
 from orthoscope.theory.moments import Moments, solve
 from orthoscope.theory.problem import OneSchedule, Problem, Strengths
 from orthoscope.theory.stages import Stage
@@ -130,7 +131,7 @@ class MixtureLaw(Law):
         return (
             {}
             if self.dim
-            else {"class_posterior": "mean-field theory has no class posterior; give the dimension (--dim)"}
+            else {"class_posterior": "mean-field theory has no class posterior; give the dimension (`dim`)"}
         )
 
     @cached_property

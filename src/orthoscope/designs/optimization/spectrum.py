@@ -22,8 +22,9 @@ from orthoscope.designs.optimization.laws import Law, Response, check_start, eff
 from orthoscope.designs.optimization.parametrization import PieceGradient, Pieces
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
+from orthoscope.laws import Start
 from orthoscope.numerics import Array
-from orthoscope.theory.flow import Start, drift_factor
+from orthoscope.theory.flow import drift_factor
 from orthoscope.theory.gaussian import guided_gaussian, scheduled_gaussian
 
 _SYMMETRIC = 1e-9  # relative asymmetry, and relative commutator, that count as rounding

@@ -173,11 +173,11 @@ def exponentially_many_classes(effort: Effort) -> Finding:
     comparisons = [in_this_dim("mean shift, planted, d = 4096", shift, simulation), at_least("the same", shift, 0.0)]
     for dim in (32, 48) if effort.quick else (32, 48, 64):
         draws = effort.pick(16, 24) if dim == 32 else effort.pick(8, 16)
-        real = replace(study.simulation(0.2, 1.0, dim), planted=False, samples=32, draws=draws, steps=20)
+        real = study.simulation(0.2, 1.0, dim).but(modes="memory", samples=32, draws=draws, steps=20)
         shift = simulate(real, estimator=Twin).estimates["mean_shift"]
         comparisons += [
             in_this_dim(f"mean shift, {round(math.exp(real.log_classes))} modes, d = {dim}", shift, real),
-            at_least("the same, above that of infinite dimension", shift, predict(real.setting).mean_shift),
+            at_least("the same, above that of infinite dimension", shift, predict(real.mean_field).mean_shift),
         ]
     return found(*comparisons)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
 
@@ -24,8 +23,9 @@ from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.process import VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import Exponential, geometric, sample
+from orthoscope.simulation.draw import draw
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import draw_target, simulate
+from orthoscope.simulation.simulate import simulate
 from orthoscope.theory import predict
 from orthoscope.theory.constant import critical_rate
 
@@ -34,11 +34,12 @@ DENSE_RATE = 2.0  # far above every critical rate used here: theory is then exac
 
 def _committed(effort: Effort) -> Simulation:
     """Brute force over every mode, where the class is decided."""
-    return Simulation(
+    return Simulation.of(
         dim=32,
         rate=0.2,
         std=0.5,
         schedule=Constant(value=1.0),
+        t_max=50.0,
         samples=64,
         draws=effort.pick(24, 400),
         steps=30,
@@ -48,12 +49,12 @@ def _committed(effort: Effort) -> Simulation:
 
 def dense(schedule: GuidanceSchedule, effort: Effort) -> Simulation:
     """The planted ensemble far above the critical rate."""
-    return Simulation(
+    return Simulation.of(
         dim=32,
         rate=DENSE_RATE,
         std=0.5,
         schedule=schedule,
-        planted=True,
+        modes="planted",
         t_max=10.0,
         samples=effort.pick(500, 4000),
         draws=8,
@@ -70,9 +71,7 @@ def measured(simulation: Simulation, *names: str) -> list[Estimate]:
 
 def in_this_dim(what: str, shift: Estimate, simulation: Simulation, name: str = "mean_shift") -> Comparison:
     """A shift beside the finite-dimension theory, an expansion: good to half of what it adds to infinite dimension."""
-    limit, here = (
-        float(getattr(predict(replace(simulation.setting, dim=dim)), name)) for dim in (None, simulation.dim)
-    )
+    limit, here = (float(getattr(predict(setting), name)) for setting in (simulation.mean_field, simulation.finite_dim))
     return equal(what, shift, here, allowance=abs(here - limit) / 2, because="half of the step from infinite dimension")
 
 
@@ -99,7 +98,7 @@ def variance_shrinks(effort: Effort) -> Finding:
     """Negative, and what theory says."""
     simulation = dense(Constant(value=1.0), effort)
     (shift,) = measured(simulation, "variance_shift")
-    theory = predict(simulation.setting).variance_shift
+    theory = predict(simulation.mean_field).variance_shift
     return found(equal("variance shift", shift, theory), at_most("variance shift", shift, 0.0))
 
 
@@ -111,21 +110,22 @@ def variance_shrinks(effort: Effort) -> Finding:
 )
 def unconditional(effort: Effort) -> Finding:
     """The variance of the whole, and the unconditional sampler's path bit for bit."""
-    simulation = Simulation(
+    simulation = Simulation.of(
         dim=12,
         rate=0.7,
         std=0.5,
         schedule=Constant(value=-1.0),
+        t_max=50.0,
         samples=64,
         draws=effort.pick(16, 96),
         steps=40,
         seed=effort.seed,
     )
     (shift,) = measured(simulation, "variance_shift")
-    narrow, offset = draw_target(simulation, 0).absorbed()
-    levels, exact = geometric(VarianceExploding(offset=offset), simulation.t_max, 10), Exact(narrow)
+    narrow, offset = draw(simulation).target.absorbed()
+    levels, exact = geometric(VarianceExploding(offset=offset), simulation.setting.t_max, 10), Exact(narrow)
     x, plain = torch.ones(8, simulation.dim), Fixed(exact)
-    guided = classifier_free(exact, simulation.schedule)
+    guided = classifier_free(exact, simulation.setting.schedule)
     runs = [sample(denoiser, x, levels, step=Exponential(lam=0), label=0).x for denoiser in (guided, plain)]
     gap = float((runs[0] - runs[1]).abs().max())
     return found(
@@ -145,9 +145,9 @@ def side_of_the_critical_rate(effort: Effort) -> Finding:
     """Paths commit below the critical rate and not above it: the time is negative where there are too many classes."""
     posteriors = []
     for rate in (0.5, 1.1):
-        simulation = Simulation(
-            dim=64, rate=rate, std=0.5, schedule=Constant(value=0.0), planted=True, samples=effort.pick(12, 100),
-            draws=40, seed=effort.seed,
+        simulation = Simulation.of(
+            dim=64, rate=rate, std=0.5, schedule=Constant(value=0.0), t_max=50.0, modes="planted",
+            samples=effort.pick(12, 100), draws=40, seed=effort.seed,
         )  # fmt: skip
         posteriors += measured(simulation, "class_posterior")
     few, many = posteriors

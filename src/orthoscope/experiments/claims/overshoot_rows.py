@@ -26,8 +26,8 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics.scaling import power_law
 from orthoscope.numerics import Array
 from orthoscope.quantities import Estimate
+from orthoscope.simulation.draw import draw
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import draw_target, make_grid, run_draw
 from orthoscope.theory.two_class_sde import sde_inverse_posterior, sde_moments
 
 _T_MAX = 4000.0
@@ -152,18 +152,13 @@ def inverse_posterior(effort: Effort) -> Finding:
 
 def _inverse_of_modes(strength: float, effort: Effort) -> Estimate:
     """Mean of 1 / p(c given x) over draws of 8 modes."""
-    simulation = Simulation(
-        dim=2, classes=8, std=1.5, schedule=Constant(value=strength), start="exact", samples=256,
+    simulation = Simulation.of(
+        dim=2, classes=8, std=1.5, schedule=Constant(value=strength), start="exact", t_max=50.0, samples=256,
         draws=effort.pick(24, 400), steps=24, dtype="float64", seed=effort.seed,
     )  # fmt: skip
-    targets = [draw_target(simulation, draw) for draw in range(simulation.draws)]
-    levels = make_grid(simulation, targets[0])
-    return metrics.mean_of(
-        [
-            float((1 / target.class_posterior(run_draw(simulation, target, levels, draw).x, 0)).mean())
-            for draw, target in enumerate(targets)
-        ]
-    )
+    draws = [draw(simulation, index) for index in range(simulation.budget.draws)]
+    levels = draws[0].levels
+    return metrics.mean_of([float((1 / one.target.class_posterior(one.run(levels).x, 0)).mean()) for one in draws])
 
 
 ROWS: tuple[Claim, ...] = (overshoot, overshoot_falls, overshoot_published, inverse_posterior)

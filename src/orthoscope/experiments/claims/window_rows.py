@@ -24,8 +24,9 @@ from orthoscope.experiments.claims.claim import (
 from orthoscope.experiments.claims.mixture_rows import DENSE_RATE, dense, measured
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step, Tabulated
 from orthoscope.quantities import Estimate
+from orthoscope.simulation.draw import draw
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import draw_target, final_estimates, make_grid, run_draw, simulate
+from orthoscope.simulation.simulate import simulate
 from orthoscope.simulation.twin import Twin
 from orthoscope.theory import predict, window_diagram
 
@@ -43,7 +44,7 @@ def negative_window(effort: Effort) -> Finding:
     """Both shifts positive, as theory says."""
     simulation = dense(Linear(w0=-0.45, slope=0.65), effort)
     variance, mean = measured(simulation, "variance_shift", "mean_shift")
-    theory = predict(simulation.setting)
+    theory = predict(simulation.mean_field)
     return found(
         equal("variance shift", variance, theory.variance_shift),
         at_least("variance shift", variance, 0.0),
@@ -87,7 +88,7 @@ def variance_neutral_line(effort: Effort) -> Finding:
 
 def _window(w0: float, slope: float, effort: Effort) -> Estimate:
     """Variance shift of real modes under a window."""
-    simulation = Simulation(
+    simulation = Simulation.of(
         dim=4, classes=4000, std=0.5, schedule=Linear(w0=w0, slope=slope), t_max=10.0, samples=64,
         draws=effort.pick(10, 64), steps=effort.pick(20, 30), seed=effort.seed,
     )  # fmt: skip
@@ -101,9 +102,9 @@ def _neutral(w0: float, slope: float) -> float:
 
 
 def _committed_window(schedule: GuidanceSchedule, effort: Effort) -> Simulation:
-    return Simulation(
-        dim=40, rate=0.2, std=math.sqrt(0.5), schedule=schedule, samples=64, draws=effort.pick(16, 100), steps=30,
-        seed=effort.seed,
+    return Simulation.of(
+        dim=40, rate=0.2, std=math.sqrt(0.5), schedule=schedule, t_max=50.0, samples=64,
+        draws=effort.pick(16, 100), steps=30, seed=effort.seed,
     )  # fmt: skip
 
 
@@ -117,7 +118,7 @@ def class_lost(effort: Effort) -> Finding:
     """Another mode captures the path: mostly in this dimension, always in infinite dimension."""
     simulation = _committed_window(Step(early=3.0, late=-1.0, switch=15.0), effort)
     (posterior,) = measured(simulation, "class_posterior")
-    limit = predict(simulation.setting)
+    limit = predict(simulation.mean_field)
     return found(
         at_most("class posterior", posterior, 0.5),
         equal("lost in infinite dimension", float(limit.lost), 1.0),
@@ -138,18 +139,14 @@ def late_window_idle(effort: Effort) -> Finding:
     """The difference of the two, draw by draw on one grid: zero in infinite dimension only, and small in this one."""
     window = _committed_window(Step(early=3.0, late=-1.0, switch=1.0), effort)
     plain = _committed_window(Constant(value=3.0), effort)
-    targets = [draw_target(window, draw) for draw in range(window.draws)]
-    levels = make_grid(window, targets[0])
-    shifts = np.array(
-        [
-            [final_estimates(s, target, run_draw(s, target, levels, draw))["mean_shift"].value for s in (window, plain)]
-            for draw, target in enumerate(targets)
-        ]
-    )
+    draws = [draw(window, index) for index in range(window.budget.draws)]
+    pairs = [(one, replace(one, simulation=plain)) for one in draws]
+    levels = draws[0].levels
+    shifts = np.array([[each.estimates(each.run(levels))["mean_shift"].value for each in pair] for pair in pairs])
     ratio = float(shifts[:, 0].mean() / shifts[:, 1].mean())
     rest = metrics.mean_of(shifts[:, 0] - ratio * shifts[:, 1])
     change = replace(rest, value=ratio - 1, stderr=rest.stderr / float(shifts[:, 1].mean()))
-    limit = predict(window.setting).mean_shift / predict(plain.setting).mean_shift - 1
+    limit = predict(window.mean_field).mean_shift / predict(plain.mean_field).mean_shift - 1
     return found(
         at_least("relative change of the mean shift", change, -_IDLE),
         at_most("relative change of the mean shift", change, _IDLE),
@@ -178,14 +175,14 @@ def window_regions(effort: Effort) -> Finding:
         if region != "reversed":
             comparisons.append(_signed(f"variance shift, {region}", variance, up=region == "restored"))
     w0, slope = _LOST
-    simulation = Simulation(
+    simulation = Simulation.of(
         dim=12, rate=0.7, std=0.5, schedule=Linear(w0=w0, slope=slope), t_max=10.0, samples=64,
         draws=effort.pick(16, 100), steps=20, seed=effort.seed,
     )  # fmt: skip
     (posterior,) = measured(simulation, "class_posterior")
     return found(
         *comparisons,
-        equal("lost by theory, as 1", float(predict(simulation.setting).lost), 1.0),
+        equal("lost by theory, as 1", float(predict(simulation.mean_field).lost), 1.0),
         at_most("class posterior, lost", posterior, 0.5),
     )
 

@@ -1,0 +1,66 @@
+"""Frozen dataclasses made of frozen dataclasses, built and changed by the names of their innermost fields.
+
+A setting is a law, a schedule and numbers about the run; a simulation is a setting, numerics and a budget. People name
+a field, not the part that holds it: `Simulation.of(dim=32, rate=0.2, ...)`, `simulation.but(steps=60)`. No two parts of
+one record share a field's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
+from functools import cache
+from typing import Any, Self, get_type_hints
+
+
+class Record:
+    """Base of dataclasses some of whose fields are dataclasses again."""
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, **given: Any) -> Self:
+        """The record with these fields, each put into the part that has it.
+
+        Raises:
+            TypeError: if no part has one of them, or one without a default is missing.
+            ConfigError: if their values cannot be used.
+        """
+        parts: dict[str, Any] = {}
+        for name, kind in _parts(cls).items():  # type: ignore[arg-type]
+            held = {key: given.pop(key) for key in _names(kind) if key in given}
+            if held or name not in given:
+                parts[name] = _make(kind, held)
+        return cls(**parts, **given)
+
+    def but(self, **given: Any) -> Self:
+        """The same record with some fields changed, wherever they stand.
+
+        Raises:
+            TypeError: if no part has one of them.
+            ConfigError: if their values cannot be used.
+        """
+        parts: dict[str, Any] = {}
+        for name, kind in _parts(type(self)).items():  # type: ignore[arg-type]
+            if held := {key: given.pop(key) for key in _names(kind) if key in given}:
+                part = given.pop(name, getattr(self, name))
+                parts[name] = part.but(**held) if isinstance(part, Record) else replace(part, **held)
+        return replace(self, **parts, **given)  # type: ignore[type-var]
+
+
+@cache
+def _parts(kind: Any) -> Mapping[str, type]:
+    """The fields of a record that are dataclasses themselves, by name."""
+    hints = get_type_hints(kind)
+    return {f.name: hints[f.name] for f in fields(kind) if is_dataclass(hints[f.name]) and f.name != "schedule"}
+
+
+@cache
+def _names(kind: Any) -> frozenset[str]:
+    """The names of all fields of a dataclass, those of its parts included."""
+    inner = (_names(part) for part in _parts(kind).values())
+    return frozenset({f.name for f in fields(kind)}.union(*inner))
+
+
+def _make(kind: Any, held: dict[str, Any]) -> Any:
+    return kind.of(**held) if issubclass(kind, Record) else kind(**held)
