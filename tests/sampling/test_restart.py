@@ -97,6 +97,8 @@ def test_under_guidance_restarts_sample_another_law() -> None:
 
 
 def test_a_class_of_many_modes_is_sampled_after_restarts(seed: int) -> None:
+    # 24 steps move the distribution function by less than 0.001 (a million draws): a false-fail rate of 1e-8 without
+    # that is one below 1e-6 with it.
     target, n = many_modes(), 60_000
     narrow, offset = target.absorbed()
     levels = geometric(VarianceExploding(offset=offset), T_MAX, 24)
@@ -106,7 +108,7 @@ def test_a_class_of_many_modes_is_sampled_after_restarts(seed: int) -> None:
     noise = Independent(streams, (n, 1), like=x)
     step = Restart(low=0.1, high=3.0, times=2)
     run = sample(Exact(narrow), x, levels, step=step, noise=lambda *ends: noise(*ends)[0], label=0)
-    expect_cdf(run.x[:, 0].numpy(), class_cdf, detect=0.022)
+    expect_cdf(run.x[:, 0].numpy(), class_cdf, detect=0.026, false_fail=1e-8)
 
 
 def test_a_restart_outside_the_run_is_refused() -> None:
