@@ -27,8 +27,12 @@ from .process import RectifiedFlow as RectifiedFlow
 from .process import VarianceExploding as VarianceExploding
 from .quantities import Estimate as Estimate
 from .sampling import BrownianPath as BrownianPath
+from .sampling import CFGPlusPlus as CFGPlusPlus
 from .sampling import Exponential as Exponential
 from .sampling import Independent as Independent
+from .sampling import Multistep as Multistep
+from .sampling import PredictorCorrector as PredictorCorrector
+from .sampling import Restart as Restart
 from .sampling import sample_tilted as sample_tilted
 from .sampling import trajectory as trajectory
 from .settings import Setting as Setting

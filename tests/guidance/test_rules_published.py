@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from orthoscope.denoise import Exact
+from orthoscope.denoise import Exact, Fixed
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.guided import Guided, classifier_free
 from orthoscope.guidance.renoised import renoised, renoising_factors
@@ -30,7 +30,7 @@ from orthoscope.guidance.rules import (
 )
 from orthoscope.guidance.schedules import Constant, Linear
 from orthoscope.process import EDM, NoiseLevel, OrnsteinUhlenbeck, Process, RectifiedFlow, VarianceExploding
-from orthoscope.sampling import Exponential, grid, sample
+from orthoscope.sampling import CFGPlusPlus, Exponential, grid, sample
 from orthoscope.targets import Mixture, mixture
 
 NEUTRAL: list[Rule] = [
@@ -327,6 +327,9 @@ def test_cfg_plus_plus_is_linear_guidance_at_its_own_strengths(lam: float, proce
         found = sample(denoiser, x, levels, step=step, label=0).x
         torch.testing.assert_close(found, y, rtol=1e-10, atol=1e-10)
     plain = sample(classifier_free(exact, Constant(value=lam - 1)), x, levels, step=step, label=0).x
+    by_step = CFGPlusPlus(reference=Fixed(exact))
+    found = sample(classifier_free(exact, Constant(value=lam - 1)), x, levels, step=by_step, label=0).x
+    torch.testing.assert_close(found, y, rtol=1e-10, atol=1e-10)
     assert lam == 0 or (plain - y).abs().max() > 0.01  # and it is not linear guidance of scale lam
 
 

@@ -20,7 +20,7 @@ from orthoscope.integrations.digits import digit_images, load_digits_pipeline
 from orthoscope.integrations.host import Host, host_of
 from orthoscope.integrations.twin import ExactNetwork, twin_of
 from orthoscope.process import VarianceExploding
-from orthoscope.sampling import Exponential, grid, sample
+from orthoscope.sampling import Exponential, Multistep, grid, sample
 from orthoscope.targets import empirical_mixture
 from tests.integrations import pipelines
 from tests.stat.expect import expect_estimate
@@ -161,6 +161,28 @@ def test_a_guided_twin_is_our_own_sampler(
     expected = sample(denoiser, start, levels, step=Exponential(lam=lam, order=1), noise=drawn, label=3).x
     np.testing.assert_allclose(found.latents.reshape(5, 64), expected, rtol=1e-3, atol=2e-3)
     np.testing.assert_allclose(found.log["sigma"], scheduler.sigmas[:-1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("algorithm", "lam"), [("dpmsolver++", 0.0), ("sde-dpmsolver++", 1.0)])
+def test_our_multistep_is_the_multistep_of_diffusers(
+    host: Host, data: tuple[Array, Array], algorithm: str, lam: float
+) -> None:
+    """A second implementation of the same method, on its own levels and with its own noise."""
+    settings = PRESERVING | {
+        "prediction_type": "v_prediction",
+        "algorithm_type": algorithm,
+        "final_sigmas_type": "zero",
+    }
+    twin, seeds = twin_of(driven(host, "DPMSolverMultistepScheduler", **settings), std=STD), range(5)
+    found = twin.generate("3", seeds, parse_schedule("constant:2"), rule=LinearCFG(), steps=8)
+    scheduler, drawn = twin.pipe.scheduler, Drawn(seeds)
+    levels = grid(VarianceExploding(), [float(sigma) ** 2 for sigma in scheduler.sigmas])
+    mixture = empirical_mixture(*(torch.from_numpy(part) for part in (data[0].reshape(-1, 64), data[1])), std=STD)
+    sigma = float(scheduler.sigmas[0])
+    start = drawn() * float(scheduler.init_noise_sigma) * math.sqrt(1 + sigma**2)
+    denoiser = classifier_free(Exact(mixture), parse_schedule("constant:2"))
+    expected = sample(denoiser, start, levels, step=Multistep(lam=lam), noise=drawn, label=3).x
+    np.testing.assert_allclose(found.latents.reshape(5, 64), expected, rtol=1e-3, atol=2e-3)
 
 
 def test_without_guidance_its_samples_follow_the_data(host: Host, data: tuple[Array, Array]) -> None:

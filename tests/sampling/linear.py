@@ -6,7 +6,6 @@ Then a run is x_end = shift + gain * x_start + sum over steps of response * nois
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,30 +15,40 @@ from orthoscope.denoise import Denoiser, Exact
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.sampling import Exponential, Grid, sample
+from orthoscope.sampling import Grid, Step, sample
 from orthoscope.targets import Gaussian, Pair
 
 
-@dataclass(frozen=True)
 class Impulses:
-    """No noise but a unit impulse in step k for row k + 2."""
+    """No noise but a unit impulse in the k-th draw, counted from 0, for row k + 2."""
 
-    rows: int
+    def __init__(self, draws: int) -> None:
+        self.draws, self.asked = draws, 0
 
     def __call__(self, level: NoiseLevel, next_level: NoiseLevel) -> torch.Tensor:
-        noise = torch.zeros(self.rows, 1, dtype=torch.float64)
-        noise[level.step + 2] = 1
+        noise = torch.zeros(self.draws + 2, 1, dtype=torch.float64)
+        noise[self.asked + 2] = 1
+        self.asked += 1
         return noise
 
 
-def affine_law(denoiser: Denoiser, grid: Grid, step: Exponential, mean: float, variance: float) -> tuple[float, float]:
-    """Exact mean and variance at the end of a one-dimensional run started from a Gaussian."""
-    rows = grid.steps + 2
-    x = torch.zeros(rows, 1, dtype=torch.float64)
+def affine_run(denoiser: Denoiser, grid: Grid, step: Step, draws: int) -> tuple[float, float, np.ndarray]:
+    """Shift, gain on the start and response to every draw of noise of a one-dimensional run."""
+    x = torch.zeros(draws + 2, 1, dtype=torch.float64)
     x[1] = 1
-    end = sample(denoiser, x, grid, step=step, noise=Impulses(rows), label=0).x[:, 0].numpy()
-    shift, gain, responses = end[0], end[1] - end[0], end[2:] - end[0]
-    return float(shift + gain * mean), float(gain**2 * variance + responses @ responses)
+    end = sample(denoiser, x, grid, step=step, noise=Impulses(draws), label=0).x[:, 0].numpy()
+    return float(end[0]), float(end[1] - end[0]), end[2:] - end[0]
+
+
+def affine_law(
+    denoiser: Denoiser, grid: Grid, step: Step, mean: float, variance: float, draws: int | None = None
+) -> tuple[float, float]:
+    """Exact mean and variance at the end of a one-dimensional run started from a Gaussian.
+
+    `draws` is how often the step asks for noise in all: once per step unless given.
+    """
+    shift, gain, responses = affine_run(denoiser, grid, step, grid.steps if draws is None else draws)
+    return shift + gain * mean, gain**2 * variance + responses @ responses
 
 
 def gaussian_pair(c: float = 0.3, u: float = 1.4, mu_c: float = 1.0, mu_u: float = -0.5) -> Pair:

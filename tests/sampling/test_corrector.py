@@ -1,17 +1,18 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 import torch
 
-from orthoscope.denoise import Denoiser
+from orthoscope.denoise import Denoiser, Evaluation, Label, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant
 from orthoscope.process import NoiseLevel
-from orthoscope.sampling import geometric
-from orthoscope.sampling.corrector import predictor_corrector
+from orthoscope.sampling import PredictorCorrector, geometric, sample
 from orthoscope.theory.gaussian import guided_gaussian
-from tests.sampling.linear import gaussian_pair, guided_pair
+from tests.sampling.linear import Impulses, affine_law, gaussian_pair, guided_pair
 
 PAIR = gaussian_pair(c=1.0, u=2.0, mu_c=0.7, mu_u=0.0)
 
@@ -19,21 +20,8 @@ PAIR = gaussian_pair(c=1.0, u=2.0, mu_c=0.7, mu_u=0.0)
 def affine_moments(corrector_strength: float, steps: int, corrections: int = 1) -> tuple[float, float]:
     """Exact mean and variance of conditional prediction with guided correction, from the exact start at T = 1e6."""
     (predictor, process), (corrector, _) = (guided_pair(PAIR, Constant(value=w)) for w in (0.0, corrector_strength))
-    grid, rows = geometric(process, 1e6, steps), 2 + steps * corrections
-
-    class Impulses:
-        count = 1
-
-        def __call__(self, level: NoiseLevel, next_level: NoiseLevel) -> torch.Tensor:
-            self.count += 1
-            return torch.nn.functional.one_hot(torch.tensor(self.count), rows).double()[:, None]
-
-    x = torch.zeros(rows, 1).double()
-    x[1] = 1
-    parts: tuple[Denoiser, Denoiser] = predictor, corrector
-    end = predictor_corrector(*parts, x, grid, noise=Impulses(), corrections=corrections, label=0)[:, 0].numpy()
-    gain, responses = end[1] - end[0], end[2:] - end[0]
-    return float(end[0] + 0.7 * gain), float(gain**2 * (1e6 + 1) + responses @ responses)
+    step = PredictorCorrector(corrector=corrector, corrections=corrections)
+    return affine_law(predictor, geometric(process, 1e6, steps), step, 0.7, 1e6 + 1, draws=steps * corrections)
 
 
 @pytest.mark.slow
@@ -61,7 +49,25 @@ def test_many_corrections_bring_the_corrector_s_own_tilted_law() -> None:
 
 
 def test_a_corrector_has_to_correct() -> None:
-    predictor, process = guided_pair(PAIR, Constant(value=0.0))
-    x, grid = torch.zeros(2, 1).double(), geometric(process, 1.0, 2)
+    predictor, _ = guided_pair(PAIR, Constant(value=0.0))
     with pytest.raises(ConfigError, match="at least one correction"):
-        predictor_corrector(predictor, predictor, x, grid, noise=lambda a, b: x, corrections=0, label=0)
+        PredictorCorrector(corrector=predictor, corrections=0)
+
+
+def test_it_pays_for_both_and_its_corrector_keeps_a_memory_of_its_own() -> None:
+    class Remembering(Denoiser):
+        seen: ClassVar[list[Memory]] = []
+
+        def evaluate(
+            self, x: torch.Tensor, level: NoiseLevel, label: Label = None, memory: Memory = None
+        ) -> Evaluation:
+            self.seen.append(memory)
+            return Evaluation(denoised=torch.zeros_like(x), memory=(memory or 0) + 1, calls=3)
+
+    predictor, process = guided_pair(PAIR, Constant(value=1.0))
+    step = PredictorCorrector(corrector=Remembering(), corrections=2)
+    run = sample(
+        predictor, torch.zeros(6, 1).double(), geometric(process, 1.0, 2), step=step, noise=Impulses(4), label=0
+    )
+    assert run.calls == 2 * (2 + 2 * 3)
+    assert Remembering.seen == [None, None, 1, 1]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,10 +14,11 @@ from scipy import stats
 from orthoscope import rng
 from orthoscope.bench.textbook import Score, mixture_score, textbook_sample, textbook_times
 from orthoscope.denoise import Denoiser, Evaluation, Exact, Label, Memory
+from orthoscope.guidance import schedules
 from orthoscope.guidance.guided import classifier_free
-from orthoscope.guidance.schedules import Constant, Linear, Step
+from orthoscope.guidance.schedules import Constant, Linear
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.sampling import Exponential, Grid, Independent, geometric, grid, sample, start, through
+from orthoscope.sampling import Exponential, Grid, Independent, Multistep, Step, geometric, grid, sample, start, through
 from orthoscope.targets import Mixture, mixture
 from tests.sampling.linear import affine_law, gaussian_pair, guided_pair, moment_equations
 from tests.stat.expect import expect_cdf, expect_same_law
@@ -30,19 +33,25 @@ def slope(sizes: list[int], errors: list[float]) -> tuple[float, float]:
 
 
 @pytest.mark.parametrize("lam", LAMS)
-@pytest.mark.parametrize("order", [1, 2])
-def test_moments_converge_to_the_moment_equations_with_the_claimed_order(lam: float, order: int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "order", "last"),
+    [(partial(Exponential, order=1), 1, 2e-2), (partial(Exponential, order=2), 2, 2e-5), (Multistep, 2, 5e-5)],
+    ids=["first order", "second order", "multistep"],
+)
+def test_moments_converge_to_the_moment_equations_with_the_claimed_order(
+    lam: float, kind: Callable[..., Step], order: int, last: float
+) -> None:
     pair, schedule = gaussian_pair(), Constant(value=3.0)
     denoiser, process = guided_pair(pair, schedule)
     expected = moment_equations(pair, schedule, lam, T_MAX)
     sizes = [16, 32, 64, 128, 256]
-    step = Exponential(lam=lam, order=order)
+    step = kind(lam=lam)
     laws = [affine_law(denoiser, geometric(process, T_MAX, n), step, 1.0, 0.3 + T_MAX) for n in sizes]
     for part in (0, 1):
         errors = [law[part] - expected[part] for law in laws]
         found, stderr = slope(sizes, errors)
         assert abs(found - order) < 3 * stderr + 0.1, (part, found, stderr, errors)
-        assert abs(errors[-1]) < (2e-2 if order == 1 else 2e-5)
+        assert abs(errors[-1]) < last
 
 
 @pytest.mark.parametrize("lam", LAMS)
@@ -69,7 +78,7 @@ def test_endpoint_from_nearly_infinite_noise_has_the_closed_form(w: float) -> No
 
 @pytest.mark.parametrize("lam", LAMS)
 def test_a_jump_on_the_grid_keeps_second_order(lam: float) -> None:
-    pair, schedule = gaussian_pair(), Step(early=3.0, late=-0.5, switch=0.7)
+    pair, schedule = gaussian_pair(), schedules.Step(early=3.0, late=-0.5, switch=0.7)
     denoiser, process = guided_pair(pair, schedule)
     expected = moment_equations(pair, schedule, lam, T_MAX, schedule.switches())
 
@@ -85,7 +94,7 @@ def test_a_jump_on_the_grid_keeps_second_order(lam: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "schedule", [Constant(value=2.0), Linear(w0=-0.3, slope=0.2), Step(early=2.0, late=-1.0, switch=1.0)]
+    "schedule", [Constant(value=2.0), Linear(w0=-0.3, slope=0.2), schedules.Step(early=2.0, late=-1.0, switch=1.0)]
 )
 def test_strength_minus_one_ends_in_the_unconditional_law(schedule: Constant) -> None:
     # Guidance by the law itself: conditional and unconditional swap roles at w -> -1 - w.
@@ -102,7 +111,7 @@ def test_strength_minus_one_ends_in_the_unconditional_law(schedule: Constant) ->
     assert laws[0] == pytest.approx(laws[1], rel=1e-10)
 
 
-def _mirrored(schedule: Constant | Linear | Step) -> dict[str, float]:
+def _mirrored(schedule: schedules.GuidanceSchedule) -> dict[str, float]:
     match schedule:
         case Constant():
             return {"value": -1 - schedule.value}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -8,13 +9,16 @@ import torch
 from scipy import stats
 
 from orthoscope import rng
-from orthoscope.errors import ConfigError
+from orthoscope.denoise import Denoiser, Evaluation, Exact, Label, Memory
+from orthoscope.errors import ConfigError, DivergenceError
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step
-from orthoscope.process import NoiseLevel
+from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
+from orthoscope.sampling import Independent, State, geometric, trajectory
 from orthoscope.sampling.density import GuidedFlow
 from orthoscope.sampling.langevin import look, move
-from orthoscope.sampling.tilted import sample_tilted, systematic
+from orthoscope.sampling.tilted import sample_tilted
+from orthoscope.sampling.weighted import Weighted, Weights, systematic
 from orthoscope.targets import Gaussian, Pair, mixture
 from orthoscope.targets.covariant import covariant
 from tests.sampling.linear import gaussian_pair
@@ -152,6 +156,47 @@ def test_moves_leave_the_tilted_law_as_it_is(seed: int) -> None:
     expect_variance(x[:, 0].numpy(), variance, detect=0.15)
     assert refused > 0
     torch.testing.assert_close(seen.log_cond, GAUSSIANS.cond.log_prob(x, level))
+
+
+def weighted_states(denoiser: Denoiser, moves: int, threshold: float) -> Iterator[State]:
+    """The states of a weighted run of two islands of four particles, every weight equal at the start."""
+    stream = rng.stream(0, "weighted")
+    step = Weighted(
+        pair=GAUSSIANS, schedule=Constant(value=2.0), lam=1.0, threshold=threshold, moves=moves, choices=stream
+    )
+    levels = geometric(VarianceExploding(), 10.0, 3, end=0.1)
+    x = 3 * torch.from_numpy(stream.standard_normal((8, 1)))
+    start = Weights(
+        log_weights=torch.zeros(2, 4).double(),
+        log_normalizer=torch.zeros(2).double(),
+        seen=look(GAUSSIANS, x, levels.levels[0]),
+    )
+    noise = Independent([rng.stream(1, "noise")], (8, 1), like=x)
+    return trajectory(denoiser, x, levels, step=step, noise=lambda *ends: noise(*ends)[0], label=0, carried=start)
+
+
+def test_a_weighted_step_keeps_what_it_was_given_and_counts_every_look() -> None:
+    states = list(weighted_states(Exact(GAUSSIANS), moves=2, threshold=1.0))
+    assert [state.calls for state in states] == [0, 8, 16, 24]  # two laws: after the step, after two moves, half-way
+    assert [len(state.carried.accepted) for state in states] == [0, 2, 4, 6]
+    assert torch.equal(states[0].carried.log_weights, torch.zeros(2, 4).double())  # resampling copies
+    assert torch.equal(states[0].carried.log_normalizer, torch.zeros(2).double())
+    assert states[-1].carried.resampled > 0
+    assert states[-1].carried.log_normalizer.abs().min() > 0
+
+
+def test_a_weighted_path_that_is_not_finite_is_reported_by_the_loop() -> None:
+    class Broken(Denoiser):
+        def evaluate(
+            self, x: torch.Tensor, level: NoiseLevel, label: Label = None, memory: Memory = None
+        ) -> Evaluation:
+            return Evaluation(denoised=x * math.nan)
+
+    states = weighted_states(Broken(), moves=0, threshold=0.0)
+    first = next(states)
+    with pytest.raises(DivergenceError, match="not finite after step 0") as caught:
+        next(states)
+    assert caught.value.last_good is first.x
 
 
 def test_systematic_resampling_copies_in_proportion() -> None:

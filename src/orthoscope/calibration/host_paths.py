@@ -44,7 +44,7 @@ def host_paths(
         advance: Called after every step.
 
     Raises:
-        StoppedError: if a path stops being finite.
+        DivergenceError: if a path stops being finite.
     """
     if host.classes is None or not has_paths(host):
         return []

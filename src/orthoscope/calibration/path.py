@@ -10,7 +10,6 @@ $$ -\,g\cdot z - \tfrac12|g|^2, \qquad g = \sqrt{(1 - r)/v'}\;(D - D_b). $$
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,13 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from orthoscope.denoise import Denoiser
-from orthoscope.errors import StoppedError
 from orthoscope.numerics import Array
-from orthoscope.sampling import Exponential, Grid
+from orthoscope.process import NoiseLevel
+from orthoscope.sampling import Grid, State, trajectory, transition
 from orthoscope.sampling.noise import Noise
 from orthoscope.typing import Events, Labels
-
-_STEP = Exponential(lam=1, order=1)  # the chain whose steps are exactly Gaussian
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,32 +90,54 @@ def reverse_paths(
         advance: Called after every step.
 
     Raises:
-        StoppedError: if the state stops being finite.
+        DivergenceError: if the state stops being finite.
     """
-    rows = torch.arange(len(x), device=x.device)
-    every = torch.arange(classes, device=x.device).repeat_interleave(len(x))
-    log_density = torch.zeros(len(x), classes + 1, dtype=torch.float64, device=x.device)  # less that of the path's law
-    densities = [log_density]
-    for level, next_level in itertools.pairwise(grid.levels):
-        asked = x.repeat(classes, *[1] * (x.ndim - 1))
-        means = denoiser(asked, level, every).reshape(classes, *x.shape).transpose(0, 1)
-        own, none = means[rows, labels], denoiser(x, level, None)
-        guided = own + strength * (own - none)
-        z = noise(level, next_level)
-        apart = guided[:, None] - torch.cat([means, none[:, None]], dim=1)
-        log_density = log_density - _lost(apart, z, level.variance, next_level.variance)
-        densities.append(log_density)
-        x = _STEP(x, level, next_level, guided, z)
-        if not bool(torch.isfinite(x).all()):
-            raise StoppedError(f"a path is not finite at variance time {level.time:.3g}; check the model's weights")
-        advance()
-    found = torch.stack(densities, dim=1)
+    step = _Weighing(classes=classes, strength=strength)
+    none = torch.zeros(len(x), classes + 1, dtype=torch.float64, device=x.device)
+    densities = []
+    for state in trajectory(denoiser, x, grid, step=step, noise=noise, label=labels, carried=none):
+        densities.append(state.carried)
+        if len(densities) > 1:
+            advance()
+    rows, found = torch.arange(len(x), device=x.device), torch.stack(densities, dim=1)
     return Paths(
         time=np.array(grid.times),
         labels=labels.numpy(force=True),
         log_posterior=found[..., :-1].log_softmax(2).numpy(force=True),
         log_ratio=(found[rows, :, labels] - found[..., -1]).numpy(force=True),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Weighing:
+    """The first-order step of the reverse SDE, whose chain is exactly Gaussian; every class is weighed by it.
+
+    It carries the log-density of the path so far under every class and, last, under none, less that of the path's own
+    law, (rows, classes + 1).
+    """
+
+    classes: int
+    strength: float
+
+    @property
+    def needs_noise(self) -> bool:
+        """Always."""
+        return True
+
+    def __call__(self, state: State, next_level: NoiseLevel, denoiser: Denoiser, noise: Noise) -> State:
+        """The state at the next level, guided in every row's own class."""
+        x, level = state.x, state.level
+        every = torch.arange(self.classes, device=x.device).repeat_interleave(len(x))
+        asked = denoiser.evaluate(x.repeat(self.classes, *[1] * (x.ndim - 1)), level, every)
+        unasked = denoiser.evaluate(x, level, None)
+        means, none = asked.denoised.reshape(self.classes, *x.shape).transpose(0, 1), unasked.denoised
+        own = means[torch.arange(len(x), device=x.device), state.label]
+        guided = own + self.strength * (own - none)
+        z = noise(level, next_level)
+        apart = guided[:, None] - torch.cat([means, none[:, None]], dim=1)
+        log_density = state.carried - _lost(apart, z, level.variance, next_level.variance)
+        x = transition(x, level, next_level, guided, z, lam=1.0)
+        return state.moved(x, next_level, asked, unasked, carried=log_density)
 
 
 def _lost(apart: Tensor, z: Tensor, variance: float, next_variance: float) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,32 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from orthoscope.denoise import Denoiser, Label, Memory
+from orthoscope.denoise import Denoiser, Label
 from orthoscope.errors import DivergenceError
-from orthoscope.process import NoiseLevel
 from orthoscope.sampling.grid import Grid
-from orthoscope.sampling.noise import Noise
-from orthoscope.sampling.steps import Exponential
+from orthoscope.sampling.noise import Noise, silence
+from orthoscope.sampling.state import State
+from orthoscope.sampling.steps import Exponential, Step
 from orthoscope.typing import Events
-
-
-@dataclass(frozen=True, eq=False, slots=True, kw_only=True)
-class State:
-    """Where a run stands.
-
-    Attributes:
-        x: The state in unscaled coordinates; the chart's own state is `level.alpha * x`.
-        level: Its noise level, with the index of the step that starts here.
-        memory: What the guidance rule carries to the next step.
-        calls: Denoisers evaluated so far.
-        modes_read: Rows times modes read so far.
-    """
-
-    x: Tensor
-    level: NoiseLevel
-    memory: Memory = None
-    calls: int = 0
-    modes_read: int = 0
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -61,44 +41,43 @@ class Run:
 
 
 def trajectory(
-    denoiser: Denoiser, x: Events, grid: Grid, *, step: Exponential, noise: Noise | None, label: Label = None
+    denoiser: Denoiser,
+    x: Events,
+    grid: Grid,
+    *,
+    step: Step,
+    noise: Noise | None,
+    label: Label = None,
+    carried: Any = None,
 ) -> Iterator[State]:
     """Yield the state at every level of the grid, the given one first.
-
-    A second-order step evaluates twice; only the first evaluation commits the rule's memory, so a rule sees each step
-    once.
 
     Args:
         denoiser: Guided or plain.
         x: State at the first level.
         grid: Levels to visit.
-        step: One-step kernel.
-        noise: Source of noise; None only for the probability-flow ODE.
+        step: What leads from one level to the next.
+        noise: Source of noise; None only for steps that need none.
         label: Class asked for.
+        carried: What the step finds in the first state, for steps that start with something.
 
     Raises:
+        ConfigError: if the step asks for noise and there is none.
         DivergenceError: if the state stops being finite; it carries the step, its time and the last good state.
     """
-    state = State(x=x, level=grid.levels[0])
+    state = State(x=x, level=grid.levels[0], label=label, carried=carried)
     yield state
-    for level, next_level in itertools.pairwise(grid.levels):
-        first = denoiser.evaluate(state.x, level, label, state.memory)
-        z = noise(level, next_level) if noise is not None and step.lam > 0 else None
-        x = step(state.x, level, next_level, first.denoised, z)
-        calls, read = state.calls + first.calls, state.modes_read + first.modes_read
-        if step.order == 2 and next_level.variance > 0:
-            end = denoiser.evaluate(x, next_level.from_noise_side(level.step), label, state.memory)
-            x = step(state.x, level, next_level, (first.denoised + end.denoised) / 2, z)
-            calls, read = calls + end.calls, read + end.modes_read
-        if not bool(torch.isfinite(x).all()):
+    noise = silence if noise is None else noise
+    for next_level in grid.levels[1:]:
+        last, state = state, step(state, next_level, denoiser, noise)
+        if not bool(torch.isfinite(state.x).all()):
             raise DivergenceError(
-                f"the state is not finite after step {level.step} (variance time {level.time:.4g} to "
-                f"{next_level.time:.4g}); use more steps or a smaller strength",
-                step=int(level.step or 0),
-                time=float(level.time),
-                last_good=state.x,
+                f"the state is not finite after step {last.level.step} (variance time {last.level.time:.4g} to "
+                f"{next_level.time:.4g}); use more steps or a smaller strength, and check the denoiser",
+                step=int(last.level.step or 0),
+                time=float(last.level.time),
+                last_good=last.x,
             )
-        state = State(x=x, level=next_level, memory=first.memory, calls=calls, modes_read=read)
         yield state
 
 
@@ -107,7 +86,7 @@ def sample(
     x: Events,
     grid: Grid,
     *,
-    step: Exponential | None = None,
+    step: Step | None = None,
     noise: Noise | None = None,
     label: Label = None,
     observe: Callable[[State], Any] | None = None,
@@ -121,12 +100,13 @@ def sample(
         denoiser: Guided or plain.
         x: State at the first level.
         grid: Levels to visit.
-        step: One-step kernel; second-order reverse SDE if None.
-        noise: Source of noise; None only for the probability-flow ODE.
+        step: What leads from one level to the next; second-order reverse SDE if None.
+        noise: Source of noise; None only for steps that need none.
         label: Class asked for.
         observe: Called with the state at every level; its results are kept, the states are not.
 
     Raises:
+        ConfigError: if the step asks for noise and there is none.
         DivergenceError: if the state stops being finite.
     """
     begin = time.perf_counter()

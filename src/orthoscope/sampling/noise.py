@@ -23,6 +23,15 @@ from orthoscope.typing import Events
 Noise: TypeAlias = Callable[[NoiseLevel, NoiseLevel], torch.Tensor]
 
 
+def silence(level: NoiseLevel, next_level: NoiseLevel) -> Events:
+    """The noise of a run that was given none.
+
+    Raises:
+        ConfigError: always.
+    """
+    raise ConfigError("this step needs noise; pass it, or a step without, such as Exponential(lam=0) for the ODE")
+
+
 @dataclass(frozen=True, eq=False)
 class Independent:
     """Fresh noise at every step, one stream per trajectory.

@@ -1,40 +1,34 @@
 r"""Samples of the tilted law $p_c^{1+w}p_u^{-w}$, which guidance alone does not draw from: weighted paths.
 
-Along the guided reverse process of any noise content, with $v$ falling, a path that carries the weight
-
-$$ d\log W = \tfrac12 w(1+w)\,|s_c - s_u|^2\,d\tau + \frac{dw}{d\tau}\log\frac{p_c}{p_u}\,d\tau $$
-
-represents the tilted law at every level (derived in explanation/tilted). Paths of one island are resampled from their
-weights when the effective sample size falls; islands never meet, so that their spread is an honest standard error.
+Paths follow the guided reverse process and carry weights (`weighted`); islands of them never meet, so that their spread
+is an honest standard error.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from orthoscope import rng
-from orthoscope.errors import ConfigError, DivergenceError
+from orthoscope.denoise import Exact
+from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sampling.grid import Grid, geometric, through
-from orthoscope.sampling.langevin import Look, look, move
+from orthoscope.sampling.langevin import look
+from orthoscope.sampling.loop import trajectory
 from orthoscope.sampling.noise import Independent
 from orthoscope.sampling.proposal import check_tilt, proposal
-from orthoscope.sampling.steps import Exponential
+from orthoscope.sampling.state import State
+from orthoscope.sampling.weighted import Islands, Weighted, Weights
 from orthoscope.targets import Pair
 from orthoscope.typing import PerRow, Rows
-
-Islands = Float[Tensor, "islands particles"]
 
 
 @dataclass(frozen=True, eq=False, slots=True, kw_only=True)
@@ -138,122 +132,56 @@ def sample_tilted(
     process = VarianceExploding(offset=offset)
     switches = [time for time in schedule.switches() if time > end] if schedule.clock != "step" else []
     levels = through(geometric(process, t_max, steps, end=end), process, switches)
-    strengths = _strengths(schedule, levels)
+    threshold = threshold if moves or lam > 0 else 0.0
+    choices = rng.stream(seed, "tilted choices")
+    step = Weighted(pair=narrow, schedule=schedule, lam=lam, threshold=threshold, moves=moves, choices=choices)
+    strengths = _strengths(step, levels)
     check_tilt(narrow, levels, [late for _, late in strengths], seed)
     x, log_weights = proposal(narrow, levels.levels[0], strengths[0][0], islands * particles, seed)
-    weights = log_weights.reshape(islands, particles)
-    cloud = _Cloud(narrow, Exponential(lam=lam), x, weights, threshold=threshold, moves=moves, seed=seed)
-    return cloud.run(levels, strengths)
+    start = Weights(
+        log_weights=log_weights.reshape(islands, particles),
+        log_normalizer=torch.zeros(islands, dtype=torch.float64),
+        seen=look(narrow, x, levels.levels[0]),
+    )
+    streams = [rng.stream(seed, "tilted noise", island) for island in range(islands)]
+    drawn = Independent(streams, (particles, narrow.dim), like=x)
+
+    def noise(level: NoiseLevel, next_level: NoiseLevel) -> Rows:
+        return drawn(level, next_level).reshape(x.shape)
+
+    ess = []
+    for state in trajectory(Exact(narrow), x, levels, step=step, noise=noise, label=0, carried=start):
+        ess.append(state.carried.ess)
+    return _sample(state, levels, np.stack(ess).mean(1))
 
 
-def _strengths(schedule: GuidanceSchedule, grid: Grid) -> list[tuple[float, float]]:
+def _strengths(step: Weighted, grid: Grid) -> list[tuple[float, float]]:
     """Strength at both ends of every step."""
-    found = [
-        (float(schedule.strength(level)), float(schedule.strength(next_level.from_noise_side(level.step))))
-        for level, next_level in itertools.pairwise(grid.levels)
-    ]
+    found = [step.strengths(*ends) for ends in itertools.pairwise(grid.levels)]
     if not np.isfinite(found).all():
         raise ConfigError("the schedule has no finite strength at clean data; use a table or end at a time > 0")
     return found
 
 
-class _Cloud:
-    """All islands on their way down."""
-
-    def __init__(
-        self, pair: Pair, step: Exponential, x: Rows, log_weights: Islands, *, threshold: float, moves: int, seed: int
-    ) -> None:
-        self.pair, self.step, self.x, self.log_weights = pair, step, x, log_weights
-        self.islands, self.particles = log_weights.shape
-        self.moves, self.threshold = moves, threshold if moves or step.lam > 0 else 0.0
-        self.log_z = torch.zeros(self.islands, dtype=torch.float64)
-        self.resampled = 0
-        self.accepted: list[float] = []
-        streams = [rng.stream(seed, "tilted noise", island) for island in range(self.islands)]
-        self.noise = Independent(streams, (self.particles, pair.dim), like=x)
-        self.choices = rng.stream(seed, "tilted choices")
-
-    def run(self, grid: Grid, strengths: Sequence[tuple[float, float]]) -> TiltedSample:
-        """Follow the grid to its last level."""
-        seen, ess = look(self.pair, self.x, grid.levels[0]), [self._ess()]
-        for k, (level, next_level) in enumerate(itertools.pairwise(grid.levels)):
-            begin, stop = strengths[k]
-            seen = self._move(self._resample(seen), level, next_level, begin)
-            ahead = self._advance(seen, level, next_level, begin, stop)
-            following = strengths[k + 1][0] if k + 1 < len(strengths) else stop
-            span = math.log(level.variance / next_level.variance)
-            gain = begin * (1 + begin) * seen.strain(level) + stop * (1 + stop) * ahead.strain(next_level)
-            before, after = (part.log_cond - part.log_uncond for part in (seen, ahead))
-            gain = gain * span / 2 + (stop - begin) * (before + after) / 2 + (following - stop) * after
-            self.log_weights = self.log_weights + gain.reshape(self.log_weights.shape)
-            seen = ahead
-            ess.append(self._ess())
-        return TiltedSample(
-            x=self.x,
-            weights=self.log_weights.softmax(1),
-            log_normalizer=self._log_normalizer(),
-            times=grid.times,
-            ess=np.stack(ess).mean(1),
-            resampled=self.resampled,
-            acceptance=float(np.mean(self.accepted)) if self.accepted else math.nan,
-        )
-
-    def _advance(self, seen: Look, level: NoiseLevel, next_level: NoiseLevel, begin: float, stop: float) -> Look:
-        z = self._normal(level, next_level) if self.step.lam > 0 else None
-        first = seen.guided(begin)
-        predicted = self.step(self.x, level, next_level, first, z)
-        cond, uncond = self.pair.cond.denoised(predicted, next_level), self.pair.uncond.denoised(predicted, next_level)
-        x = self.step(self.x, level, next_level, (first + (1 + stop) * cond - stop * uncond) / 2, z)
-        if not bool(torch.isfinite(x).all()):
-            raise DivergenceError(
-                f"the state is not finite after step {level.step}; use more steps or a smaller strength",
-                step=int(level.step or 0),
-                time=float(level.time),
-                last_good=self.x,
-            )
-        self.x = x
-        return look(self.pair, x, next_level)
-
-    def _normal(self, level: NoiseLevel, next_level: NoiseLevel) -> Rows:
-        return self.noise(level, next_level).reshape(self.x.shape)
-
-    def _move(self, seen: Look, level: NoiseLevel, next_level: NoiseLevel, w: float) -> Look:
-        for _ in range(self.moves):
-            uniform = torch.from_numpy(self.choices.random(len(self.x)))
-            normal = self._normal(level, next_level)
-            self.x, seen, taken = move(self.pair, self.x, seen, level, w, normal, uniform)
-            self.accepted.append(float(taken.double().mean()))
-        return seen
-
-    def _ess(self) -> NDArray[np.float64]:
-        """Effective share of the particles, island by island."""
-        return np.asarray(1 / self.log_weights.softmax(1).square().sum(1) / self.particles)
-
-    def _resample(self, seen: Look) -> Look:
-        poor = np.flatnonzero(self._ess() < self.threshold)
-        if not len(poor):
-            return seen
-        rows = torch.arange(self.x.shape[0]).reshape(self.log_weights.shape)
-        self.log_weights = self.log_weights.clone()
-        for island in poor:
-            self.log_z[island] += self.log_weights[island].logsumexp(0) - math.log(self.particles)
-            rows[island] = rows[island][systematic(self.log_weights[island].softmax(0), self.choices.random())]
-            self.log_weights[island] = 0.0
-        self.resampled += len(poor)
-        self.x = self.x[rows.ravel()]
-        return seen.pick(rows.ravel())
-
-    def _log_normalizer(self) -> Estimate:
-        logs = self.log_z + self.log_weights.logsumexp(1) - math.log(self.particles)
-        largest = float(logs.max())
-        z = (logs - largest).exp().numpy()
-        stderr = float(z.std(ddof=1) / math.sqrt(self.islands) / z.mean())
-        value = largest + math.log(z.mean())
-        return Estimate(value=value, stderr=stderr, n=self.islands * self.particles, dof=self.islands - 1)
+def _sample(state: State, grid: Grid, ess: NDArray[np.float64]) -> TiltedSample:
+    """What the last state of a run says."""
+    weights: Weights = state.carried
+    return TiltedSample(
+        x=state.x,
+        weights=weights.log_weights.softmax(1),
+        log_normalizer=_log_normalizer(weights),
+        times=grid.times,
+        ess=ess,
+        resampled=weights.resampled,
+        acceptance=float(np.mean(weights.accepted)) if weights.accepted else math.nan,
+    )
 
 
-def systematic(weights: PerRow, uniform: float) -> Tensor:
-    """Indices drawn from normalized weights with one uniform number: each at least floor(n * weight) times."""
-    n = len(weights)
-    positions = (torch.arange(n, dtype=torch.float64) + uniform) / n
-    return torch.searchsorted(weights.double().cumsum(0), positions).clamp_max(n - 1)
+def _log_normalizer(weights: Weights) -> Estimate:
+    """The mean weight, as its log, with the spread between islands."""
+    islands, particles = weights.log_weights.shape
+    logs = weights.log_normalizer + weights.log_weights.logsumexp(1) - math.log(particles)
+    largest = float(logs.max())
+    z = (logs - largest).exp().numpy()
+    stderr = float(z.std(ddof=1) / math.sqrt(islands) / z.mean())
+    return Estimate(value=largest + math.log(z.mean()), stderr=stderr, n=islands * particles, dof=islands - 1)

@@ -14,8 +14,7 @@ from orthoscope.experiments.claims.gaussian_rows import gaussian_pair
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant
 from orthoscope.process import VarianceExploding
-from orthoscope.sampling import Grid, Independent, geometric, start
-from orthoscope.sampling.corrector import predictor_corrector
+from orthoscope.sampling import Grid, Independent, PredictorCorrector, geometric, sample, start
 from orthoscope.sampling.density import entropy_change
 from orthoscope.sampling.tilted import sample_tilted
 from orthoscope.targets import Pair, mixture
@@ -65,7 +64,7 @@ def predictor_with_corrector(effort: Effort) -> Finding:
     exact = Exact(narrow)
     corrector = classifier_free(exact, Constant(value=2 * strength))
     noise = Independent(streams, (pair.dim,), like=x)
-    x = predictor_corrector(exact, corrector, x, levels, noise=noise, label=0)
+    x = sample(exact, x, levels, step=PredictorCorrector(corrector=corrector), noise=noise, label=0).x
     step_bias = abs(_alternating(levels, strength) - float(path.variance))
     return found(
         equal(
