@@ -81,26 +81,11 @@ def simulate(
     from orthoscope.simulation.setting import Simulation
 
     simulation = Simulation.of(
-        dim=dim,
-        std=std,
-        rate=rate,
-        classes=classes,
-        schedule=make_schedule(strength, schedule),
-        lam=0.0 if ode else 1.0,
-        t_max=t_max,
-        start=start.value,
-        ensemble=ensemble.value,
-        modes=_modes(modes, planted, tolerance),
-        samples=samples,
-        draws=draws,
-        steps=steps,
-        grid=grid.value,
-        order=order,
-        tolerance=tolerance,
-        dtype=dtype,
-        device=device,
-        seed=seed,
-    )
+        dim=dim, std=std, rate=rate, classes=classes, ensemble=ensemble.value,
+        schedule=make_schedule(strength, schedule), t_max=t_max, start=start.value, lam=0.0 if ode else 1.0,
+        modes=_modes(modes, planted, tolerance), samples=samples, draws=draws, seed=seed,
+        steps=steps, grid=grid.value, order=order, tolerance=tolerance, dtype=dtype, device=device,
+    )  # fmt: skip
     with progress("sampling", quiet=quiet) as advance:
         result = simulation_result(
             simulation,
