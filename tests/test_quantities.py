@@ -185,3 +185,21 @@ def test_the_pooled_error_covers_both_levels(spread: float, seed: int) -> None:
 def test_nothing_cannot_be_pooled() -> None:
     with pytest.raises(ConfigError, match="at least one draw to pool, got none"):
         pool([])
+
+
+def test_an_interval_is_student_s_where_draws_are_few() -> None:
+    """95 % quantiles of the normal law and of Student's t with 4 degrees of freedom: 1.95996, 2.77645."""
+    many = Estimate(value=1.0, stderr=0.1, n=1000)
+    np.testing.assert_allclose(many.interval(), (1 - 0.195996, 1 + 0.195996), atol=1e-6)
+    np.testing.assert_allclose(replace(many, dof=4).interval(), (1 - 0.277645, 1 + 0.277645), atol=1e-6)
+    np.testing.assert_allclose(many.interval(0.5), (1 - 0.0674490, 1 + 0.0674490), atol=1e-6)
+
+
+def test_products_have_the_error_of_first_order() -> None:
+    one, other = Estimate(value=3.0, stderr=0.1, n=10), Estimate(value=-2.0, stderr=0.05, n=20)
+    product = one.times(other)
+    assert product.value == -6.0
+    assert product.stderr == pytest.approx(math.hypot(2 * 0.1, 3 * 0.05), rel=1e-12)
+    assert one.times(-2.0) == one.affine(-2.0)
+    draws = np.random.default_rng(0).normal([3.0, -2.0], [0.1, 0.05], (200_000, 2)).prod(1)
+    assert draws.std() == pytest.approx(product.stderr, rel=0.01)

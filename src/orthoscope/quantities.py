@@ -161,6 +161,25 @@ class Estimate:
         """Standard errors that chance exceeds on either side with this probability; by Student's t if `dof` is set."""
         return float(-stdtrit(self.dof, false_alarm / 2) if self.dof else -ndtri(false_alarm / 2))
 
+    def interval(self, share: float = 0.95) -> tuple[float, float]:
+        """Ends between which the true value lies with this probability; by Student's t where draws are few."""
+        reach = self.limit(1 - share) * self.stderr
+        return self.value - reach, self.value + reach
+
+    def as_numbers(self) -> dict[str, float | int | None]:
+        """The estimate as a JSON object."""
+        return {name: getattr(self, name) for name in ("value", "stderr", "stderr_within", "n", "dof")}
+
+    def times(self, other: float | Estimate) -> Estimate:
+        """The product with a number, or with an independent estimate; rows are counted of this one.
+
+        Accuracy:
+            That of first order in the two errors; degrees of freedom are Welch's.
+        """
+        if not isinstance(other, Estimate):
+            return self.affine(other)
+        return replace(self.affine(other.value).plus(other.affine(self.value)), value=self.value * other.value)
+
     def affine(self, scale: float = 1.0, shift: float = 0.0) -> Estimate:
         """The estimate of scale * value + shift."""
         within, spread = (None if e is None else abs(scale) * e for e in (self.stderr_within, self.spread))

@@ -18,7 +18,6 @@ from orthoscope.process import VarianceExploding
 from orthoscope.sampling import BrownianPath, Grid, geometric, sample
 from orthoscope.settings import Setting
 from orthoscope.simulation import setting as spec
-from orthoscope.simulation.comparison import as_numbers
 from orthoscope.simulation.draw import REFINED_WIDTH, decision_time, draw
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import sampled_draws, simulate
@@ -82,7 +81,7 @@ def test_on_the_sphere_draws_count_the_same() -> None:
 def test_a_posterior_near_one_is_not_certain() -> None:
     """All trajectories of 3 draws stay in their class, far from the others: 24 units, none failed."""
     simulation = Simulation.of(**BASE | {"dim": 40, "rate": 0.05})
-    numbers = as_numbers(simulate(simulation).estimates["class_posterior"])
+    numbers = simulate(simulation).estimates["class_posterior"].as_numbers()
     assert numbers["value"] > 1 - 1e-6
     assert numbers["stderr"] == pytest.approx(np.sqrt(26 * 2) / 28**1.5, rel=1e-6)
     assert (numbers["n"], numbers["dof"]) == (72, 4)

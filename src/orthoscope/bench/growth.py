@@ -19,7 +19,6 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics.scaling import power_law
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
-from orthoscope.simulation.comparison import as_numbers
 from orthoscope.simulation.cost import measure_costs
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
@@ -128,7 +127,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
     ratio = np.log(result["seconds_modelled"].values / result["seconds"].values)
     return {
         name: {
-            "exponent": as_numbers(stored(result.sel(varied=name), "exponent")[0]),
+            "exponent": stored(result.sel(varied=name), "exponent")[0].as_numbers(),
             "seconds": {
                 str(int(value)): float(seconds)
                 for value, seconds in zip(result["value"].values[at], result["seconds"].values[at], strict=True)

@@ -17,7 +17,6 @@ from orthoscope.bench.yardstick import TextbookCost, Yardstick, fastest, textboo
 from orthoscope.guidance.schedules import Constant
 from orthoscope.progress import Progress
 from orthoscope.serialize import to_dict
-from orthoscope.simulation.comparison import as_numbers
 from orthoscope.simulation.completion import Completion
 from orthoscope.simulation.draw import Draw, draw
 from orthoscope.simulation.together import simulate_together
@@ -78,19 +77,19 @@ def compare_with_textbook(problem: Yardstick, *, progress: Progress | None = Non
         "seconds": seconds,
         "stderr": stderr,
         "bias_over_stderr": abs(bias.value) / stderr,
-        "mean_shift": as_numbers(found.mean_shift),
-        "bias": as_numbers(bias),
+        "mean_shift": found.mean_shift.as_numbers(),
+        "bias": bias.as_numbers(),
         "textbook": {
             **{name: value for name, value in asdict(textbook).items() if name not in ("bias", "seconds")},
             "steps": TEXTBOOK_STEPS,
             "extrapolated_seconds": textbook.seconds,
-            "bias": as_numbers(textbook.bias),
+            "bias": textbook.bias.as_numbers(),
         },
         "levels": [
-            {"steps": level.steps, "rows": level.rows, "modes_read": level.modes_read, **as_numbers(level.correction)}
+            {"steps": level.steps, "rows": level.rows, "modes_read": level.modes_read, **level.correction.as_numbers()}
             for level in found.levels
         ],
-        "law": as_numbers(found.law),
+        "law": found.law.as_numbers(),
         "levers": [asdict(lever) for lever in levers],
         "classes": len(centroids),
         "threads": torch.get_num_threads(),

@@ -10,7 +10,6 @@ import xarray as xr
 
 from orthoscope.calibration.threshold import MEASURED, PREDICTED
 from orthoscope.datasets import stored
-from orthoscope.simulation.comparison import as_numbers
 
 _TOO_MANY = 50.0  # nats: of so many classes no data set has ever been made
 
@@ -30,13 +29,13 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
 
 
 def _source(one: xr.Dataset) -> dict[str, Any]:
-    shown: dict[str, Any] = {name: as_numbers(stored(one, name)[0]) for name in MEASURED}
+    shown: dict[str, Any] = {name: stored(one, name)[0].as_numbers() for name in MEASURED}
     told = float(one["information"])
     shown["effective_classes"] = math.exp(told) if told < _TOO_MANY else None
     if "posterior_information" in one:
         last = one.isel(path_level=-1)
         names = {"posterior": "posterior_information", "pair": "path_information", "excess": "excess_information"}
-        shown["paths"] = {short: as_numbers(stored(last, name)[0]) for short, name in names.items()}
+        shown["paths"] = {short: stored(last, name)[0].as_numbers() for short, name in names.items()}
     shown["side"] = str(one["side"].values)
     shown["predicted"] = {name: float(one[name]) for name in PREDICTED}
     shown["half_told"] = float(one["half_told"])

@@ -23,14 +23,7 @@ from orthoscope.metrics import jackknife
 from orthoscope.numerics import Array
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
-from orthoscope.simulation.comparison import (
-    FALSE_ALARM,
-    FINITE_DIM_SLACK,
-    Theories,
-    as_numbers,
-    finite_dim_slack,
-    theories,
-)
+from orthoscope.simulation.comparison import FALSE_ALARM, FINITE_DIM_SLACK, Theories, finite_dim_slack, theories
 from orthoscope.simulation.pairs import sample_pair
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
@@ -78,7 +71,7 @@ class Check:
 
     def as_numbers(self) -> dict[str, Any]:
         """The check as a JSON object."""
-        return as_numbers(self.measured) | {
+        return self.measured.as_numbers() | {
             "theory": self.theory,
             "slack": self.slack,
             "z": self.z,

@@ -41,7 +41,6 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.progress import Remark
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import to_dict
-from orthoscope.simulation.comparison import as_numbers
 
 _AS_GOOD = 1e-6  # difference in the objective that buys no complication
 _BY_SIMPLICITY = ("constant", "step", "interval", "linear", "three_phase")
@@ -287,5 +286,5 @@ def _row(report: Report, candidate: Candidate, bound: Design | None = None) -> d
         "stderr": report.errors.get(candidate.name),
         "feasible": candidate.feasible,
         "within_margin": _within(candidate.outcome),
-        "behind": gap(bound or report.design, candidate) if gain is None else as_numbers(gain),
+        "behind": gap(bound or report.design, candidate) if gain is None else gain.as_numbers(),
     }

@@ -24,7 +24,6 @@ from orthoscope.laws import Start
 from orthoscope.metrics.scaling import PowerLaw, power_law
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
-from orthoscope.simulation.comparison import as_numbers
 from orthoscope.simulation.coupled import coupled
 from orthoscope.simulation.radial import radial
 from orthoscope.simulation.setting import Simulation
@@ -137,7 +136,7 @@ class ApproachStudy:
         for name in SHIFTS:
             a, b = getattr(coarse, name), getattr(fine, name)
             # In law the error falls like the square of the step: a third of the difference is left in the finer run.
-            limits |= {f"{name}_mean_field": getattr(found, name), f"{name}_step_error": a.minus(b).affine(1 / 3)}
+            limits |= {f"{name}_mean_field": getattr(found, name), f"{name}_step_error": a.minus(b).times(1 / 3)}
         return limits
 
     def _point(self, rate: float, w: float, dim: int) -> dict[str, Any]:
@@ -295,7 +294,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
 def _law_numbers(approach: Approach) -> dict[str, Any]:
     law = approach.law
     low, high = law.interval()
-    return as_numbers(law.exponent) | {
+    return law.exponent.as_numbers() | {
         "interval_95": [low, high],
         "amplitude": law.amplitude,
         "correction": law.correction,

@@ -21,7 +21,6 @@ from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.metrics.scaling import extrapolate
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
-from orthoscope.simulation.comparison import as_numbers
 from orthoscope.simulation.coupled import coupled
 from orthoscope.simulation.setting import Simulation
 from orthoscope.theory import Prediction, predict
@@ -150,7 +149,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
 
 
 def _comparison(measured: Estimate, theory: float) -> Mapping[str, Any]:
-    return as_numbers(measured) | {
+    return measured.as_numbers() | {
         "theory": theory,
         "z": measured.z(theory),
         "verdict": verdict(measured, theory),

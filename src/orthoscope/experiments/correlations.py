@@ -19,7 +19,6 @@ from orthoscope.metrics.correlations import mean_square_correlation
 from orthoscope.metrics.scaling import PowerLaw, extrapolate, power_law
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
-from orthoscope.simulation.comparison import as_numbers
 from orthoscope.simulation.draw import draw
 from orthoscope.simulation.radial import radial
 from orthoscope.simulation.setting import Simulation
@@ -205,7 +204,7 @@ def _half(result: xr.Dataset, sampler: str, w: float, kind: str) -> dict[str, An
     except ConfigError:
         return None
     low, high = law.interval()
-    return as_numbers(law.exponent.affine(0.5)) | {
+    return law.exponent.affine(0.5).as_numbers() | {
         "interval_95": [low / 2, high / 2],
         "goodness": law.goodness,
     }
@@ -214,7 +213,7 @@ def _half(result: xr.Dataset, sampler: str, w: float, kind: str) -> dict[str, An
 def _limit(points: xr.Dataset) -> dict[str, Any]:
     found = extrapolate(points["point_dim"].values.tolist(), stored(points, "along_excess"), order=2)
     theory = float(points["along_excess_mean_field"][0])
-    return as_numbers(found.limit) | {"theory": theory, "goodness": found.goodness}
+    return found.limit.as_numbers() | {"theory": theory, "goodness": found.goodness}
 
 
 def _against_one_direction(result: xr.Dataset, sampler: str, w: float, kind: str) -> dict[str, float]:
@@ -227,13 +226,13 @@ def _against_one_direction(result: xr.Dataset, sampler: str, w: float, kind: str
 def _excesses(points: xr.Dataset) -> dict[str, dict[str, Any]]:
     """Excess along the centroid by dimension."""
     pairs = zip(points["point_dim"].values, stored(points, "along_excess"), strict=True)
-    return {f"{dim}": as_numbers(excess) for dim, excess in pairs}
+    return {f"{dim}": excess.as_numbers() for dim, excess in pairs}
 
 
 def _ratios(points: xr.Dataset) -> dict[str, dict[str, Any]]:
     """Mean square correlation of real modes over that of the excess theory puts along the centroid."""
     theory = points[f"{_SQUARE}_mean_field"].values
     return {
-        f"{dim}": as_numbers(square.affine(1 / float(expected)))
+        f"{dim}": square.affine(1 / float(expected)).as_numbers()
         for dim, square, expected in zip(points["point_dim"].values, stored(points, _SQUARE), theory, strict=True)
     }

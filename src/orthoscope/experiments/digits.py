@@ -154,7 +154,7 @@ class DigitsStudy:
             result[label] = {
                 "mean_shift": metrics.mean_shift(rows, law.mean),
                 "total_variance": total,
-                "variance_ratio": total.affine(1 / law.total),
+                "variance_ratio": total.times(1 / law.total),
                 "participation_ratio": metrics.participation_ratio(rows),
                 "class_share": metrics.share_of(is_kept),
                 "class_posterior": metrics.share_of(posterior),

@@ -243,7 +243,7 @@ def real(
 def exponent(dims: tuple[int, int], shifts: Sequence[Estimate]) -> Estimate:
     """Exponent of a decay between two dimensions, by the delta method."""
     first, last = (replace(e, value=math.log(e.value), stderr=e.stderr / e.value) for e in shifts)
-    return first.minus(last).affine(1 / math.log(dims[1] / dims[0]))
+    return first.minus(last).times(1 / math.log(dims[1] / dims[0]))
 
 
 def _planted(

@@ -42,7 +42,6 @@ from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sampling import Independent, Run, State, geometric, sample
-from orthoscope.simulation.comparison import as_numbers
 from orthoscope.targets import Mixture, random_mixture
 from orthoscope.targets.structured import manifold_mixture, random_manifold
 from orthoscope.theory.constant import distortion
@@ -299,7 +298,7 @@ def _response(result: xr.Dataset, fraction: float) -> dict[str, Any]:
     free, weak = _at(result, fraction).sel(strength=0.0), _at(result, fraction).isel(strength=1)
     expected = 2 * float(weak["strength"]) * result.attrs["std"] ** 2 * free["class_information_draw"]
     ratio = (weak["mean_shift_draw"] * free["centroid_square_draw"]).mean("point") / expected.mean("point")
-    found = as_numbers(mean_of(ratio.values))
+    found = mean_of(ratio.values).as_numbers()
     return {"fraction": float(fraction), "strength": float(weak["strength"]), "ratio": found}
 
 
@@ -309,7 +308,7 @@ def _transition(result: xr.Dataset, fraction: float) -> dict[str, Any]:
     widths = (one["transition_width_draw"] * np.sqrt(one["point_log_classes"])).values
     sizes = one["point_log_classes"].values
     return {"fraction": float(fraction), "committed": float((one["speciation_time_draw"] > 0).mean())} | {
-        f"width, log M = {size:g}": as_numbers(mean_of(np.nanmean(widths[sizes == size], axis=0)))
+        f"width, log M = {size:g}": mean_of(np.nanmean(widths[sizes == size], axis=0)).as_numbers()
         for size in np.unique(sizes)
         if np.isfinite(widths[sizes == size]).any(0).all()
     }
@@ -321,7 +320,7 @@ def _dimension(result: xr.Dataset, fraction: float) -> dict[str, Any]:
     rates = 0.5 * np.log1p(1 / (one["speciation_time_draw"] + result.attrs["std"] ** 2))
     shares = (one["point_log_classes"] / rates / one["point_dim"]).transpose("point", "draw").values
     return {"fraction": float(fraction)} | {
-        f"d = {dim:g}, log M = {size:g}": as_numbers(mean_of(draws))
+        f"d = {dim:g}, log M = {size:g}": mean_of(draws).as_numbers()
         for dim, size, draws in zip(one["point_dim"].values, one["point_log_classes"].values, shares, strict=True)
         if np.isfinite(draws).all()
     }
@@ -333,4 +332,4 @@ def _logs(values: FloatArray) -> FloatArray:
 
 
 def _plain(found: Mapping[str, Collapse]) -> dict[str, Any]:
-    return {name: {"spread": as_numbers(c.spread), "chi2": c.chi2, "points": c.points} for name, c in found.items()}
+    return {name: {"spread": c.spread.as_numbers(), "chi2": c.chi2, "points": c.points} for name, c in found.items()}

@@ -36,7 +36,6 @@ from orthoscope.process import NoiseLevel, RectifiedFlow, VarianceExploding
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sampling import Exponential, Run, State, geometric, sample, start, through
-from orthoscope.simulation.comparison import as_numbers
 from orthoscope.targets import Gaussian, Mixture, Pair, Target, mixture
 from orthoscope.targets.structured import multimodal_mixture
 from orthoscope.theory.separation import separate
@@ -334,7 +333,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
 def _changes(one: xr.Dataset) -> dict[str, Any]:
     """Changes to the unguided class."""
     return {
-        name: as_numbers(stored(one, f"{name}_change")[0]) for name in MEASURES if np.isfinite(one[f"{name}_change"])
+        name: stored(one, f"{name}_change")[0].as_numbers() for name in MEASURES if np.isfinite(one[f"{name}_change"])
     }
 
 
@@ -361,6 +360,6 @@ def _worst(result: xr.Dataset, name: str) -> dict[str, Any]:
     return {
         "window": str(result["window"].values[k[0]]),
         "strength": float(result["strength"].values[k[1]]),
-        "gap": as_numbers(stored(here, f"{name}_change")[flat].affine(shift=-float(theory.values.ravel()[flat]))),
+        "gap": stored(here, f"{name}_change")[flat].affine(shift=-float(theory.values.ravel()[flat])).as_numbers(),
         "z": float(z[k]),
     }

@@ -23,7 +23,6 @@ from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.sampling.density import GuidedFlow, entropy_change
 from orthoscope.sampling.tilted import TiltedSample, sample_tilted
-from orthoscope.simulation.comparison import as_numbers
 from orthoscope.simulation.pairs import sample_pair
 from orthoscope.targets import Gaussian, Pair, mixture
 from orthoscope.theory import guided_gaussian
@@ -213,7 +212,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for law in ("tilted", "guided"):
         for name in ("gaussian_variance", "line_mean", "line_variance"):
-            found[f"{name}_{law}"] = as_numbers(stored(result.sel(law=law), name)[0])
+            found[f"{name}_{law}"] = stored(result.sel(law=law), name)[0].as_numbers()
     for law in ("tilted", "guided"):
         found[f"gaussian_variance_{law}_theory"] = float(result["gaussian_variance_theory"].sel(law=law))
     for name in ("line_mean", "line_variance"):
@@ -226,5 +225,5 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
         ]
         found[f"{name}_tilted_largest_z"] = float(max(np.abs(gap).max() for gap in gaps))
         found[f"{name}_smallest_ess"] = float(result[f"{name}_ess"].min())
-        found[f"{name}_entropy_change"] = as_numbers(stored(result, f"{name}_entropy_change")[0])
+        found[f"{name}_entropy_change"] = stored(result, f"{name}_entropy_change")[0].as_numbers()
     return found

@@ -26,7 +26,6 @@ from orthoscope.locking import locked
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import plain
-from orthoscope.simulation.comparison import as_numbers
 from orthoscope.threads import one_thread
 
 if TYPE_CHECKING:
@@ -178,7 +177,7 @@ class Judge:
         real = metrics.total_variance(self.points[label]).value
         return {
             "class_share": metrics.share_of(self.classifier.predict(rows) == label),
-            "variance_ratio": metrics.total_variance(rows).affine(1 / real),
+            "variance_ratio": metrics.total_variance(rows).times(1 / real),
             "novelty": metrics.mean_of(_nearest(rows, self.points[label])).affine(1 / self.unseen[label]),
         }
 
@@ -190,7 +189,7 @@ def findings(result: xr.Dataset) -> dict[str, Any]:
     for strength in result["strength"].values:
         one = result.sel(strength=strength)
         by_strength[f"strength {strength:g}"] = {
-            name: as_numbers(reduce(Estimate.plus, stored(one, name)).affine(1 / result.sizes["label"]))
+            name: reduce(Estimate.plus, stored(one, name)).affine(1 / result.sizes["label"]).as_numbers()
             for name in ("class_share", "variance_ratio", "novelty")
         }
     return {

@@ -23,7 +23,6 @@ from orthoscope.process import NoiseLevel
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import to_dict
-from orthoscope.simulation.comparison import as_numbers
 from orthoscope.theory.two_class import SUPPORT, Law, Moments, check_law, guided_moments, tilted_moments
 from orthoscope.theory.two_class_sde import sde_moments
 from orthoscope.threads import one_thread
@@ -90,7 +89,7 @@ def _theory(law: Law, found: xr.Dataset) -> tuple[Moments | None, Moments | None
 def findings(found: xr.Dataset) -> dict[str, Any]:
     """What a run found, as plain values."""
     return {
-        name: as_numbers(value) if isinstance(value, Estimate) else value for name, value in measured(found).items()
+        name: value.as_numbers() if isinstance(value, Estimate) else value for name, value in measured(found).items()
     }
 
 

@@ -78,7 +78,7 @@ def simulation_result(
     ):
         coarse = simulation.but(steps=steps // 2)
         halved = simulate(coarse, estimator=choose(estimator, coarse), progress=progress).estimates
-    named: dict[str, dict[str, Any] | None] = {name: as_numbers(found) for name, found in result.estimates.items()}
+    named: dict[str, dict[str, Any] | None] = {name: found.as_numbers() for name, found in result.estimates.items()}
     for name in ("variance_shift_across", "frechet_distance"):  # not in one dimension, not from too few samples
         named.setdefault(name, None)
     return {
@@ -87,8 +87,8 @@ def simulation_result(
         "diagnosis": diagnose(result.estimates, predictions, simulation, halved),
         "path": {
             "time": list(result.times),
-            "overlap": [as_numbers(q) for q in result.overlap],
-            "variance": [as_numbers(v) for v in result.variance],
+            "overlap": [q.as_numbers() for q in result.overlap],
+            "variance": [v.as_numbers() for v in result.variance],
         },
         "versus": _versus(simulation, versus, progress),
         "estimator": estimator,
@@ -112,22 +112,11 @@ def _versus(
     return [
         {
             "schedule": to_dict(schedule),
-            "estimates": {name: as_numbers(estimate) for name, estimate in estimates.items()},
-            "difference": {name: as_numbers(estimate) for name, estimate in difference.items()},
+            "estimates": {name: estimate.as_numbers() for name, estimate in estimates.items()},
+            "difference": {name: estimate.as_numbers() for name, estimate in difference.items()},
         }
         for schedule, estimates, difference in zip(schedules, found.estimates[1:], found.differences, strict=True)
     ]
-
-
-def as_numbers(estimate: Estimate) -> dict[str, Any]:
-    """An estimate as a JSON object."""
-    return {
-        "value": estimate.value,
-        "stderr": estimate.stderr,
-        "stderr_within": estimate.stderr_within,
-        "n": estimate.n,
-        "dof": estimate.dof,
-    }
 
 
 SHIFTS = ("mean_shift", "variance_shift")

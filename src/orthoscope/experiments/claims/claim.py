@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from orthoscope.quantities import Estimate
-from orthoscope.simulation.comparison import as_numbers
 
 Verdict = Literal["holds", "depends", "contradicted", "fails"]
 Relation = Literal["=", "<=", ">="]
@@ -70,7 +69,7 @@ class Comparison:
         measured: dict[str, Any] = {"value": self.measured, "stderr": None}
         reach, away = 0.0, None
         if isinstance(self.measured, Estimate):
-            measured, away = as_numbers(self.measured), self.measured.z(self.number)
+            measured, away = self.measured.as_numbers(), self.measured.z(self.number)
             # An estimate without an error > 0 has not been measured, and nothing passes.
             reach = self.measured.limit(FALSE_FAIL) * self.measured.stderr if self.measured.stderr > 0 else math.nan
         plain = {

@@ -74,7 +74,7 @@ def square_root_growth(effort: Effort) -> Finding:
         for w in (100.0, 400.0)
     )
     theory = [two_class.guided_moments("gaussian", w).mean for w in (100.0, 400.0)]
-    slope = far.minus(near).affine(1 / 10)
+    slope = far.minus(near).times(1 / 10)
     limit = two_class.large_strength_coefficient()
     return found(
         equal("growth of the mean per growth of sqrt(w)", slope, (theory[1] - theory[0]) / 10),
@@ -129,7 +129,7 @@ def missing_pullback(effort: Effort) -> Finding:
     exact = measured(replace(wrong, score_error=None).run())["off_support_distance"]
     return found(
         at_least("share off the support", share, 0.5),
-        at_most("mean distance from it with exact scores, in units of the final noise", exact.affine(1 / end), 10.0),
+        at_most("mean distance from it with exact scores, in units of the final noise", exact.times(1 / end), 10.0),
     )
 
 
