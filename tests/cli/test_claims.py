@@ -5,10 +5,8 @@ import json
 import pytest
 
 from orthoscope.cli.main import main
-from orthoscope.cli.study import StudyName
 from orthoscope.experiments import claims
 from orthoscope.experiments.claims.claim import Effort, Finding, at_most, claim, equal, found
-from orthoscope.report.studies import STUDIES
 
 
 def wrong(effort: Effort) -> Finding:
@@ -62,7 +60,3 @@ def test_a_failed_claim_gives_exit_status_1(
 def test_an_unknown_claim_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["claims", "--only", "uncondition"]) == 2
     assert "unconditional" in capsys.readouterr().err
-
-
-def test_studies_on_the_command_line_are_those_that_exist() -> None:
-    assert {name.value for name in StudyName} == set(STUDIES)

@@ -20,7 +20,7 @@ COMMANDS = {
     "demo": "results.nc",
     "audit": "results.nc",
     "calibrate": "spec.json",
-    "study captured": "captured.png",
+    "study captured": "results.nc",
     "train digits": "checkpoint.safetensors",
     "claims": "late-window-idle.json",
     "sweep": "log.jsonl",

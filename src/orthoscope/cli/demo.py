@@ -39,7 +39,8 @@ def demo(
     Example: orthoscope demo --out runs/demo
     """
     from orthoscope.locking import locked
-    from orthoscope.report.demo import FILES, Demo
+    from orthoscope.report.demo import Demo
+    from orthoscope.report.studies import FILES
 
     with locked(out, "demo", FILES):
         job = Demo(out=out, names=tuple(name.value for name in section or SectionName), seed=seed, resume=resume)

@@ -2,56 +2,67 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
 
 from orthoscope.cli import options
 from orthoscope.cli.output import emit, flat, progress, remark
+from orthoscope.errors import ConfigError
+from orthoscope.experiments.registry import STUDIES, find
 
 _SHOWN = 60  # numbers that people read
 
 
-class StudyName(StrEnum):
-    """Studies by name."""
-
-    approach = "approach"
-    captured = "captured"
-    correlations = "correlations"
-    design_grid = "design-grid"
-    manifold = "manifold"
-    stages = "stages"
-    tilted = "tilted"
-
-
 def study(
-    name: Annotated[StudyName, typer.Argument(help="Which study.")],
+    name: Annotated[str | None, typer.Argument(help="Which study; --list names them.", show_default=False)] = None,
+    listed: Annotated[bool, typer.Option("--list", help="The studies: the question of each, and its minutes.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME if left out.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A reduced version, for a first look.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep results of the same settings.")] = False,
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Run a study and write its results, figure and specification; what it found is printed.
-
-    approach: how fast finite dimension approaches mean field. captured: paths lost to another mode. correlations:
-    between coordinates of guided samples. design-grid: designed schedules against windows. manifold: classes on a
-    curved manifold. stages: classes of many modes. tilted: conditional, tilted and guided law side by side.
+    """Run a study and write its results, figures, page and specification; what it found is printed.
 
     Example: orthoscope study approach --quick
     """
+    if listed:
+        _list(as_json=json)
+        return
+    if name is None:
+        raise ConfigError(f"which study? one of {', '.join(STUDIES)}; `list` says what they answer")
+    find(name)
     from orthoscope.report.studies import run_study
 
-    folder = out or Path("runs") / name.value
-    with progress(name.value, quiet=quiet) as advance:
-        found = run_study(name.value, out=folder, quick=quick, seed=seed, progress=advance)
+    folder = out or Path("runs") / name
+    with progress(name, quiet=quiet) as advance:
+        found = run_study(name, out=folder, quick=quick, seed=seed, resume=resume, progress=advance)
     if json:
-        emit(found, as_json=True, title=name.value)
+        emit(found, as_json=True, title=name)
         return
     shown = flat(found)
-    first = dict(list(shown.items())[:_SHOWN]) | {"folder": found["folder"]}
-    emit(first, as_json=False, title=name.value)
-    if len(shown) > len(first):
-        remark(f"{len(shown) - len(first)} more numbers with --json")
+    first = dict(list(shown.items())[:_SHOWN]) | {"folder": found["folder"], "report": str(folder / "report.html")}
+    emit(first, as_json=False, title=name)
+    if len(shown) > _SHOWN:
+        remark(f"{len(shown) - _SHOWN} more numbers with --json")
+
+
+def _list(*, as_json: bool) -> None:
+    rows = {
+        name: {"question": one.question, "minutes": one.minutes, "quick_minutes": one.quick_minutes}
+        for name, one in STUDIES.items()
+    }
+    if as_json:
+        emit(rows, as_json=True, title="studies")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for head, justify in (("study", "left"), ("question", "left"), ("minutes", "right"), ("--quick", "right")):
+        table.add_column(head, justify=justify, no_wrap=head != "question")  # type: ignore[arg-type]
+    for name, one in STUDIES.items():
+        table.add_row(name, one.question, f"{one.minutes:g}", f"{one.quick_minutes:g}" if one.quick_minutes else "")
+    Console(highlight=False).print(table)

@@ -1,29 +1,25 @@
-"""The demonstration: every study, its figures, and one page, in one run folder."""
+"""The demonstration: some of the studies, their figures, and one page, in one run folder."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from orthoscope import __version__, writing
 from orthoscope.datasets import Study, groups, read, write
 from orthoscope.errors import ConfigError
-from orthoscope.experiments.digits import DigitsStudy
-from orthoscope.experiments.paths import PathStudy
-from orthoscope.experiments.shifts import DimStudy, RateStudy
-from orthoscope.experiments.windows import WindowStudy
+from orthoscope.experiments import registry
 from orthoscope.progress import Progress
 from orthoscope.report.page import render, save_figure
 from orthoscope.report.sections import SECTIONS, headline
 from orthoscope.serialize import content_hash, dumps
 from orthoscope.threads import one_thread
 
-STUDIES = {"paths": PathStudy, "rates": RateStudy, "dims": DimStudy, "windows": WindowStudy, "digits": DigitsStudy}
-FILES = ("results.nc", "spec.json", "report.html", "figures")  # of its folder
+STUDIES = {name: registry.STUDIES[name].make for name in SECTIONS}
 TITLE = "What classifier-free guidance does to a distribution, and what can be done about it"
 LEAD = (
     "Every distribution here is known exactly, so its score is exact too and every distortion is guidance's own. "
@@ -63,7 +59,7 @@ class Demo:
 
     def studies(self) -> list[Study]:
         """The studies to run, in order."""
-        return [replace(STUDIES[name](), seed=self.seed) for name in self.names]
+        return [STUDIES[name](seed=self.seed) for name in self.names]
 
     def run(self, study: Study, progress: Progress | None = None) -> float | None:
         """Run one study and store it; seconds taken, or None if it was kept from an earlier run."""
@@ -81,7 +77,10 @@ class Demo:
         """Write figures, specification and report of every section in the folder; say where they are."""
         stored = {name: read(self._store, group=name) for name in STUDIES if name in groups(self._store)}
         results = {name: result for name, result in stored.items() if result is not None}
-        sections = [SECTIONS[name](result, self.out) for name, result in results.items()]
+        sections = [
+            SECTIONS[name](result, f"orthoscope demo --section {name} --out {self.out}")
+            for name, result in results.items()
+        ]
         for section in sections:
             for name, figure in section.figures.items():
                 save_figure(figure, self.out / "figures" / name)

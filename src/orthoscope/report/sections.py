@@ -6,7 +6,6 @@ Captions quote numbers from the datasets, never from memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import numpy as np
 import xarray as xr
@@ -22,15 +21,11 @@ from orthoscope.report.page import Card, Section
 FALSE_ALARM = 1e-3  # of the verdict on all windows together
 
 
-def _command(name: str, out: Path) -> str:
-    return f"orthoscope demo --section {name} --out {out}"
-
-
 def _estimate(data: xr.Dataset, name: str) -> Estimate:
     return stored(data, name)[0]
 
 
-def paths_section(paths: xr.Dataset, out: Path) -> Section:
+def paths_section(paths: xr.Dataset, command: str) -> Section:
     """Overlap and variance along the path."""
     dim, strongest = paths.attrs["dim"], float(paths["strength"].max())
     end = paths.sel(strength=strongest).isel(time=-1)
@@ -49,12 +44,12 @@ def paths_section(paths: xr.Dataset, out: Path) -> Section:
             "fully: "
             f"at w = {strongest:g} the samples end {_percent(end['overlap'] - 1)} beyond their class's mean."
         ),
-        command=_command("paths", out),
+        command=command,
         figures={"paths": path_figure(paths)},
     )
 
 
-def rates_section(rates: xr.Dataset, out: Path) -> Section:
+def rates_section(rates: xr.Dataset, command: str) -> Section:
     """Distortion against rate."""
     critical = float(rates["critical_rate"].sel(critical_strength=0.0))
     return Section(
@@ -71,12 +66,12 @@ def rates_section(rates: xr.Dataset, out: Path) -> Section:
             "ensemble in a high dimension, where they cannot. Low-dimensional points lie off the curves by what the "
             "finite-dimension theory (bars) predicts."
         ),
-        command=_command("rates", out),
+        command=command,
         figures={"rates": rate_figure(rates)},
     )
 
 
-def dims_section(dims: xr.Dataset, out: Path) -> Section:
+def dims_section(dims: xr.Dataset, command: str) -> Section:
     """Distortion against dimension."""
     classes, rate = dims.attrs["classes"], dims.attrs["rate"]
     last = {
@@ -95,12 +90,12 @@ def dims_section(dims: xr.Dataset, out: Path) -> Section:
             f"{shift['exponential']} in the first family and {shift['fixed']} in the second. The lines are theory for "
             "infinite dimension at the same rate, the bars theory for the same dimension."
         ),
-        command=_command("dims", out),
+        command=command,
         figures={"dims": dim_figure(dims)},
     )
 
 
-def windows_section(windows: xr.Dataset, out: Path) -> Section:
+def windows_section(windows: xr.Dataset, command: str) -> Section:
     """The plane of windows."""
     restored, baseline = _restored(windows), _constant(windows)
     rows = []
@@ -131,14 +126,14 @@ def windows_section(windows: xr.Dataset, out: Path) -> Section:
             "gone (“reversed”) or another class captures the sample (“lost”). Letters mark exact simulations. "
             f"At {restored}; at constant strength {baseline}."
         ),
-        command=_command("windows", out),
+        command=command,
         figures={"windows": window_figure(windows)},
         head=["point", "schedule", "mean shift", "theory", "variance shift", "theory", "class posterior"],
         rows=rows,
     )
 
 
-def digits_section(digits: xr.Dataset, out: Path) -> Section:
+def digits_section(digits: xr.Dataset, command: str) -> Section:
     """Real data."""
     constants, windows = list(digits.attrs["constants"]), list(digits["window"].values)
     rows = []
@@ -164,7 +159,7 @@ def digits_section(digits: xr.Dataset, out: Path) -> Section:
             "(share in "
             "class) and left out of the moments: the variance they add is no diversity."
         ),
-        command=_command("digits", out),
+        command=command,
         figures={"digits": digits_figure(digits), "digits-images": digits_images(digits, shown)},
         head=[
             "schedule",
@@ -204,7 +199,7 @@ def digits_verdict(gains: Mapping[str, Estimate], digits: xr.Dataset) -> str:
     return f"{conclusion} Variance ratio gained over the gray line, mean over digits: {listed}."
 
 
-SECTIONS: dict[str, Callable[[xr.Dataset, Path], Section]] = {
+SECTIONS: dict[str, Callable[[xr.Dataset, str], Section]] = {
     "paths": paths_section,
     "rates": rates_section,
     "dims": dims_section,
