@@ -14,10 +14,11 @@ from diffusers import DDIMScheduler
 from numpy.typing import NDArray
 from PIL import Image
 
-from orthoscope.audits.cells import Cells
-from orthoscope.audits.generate import Maker
+from orthoscope.audits.cells import ImageCells
+from orthoscope.audits.generate import Order
+from orthoscope.audits.maker import Maker
 from orthoscope.audits.pictures import picture_path, slug, thumbnails
-from orthoscope.audits.plan import Audit
+from orthoscope.audits.studio import Studio
 from orthoscope.audits.tally import Tally
 from orthoscope.errors import StoppedError
 from orthoscope.guidance.grammar import parse_schedule
@@ -69,12 +70,15 @@ def host(pipe: Any) -> Observed:
     return Observed(pipe)
 
 
-def maker(host: Host, **settings: Any) -> Maker:
-    given: dict[str, Any] = {"judge": None, "images": IMAGES} | settings
-    return Maker(host=host, features=features_of("latent"), audit=Audit(steps=STEPS), **given)
+def maker(host: Host, *, judge: Any = None, batch: int = 0, features: str = "latent", **settings: Any) -> Maker:
+    """A maker of a host; what is no field of it belongs to its order."""
+    fields = {name: settings.pop(name) for name in ("pictures", "tally", "remark") if name in settings}
+    order = {"rule": "cfg", "steps": STEPS, "size": None, "seed": 0, "images": IMAGES} | settings
+    studio = Studio(host=host, features=features_of(features), judge=judge, batch=batch)
+    return Maker(studio=studio, order=Order(**order), **fields)
 
 
-def filled(made: Maker, folder: Path, specs: Sequence[str] = SPECS, prompts: Sequence[str] = PROMPTS) -> Cells:
+def filled(made: Maker, folder: Path, specs: Sequence[str] = SPECS, prompts: Sequence[str] = PROMPTS) -> ImageCells:
     cells = made.cells(folder)
     assert made.fill(cells, specs, prompts) == {}
     return cells
@@ -84,7 +88,9 @@ def test_a_cell_is_what_the_host_makes(host: Observed, tmp_path: Path) -> None:
     judge = Mean()
     made = maker(host, judge=judge)
     cells = filled(made, tmp_path)
-    expected = host.generate("3", made.seeds("3"), parse_schedule("constant:2"), rule=parse_rule("cfg"), steps=STEPS)
+    expected = host.generate(
+        "3", made.order.seeds("3"), parse_schedule("constant:2"), rule=parse_rule("cfg"), steps=STEPS
+    )
     np.testing.assert_array_equal(cells.features("constant:2", "3"), expected.latents.reshape(IMAGES, -1))
     np.testing.assert_array_equal(cells.probabilities("constant:2", "3"), judge.probabilities(expected))
     assert cells.thumbnails("constant:2", "3").shape == (IMAGES, 8, 8, 1)
@@ -115,30 +121,25 @@ def test_batches_do_not_change_a_cell(host: Observed, tmp_path: Path) -> None:
 
 def test_seeds_are_common_to_schedules_and_belong_to_prompt_and_stage(host: Observed) -> None:
     one, other = maker(host), maker(host, stage="search")
-    assert one.seeds("3") == maker(host).seeds("3")
-    assert maker(host, images=2).seeds("3") == one.seeds("3")[:2]
-    several = [*one.seeds("3"), *one.seeds("7"), *other.seeds("3")]
+    assert one.order.seeds("3") == maker(host).order.seeds("3")
+    assert maker(host, images=2).order.seeds("3") == one.order.seeds("3")[:2]
+    several = [*one.order.seeds("3"), *one.order.seeds("7"), *other.order.seeds("3")]
     noise = {float(torch.randn((), generator=torch.Generator().manual_seed(seed))) for seed in several}
     assert len(noise) == len(several)
-    many = np.array(maker(host, images=100_000).seeds("3"))
+    many = np.array(maker(host, images=100_000).order.seeds("3"))
     assert len(np.unique(many % 2**32)) == len(many)  # a generator reads 32 bits
 
 
 def test_whatever_changes_a_cell_changes_its_name(host: Observed, pipe: Any, tmp_path: Path) -> None:
-    plain = Audit(steps=STEPS)
+    def key(host: Host = host, **given: Any) -> str:
+        return maker(host, **given).cells(tmp_path).key(SPECS[1], "3")
 
-    def key(host: Host = host, features: str = "latent", audit: Audit = plain, **given: Any) -> str:
-        settings = {"judge": None, "images": IMAGES} | given
-        made = Maker(host=host, features=features_of(features), audit=audit, **settings)
-        return made.cells(tmp_path).key(SPECS[1], "3")
-
-    audits = [{"steps": 3}, {"size": 16}, {"seed": 1}, {"rule": "cfg++"}]
-    keys = [key(), key(features="pixel"), key(judge=Mean()), key(images=4), key(stage="search")]
-    keys += [key(audit=Audit(**{"steps": STEPS} | changes)) for changes in audits]
+    changes: list[dict[str, Any]] = [{"steps": 3}, {"size": 16}, {"seed": 1}, {"rule": "cfg++"}]
+    changes += [{}, {"features": "pixel"}, {"judge": Mean()}, {"images": 4}, {"stage": "search"}]
+    keys = [key(**change) for change in changes]
     keys += [key(host_of(type(pipe)(pipe.unet, DDIMScheduler.from_config(pipe.scheduler.config))))]
     assert len(set(keys)) == len(keys)
-    # What says what is made of the numbers leaves them alone.
-    assert key(audit=Audit(steps=STEPS, tolerance=0.5, current="constant:1", schedules=SPECS), batch=2) == keys[0]
+    assert key(batch=2) == key()
 
 
 def test_only_what_is_missing_is_made(host: Observed, tmp_path: Path) -> None:
@@ -170,20 +171,6 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_end(host: Observed, tmp_p
     for spec in SPECS:
         for prompt in PROMPTS:
             np.testing.assert_array_equal(cells.features(spec, prompt), straight.features(spec, prompt))
-
-
-def test_two_workers_make_the_same_cells(host: Observed, tmp_path: Path) -> None:
-    prompts, told = ("3", "7", "1"), []
-    alone = filled(maker(host), tmp_path / "alone", prompts=prompts)
-    tally = Tally(lambda done, total: told.append(done))
-    made = maker(host, workers=2, tally=tally)
-    together = made.cells(tmp_path / "together")
-    assert made.fill(together, (*SPECS, OVERFLOW), prompts).keys() == {OVERFLOW}
-    assert told == [IMAGES * n for n in range(1, 7)]
-    for spec in SPECS:
-        for prompt in prompts:
-            np.testing.assert_array_equal(together.features(spec, prompt), alone.features(spec, prompt))
-            assert together.cost(spec, prompt)["network_calls"] == alone.cost(spec, prompt)["network_calls"]
 
 
 # Memory and numbers
@@ -258,6 +245,24 @@ def test_pictures_are_the_images_and_are_made_again_where_they_lack(host: Observ
         host.calls.clear()
     filled(maker(host, pictures=folder, images=4), tmp_path / "cells", specs=SPECS[:1], prompts=("3",))
     assert host.calls == [("3", 4)]  # what lay there was another cell's
+
+
+def test_a_cell_that_fails_takes_no_other_with_it(
+    host: Observed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(prompt: str, seeds: Sequence[int], schedule: Any, **how: Any) -> Any:
+        if schedule == parse_schedule(SPECS[0]) and prompt == PROMPTS[1]:
+            raise RuntimeError("shapes do not fit")
+        return whole(prompt, seeds, schedule, **how)
+
+    whole, remarks = host.generate, []
+    monkeypatch.setattr(host, "generate", broken)
+    made = maker(host, remark=remarks.append)
+    cells = made.cells(tmp_path)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        made.fill(cells, SPECS, PROMPTS)
+    assert remarks == ["constant:0 failed: shapes do not fit"]
+    assert [cells.has(spec, prompt) for spec in SPECS for prompt in PROMPTS] == [True, False, True, True]
 
 
 def test_names_of_files_tell_texts_apart() -> None:

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from orthoscope.audits.compare import Compared
-from orthoscope.audits.generate import Maker
+from orthoscope.audits.generate import Order
+from orthoscope.audits.maker import Maker
 from orthoscope.audits.matching import matching_constants
 from orthoscope.audits.plan import Audit, constant_strength
 from orthoscope.audits.search import STAGE, candidates, choose, searched, some
+from orthoscope.audits.studio import Studio
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.integrations.features import features_of
 from orthoscope.integrations.host import host_of
@@ -109,7 +111,8 @@ def test_windows_that_lose_adherence_or_leave_the_line_are_not() -> None:
 def test_a_search_measures_every_candidate_on_seeds_of_its_own(tmp_path: Path) -> None:
     plan = Audit(steps=2, schedules=("constant:0", "constant:2"), prompts=("3",), images_per_prompt=4)
     host = host_of(pipelines.digits(), "digits")
-    maker = Maker(host=host, features=features_of("latent"), judge=None, audit=plan, images=4, stage=STAGE)
+    order = Order(rule="cfg", steps=2, size=None, seed=0, images=4, stage=STAGE)
+    maker = Maker(studio=Studio(host=host, features=features_of("latent")), order=order)
     result, chosen = searched(maker, tmp_path, plan.schedules, plan.prompts, labels={"3": 3})
     assert list(result.candidate.values) == list(candidates(plan.schedules))
     assert [str(spec) for spec in result.candidate.values[result.chosen.values]] == [

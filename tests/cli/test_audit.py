@@ -99,20 +99,23 @@ def test_every_option_reaches_the_plan(run_cli: Run, tmp_path: Path, asked: list
     prompts.write_text("a cat\n\n# no prompt\na dog\n")
     settings = {
         "model": "some/model", "images_per_prompt": 7, "current": "constant:2", "rule": "rescale:phi=0.7", "steps": 9,
-        "scheduler": "DDIMScheduler", "features": "clip", "features_model": "some/clip", "classifier": "some/vit",
-        "reference": "photos", "size": 64, "seed": 3,
+        "pipeline_scheduler": "DDIMScheduler", "features": "clip", "features_model": "some/clip",
+        "classifier": "some/vit", "reference": "photos", "size": 64, "seed": 3,
     }  # fmt: skip
     words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
-    how = ("--batch", 3, "--device", "cpu", "--dtype", "float16", "--allow-pickle", "--images")
+    where = ("--workers", 2, "--scheduler", "tcp://host:8786")
+    how = ("--batch", 3, "--device", "cpu", "--dtype", "float16", "--allow-pickle", "--images", *where)
     flags = ("--prompts", prompts, "--schedules", "constant:2", "--search", "--no-match", *how, "--out", tmp_path)
     run = run_cli("audit", *words, *flags)
     assert run.status == 0, run.err
     plan, given = asked[0]
     expected = {"prompts": ("a cat", "a dog"), "schedules": ("constant:2",), "search": True, "match": False}
+    settings["scheduler"] = settings.pop("pipeline_scheduler")
     assert plan == Audit(**settings | expected)
-    assert {name: given[name] for name in ("batch", "device", "dtype", "allow_pickle", "save_images")} == {
-        "batch": 3, "device": "cpu", "dtype": "float16", "allow_pickle": True, "save_images": True,
-    }  # fmt: skip
+    assert given | {
+        "batch": 3, "device": "cpu", "dtype": "float16", "allow_pickle": True, "save_images": True, "workers": 2,
+        "scheduler": "tcp://host:8786",
+    } == given  # fmt: skip
     assert "a remark" in run.err
 
 
@@ -222,6 +225,9 @@ def test_a_preset_of_texts_needs_a_pipeline_of_texts() -> None:
         (("--preset", "ventura", "--quick", "--model", "some/model"), "either --preset or --quick"),
         (("--preset", "venture", "--model", "some/model"), "venture"),
         (("--out", __file__), "cannot write"),
+        (("--workers", 0), "at least 1 worker, got 0"),
+        (("--workers", 2, "--scheduler", "tcp://host:8786"), "leave out --workers 2"),
+        (("--scheduler", "DDIMScheduler"), "the scheduler of the pipeline is --pipeline-scheduler"),
     ],
 )
 def test_unusable_input_is_one_line(

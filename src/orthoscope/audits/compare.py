@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import xarray as xr
 from numpy.typing import NDArray
 
-from orthoscope.audits.contribute import Cells, Material, Notes, Run, between, ratio
+from orthoscope.audits.contribute import AuditCells, Material, Notes, Run, between, ratio
 from orthoscope.audits.line import Knot, Reading, line
 from orthoscope.audits.measure import columns, labelled, measure_of
 from orthoscope.audits.plan import constant_strength
@@ -51,7 +51,7 @@ class Compared(NamedTuple):
 
 
 def gains(
-    cells: Cells,
+    cells: AuditCells,
     schedules: Sequence[str],
     prompts: Sequence[str],
     *,
@@ -63,7 +63,7 @@ def gains(
     """Diversity, mean shift, adherence and gain at equal mean shift of every schedule.
 
     Args:
-        cells: Cells of all schedules and prompts, with common seeds.
+        cells: AuditCells of all schedules and prompts, with common seeds.
         schedules: Schedules to compare; the constant ones among them make the line.
         prompts: The prompts.
         reference_schedule: The schedule without guidance; a knot of the line whether compared or not.
@@ -87,7 +87,7 @@ def gains(
 
 
 def compared(
-    cells: Cells,
+    cells: AuditCells,
     ds: xr.Dataset,
     *,
     current: str,

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 @runtime_checkable
-class Cells(Protocol):
+class AuditCells(Protocol):
     """What an audit keeps of every schedule and prompt: one cell each."""
 
     def features(self, schedule: str, prompt: str) -> Matrix:
@@ -112,7 +112,7 @@ class Material:
         seed: Root seed of projection and resampling.
     """
 
-    cells: Cells
+    cells: AuditCells
     prompts: tuple[str, ...]
     reference_schedule: str = "constant:0"
     labels: Mapping[str, int] | None = None

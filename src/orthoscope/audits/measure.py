@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from orthoscope import metrics, rng
 from orthoscope.audits import account
 from orthoscope.audits.account import Variables
-from orthoscope.audits.contribute import Cells, Material, Notes, Run, between, given, ratio
+from orthoscope.audits.contribute import AuditCells, Material, Notes, Run, between, given, ratio
 from orthoscope.metrics import Contributions, Measure
 from orthoscope.metrics.contributions import Over
 from orthoscope.metrics.diversity import Kernel
@@ -40,7 +40,7 @@ Found = dict[str, Measure | None]
 
 
 def measured(
-    cells: Cells,
+    cells: AuditCells,
     schedules: Sequence[str],
     prompts: Sequence[str],
     *,
@@ -55,7 +55,7 @@ def measured(
     """Measures, costs, logs and thumbnails of every schedule, labelled as in docs/schema.
 
     Args:
-        cells: Cells of all schedules and prompts.
+        cells: AuditCells of all schedules and prompts.
         schedules: Schedules to measure, each with all its cells.
         prompts: The prompts.
         roles: What each schedule is there for.

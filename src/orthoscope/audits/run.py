@@ -6,40 +6,38 @@ Whatever is finished stays on disk and is found again: the same command goes on 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import torch
 import xarray as xr
 
 from orthoscope import __version__, writing
 from orthoscope.audits import search
-from orthoscope.audits.cells import Cells
+from orthoscope.audits.cells import ImageCells
 from orthoscope.audits.compare import compared, gains
-from orthoscope.audits.generate import Maker, is_tiny
+from orthoscope.audits.generate import Order
+from orthoscope.audits.maker import Maker
 from orthoscope.audits.matching import matching_constants
 from orthoscope.audits.measure import measured
 from orthoscope.audits.plan import REFERENCE, Audit, role_of, strongest
 from orthoscope.audits.recommend import recommendation
 from orthoscope.audits.result import SPEC, AuditResult, about
+from orthoscope.audits.studio import Access, Elsewhere, Source, Studio
 from orthoscope.audits.tally import Tally
 from orthoscope.audits.yardstick import Yardstick
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.locking import locked
 from orthoscope.progress import Progress, Remark
 from orthoscope.serialize import dumps
+from orthoscope.sweeps.execute import Executor
 from orthoscope.threads import one_thread
-
-if TYPE_CHECKING:
-    from orthoscope.integrations.host import Host
 
 RESULTS = "results.nc"
 FILES = (RESULTS, SPEC, "report.html", "figures", "cells", "search", "twin", "images")  # of its folder
-_WORKERS = 2  # prompts that tiny networks work on at once
+_PRELOADED = ("orthoscope.integrations.features", "orthoscope.integrations.host")  # by workers, all together
 
 
 def run(
@@ -51,6 +49,8 @@ def run(
     batch: int | None = None,
     allow_pickle: bool = False,
     save_images: bool = False,
+    workers: int = 1,
+    scheduler: str | None = None,
     progress: Progress | None = None,
     remark: Remark | None = None,
 ) -> AuditResult:
@@ -59,33 +59,42 @@ def run(
     Args:
         audit: The plan.
         out: Folder of results.nc, spec.json, and the cells that a later run takes over.
-        device: Where networks run; "auto" is an accelerator if there is one.
+        device: Where networks run; "auto" is an accelerator if there is one, and workers take turns over several.
         dtype: Precision of the pipeline.
         batch: Images per call of the pipeline; None for what suits it.
         allow_pickle: Whether weights that are not safetensors may be read.
         save_images: Whether images are kept as PNG files, in the folder `images`.
+        workers: 1 for this process, more for as many processes, each with a pipeline of its own.
+        scheduler: Address of a running Dask scheduler, whose workers are used instead.
         progress: Told the number of images done and, as far as known, of all.
         remark: Told what a user should know.
 
     Raises:
         ConfigError: if the plan does not fit the pipeline, something it names cannot be had, or the folder is in use.
-        StoppedError: if images without guidance are not finite, or not one fits into memory.
+        StoppedError: if images without guidance are not finite, not one fits into memory, or the cluster is lost.
     """
-    from orthoscope.integrations.host import open_host
-
     if batch is not None and batch < 1:
         raise ConfigError(f"batch is the number of images per call and must be at least 1, got {batch}")
-    with locked(out, "audit", FILES):
-        say = remark or (lambda text: None)
-        host = open_host(audit.model, scheduler=audit.scheduler, device=device, dtype=dtype, allow_pickle=allow_pickle)
+    say = remark or (lambda text: None)
+    source = Source.of(audit, Access(device=device, dtype=dtype, allow_pickle=allow_pickle))
+    executor = Executor(workers=workers, scheduler=scheduler, preload=_PRELOADED)
+    with locked(out, "audit", FILES), executor:
+        host = source.host()
         plan = audit.completed(host.default_prompts, say)
         host.check_prompts(plan.prompts)
+        studio = source.studio(host)
+        studio.batch = batch or studio.batch
+        yardstick = Yardstick.of(plan, studio, say)
+        elsewhere = Elsewhere.of(source, studio, executor, batch=batch or 0)
+        if elsewhere is not None:
+            studio.make_room()
         session = Session(
             plan=plan,
-            host=host,
-            yardstick=Yardstick.of(plan, host, device, allow_pickle=allow_pickle, remark=say),
+            studio=studio,
+            yardstick=yardstick,
             out=out,
-            batch=batch,
+            executor=executor,
+            elsewhere=elsewhere,
             pictures=out / "images" if save_images else None,
             tally=Tally(progress),
             remark=say,
@@ -99,29 +108,30 @@ class Session:
 
     Attributes:
         plan: The completed plan.
-        host: The pipeline.
-        yardstick: What images are measured by.
+        studio: The pipeline, and what measures its images.
+        yardstick: What is known of prompts and references.
         out: Folder of everything written.
-        batch: Images per call of the pipeline.
+        executor: Where images are made.
+        elsewhere: How workers open the pipeline, if there are any.
         pictures: Folder of the images themselves, if they are wanted.
         tally: Told of every image.
         remark: Told what a user should know.
     """
 
     plan: Audit
-    host: Host
+    studio: Studio
     yardstick: Yardstick
     out: Path
-    batch: int | None = None
+    executor: Executor = field(default_factory=Executor)
+    elsewhere: Elsewhere | None = None
     pictures: Path | None = None
     tally: Tally = field(default_factory=Tally)
     remark: Remark = field(default=lambda text: None)
 
     def run(self) -> AuditResult:
         """Everything, in order."""
-        # Tiny networks gain little from more threads, and lose much when something else wants the cores: the cores work
-        # on different prompts instead.
-        with one_thread() if is_tiny(self.host) else nullcontext():
+        # Tiny networks gain little from more threads, and lose much when something else wants the cores.
+        with one_thread() if self.studio.host.is_small else nullcontext():
             return self._run()
 
     def _run(self) -> AuditResult:
@@ -131,7 +141,7 @@ class Session:
         found, chosen = self._searched() if plan.search else (None, [])
         roles: dict[str, str] = {spec: role_of(spec) for spec in plan.schedules}
         roles = roles | {spec: "searched" for spec in chosen if spec not in roles}
-        maker = self._maker(self.host, pictures=self.pictures)
+        maker = self._maker(self.studio, pictures=self.pictures)
         cells = maker.cells(self.out / "cells")
         self._foresee(len(roles) if twin else 0)
         stopped = self._filled(maker, cells, roles)
@@ -141,43 +151,43 @@ class Session:
             roles |= dict.fromkeys(matched, "matched")
             stopped |= self._filled(maker, cells, matched)
         self._foresee(0)
-        pipeline = self._measured(self.host, cells, roles, stopped)
+        pipeline = self._measured(self.studio, cells, roles, stopped)
         return self._finished(pipeline, self._twin_measured(twin, roles) if twin else None, found)
 
-    def _twin(self) -> Host | None:
+    def _twin(self) -> Studio | None:
         """The pipeline's twin with the exact score, where its data are at hand."""
         from orthoscope.integrations.judge import makes_digits
-        from orthoscope.integrations.twin import twin_of
 
-        return twin_of(self.host) if makes_digits(self.host) else None
+        return self.studio.twin if makes_digits(self.studio.host) else None
 
     def _foresee(self, schedules: int) -> None:
         self.tally.foreseen = schedules * len(self.plan.prompts) * (self.plan.images_per_prompt or 0)
 
-    def _maker(self, host: Host, **settings: Any) -> Maker:
-        settings = {"images": self.plan.images_per_prompt, "batch": self.batch} | settings
-        is_parallel = is_tiny(host) and torch.device(host.pipe.device).type == "cpu"
+    def _maker(self, studio: Studio, *, pictures: Path | None = None, **order: Any) -> Maker:
+        plan, elsewhere = self.plan, self.elsewhere
+        settings = {name: getattr(plan, name) for name in ("rule", "steps", "size", "seed")}
+        if elsewhere is not None and studio is not self.studio:
+            elsewhere = replace(elsewhere, is_twin=True, fingerprint=studio.fingerprint)
         return Maker(
-            host=host,
-            features=self.yardstick.features,
-            judge=self.yardstick.judge,
-            audit=self.plan,
+            studio=studio,
+            order=Order(**settings | {"images": plan.images_per_prompt} | order),
+            executor=self.executor,
+            elsewhere=elsewhere,
+            pictures=pictures,
             tally=self.tally,
             remark=self.remark,
-            workers=min(_WORKERS, os.cpu_count() or 1) if is_parallel else 1,
-            **settings,
         )
 
     def _searched(self) -> tuple[xr.Dataset, list[str]]:
         plan, yardstick = self.plan, self.yardstick
         images = min(search.MOST_IMAGES, plan.images_per_prompt or search.MOST_IMAGES)
-        maker = self._maker(self.host, images=images, stage=search.STAGE)
+        maker = self._maker(self.studio, images=images, stage=search.STAGE)
         folder = self.out / "search" / "cells"
         return search.searched(
             maker, folder, plan.schedules, plan.prompts, text_features=yardstick.texts, labels=yardstick.labels
         )
 
-    def _filled(self, maker: Maker, cells: Cells, schedules: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
+    def _filled(self, maker: Maker, cells: ImageCells, schedules: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
         stopped = maker.fill(cells, list(schedules), self.plan.prompts)
         if REFERENCE in stopped:
             raise StoppedError(f"{REFERENCE}, which everything is relative to: {stopped[REFERENCE]}")
@@ -187,7 +197,9 @@ class Session:
         """What is known of the prompts, for whoever measures."""
         return {"text_features": self.yardstick.texts, "labels": self.yardstick.labels, "seed": self.plan.seed}
 
-    def _measured(self, host: Host, cells: Cells, roles: Mapping[str, str], stopped: Mapping[str, str]) -> xr.Dataset:
+    def _measured(
+        self, studio: Studio, cells: ImageCells, roles: Mapping[str, str], stopped: Mapping[str, str]
+    ) -> xr.Dataset:
         """Measures of every schedule that was not stopped, the comparison, and the advice."""
         plan = self.plan
         kept = [spec for spec in roles if spec not in stopped]
@@ -206,23 +218,23 @@ class Session:
             notes = [*json.loads(result.attrs["notes"]), f"{current} is compared with: {plan.current} was stopped"]
             result.attrs["notes"] = dumps(notes, indent=None)
         result = compared(cells, result, current=str(current), **self._prompted())
-        result.attrs |= about(plan, host, self.yardstick.judge) | {"stopped": dumps(stopped, indent=None)}
+        result.attrs |= about(plan, studio) | {"stopped": dumps(stopped, indent=None)}
         result.attrs["recommendation"] = dumps(recommendation(result, tolerance=plan.tolerance), indent=None)
         return result
 
-    def _twin_measured(self, twin: Host, roles: Mapping[str, str]) -> xr.Dataset:
-        maker = self._maker(twin, batch=None)
+    def _twin_measured(self, twin: Studio, roles: Mapping[str, str]) -> xr.Dataset:
+        maker = self._maker(twin)
         cells = maker.cells(self.out / "twin" / "cells")
         return self._measured(twin, cells, roles, self._filled(maker, cells, roles))
 
     def _write_spec(self) -> None:
         """Everything that is needed to do it again."""
-        settings = {"audit": self.plan, "orthoscope": __version__, "host": self.host.identity}
+        settings = {"audit": self.plan, "orthoscope": __version__, "host": self.studio.host.identity}
         writing.write(self.out / SPEC, dumps(settings) + "\n")
 
     def _finished(self, pipeline: xr.Dataset, twin: xr.Dataset | None, found: xr.Dataset | None) -> AuditResult:
         if found is not None:
-            found.attrs |= about(self.plan, self.host, self.yardstick.judge)
+            found.attrs |= about(self.plan, self.studio)
         result = AuditResult(pipeline=pipeline, twin=twin, search=found)
         result.write(self.out / RESULTS)
         return result

@@ -17,7 +17,7 @@ from scipy.special import ndtri
 
 from orthoscope import rng
 from orthoscope.audits.compare import Compared, gains
-from orthoscope.audits.generate import Maker
+from orthoscope.audits.maker import Maker
 from orthoscope.audits.measure import labelled
 from orthoscope.audits.plan import REFERENCE, canonical, constant_strength
 from orthoscope.errors import StoppedError
@@ -88,7 +88,7 @@ def searched(
     Raises:
         StoppedError: if images without guidance are not finite.
     """
-    kinds, asked = candidates(schedules), some(prompts, seed=maker.audit.seed)
+    kinds, asked = candidates(schedules), some(prompts, seed=maker.order.seed)
     cells = maker.cells(folder)
     stopped = maker.fill(cells, list(kinds), asked)
     if REFERENCE in stopped:
@@ -99,7 +99,7 @@ def searched(
         asked,
         text_features=text_features,
         labels=labels,
-        seed=maker.audit.seed,
+        seed=maker.order.seed,
     )
     chosen = choose(found, kinds)
     return _dataset(found, kinds, chosen), chosen

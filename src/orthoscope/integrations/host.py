@@ -94,6 +94,11 @@ class Host:
         config: Any = self._networks[0].config
         return int(self.pipe.null_label if hasattr(self.pipe, "null_label") else config["num_embeds_ada_norm"])
 
+    @property
+    def is_small(self) -> bool:
+        """Whether its network is so small that images are best made many at a time, on one thread."""
+        return self._family.is_small
+
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Make sure that each prompt can be asked for.
 
