@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from orthoscope.audits.cells import ImageCells
+from orthoscope.guidance.schedules import Constant
 from orthoscope.sweeps.cells import Cells, Finished
 
-SPEC, PROMPT = "constant:3", "a cat"
+SPEC, PROMPT = Constant(value=3), "a cat"
 SETTING: dict[str, Any] = {"host": {"weights": "ab"}, "seed": 0, "steps": 30, "images": 4}
 COST = {"network_calls": 16, "seconds": 0.1, "memory": 2.0**33}
 
@@ -53,7 +54,7 @@ def test_without_a_judge_there_are_no_probabilities(cells: ImageCells) -> None:
 def test_everything_that_determines_a_cell_is_in_its_name(cells: ImageCells) -> None:
     changes: list[dict[str, Any]] = [{"host": {"weights": "ac"}}, {"seed": 1}, {"steps": 31}, {"images": 5}]
     keys = [ImageCells(store=cells.store, setting=SETTING | change).key(SPEC, PROMPT) for change in changes]
-    keys += [cells.key(SPEC, PROMPT), cells.key("constant:4", PROMPT), cells.key(SPEC, "a dog")]
+    keys += [cells.key(SPEC, PROMPT), cells.key(Constant(value=4), PROMPT), cells.key(SPEC, "a dog")]
     assert len(set(keys)) == len(keys)
     reordered = dict(reversed(SETTING.items()))
     assert ImageCells(store=cells.store, setting=reordered).key(SPEC, PROMPT) == cells.key(SPEC, PROMPT)

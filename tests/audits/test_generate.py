@@ -21,8 +21,8 @@ from orthoscope.audits.pictures import picture_path, slug, thumbnails
 from orthoscope.audits.studio import Studio
 from orthoscope.audits.tally import Tally
 from orthoscope.errors import StoppedError
-from orthoscope.guidance.grammar import parse_schedule
-from orthoscope.guidance.rules import parse_rule
+from orthoscope.guidance.rules import LinearCFG, Renoised
+from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.integrations.features import features_of
 from orthoscope.integrations.host import Generated, Host, host_of
 from tests.integrations import pipelines
@@ -30,8 +30,8 @@ from tests.integrations import pipelines
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
 STEPS, IMAGES = 2, 5
 PROMPTS = ("3", "7")
-SPECS = ("constant:0", "constant:2")
-OVERFLOW = "constant:1e38"
+PLAIN, GUIDED, OVERFLOW = Constant(value=0), Constant(value=2), Constant(value=1e38)
+SPECS = (PLAIN, GUIDED)
 
 
 class Observed(Host):
@@ -73,12 +73,14 @@ def host(pipe: Any) -> Observed:
 def maker(host: Host, *, judge: Any = None, batch: int = 0, features: str = "latent", **settings: Any) -> Maker:
     """A maker of a host; what is no field of it belongs to its order."""
     fields = {name: settings.pop(name) for name in ("pictures", "tally", "remark") if name in settings}
-    order = {"rule": "cfg", "steps": STEPS, "size": None, "seed": 0, "images": IMAGES} | settings
+    order = {"rule": LinearCFG(), "steps": STEPS, "size": None, "seed": 0, "images": IMAGES} | settings
     studio = Studio(host=host, features=features_of(features), judge=judge, batch=batch)
     return Maker(studio=studio, order=Order(**order), **fields)
 
 
-def filled(made: Maker, folder: Path, specs: Sequence[str] = SPECS, prompts: Sequence[str] = PROMPTS) -> ImageCells:
+def filled(
+    made: Maker, folder: Path, specs: Sequence[GuidanceSchedule] = SPECS, prompts: Sequence[str] = PROMPTS
+) -> ImageCells:
     cells = made.cells(folder)
     assert made.fill(cells, specs, prompts) == {}
     return cells
@@ -88,20 +90,18 @@ def test_a_cell_is_what_the_host_makes(host: Observed, tmp_path: Path) -> None:
     judge = Mean()
     made = maker(host, judge=judge)
     cells = filled(made, tmp_path)
-    expected = host.generate(
-        "3", made.order.seeds("3"), parse_schedule("constant:2"), rule=parse_rule("cfg"), steps=STEPS
-    )
-    np.testing.assert_array_equal(cells.features("constant:2", "3"), expected.latents.reshape(IMAGES, -1))
-    np.testing.assert_array_equal(cells.probabilities("constant:2", "3"), judge.probabilities(expected))
-    assert cells.thumbnails("constant:2", "3").shape == (IMAGES, 8, 8, 1)
+    expected = host.generate("3", made.order.seeds("3"), GUIDED, rule=LinearCFG(), steps=STEPS)
+    np.testing.assert_array_equal(cells.features(GUIDED, "3"), expected.latents.reshape(IMAGES, -1))
+    np.testing.assert_array_equal(cells.probabilities(GUIDED, "3"), judge.probabilities(expected))
+    assert cells.thumbnails(GUIDED, "3").shape == (IMAGES, 8, 8, 1)
     np.testing.assert_array_equal(
-        cells.thumbnails("constant:2", "3"), np.round(np.clip(expected.images, 0, 1) * 255).astype(np.uint8)
+        cells.thumbnails(GUIDED, "3"), np.round(np.clip(expected.images, 0, 1) * 255).astype(np.uint8)
     )
-    log = cells.log("constant:2", "3")
+    log = cells.log(GUIDED, "3")
     np.testing.assert_allclose(log["pair_distance"], expected.log["pair_distance"].mean("row"), rtol=1e-6)
     np.testing.assert_array_equal(log["strength"], np.full(STEPS, 2.0))
     np.testing.assert_array_equal(log["time"], expected.log["time"])
-    cost = cells.cost("constant:2", "3")
+    cost = cells.cost(GUIDED, "3")
     assert cost["network_calls"] == 2 * STEPS * IMAGES
     assert cost["seconds"] > 0
     assert cost["memory"] > 2**20
@@ -134,7 +134,7 @@ def test_whatever_changes_a_cell_changes_its_name(host: Observed, pipe: Any, tmp
     def key(host: Host = host, **given: Any) -> str:
         return maker(host, **given).cells(tmp_path).key(SPECS[1], "3")
 
-    changes: list[dict[str, Any]] = [{"steps": 3}, {"size": 16}, {"seed": 1}, {"rule": "cfg++"}]
+    changes: list[dict[str, Any]] = [{"steps": 3}, {"size": 16}, {"seed": 1}, {"rule": Renoised()}]
     changes += [{}, {"features": "pixel"}, {"judge": Mean()}, {"images": 4}, {"stage": "search"}]
     keys = [key(**change) for change in changes]
     keys += [key(host_of(type(pipe)(pipe.unet, DDIMScheduler.from_config(pipe.scheduler.config))))]
@@ -181,7 +181,7 @@ def test_batches_are_halved_until_they_fit(pipe: Any, tmp_path: Path) -> None:
     cells = filled(maker(tight, remark=remarks.append), tmp_path, specs=SPECS[:1], prompts=("3",))
     assert [n for _, n in tight.calls] == [5, 2, 2, 1]
     assert remarks == ["out of memory with 5 images at a time; going on with 2"]
-    assert cells.features("constant:0", "3").shape == (IMAGES, 64)
+    assert cells.features(PLAIN, "3").shape == (IMAGES, 64)
 
 
 def test_one_image_that_does_not_fit_stops_the_run(pipe: Any, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_numbers_that_are_none_stop_their_schedule_only(host: Observed, tmp_path
 def test_pictures_are_the_images_and_are_made_again_where_they_lack(host: Observed, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     cells = filled(maker(host, pictures=folder, batch=2), tmp_path / "cells")
-    shown = cells.thumbnails("constant:2", "7")
+    shown = cells.thumbnails(GUIDED, "7")
     for image in range(IMAGES):
         with Image.open(picture_path(folder, "constant:2", "7", image)) as opened:
             np.testing.assert_array_equal(np.asarray(opened), shown[image, :, :, 0])
@@ -251,7 +251,7 @@ def test_a_cell_that_fails_takes_no_other_with_it(
     host: Observed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(prompt: str, seeds: Sequence[int], schedule: Any, **how: Any) -> Any:
-        if schedule == parse_schedule(SPECS[0]) and prompt == PROMPTS[1]:
+        if schedule == PLAIN and prompt == PROMPTS[1]:
             raise RuntimeError("shapes do not fit")
         return whole(prompt, seeds, schedule, **how)
 
@@ -287,5 +287,5 @@ def test_thumbnails_are_area_means_and_never_larger() -> None:
 def test_a_host_of_text_makes_cells_too(tmp_path: Path) -> None:
     host = host_of(pipelines.stable_diffusion(**pipelines.texts_of_letters()), "tiny")
     cells = filled(maker(host, images=2), tmp_path, specs=SPECS[:1], prompts=("a cat",))
-    assert cells.features("constant:0", "a cat").shape[0] == 2
-    assert cells.thumbnails("constant:0", "a cat").shape[-1] == 3
+    assert cells.features(PLAIN, "a cat").shape[0] == 2
+    assert cells.thumbnails(PLAIN, "a cat").shape[-1] == 3

@@ -21,16 +21,18 @@ from orthoscope.audits.studio import Access, Elsewhere, Source, Studio
 from orthoscope.audits.yardstick import Yardstick
 from orthoscope.datasets import groups, read
 from orthoscope.errors import ConfigError, StoppedError
+from orthoscope.guidance.schedules import Constant
 from orthoscope.integrations import features, judge
 from orthoscope.integrations.host import host_of
 from orthoscope.serialize import read_json
+from tests.audits.cells import named, parsed
 from tests.integrations import pipelines
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
 WINDOW = "step:early=2,late=-1,switch=0.5,clock=step"
 OVERFLOW = "constant:1e+38"
 AUDIT = Audit(
-    schedules=("constant:0", "constant:2", OVERFLOW, WINDOW),
+    schedules=tuple(parsed(("constant:0", "constant:2", OVERFLOW, WINDOW))),
     prompts=("3", "5"),
     images_per_prompt=6,
     steps=4,
@@ -71,7 +73,7 @@ def test_the_folder_says_what_was_done_and_found(result: AuditResult, out: Path)
     assert stored is not None
     xr.testing.assert_identical(stored, result.pipeline)
     spec = read_json(out / "spec.json")
-    assert spec["audit"]["schedules"] == list(AUDIT.schedules)
+    assert spec["audit"]["schedules"] == [named(schedule) for schedule in AUDIT.schedules]
     assert spec["host"]["pipeline"] == "DigitsPipeline"
     assert json.loads(result.pipeline.attrs["spec"]) == spec["audit"]
 
@@ -158,8 +160,10 @@ def test_workers_take_turns_over_accelerators(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_pipeline_of_texts_has_no_twin_and_no_class(tmp_path: Path) -> None:
     host = host_of(pipelines.stable_diffusion(**pipelines.texts_of_letters()), "tiny")
-    audit = Audit(model="tiny", prompts=("a cat", "a dog"), schedules=("constant:2",), images_per_prompt=4, steps=2)
-    plan = audit.completed(host.default_prompts)
+    audit = Audit(
+        model="tiny", prompts=("a cat", "a dog"), schedules=(Constant(value=2),), images_per_prompt=4, steps=2
+    )
+    plan = audit.completed(host)
     studio = Source.of(plan, Access()).studio(host)
     found = Session(plan=plan, studio=studio, yardstick=Yardstick.of(plan, studio), out=tmp_path).run()
     assert found.twin is None
@@ -169,8 +173,9 @@ def test_a_pipeline_of_texts_has_no_twin_and_no_class(tmp_path: Path) -> None:
 
 
 def test_many_prompts_fit_the_attributes_of_a_file(tmp_path: Path) -> None:
-    plan = Audit(prompts=tuple(f"{'a long prompt ' * 8}{n}" for n in range(300))).completed(None)
-    studio = Studio(host=host_of(pipelines.digits(), "digits"), features=features.LatentFeatures())
+    host = host_of(pipelines.stable_diffusion(), "texts")
+    studio = Studio(host=host, features=features.LatentFeatures())
+    plan = Audit(prompts=tuple(f"{'a long prompt ' * 8}{n}" for n in range(300))).completed(host)
     long = about(plan, studio)
     AuditResult(pipeline=xr.Dataset(attrs=long)).write(tmp_path / "results.nc")
     stored = read(tmp_path / "results.nc", group="pipeline")
@@ -196,7 +201,9 @@ def test_a_reference_that_is_stopped_stops_everything(tmp_path: Path) -> None:
     pipe = pipelines.digits()
     pipe.unet.conv_out.bias.fill_(float("nan"))
     host = host_of(pipe, "broken")
-    plan = Audit(prompts=("3",), schedules=("constant:1",), images_per_prompt=2, steps=2, search=False).completed(None)
+    plan = Audit(prompts=("3",), schedules=(Constant(value=1),), images_per_prompt=2, steps=2, search=False).completed(
+        host
+    )
     studio = Studio(host=host, features=features.PixelFeatures())
     with pytest.raises(StoppedError, match="constant:0, which everything is relative to: NaN or infinity"):
         Session(plan=plan, studio=studio, yardstick=Yardstick(), out=tmp_path).run()

@@ -19,8 +19,9 @@ from orthoscope.audits.cells import LOG
 from orthoscope.audits.pictures import gray_levels, thumbnails
 from orthoscope.audits.studio import Elsewhere, Studio
 from orthoscope.errors import StoppedError
-from orthoscope.guidance.grammar import parse_schedule
-from orthoscope.guidance.rules import parse_rule
+from orthoscope.guidance.grammar import format_schedule
+from orthoscope.guidance.rules import Rule, format_rule
+from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.sweeps.cells import Finished
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class NotFiniteError(Exception):
 class Task(NamedTuple):
     """One cell to be made."""
 
-    schedule: str
+    schedule: GuidanceSchedule
     prompt: str
 
 
@@ -55,7 +56,7 @@ class Order:
         stage: Name of the random streams, so that images for choosing and for judging are not the same.
     """
 
-    rule: str
+    rule: Rule
     steps: int
     size: int | None
     seed: int
@@ -65,7 +66,7 @@ class Order:
     @property
     def setting(self) -> dict[str, Any]:
         """All of it, as it goes into the names of cells."""
-        return asdict(self)
+        return asdict(self) | {"rule": format_rule(self.rule)}
 
     def seeds(self, prompt: str) -> list[int]:
         """One seed per image of a prompt, whatever the schedule and the other prompts; no two are the same."""
@@ -130,7 +131,7 @@ def _made(studio: Studio, order: Order, with_pictures: bool, task: Task) -> Fini
     remarks, studio.remarks = studio.remarks, []
     return Finished(
         arrays=arrays,
-        about={"schedule": task.schedule, "prompt": task.prompt, "cost": cost},
+        about={"schedule": format_schedule(task.schedule), "prompt": task.prompt, "cost": cost},
         beside=Beside(np.concatenate(pictures) if pictures else None, blanked, remarks),
     )
 
@@ -155,8 +156,9 @@ def _batches(studio: Studio, order: Order, task: Task) -> Iterator[_Batch]:
 
 
 def _batch(studio: Studio, order: Order, task: Task, seeds: Sequence[int]) -> _Batch:
-    schedule, rule = parse_schedule(task.schedule), parse_rule(order.rule)
-    made = studio.host.generate(task.prompt, seeds, schedule, rule=rule, steps=order.steps, size=order.size)
+    made = studio.host.generate(
+        task.prompt, seeds, task.schedule, rule=order.rule, steps=order.steps, size=order.size
+    )  # fmt: skip
     if not (np.isfinite(made.latents).all() and np.isfinite(made.images).all()):
         raise NotFiniteError(_where(made, task.prompt))
     rows = np.asarray(studio.features.of(made), dtype=np.float32)

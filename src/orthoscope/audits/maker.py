@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,9 +12,12 @@ from pathlib import Path
 from orthoscope.audits.cells import ImageCells
 from orthoscope.audits.generate import Beside, NotFiniteError, Order, Task, make
 from orthoscope.audits.pictures import are_there, save_pictures
+from orthoscope.audits.plan import REFERENCE
 from orthoscope.audits.studio import Elsewhere, Studio
 from orthoscope.audits.tally import Tally
 from orthoscope.errors import ConfigError, StoppedError
+from orthoscope.guidance.grammar import format_schedule
+from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.progress import Remark
 from orthoscope.sweeps.cells import Cells, Finished, complete
 from orthoscope.sweeps.execute import Executor
@@ -46,19 +49,21 @@ class Maker:
         """The cells of this maker in a folder."""
         return ImageCells(store=Cells(folder), setting=self.studio.identity | self.order.setting)
 
-    def fill(self, cells: ImageCells, schedules: Sequence[str], prompts: Sequence[str]) -> dict[str, str]:
+    def fill(
+        self, cells: ImageCells, schedules: Iterable[GuidanceSchedule], prompts: Sequence[str]
+    ) -> dict[GuidanceSchedule, str]:
         """Make the cells that are missing, and say which schedules were stopped and why.
 
         Where a cell fails, no other of its schedule is begun, and those of other schedules are made all the same.
 
         Raises:
             ConfigError: if the pipeline cannot be asked for this, or a worker cannot open it.
-            StoppedError: if not even one image fits into memory.
+            StoppedError: if not even one image fits into memory, or those without guidance are not finite.
         """
-        stopped: dict[str, str] = {}
-        failed: dict[str, Exception] = {}
-        black: Counter[str] = Counter()
-        tasks = [Task(spec, prompt) for spec in schedules for prompt in prompts]
+        stopped: dict[GuidanceSchedule, str] = {}
+        failed: dict[GuidanceSchedule, Exception] = {}
+        black: Counter[GuidanceSchedule] = Counter()
+        tasks = [Task(schedule, prompt) for schedule in schedules for prompt in prompts]
         missing = {cells.key(*task): task for task in tasks if not self._is_done(cells, task)}
         outcomes = complete(
             cells.store,
@@ -73,7 +78,7 @@ class Maker:
                 match outcome:
                     case NotFiniteError() if task.schedule not in stopped:
                         stopped[task.schedule] = str(outcome)
-                        self.remark(f"{task.schedule} is stopped: {outcome}")
+                        self.remark(f"{format_schedule(task.schedule)} is stopped: {outcome}")
                     case ConfigError() | StoppedError():
                         raise outcome
                     case Exception() if task.schedule not in stopped:
@@ -81,21 +86,27 @@ class Maker:
                     case Finished(beside=Beside() as beside):
                         black[task.schedule] += beside.blanked
                         self._receive(cells, task, beside)
-        for spec, count in (+black).items():
-            self.remark(f"{spec}: the pipeline's safety checker made {count} images black; they count as they are")
-        for spec, error in failed.items():
-            self.remark(f"{spec} failed: {error}")
+        for schedule, count in (+black).items():
+            made = f"{format_schedule(schedule)}: the pipeline's safety checker made {count} images black"
+            self.remark(f"{made}; they count as they are")
+        for schedule, error in failed.items():
+            self.remark(f"{format_schedule(schedule)} failed: {error}")
         for error in failed.values():
             raise error
+        if REFERENCE in stopped:
+            what = f"{format_schedule(REFERENCE)}, which everything is relative to"
+            raise StoppedError(f"{what}: {stopped[REFERENCE]}")
         return stopped
 
     def _is_done(self, cells: ImageCells, task: Task) -> bool:
+        folder, spec = self.pictures, format_schedule(task.schedule)
         return cells.has(*task) and (
-            self.pictures is None or are_there(self.pictures, *task, self.order.images, cells.key(*task))
+            folder is None or are_there(folder, spec, task.prompt, self.order.images, cells.key(*task))
         )
 
     def _receive(self, cells: ImageCells, task: Task, beside: Beside) -> None:
         for text in beside.remarks:
             self.remark(text)
         if self.pictures is not None and beside.pictures is not None:
-            save_pictures(self.pictures, task, beside.pictures, self.order.seeds(task.prompt), cells.key(*task))
+            named = format_schedule(task.schedule), task.prompt
+            save_pictures(self.pictures, named, beside.pictures, self.order.seeds(task.prompt), cells.key(*task))

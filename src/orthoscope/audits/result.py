@@ -55,18 +55,18 @@ class AuditResult:
 
 def about(plan: Audit, studio: Studio) -> dict[str, Any]:
     """What a dataset says of where it comes from."""
-    spec, host, judge = dumps(plan, indent=None), studio.host, studio.judge
+    spec, host, judge = dumps(plan.texts, indent=None), studio.host, studio.judge
     if len(spec) > _LONGEST_SPEC:
         spec = dumps({**json.loads(spec), "prompts": f"{len(plan.prompts)} prompts, see {SPEC}"}, indent=None)
     told = {
         "spec": spec,
-        "spec_hash": content_hash(plan),
+        "spec_hash": content_hash(plan.texts),
         "orthoscope": __version__,
         "model": host.name,
         "family": type(host.pipe).__name__,
         "scheduler": type(host.pipe.scheduler).__name__,
         "steps": plan.steps,
-        "rule": plan.rule,
+        "rule": plan.texts["rule"],
         "features": plan.features,
         "images_per_prompt": plan.images_per_prompt,
     }

@@ -18,23 +18,27 @@ from orthoscope import __version__, writing
 from orthoscope.audits import search
 from orthoscope.audits.cells import ImageCells
 from orthoscope.audits.compare import compared, gains
+from orthoscope.audits.contribute import Material
 from orthoscope.audits.generate import Order
 from orthoscope.audits.maker import Maker
 from orthoscope.audits.matching import matching_constants
 from orthoscope.audits.measure import measured
-from orthoscope.audits.plan import REFERENCE, Audit, role_of, strongest
+from orthoscope.audits.plan import Audit, Role, role_of, strongest
 from orthoscope.audits.recommend import recommendation
 from orthoscope.audits.result import SPEC, AuditResult, about
 from orthoscope.audits.studio import Access, Elsewhere, Source, Studio
 from orthoscope.audits.tally import Tally
 from orthoscope.audits.yardstick import Yardstick
-from orthoscope.errors import ConfigError, StoppedError
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.grammar import format_schedule
+from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.locking import locked
 from orthoscope.progress import Progress, Remark
 from orthoscope.serialize import dumps
 from orthoscope.sweeps.execute import Executor
 from orthoscope.threads import one_thread
 
+Roles = Mapping[GuidanceSchedule, Role]
 RESULTS = "results.nc"
 FILES = (RESULTS, SPEC, "report.html", "figures", "cells", "search", "twin", "images")  # of its folder
 _PRELOADED = ("orthoscope.integrations.features", "orthoscope.integrations.host")  # by workers, all together
@@ -80,7 +84,7 @@ def run(
     executor = Executor(workers=workers, scheduler=scheduler, preload=_PRELOADED)
     with locked(out, "audit", FILES), executor:
         host = source.host()
-        plan = audit.completed(host.default_prompts, say)
+        plan = audit.completed(host, say)
         host.check_prompts(plan.prompts)
         studio = source.studio(host)
         studio.batch = batch or studio.batch
@@ -139,26 +143,24 @@ class Session:
         self._write_spec()
         self._foresee(len(plan.schedules) * (2 if twin else 1))
         found, chosen = self._searched() if plan.search else (None, [])
-        roles: dict[str, str] = {spec: role_of(spec) for spec in plan.schedules}
-        roles = roles | {spec: "searched" for spec in chosen if spec not in roles}
+        roles: dict[GuidanceSchedule, Role] = {schedule: role_of(schedule) for schedule in plan.schedules}
+        roles = roles | {schedule: "searched" for schedule in chosen if schedule not in roles}
         maker = self._maker(self.studio, pictures=self.pictures)
         cells = maker.cells(self.out / "cells")
         self._foresee(len(roles) if twin else 0)
-        stopped = self._filled(maker, cells, roles)
+        stopped = maker.fill(cells, roles, plan.prompts)
         if plan.match:
-            kept = {spec: role for spec, role in roles.items() if spec not in stopped}
-            matched = matching_constants(gains(cells, list(kept), plan.prompts, **self._prompted()), kept)
+            kept = {schedule: role for schedule, role in roles.items() if schedule not in stopped}
+            matched = matching_constants(gains(self._material(cells), list(kept)), kept)
             roles |= dict.fromkeys(matched, "matched")
-            stopped |= self._filled(maker, cells, matched)
+            stopped |= maker.fill(cells, matched, plan.prompts)
         self._foresee(0)
         pipeline = self._measured(self.studio, cells, roles, stopped)
         return self._finished(pipeline, self._twin_measured(twin, roles) if twin else None, found)
 
     def _twin(self) -> Studio | None:
         """The pipeline's twin with the exact score, where its data are at hand."""
-        from orthoscope.integrations.judge import makes_digits
-
-        return self.studio.twin if makes_digits(self.studio.host) else None
+        return self.studio.twin if self.studio.host.is_digits else None
 
     def _foresee(self, schedules: int) -> None:
         self.tally.foreseen = schedules * len(self.plan.prompts) * (self.plan.images_per_prompt or 0)
@@ -178,58 +180,54 @@ class Session:
             remark=self.remark,
         )
 
-    def _searched(self) -> tuple[xr.Dataset, list[str]]:
-        plan, yardstick = self.plan, self.yardstick
+    def _searched(self) -> tuple[xr.Dataset, list[GuidanceSchedule]]:
+        plan = self.plan
         images = min(search.MOST_IMAGES, plan.images_per_prompt or search.MOST_IMAGES)
         maker = self._maker(self.studio, images=images, stage=search.STAGE)
-        folder = self.out / "search" / "cells"
-        return search.searched(
-            maker, folder, plan.schedules, plan.prompts, text_features=yardstick.texts, labels=yardstick.labels
+        cells = maker.cells(self.out / "search" / "cells")
+        material = self._material(cells, search.some(plan.prompts, seed=plan.seed))
+        return search.searched(maker, cells, material, plan.schedules)
+
+    def _material(self, cells: ImageCells, prompts: Sequence[str] | None = None) -> Material:
+        """What is measured: all prompts, or some."""
+        known = self.yardstick
+        return Material(
+            cells=cells,
+            prompts=tuple(self.plan.prompts if prompts is None else prompts),
+            labels=known.labels,
+            text_features=known.texts,
+            kernel=known.kernel,
+            seed=self.plan.seed,
         )
-
-    def _filled(self, maker: Maker, cells: ImageCells, schedules: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-        stopped = maker.fill(cells, list(schedules), self.plan.prompts)
-        if REFERENCE in stopped:
-            raise StoppedError(f"{REFERENCE}, which everything is relative to: {stopped[REFERENCE]}")
-        return stopped
-
-    def _prompted(self) -> dict[str, Any]:
-        """What is known of the prompts, for whoever measures."""
-        return {"text_features": self.yardstick.texts, "labels": self.yardstick.labels, "seed": self.plan.seed}
 
     def _measured(
-        self, studio: Studio, cells: ImageCells, roles: Mapping[str, str], stopped: Mapping[str, str]
+        self, studio: Studio, cells: ImageCells, roles: Roles, stopped: Mapping[GuidanceSchedule, str]
     ) -> xr.Dataset:
         """Measures of every schedule that was not stopped, the comparison, and the advice."""
-        plan = self.plan
-        kept = [spec for spec in roles if spec not in stopped]
-        named = [spec for spec in plan.schedules if spec in kept]
-        current = plan.current if plan.current in kept else strongest(named)
-        result = measured(
-            cells,
-            kept,
-            plan.prompts,
-            roles=roles,
-            reference_features=self.yardstick.references,
-            kernel=self.yardstick.kernel,
-            **self._prompted(),
-        )
-        if current != plan.current:
-            notes = [*json.loads(result.attrs["notes"]), f"{current} is compared with: {plan.current} was stopped"]
+        plan, material = self.plan, self._material(cells)
+        kept = {schedule: role for schedule, role in roles.items() if schedule not in stopped}
+        current = plan.current if plan.current in kept else strongest(s for s in plan.schedules if s in kept)
+        assert current is not None  # the plan is complete
+        result = measured(material, kept, plan.prompts, self.yardstick.references)
+        if plan.current is not None and current != plan.current:
+            is_now, was = map(format_schedule, (current, plan.current))
+            notes = [*json.loads(result.attrs["notes"]), f"{is_now} is compared with: {was} was stopped"]
             result.attrs["notes"] = dumps(notes, indent=None)
-        result = compared(cells, result, current=str(current), **self._prompted())
-        result.attrs |= about(plan, studio) | {"stopped": dumps(stopped, indent=None)}
-        result.attrs["recommendation"] = dumps(recommendation(result, tolerance=plan.tolerance), indent=None)
+        result = compared(material, result, list(kept), current=current)
+        told = {format_schedule(schedule): reason for schedule, reason in stopped.items()}
+        result.attrs |= about(plan, studio) | {"stopped": dumps(told, indent=None)}
+        advice = recommendation(result, list(kept), tolerance=plan.tolerance)
+        result.attrs["recommendation"] = dumps(advice, indent=None)
         return result
 
-    def _twin_measured(self, twin: Studio, roles: Mapping[str, str]) -> xr.Dataset:
+    def _twin_measured(self, twin: Studio, roles: Roles) -> xr.Dataset:
         maker = self._maker(twin)
         cells = maker.cells(self.out / "twin" / "cells")
-        return self._measured(twin, cells, roles, self._filled(maker, cells, roles))
+        return self._measured(twin, cells, roles, maker.fill(cells, roles, self.plan.prompts))
 
     def _write_spec(self) -> None:
         """Everything that is needed to do it again."""
-        settings = {"audit": self.plan, "orthoscope": __version__, "host": self.studio.host.identity}
+        settings = {"audit": self.plan.texts, "orthoscope": __version__, "host": self.studio.host.identity}
         writing.write(self.out / SPEC, dumps(settings) + "\n")
 
     def _finished(self, pipeline: xr.Dataset, twin: xr.Dataset | None, found: xr.Dataset | None) -> AuditResult:

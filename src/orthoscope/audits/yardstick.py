@@ -9,8 +9,6 @@ from typing import Any
 from orthoscope.audits.plan import REFERENCE, Audit
 from orthoscope.audits.studio import Studio
 from orthoscope.errors import ConfigError
-from orthoscope.guidance.grammar import parse_schedule
-from orthoscope.guidance.rules import parse_rule
 from orthoscope.metrics.diversity import Kernel
 from orthoscope.progress import Remark
 
@@ -74,7 +72,7 @@ def _check_references(references: Any, studio: Studio, plan: Audit) -> None:
         return
     try:
         tried = host.generate(
-            plan.prompts[0], [plan.seed], parse_schedule(REFERENCE), rule=parse_rule(plan.rule), steps=plan.steps,
+            plan.prompts[0], [plan.seed], REFERENCE, rule=plan.rule, steps=plan.steps,
             size=plan.size,
         )  # fmt: skip
     except (RuntimeError, MemoryError) as error:

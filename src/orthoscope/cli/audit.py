@@ -158,13 +158,19 @@ def audit(
 def planned(given: dict[str, Any], *, prompts: Path | None, preset: str | None, quick: bool) -> Audit:
     """The audit asked for: what was given, before the preset's settings, before the defaults.
 
+    Schedules and rule are given as texts.
+
     Raises:
         ConfigError: if settings contradict each other or cannot be used.
     """
     from orthoscope.audits.plan import Audit
     from orthoscope.audits.presets import preset_settings
+    from orthoscope.guidance.grammar import parse_schedule
+    from orthoscope.guidance.rules import parse_rule
     from orthoscope.integrations.prompts import read_prompts
 
+    read = {"schedules": lambda texts: tuple(map(parse_schedule, texts)), "current": parse_schedule, "rule": parse_rule}
+    given = {name: read[name](value) if name in read else value for name, value in given.items()}
     if preset and quick:
         raise ConfigError("give either --preset or --quick; with a preset, --images-per-prompt makes it smaller")
     settings = preset_settings(preset, model=given.get("model")) if preset else {}

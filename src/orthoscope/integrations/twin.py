@@ -25,7 +25,6 @@ from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.digits import DigitsPipeline, digit_images
 from orthoscope.integrations.host import Host, host_of
-from orthoscope.integrations.judge import makes_digits
 from orthoscope.prediction import from_denoised
 from orthoscope.process import NoiseLevel
 from orthoscope.targets import empirical_mixture
@@ -137,7 +136,7 @@ def twin_of(
         ShapeError: if there is not one label per point.
     """
     if data is None:
-        if not makes_digits(host):
+        if not host.is_digits:
             raise ConfigError(f"{host.name} has no data of its own; give labelled data for its twin")
         data = digit_images()
     if host.pipe.scheduler.config.get("use_dynamic_shifting"):
