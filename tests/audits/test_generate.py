@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from orthoscope.audits.cells import ImageCells
-from orthoscope.audits.generate import Order
-from orthoscope.audits.maker import Maker
+from orthoscope.audits.generate import NotFiniteError, Order
+from orthoscope.audits.maker import Maker, _stopped
 from orthoscope.audits.pictures import picture_path, slug, thumbnails
 from orthoscope.audits.studio import Studio
 from orthoscope.audits.tally import Tally
@@ -220,6 +220,15 @@ def test_numbers_that_are_none_stop_their_schedule_only(host: Observed, tmp_path
     assert told[-1] == (4 * IMAGES, 4 * IMAGES)
 
 
+def test_the_reason_is_that_of_the_first_prompt_whichever_comes_first() -> None:
+    late, early, other = NotFiniteError("of 7"), NotFiniteError("of 3"), NotFiniteError("of 3, too")
+    assert _stopped([(GUIDED, early), (GUIDED, late), (OVERFLOW, other)]) == {GUIDED: "of 3", OVERFLOW: "of 3, too"}
+    with pytest.raises(ZeroDivisionError):
+        _stopped([(GUIDED, early), (OVERFLOW, ZeroDivisionError())])
+    with pytest.raises(StoppedError, match="constant:0, which everything is relative to: of 3"):
+        _stopped([(PLAIN, early)])
+
+
 # Pictures
 
 
@@ -261,7 +270,7 @@ def test_a_cell_that_fails_takes_no_other_with_it(
     cells = made.cells(tmp_path)
     with pytest.raises(RuntimeError, match="shapes do not fit"):
         made.fill(cells, SPECS, PROMPTS)
-    assert remarks == ["constant:0 failed: shapes do not fit"]
+    assert remarks == ["constant:0 is stopped: shapes do not fit"]
     assert [cells.has(spec, prompt) for spec in SPECS for prompt in PROMPTS] == [True, False, True, True]
 
 

@@ -17,7 +17,7 @@ from orthoscope.audits import studio as studio_of_audits
 from orthoscope.audits.plan import Audit
 from orthoscope.audits.result import AuditResult, about
 from orthoscope.audits.run import Session, run
-from orthoscope.audits.studio import Access, Elsewhere, Source, Studio
+from orthoscope.audits.studio import Elsewhere, Source, Studio
 from orthoscope.audits.yardstick import Yardstick
 from orthoscope.datasets import groups, read
 from orthoscope.errors import ConfigError, StoppedError
@@ -139,7 +139,7 @@ def test_two_workers_find_the_same_numbers(tmp_path: Path) -> None:
 
 
 def test_a_worker_with_another_pipeline_is_refused(tmp_path: Path) -> None:
-    source = Source.of(AUDIT, Access())
+    source = Source(plan=AUDIT)
     studio = source.studio(source.host())
     assert Elsewhere(source=source, fingerprint=studio.fingerprint).studio().fingerprint == studio.fingerprint
     twin = Elsewhere(source=source, fingerprint=studio.twin.fingerprint, is_twin=True).studio()
@@ -152,10 +152,10 @@ def test_workers_take_turns_over_accelerators(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for number in range(5):
         monkeypatch.setattr(studio_of_audits, "turn", lambda number=number: number)
-        assert studio_of_audits._own("auto") == f"cuda:{number % 2}"
-        assert studio_of_audits._own("cuda:1") == "cuda:1"
+        assert Source(plan=AUDIT)._how["device"] == f"cuda:{number % 2}"
+        assert Source(plan=AUDIT, device="cuda:1")._how["device"] == "cuda:1"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert studio_of_audits._own("auto") == "auto"
+    assert Source(plan=AUDIT)._how["device"] == "auto"
 
 
 def test_a_pipeline_of_texts_has_no_twin_and_no_class(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_pipeline_of_texts_has_no_twin_and_no_class(tmp_path: Path) -> None:
         model="tiny", prompts=("a cat", "a dog"), schedules=(Constant(value=2),), images_per_prompt=4, steps=2
     )
     plan = audit.completed(host)
-    studio = Source.of(plan, Access()).studio(host)
+    studio = Source(plan=plan).studio(host)
     found = Session(plan=plan, studio=studio, yardstick=Yardstick.of(plan, studio), out=tmp_path).run()
     assert found.twin is None
     assert found.search is None

@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from orthoscope.sweeps.cells import Finished
 if TYPE_CHECKING:
     from orthoscope.integrations.host import Generated
 
+_Batch: TypeAlias = "tuple[Generated, NDArray[np.float32], NDArray[np.float64] | None]"
 _LOGGED = (*LOGGED, "cond_norm", "uncond_norm")
 _SEEDS = 2**32  # of a seed, torch's generator reads the low 32 bits
 _STRIDE = 0x9E3779B1  # odd, so that the seeds of a prompt are distinct
@@ -89,14 +90,6 @@ class Beside(NamedTuple):
     remarks: list[str]
 
 
-class _Batch(NamedTuple):
-    """A few images, measured."""
-
-    made: Generated
-    features: NDArray[np.float32]
-    probabilities: NDArray[np.float64] | None
-
-
 def make(place: Studio | Elsewhere, order: Order, with_pictures: bool, task: Task) -> Finished:
     """One cell, made batch by batch in a studio: the one given, or that of the worker.
 
@@ -151,7 +144,7 @@ def _batches(studio: Studio, order: Order, task: Task) -> Iterator[_Batch]:
         if found is None:  # here, where the error no longer keeps what it failed with in memory
             _halve(studio, min(studio.batch, len(seeds) - done))
             continue
-        done += len(found.features)
+        done += len(found[1])
         yield found
 
 
@@ -164,7 +157,7 @@ def _batch(studio: Studio, order: Order, task: Task, seeds: Sequence[int]) -> _B
     rows = np.asarray(studio.features.of(made), dtype=np.float32)
     if not np.isfinite(rows).all():
         raise NotFiniteError(f"its {studio.features.name} features of prompt {task.prompt!r:.60} are not finite")
-    return _Batch(made, rows, None if studio.judge is None else studio.judge.probabilities(made))
+    return made, rows, None if studio.judge is None else studio.judge.probabilities(made)
 
 
 def _halve(studio: Studio, tried: int) -> None:

@@ -60,8 +60,8 @@ class Maker:
             ConfigError: if the pipeline cannot be asked for this, or a worker cannot open it.
             StoppedError: if not even one image fits into memory, or those without guidance are not finite.
         """
-        stopped: dict[GuidanceSchedule, str] = {}
-        failed: dict[GuidanceSchedule, Exception] = {}
+        errors: dict[Task, Exception] = {}
+        lost: set[GuidanceSchedule] = set()
         black: Counter[GuidanceSchedule] = Counter()
         tasks = [Task(schedule, prompt) for schedule in schedules for prompt in prompts]
         missing = {cells.key(*task): task for task in tasks if not self._is_done(cells, task)}
@@ -70,33 +70,26 @@ class Maker:
             missing,
             partial(make, self.elsewhere or self.studio, self.order, self.pictures is not None),
             self.executor,
-            skip=lambda task: task.schedule in stopped or task.schedule in failed,
+            skip=lambda task: task.schedule in lost,
             progress=self.tally.stage(self.order.images),
         )
         with closing(outcomes):
             for task, outcome in outcomes:
                 match outcome:
-                    case NotFiniteError() if task.schedule not in stopped:
-                        stopped[task.schedule] = str(outcome)
-                        self.remark(f"{format_schedule(task.schedule)} is stopped: {outcome}")
                     case ConfigError() | StoppedError():
                         raise outcome
-                    case Exception() if task.schedule not in stopped:
-                        failed.setdefault(task.schedule, outcome)
+                    case Exception():
+                        if task.schedule not in lost:
+                            self.remark(f"{format_schedule(task.schedule)} is stopped: {outcome}")
+                        errors[task] = outcome
+                        lost.add(task.schedule)
                     case Finished(beside=Beside() as beside):
                         black[task.schedule] += beside.blanked
                         self._receive(cells, task, beside)
         for schedule, count in (+black).items():
             made = f"{format_schedule(schedule)}: the pipeline's safety checker made {count} images black"
             self.remark(f"{made}; they count as they are")
-        for schedule, error in failed.items():
-            self.remark(f"{format_schedule(schedule)} failed: {error}")
-        for error in failed.values():
-            raise error
-        if REFERENCE in stopped:
-            what = f"{format_schedule(REFERENCE)}, which everything is relative to"
-            raise StoppedError(f"{what}: {stopped[REFERENCE]}")
-        return stopped
+        return _stopped([(task.schedule, errors[task]) for task in tasks if task in errors])
 
     def _is_done(self, cells: ImageCells, task: Task) -> bool:
         folder, spec = self.pictures, format_schedule(task.schedule)
@@ -110,3 +103,21 @@ class Maker:
         if self.pictures is not None and beside.pictures is not None:
             named = format_schedule(task.schedule), task.prompt
             save_pictures(self.pictures, named, beside.pictures, self.order.seeds(task.prompt), cells.key(*task))
+
+
+def _stopped(errors: Sequence[tuple[GuidanceSchedule, Exception]]) -> dict[GuidanceSchedule, str]:
+    """Why schedules were stopped: the first error of each in the order of prompts, whichever came first.
+
+    Raises:
+        StoppedError: if there are no images without guidance.
+    """
+    first: dict[GuidanceSchedule, Exception] = {}
+    for schedule, error in errors:
+        first.setdefault(schedule, error)
+    for error in first.values():
+        if not isinstance(error, NotFiniteError):
+            raise error
+    if REFERENCE in first:
+        what = f"{format_schedule(REFERENCE)}, which everything is relative to"
+        raise StoppedError(f"{what}: {first[REFERENCE]}")
+    return {schedule: str(error) for schedule, error in first.items()}

@@ -6,12 +6,14 @@ Whatever is finished stays on disk and is found again: the same command goes on 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import xarray as xr
 
 from orthoscope import __version__, writing
@@ -26,7 +28,7 @@ from orthoscope.audits.measure import measured
 from orthoscope.audits.plan import Audit, Role, role_of, strongest
 from orthoscope.audits.recommend import recommendation
 from orthoscope.audits.result import SPEC, AuditResult, about
-from orthoscope.audits.studio import Access, Elsewhere, Source, Studio
+from orthoscope.audits.studio import Elsewhere, Source, Studio
 from orthoscope.audits.tally import Tally
 from orthoscope.audits.yardstick import Yardstick
 from orthoscope.errors import ConfigError
@@ -35,7 +37,7 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.locking import locked
 from orthoscope.progress import Progress, Remark
 from orthoscope.serialize import dumps
-from orthoscope.sweeps.execute import Executor
+from orthoscope.sweeps.execute import PRELOADED, Executor
 from orthoscope.threads import one_thread
 
 Roles = Mapping[GuidanceSchedule, Role]
@@ -80,30 +82,37 @@ def run(
     if batch is not None and batch < 1:
         raise ConfigError(f"batch is the number of images per call and must be at least 1, got {batch}")
     say = remark or (lambda text: None)
-    source = Source.of(audit, Access(device=device, dtype=dtype, allow_pickle=allow_pickle))
-    executor = Executor(workers=workers, scheduler=scheduler, preload=_PRELOADED)
+    source = Source(plan=audit, device=device, dtype=dtype, allow_pickle=allow_pickle, batch=batch or 0)
+    # A process that was forked from one that has asked for an accelerator has none, and imports may ask.
+    preload = PRELOADED if torch.cuda.is_available() else _PRELOADED
+    executor = Executor(workers=workers, scheduler=scheduler, preload=preload)
     with locked(out, "audit", FILES), executor:
         host = source.host()
         plan = audit.completed(host, say)
         host.check_prompts(plan.prompts)
         studio = source.studio(host)
-        studio.batch = batch or studio.batch
-        yardstick = Yardstick.of(plan, studio, say)
-        elsewhere = Elsewhere.of(source, studio, executor, batch=batch or 0)
-        if elsewhere is not None:
-            studio.make_room()
         session = Session(
             plan=plan,
             studio=studio,
-            yardstick=yardstick,
+            yardstick=Yardstick.of(plan, studio, say),
             out=out,
             executor=executor,
-            elsewhere=elsewhere,
+            elsewhere=_elsewhere(source, studio, executor),
             pictures=out / "images" if save_images else None,
             tally=Tally(progress),
             remark=say,
         )
         return session.run()
+
+
+def _elsewhere(source: Source, studio: Studio, executor: Executor) -> Elsewhere | None:
+    """How workers open what is open here, which makes room for them; None where there are none."""
+    if not executor.is_elsewhere:
+        return None
+    shared = None if executor.scheduler else max(1, (os.cpu_count() or 1) // executor.workers)
+    studio.make_room()
+    source = replace(source, threads=1 if studio.host.is_small else shared)
+    return Elsewhere(source=source, fingerprint=studio.fingerprint)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)

@@ -6,45 +6,28 @@ audit was started.
 
 from __future__ import annotations
 
-import os
 import platform
 import threading
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from orthoscope.audits.plan import Audit
 from orthoscope.errors import ConfigError
 from orthoscope.serialize import content_hash
 from orthoscope.sweeps.cluster import turn
-from orthoscope.sweeps.execute import Executor
 
 if TYPE_CHECKING:
-    from orthoscope.audits.plan import Audit
     from orthoscope.integrations.features import Features
     from orthoscope.integrations.host import Host
     from orthoscope.integrations.judge import Judge
 
 _BATCH, _BATCH_SMALL = 4, 64
-_SEVERAL = 2
+_NETWORKS = ("model", "scheduler", "features", "features_model", "classifier")
 _OPENING = threading.Lock()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Access:
-    """How networks are opened.
-
-    Attributes:
-        device: Where they run; "auto" is an accelerator if there is one, and workers take turns over several.
-        dtype: Precision of the pipeline.
-        allow_pickle: Whether weights that are not safetensors may be read.
-    """
-
-    device: str = "auto"
-    dtype: str = "auto"
-    allow_pickle: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,26 +35,24 @@ class Source:
     """All that a process needs to open a pipeline and what measures its images.
 
     Attributes:
-        model: Path or hub id of the pipeline; None for the digits model that ships with the package.
-        scheduler: Class of diffusers that replaces the pipeline's own scheduler.
-        features: What images are measured by: latent, pixel, clip or dinov2.
-        features_model: Path or hub id of the network behind clip or dinov2.
-        classifier: Path or hub id of a classifier that judges classes.
-        access: How networks are opened.
+        plan: An audit, of which only counts what names networks.
+        device: Where they run; "auto" is an accelerator if there is one, and workers take turns over several.
+        dtype: Precision of the pipeline.
+        allow_pickle: Whether weights that are not safetensors may be read.
+        batch: Images per call of the pipeline, 0 for what suits it.
+        threads: Threads of torch; None to leave them as they are.
     """
 
-    model: str | None
-    scheduler: str | None
-    features: str
-    features_model: str | None
-    classifier: str | None
-    access: Access
+    plan: Audit
+    device: str = "auto"
+    dtype: str = "auto"
+    allow_pickle: bool = False
+    batch: int = 0
+    threads: int | None = None
 
-    @classmethod
-    def of(cls, plan: Audit, access: Access) -> Source:
-        """The pipeline that a plan names."""
-        named = {name: getattr(plan, name) for name in ("model", "scheduler", "features", "features_model")}
-        return cls(**named, classifier=plan.classifier, access=access)
+    def __post_init__(self) -> None:
+        """Forget prompts and schedules, of which there may be many."""
+        object.__setattr__(self, "plan", Audit(**{name: getattr(self.plan, name) for name in _NETWORKS}))
 
     def host(self) -> Host:
         """The pipeline, opened.
@@ -81,8 +62,7 @@ class Source:
         """
         from orthoscope.integrations.host import open_host
 
-        how = asdict(self.access) | {"device": _own(self.access.device)}
-        return open_host(self.model, scheduler=self.scheduler, **how)
+        return open_host(self.plan.model, scheduler=self.plan.scheduler, dtype=self.dtype, **self._how)
 
     def studio(self, host: Host) -> Studio:
         """The pipeline, and what measures its images, opened too.
@@ -93,11 +73,18 @@ class Source:
         from orthoscope.integrations.features import features_of
         from orthoscope.integrations.judge import judge_of
 
-        if self.classifier is not None and host.kind == "text":
+        plan = self.plan
+        if plan.classifier is not None and host.kind == "text":
             raise ConfigError(f"a classifier judges classes, but {host.name} is asked by text; use --features clip")
-        how: dict[str, Any] = {"device": _own(self.access.device), "allow_pickle": self.access.allow_pickle}
-        features = features_of(self.features, model=self.features_model, **how)
-        return Studio(host=host, features=features, judge=judge_of(host, classifier=self.classifier, **how))
+        features = features_of(plan.features, model=plan.features_model, **self._how)
+        judge = judge_of(host, classifier=plan.classifier, **self._how)
+        return Studio(host=host, features=features, judge=judge, batch=self.batch)
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        several = torch.cuda.device_count()
+        own = f"cuda:{turn() % several}" if self.device == "auto" and several > 1 else self.device
+        return {"device": own, "allow_pickle": self.allow_pickle}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -159,24 +146,11 @@ class Elsewhere:
         source: How it is opened.
         fingerprint: Of the studio that it must equal.
         is_twin: Whether its twin is meant.
-        batch: Images per call of the pipeline, 0 for what suits it.
-        threads: Threads of torch; None to leave them as they are.
     """
 
     source: Source
     fingerprint: str
     is_twin: bool = False
-    batch: int = 0
-    threads: int | None = None
-
-    @classmethod
-    def of(cls, source: Source, studio: Studio, executor: Executor, *, batch: int = 0) -> Elsewhere | None:
-        """What workers need to open the same as is open here; None where there are none."""
-        if not executor.is_elsewhere:
-            return None
-        shared = None if executor.scheduler else max(1, (os.cpu_count() or 1) // executor.workers)
-        threads = 1 if studio.host.is_small else shared
-        return cls(source=source, fingerprint=studio.fingerprint, batch=batch, threads=threads)
 
     def studio(self) -> Studio:
         """The one of this process.
@@ -185,7 +159,7 @@ class Elsewhere:
             ConfigError: if a network cannot be had here, or is another one.
         """
         with _OPENING:
-            studio = _opened(self.source, self.batch, self.threads)
+            studio = _opened(self.source)
             studio = studio.twin if self.is_twin else studio
         if studio.fingerprint != self.fingerprint:
             raise ConfigError(
@@ -196,16 +170,7 @@ class Elsewhere:
 
 
 @lru_cache(maxsize=1)
-def _opened(source: Source, batch: int, threads: int | None) -> Studio:
-    if threads is not None:
-        torch.set_num_threads(threads)
-    studio = source.studio(source.host())
-    studio.batch = batch or studio.batch
-    return studio
-
-
-def _own(device: str) -> str:
-    """The device of this process: workers take turns over accelerators that nobody chose."""
-    if device != "auto" or torch.cuda.device_count() < _SEVERAL:
-        return device
-    return f"cuda:{turn() % torch.cuda.device_count()}"
+def _opened(source: Source) -> Studio:
+    if source.threads is not None:
+        torch.set_num_threads(source.threads)
+    return source.studio(source.host())
