@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orthoscope.guidance.grammar import format_schedule, parse_schedule
+from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.rng import stream
 
-Toy = Mapping[str, tuple[float, float]]
+Toy = Mapping[str, tuple[float, float]]  # by the canonical texts of schedules
+
+
+def named(schedule: GuidanceSchedule | str) -> str:
+    """The canonical text of a schedule."""
+    return schedule if isinstance(schedule, str) else format_schedule(schedule)
+
+
+def parsed(specs: Iterable[str]) -> list[GuidanceSchedule]:
+    """Schedules of their texts."""
+    return [parse_schedule(spec) for spec in specs]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,30 +52,32 @@ class GaussianCells:
     def center(self, prompt: str) -> NDArray[np.float64]:
         return self.apart * stream(0, "centers", prompt).standard_normal(self.dim)
 
-    def features(self, schedule: str, prompt: str) -> NDArray[np.float32]:
-        shift, spread = self.toy[schedule]
+    def features(self, schedule: GuidanceSchedule | str, prompt: str) -> NDArray[np.float32]:
+        shift, spread = self.toy[named(schedule)]
         shape = (self.images, self.dim)
         shared = stream(self.seed, "shared", prompt).standard_normal(shape)
-        own = stream(self.seed, "own", schedule, prompt).standard_normal(shape)
+        own = stream(self.seed, "own", named(schedule), prompt).standard_normal(shape)
         noise = np.sqrt(1 - self.own) * shared + np.sqrt(self.own) * own
         return ((1 + shift) * self.center(prompt) + spread * noise).astype(np.float32)
 
-    def probabilities(self, schedule: str, prompt: str) -> NDArray[np.float64] | None:
+    def probabilities(self, schedule: GuidanceSchedule | str, prompt: str) -> NDArray[np.float64] | None:
         if not self.confidence:
             return None
         classes = len(self.prompts)
-        right = self.confidence[schedule] + 0.02 * stream(self.seed, "judge", schedule, prompt).random(self.images)
+        right = self.confidence[named(schedule)] + 0.02 * stream(self.seed, "judge", named(schedule), prompt).random(
+            self.images
+        )
         p = np.repeat((1 - right[:, None]) / (classes - 1), classes, axis=1)
         p[:, self.prompts.index(prompt)] = right
         return p
 
-    def thumbnails(self, schedule: str, prompt: str) -> NDArray[np.uint8]:
-        value = 10 * self.prompts.index(prompt) + list(self.toy).index(schedule)
+    def thumbnails(self, schedule: GuidanceSchedule | str, prompt: str) -> NDArray[np.uint8]:
+        value = 10 * self.prompts.index(prompt) + list(self.toy).index(named(schedule))
         return np.full((self.images, 2, 3, 1), value, dtype=np.uint8)
 
-    def log(self, schedule: str, prompt: str) -> dict[str, NDArray[np.float64]]:
-        length = 3 + list(self.toy).index(schedule)
+    def log(self, schedule: GuidanceSchedule | str, prompt: str) -> dict[str, NDArray[np.float64]]:
+        length = 3 + list(self.toy).index(named(schedule))
         return {"strength": np.full(length, float(self.prompts.index(prompt))), "sigma": np.full(length, np.nan)}
 
-    def cost(self, schedule: str, prompt: str) -> dict[str, float]:
+    def cost(self, schedule: GuidanceSchedule | str, prompt: str) -> dict[str, float]:
         return {"network_calls": 60.0 * self.images, "seconds": 0.5, "memory": 1e6 * (1 + self.prompts.index(prompt))}

@@ -2,18 +2,22 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from orthoscope import metrics
-from orthoscope.audits.compare import Compared, compared, gains
+from orthoscope.audits import compare
+from orthoscope.audits.compare import Compared
+from orthoscope.audits.contribute import Material
 from orthoscope.audits.line import Knot, line
 from orthoscope.audits.measure import measured
 from orthoscope.errors import ConfigError, ShapeError
+from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics.contributions import Contributions, combination
-from tests.audits.cells import GaussianCells
+from tests.audits.cells import GaussianCells, named, parsed
 from tests.stat.expect import expect_estimate, expect_rate
 
 # Constant strengths shrink as they shift. A copy of one is a window by name only; a better one keeps more variance.
@@ -21,8 +25,8 @@ TOY = {
     "constant:0": (0.0, 1.0),
     "constant:1": (0.1, 0.9),
     "constant:3": (0.3, 0.8),
-    "step:early=1,late=1,switch=50%": (0.1, 0.9),
-    "step:early=3,late=-1,switch=50%": (0.2, 1.0),
+    "step:early=1,late=1,switch=0.5,clock=step": (0.1, 0.9),
+    "step:early=3,late=-1,switch=0.5,clock=step": (0.2, 1.0),
 }
 COPY, BETTER = list(TOY)[3:]
 CELLS = GaussianCells(toy=TOY, images=40, apart=4.0)
@@ -37,6 +41,14 @@ def numbers(cells: GaussianCells, spec: str) -> tuple[float, float]:
     x, y = (np.concatenate([cells.features(s, p) for p in cells.prompts]) for s in (spec, "constant:0"))
     ratio = metrics.variance_within(x, groups).value / metrics.variance_within(y, groups).value
     return ratio, metrics.mean_shift_from(x, y, groups).value
+
+
+def material(cells: GaussianCells, labels: dict[str, int] | None = None) -> Material:
+    return Material(cells=cells, prompts=cells.prompts, labels=labels)
+
+
+def gains(cells: GaussianCells, specs: Iterable[str]) -> dict[str, Compared]:
+    return {named(schedule): one for schedule, one in compare.gains(material(cells), parsed(specs)).items()}
 
 
 # Sums of measures
@@ -138,14 +150,15 @@ def test_intervals_of_gains_hold_the_truth_as_often_as_they_say(seed: int) -> No
 
 @pytest.fixture(scope="module")
 def ds() -> xr.Dataset:
-    roles = dict(zip(TOY, ("reference", "constant", "constant", "window", "searched"), strict=True))
-    plain = measured(JUDGED, list(TOY), JUDGED.prompts, roles=roles, labels=CLASSES)
-    return compared(JUDGED, plain, current="constant:3", labels=CLASSES)
+    roles = dict(zip(parsed(TOY), ("reference", "constant", "constant", "window", "searched"), strict=True))
+    judged = material(JUDGED, CLASSES)
+    plain = measured(judged, roles, JUDGED.prompts)
+    return compare.compared(judged, plain, list(roles), current=Constant(value=3))
 
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Compared]:
-    return gains(CELLS, list(TOY), CELLS.prompts)
+    return gains(CELLS, TOY)
 
 
 def test_gains_are_read_off_directly_measured_points(found: dict[str, Compared]) -> None:
@@ -170,12 +183,12 @@ def test_a_copy_of_a_constant_gains_nothing_and_more_variance_is_found(found: di
     expect_estimate(better.value, better.stderr, 1 - 0.725, detect=0.25)
     assert better.low > 0.1
     # On fully common noise a copy is its constant strength image by image, and the error is none.
-    same = gains(GaussianCells(toy=TOY, own=0.0), list(TOY), CELLS.prompts)[COPY].gain
+    same = gains(GaussianCells(toy=TOY, own=0.0), TOY)[COPY].gain
     assert (same.value, same.stderr) == (pytest.approx(0, abs=1e-12), pytest.approx(0, abs=1e-12))
 
 
 def test_the_reference_is_on_the_line_whether_compared_or_not() -> None:
-    some = gains(CELLS, ["constant:3", BETTER], CELLS.prompts)
+    some = gains(CELLS, ["constant:3", BETTER])
     assert list(some) == ["constant:3", BETTER]
     _, shift = numbers(CELLS, BETTER)
     top, end = numbers(CELLS, "constant:3")
@@ -218,7 +231,7 @@ def test_without_another_constant_there_is_no_line() -> None:
     cells = GaussianCells(toy=toy, images=8)
     coords = {"schedule": list(toy), "role": ("schedule", ["reference", "window"]), "prompt": list(cells.prompts)}
     plain = xr.Dataset(coords=coords, attrs={"notes": json.dumps(["an earlier note"])})
-    found = compared(cells, plain, current="constant:0")
+    found = compare.compared(material(cells), plain, parsed(toy), current=Constant(value=0))
     assert "gain" not in found
     assert np.isnan(found.gain_least).all()
     earlier, note = json.loads(found.notes)
@@ -230,12 +243,12 @@ def test_without_another_constant_there_is_no_line() -> None:
 def test_a_line_extended_is_noted() -> None:
     toy = {"constant:0": (0.0, 1.0), "constant:1": (0.1, 0.9), BETTER: (0.4, 1.0)}
     cells = GaussianCells(toy=toy, images=8, apart=4.0)
-    assert gains(cells, list(toy), cells.prompts)[BETTER].extended
+    assert gains(cells, toy)[BETTER].extended
 
 
 def test_one_prompt_has_no_mean_shift_and_no_gain() -> None:
     one = GaussianCells(toy=TOY, prompts=("0",), images=8)
-    found = gains(one, list(TOY), one.prompts)[BETTER]
+    found = gains(one, TOY)[BETTER]
     assert found.variance_ratio is not None
     assert (found.mean_shift, found.gain, found.adherence) == (None, None, None)
     assert math.isnan(found.equal_strength)

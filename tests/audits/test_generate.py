@@ -14,14 +14,15 @@ from diffusers import DDIMScheduler
 from numpy.typing import NDArray
 from PIL import Image
 
-from orthoscope.audits.cells import Cells
-from orthoscope.audits.generate import Maker
+from orthoscope.audits.cells import ImageCells
+from orthoscope.audits.generate import NotFiniteError, Order
+from orthoscope.audits.maker import Maker, _stopped
 from orthoscope.audits.pictures import picture_path, slug, thumbnails
-from orthoscope.audits.plan import Audit
+from orthoscope.audits.studio import Studio
 from orthoscope.audits.tally import Tally
 from orthoscope.errors import StoppedError
-from orthoscope.guidance.grammar import parse_schedule
-from orthoscope.guidance.rules import parse_rule
+from orthoscope.guidance.rules import LinearCFG, Renoised
+from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.integrations.features import features_of
 from orthoscope.integrations.host import Generated, Host, host_of
 from tests.integrations import pipelines
@@ -29,8 +30,8 @@ from tests.integrations import pipelines
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
 STEPS, IMAGES = 2, 5
 PROMPTS = ("3", "7")
-SPECS = ("constant:0", "constant:2")
-OVERFLOW = "constant:1e38"
+PLAIN, GUIDED, OVERFLOW = Constant(value=0), Constant(value=2), Constant(value=1e38)
+SPECS = (PLAIN, GUIDED)
 
 
 class Observed(Host):
@@ -69,12 +70,17 @@ def host(pipe: Any) -> Observed:
     return Observed(pipe)
 
 
-def maker(host: Host, **settings: Any) -> Maker:
-    given: dict[str, Any] = {"judge": None, "images": IMAGES} | settings
-    return Maker(host=host, features=features_of("latent"), audit=Audit(steps=STEPS), **given)
+def maker(host: Host, *, judge: Any = None, batch: int = 0, features: str = "latent", **settings: Any) -> Maker:
+    """A maker of a host; what is no field of it belongs to its order."""
+    fields = {name: settings.pop(name) for name in ("pictures", "tally", "remark") if name in settings}
+    order = {"rule": LinearCFG(), "steps": STEPS, "size": None, "seed": 0, "images": IMAGES} | settings
+    studio = Studio(host=host, features=features_of(features), judge=judge, batch=batch)
+    return Maker(studio=studio, order=Order(**order), **fields)
 
 
-def filled(made: Maker, folder: Path, specs: Sequence[str] = SPECS, prompts: Sequence[str] = PROMPTS) -> Cells:
+def filled(
+    made: Maker, folder: Path, specs: Sequence[GuidanceSchedule] = SPECS, prompts: Sequence[str] = PROMPTS
+) -> ImageCells:
     cells = made.cells(folder)
     assert made.fill(cells, specs, prompts) == {}
     return cells
@@ -84,18 +90,18 @@ def test_a_cell_is_what_the_host_makes(host: Observed, tmp_path: Path) -> None:
     judge = Mean()
     made = maker(host, judge=judge)
     cells = filled(made, tmp_path)
-    expected = host.generate("3", made.seeds("3"), parse_schedule("constant:2"), rule=parse_rule("cfg"), steps=STEPS)
-    np.testing.assert_array_equal(cells.features("constant:2", "3"), expected.latents.reshape(IMAGES, -1))
-    np.testing.assert_array_equal(cells.probabilities("constant:2", "3"), judge.probabilities(expected))
-    assert cells.thumbnails("constant:2", "3").shape == (IMAGES, 8, 8, 1)
+    expected = host.generate("3", made.order.seeds("3"), GUIDED, rule=LinearCFG(), steps=STEPS)
+    np.testing.assert_array_equal(cells.features(GUIDED, "3"), expected.latents.reshape(IMAGES, -1))
+    np.testing.assert_array_equal(cells.probabilities(GUIDED, "3"), judge.probabilities(expected))
+    assert cells.thumbnails(GUIDED, "3").shape == (IMAGES, 8, 8, 1)
     np.testing.assert_array_equal(
-        cells.thumbnails("constant:2", "3"), np.round(np.clip(expected.images, 0, 1) * 255).astype(np.uint8)
+        cells.thumbnails(GUIDED, "3"), np.round(np.clip(expected.images, 0, 1) * 255).astype(np.uint8)
     )
-    log = cells.log("constant:2", "3")
+    log = cells.log(GUIDED, "3")
     np.testing.assert_allclose(log["pair_distance"], expected.log["pair_distance"].mean("row"), rtol=1e-6)
     np.testing.assert_array_equal(log["strength"], np.full(STEPS, 2.0))
     np.testing.assert_array_equal(log["time"], expected.log["time"])
-    cost = cells.cost("constant:2", "3")
+    cost = cells.cost(GUIDED, "3")
     assert cost["network_calls"] == 2 * STEPS * IMAGES
     assert cost["seconds"] > 0
     assert cost["memory"] > 2**20
@@ -115,30 +121,25 @@ def test_batches_do_not_change_a_cell(host: Observed, tmp_path: Path) -> None:
 
 def test_seeds_are_common_to_schedules_and_belong_to_prompt_and_stage(host: Observed) -> None:
     one, other = maker(host), maker(host, stage="search")
-    assert one.seeds("3") == maker(host).seeds("3")
-    assert maker(host, images=2).seeds("3") == one.seeds("3")[:2]
-    several = [*one.seeds("3"), *one.seeds("7"), *other.seeds("3")]
+    assert one.order.seeds("3") == maker(host).order.seeds("3")
+    assert maker(host, images=2).order.seeds("3") == one.order.seeds("3")[:2]
+    several = [*one.order.seeds("3"), *one.order.seeds("7"), *other.order.seeds("3")]
     noise = {float(torch.randn((), generator=torch.Generator().manual_seed(seed))) for seed in several}
     assert len(noise) == len(several)
-    many = np.array(maker(host, images=100_000).seeds("3"))
+    many = np.array(maker(host, images=100_000).order.seeds("3"))
     assert len(np.unique(many % 2**32)) == len(many)  # a generator reads 32 bits
 
 
 def test_whatever_changes_a_cell_changes_its_name(host: Observed, pipe: Any, tmp_path: Path) -> None:
-    plain = Audit(steps=STEPS)
+    def key(host: Host = host, **given: Any) -> str:
+        return maker(host, **given).cells(tmp_path).key(SPECS[1], "3")
 
-    def key(host: Host = host, features: str = "latent", audit: Audit = plain, **given: Any) -> str:
-        settings = {"judge": None, "images": IMAGES} | given
-        made = Maker(host=host, features=features_of(features), audit=audit, **settings)
-        return made.cells(tmp_path).key(SPECS[1], "3")
-
-    audits = [{"steps": 3}, {"size": 16}, {"seed": 1}, {"rule": "cfg++"}]
-    keys = [key(), key(features="pixel"), key(judge=Mean()), key(images=4), key(stage="search")]
-    keys += [key(audit=Audit(**{"steps": STEPS} | changes)) for changes in audits]
+    changes: list[dict[str, Any]] = [{"steps": 3}, {"size": 16}, {"seed": 1}, {"rule": Renoised()}]
+    changes += [{}, {"features": "pixel"}, {"judge": Mean()}, {"images": 4}, {"stage": "search"}]
+    keys = [key(**change) for change in changes]
     keys += [key(host_of(type(pipe)(pipe.unet, DDIMScheduler.from_config(pipe.scheduler.config))))]
     assert len(set(keys)) == len(keys)
-    # What says what is made of the numbers leaves them alone.
-    assert key(audit=Audit(steps=STEPS, tolerance=0.5, current="constant:1", schedules=SPECS), batch=2) == keys[0]
+    assert key(batch=2) == key()
 
 
 def test_only_what_is_missing_is_made(host: Observed, tmp_path: Path) -> None:
@@ -172,20 +173,6 @@ def test_a_run_that_is_interrupted_goes_on_to_the_same_end(host: Observed, tmp_p
             np.testing.assert_array_equal(cells.features(spec, prompt), straight.features(spec, prompt))
 
 
-def test_two_workers_make_the_same_cells(host: Observed, tmp_path: Path) -> None:
-    prompts, told = ("3", "7", "1"), []
-    alone = filled(maker(host), tmp_path / "alone", prompts=prompts)
-    tally = Tally(lambda done, total: told.append(done))
-    made = maker(host, workers=2, tally=tally)
-    together = made.cells(tmp_path / "together")
-    assert made.fill(together, (*SPECS, OVERFLOW), prompts).keys() == {OVERFLOW}
-    assert told == [IMAGES * n for n in range(1, 7)]
-    for spec in SPECS:
-        for prompt in prompts:
-            np.testing.assert_array_equal(together.features(spec, prompt), alone.features(spec, prompt))
-            assert together.cost(spec, prompt)["network_calls"] == alone.cost(spec, prompt)["network_calls"]
-
-
 # Memory and numbers
 
 
@@ -194,7 +181,7 @@ def test_batches_are_halved_until_they_fit(pipe: Any, tmp_path: Path) -> None:
     cells = filled(maker(tight, remark=remarks.append), tmp_path, specs=SPECS[:1], prompts=("3",))
     assert [n for _, n in tight.calls] == [5, 2, 2, 1]
     assert remarks == ["out of memory with 5 images at a time; going on with 2"]
-    assert cells.features("constant:0", "3").shape == (IMAGES, 64)
+    assert cells.features(PLAIN, "3").shape == (IMAGES, 64)
 
 
 def test_one_image_that_does_not_fit_stops_the_run(pipe: Any, tmp_path: Path) -> None:
@@ -233,6 +220,15 @@ def test_numbers_that_are_none_stop_their_schedule_only(host: Observed, tmp_path
     assert told[-1] == (4 * IMAGES, 4 * IMAGES)
 
 
+def test_the_reason_is_that_of_the_first_prompt_whichever_comes_first() -> None:
+    late, early, other = NotFiniteError("of 7"), NotFiniteError("of 3"), NotFiniteError("of 3, too")
+    assert _stopped([(GUIDED, early), (GUIDED, late), (OVERFLOW, other)]) == {GUIDED: "of 3", OVERFLOW: "of 3, too"}
+    with pytest.raises(ZeroDivisionError):
+        _stopped([(GUIDED, early), (OVERFLOW, ZeroDivisionError())])
+    with pytest.raises(StoppedError, match="constant:0, which everything is relative to: of 3"):
+        _stopped([(PLAIN, early)])
+
+
 # Pictures
 
 
@@ -240,7 +236,7 @@ def test_numbers_that_are_none_stop_their_schedule_only(host: Observed, tmp_path
 def test_pictures_are_the_images_and_are_made_again_where_they_lack(host: Observed, tmp_path: Path) -> None:
     folder = tmp_path / "images"
     cells = filled(maker(host, pictures=folder, batch=2), tmp_path / "cells")
-    shown = cells.thumbnails("constant:2", "7")
+    shown = cells.thumbnails(GUIDED, "7")
     for image in range(IMAGES):
         with Image.open(picture_path(folder, "constant:2", "7", image)) as opened:
             np.testing.assert_array_equal(np.asarray(opened), shown[image, :, :, 0])
@@ -258,6 +254,24 @@ def test_pictures_are_the_images_and_are_made_again_where_they_lack(host: Observ
         host.calls.clear()
     filled(maker(host, pictures=folder, images=4), tmp_path / "cells", specs=SPECS[:1], prompts=("3",))
     assert host.calls == [("3", 4)]  # what lay there was another cell's
+
+
+def test_a_cell_that_fails_takes_no_other_with_it(
+    host: Observed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(prompt: str, seeds: Sequence[int], schedule: Any, **how: Any) -> Any:
+        if schedule == PLAIN and prompt == PROMPTS[1]:
+            raise RuntimeError("shapes do not fit")
+        return whole(prompt, seeds, schedule, **how)
+
+    whole, remarks = host.generate, []
+    monkeypatch.setattr(host, "generate", broken)
+    made = maker(host, remark=remarks.append)
+    cells = made.cells(tmp_path)
+    with pytest.raises(RuntimeError, match="shapes do not fit"):
+        made.fill(cells, SPECS, PROMPTS)
+    assert remarks == ["constant:0 is stopped: shapes do not fit"]
+    assert [cells.has(spec, prompt) for spec in SPECS for prompt in PROMPTS] == [True, False, True, True]
 
 
 def test_names_of_files_tell_texts_apart() -> None:
@@ -282,5 +296,5 @@ def test_thumbnails_are_area_means_and_never_larger() -> None:
 def test_a_host_of_text_makes_cells_too(tmp_path: Path) -> None:
     host = host_of(pipelines.stable_diffusion(**pipelines.texts_of_letters()), "tiny")
     cells = filled(maker(host, images=2), tmp_path, specs=SPECS[:1], prompts=("a cat",))
-    assert cells.features("constant:0", "a cat").shape[0] == 2
-    assert cells.thumbnails("constant:0", "a cat").shape[-1] == 3
+    assert cells.features(PLAIN, "a cat").shape[0] == 2
+    assert cells.thumbnails(PLAIN, "a cat").shape[-1] == 3

@@ -11,14 +11,16 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from orthoscope.audits.compare import compared
+from orthoscope.audits.contribute import Material
 from orthoscope.audits.measure import measured
+from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.rng import stream
-from tests.audits.cells import GaussianCells
+from tests.audits.cells import GaussianCells, named, parsed
 
 TOY = {
     "constant:0": (0.0, 1.0),
     "constant:3": (0.3, 0.8),
-    "step:early=3,late=-1,switch=50%": (0.2, 1.0),
+    "step:early=3,late=-1,switch=0.5,clock=step": (0.2, 1.0),
 }
 ROLES = dict(zip(TOY, ("reference", "constant", "window"), strict=True))
 CONFIDENCE = {spec: 0.9 - 0.1 * (spec == "constant:3") for spec in TOY}
@@ -29,16 +31,18 @@ REFERENCES = np.random.default_rng(0).standard_normal((40, 6))
 class RoundedCells(GaussianCells):
     """As in batches of another size: other roundings."""
 
-    def features(self, schedule: str, prompt: str) -> NDArray[np.float32]:
+    def features(self, schedule: GuidanceSchedule | str, prompt: str) -> NDArray[np.float32]:
         exact = super().features(schedule, prompt)
-        other = stream(1, "rounding", schedule, prompt).standard_normal(exact.shape)
+        other = stream(1, "rounding", named(schedule), prompt).standard_normal(exact.shape)
         return (exact * (1 + 1e-7 * other)).astype(np.float32)
 
 
 def numbers(cells: GaussianCells, schedules: Sequence[str], prompts: Sequence[str]) -> xr.Dataset:
     labels = {prompt: number for number, prompt in enumerate(cells.prompts)} if cells.confidence else None
-    plain = measured(cells, list(schedules), list(prompts), roles=ROLES, labels=labels, reference_features=REFERENCES)
-    return compared(cells, plain, current="constant:3", labels=labels).drop_vars("image")
+    material = Material(cells=cells, prompts=tuple(prompts), labels=labels)
+    roles = dict(zip(parsed(schedules), (ROLES[spec] for spec in schedules), strict=True))
+    plain = measured(material, roles, list(prompts), REFERENCES)
+    return compared(material, plain, list(roles), current=Constant(value=3)).drop_vars("image")
 
 
 @pytest.mark.slow

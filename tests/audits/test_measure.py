@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +13,10 @@ from orthoscope.audits import contribute
 from orthoscope.audits.account import LOGGED
 from orthoscope.audits.contribute import PROJECTED, Material
 from orthoscope.audits.measure import ENDS, frechet_at_equal_numbers, measured
-from tests.audits.cells import GaussianCells
+from tests.audits.cells import GaussianCells, named, parsed
 from tests.stat.expect import expect_estimate
 
-TOY = {"constant:0": (0.0, 1.0), "constant:2": (0.2, 0.8), "step:early=2,late=-1,switch=50%": (0.1, 1.1)}
+TOY = {"constant:0": (0.0, 1.0), "constant:2": (0.2, 0.8), "step:early=2,late=-1,switch=0.5,clock=step": (0.1, 1.1)}
 PAIR = {spec: TOY[spec] for spec in ("constant:0", "constant:2")}
 ROLES = dict(zip(TOY, ("reference", "constant", "window"), strict=True))
 CELLS = GaussianCells(toy=TOY, confidence=dict.fromkeys(TOY, 0.8))
@@ -25,14 +26,15 @@ REFERENCES = np.random.default_rng(0).standard_normal((96, 6))
 FIDELITY = ("precision", "recall", "density", "coverage", "frechet_distance")
 
 
-def measure(cells: GaussianCells = CELLS, **settings: object) -> xr.Dataset:
-    roles = {spec: ROLES.get(spec, "constant") for spec in cells.toy}
-    return measured(cells, list(cells.toy), cells.prompts, roles=roles, **settings)
+def measure(cells: GaussianCells = CELLS, **settings: Any) -> xr.Dataset:
+    roles = {schedule: ROLES.get(named(schedule), "constant") for schedule in parsed(cells.toy)}
+    references = settings.pop("references", None)
+    return measured(Material(cells=cells, prompts=cells.prompts, **settings), roles, cells.prompts, references)
 
 
 @pytest.fixture(scope="module")
 def ds() -> xr.Dataset:
-    return measure(labels=CLASSES, reference_features=REFERENCES)
+    return measure(labels=CLASSES, references=REFERENCES)
 
 
 @pytest.fixture(scope="module")

@@ -1,18 +1,20 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from orthoscope.audits import recommend
 from orthoscope.audits.compare import compared
-from orthoscope.audits.recommend import recommendation
-from tests.audits.cells import GaussianCells
+from orthoscope.audits.contribute import Material
+from orthoscope.guidance.schedules import Constant
+from tests.audits.cells import GaussianCells, parsed
 
 STRONG = "constant:3"
-STEP, LINE = "step:early=3,late=-1,switch=60%", "linear:w0=1,slope=-0.1"
+STEP, LINE = "step:early=3,late=-1,switch=0.6,clock=step", "linear:w0=1,slope=-0.1"
 UNKNOWN = float("nan")
 
 
@@ -43,6 +45,10 @@ def audit(*cases: Case, current: str = STRONG, candidates: int = 3, **attrs: str
         "adherence_grain": 0.0,
     } | attrs  # fmt: skip
     return xr.Dataset(variables, coords={"schedule": [case.spec for case in cases]}, attrs=settings)
+
+
+def recommendation(ds: xr.Dataset, tolerance: float | None = None) -> dict[str, Any]:
+    return recommend.recommendation(ds, parsed(map(str, ds.schedule.values)), tolerance=tolerance)
 
 
 USED = Case(STRONG)
@@ -194,7 +200,9 @@ def advice(toy: dict[str, tuple[float, float]], confidence: dict[str, float], im
     about = {"adherence": "class_posterior", "images_per_prompt": images}
     plain = xr.Dataset(coords=coords | {"prompt": list(cells.prompts)}, attrs=about)
     labels = {prompt: number for number, prompt in enumerate(cells.prompts)}
-    return recommendation(compared(cells, plain, current=STRONG, labels=labels), tolerance=0.02)
+    material = Material(cells=cells, prompts=cells.prompts, labels=labels)
+    found = compared(material, plain, parsed(toy), current=Constant(value=3))
+    return recommendation(found, tolerance=0.02)
 
 
 def test_advice_from_images() -> None:

@@ -9,25 +9,30 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import xarray as xr
 from PIL import Image
 
+from orthoscope.audits import studio as studio_of_audits
 from orthoscope.audits.plan import Audit
 from orthoscope.audits.result import AuditResult, about
 from orthoscope.audits.run import Session, run
+from orthoscope.audits.studio import Elsewhere, Source, Studio
 from orthoscope.audits.yardstick import Yardstick
 from orthoscope.datasets import groups, read
 from orthoscope.errors import ConfigError, StoppedError
+from orthoscope.guidance.schedules import Constant
 from orthoscope.integrations import features, judge
 from orthoscope.integrations.host import host_of
 from orthoscope.serialize import read_json
+from tests.audits.cells import named, parsed
 from tests.integrations import pipelines
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
 WINDOW = "step:early=2,late=-1,switch=0.5,clock=step"
 OVERFLOW = "constant:1e+38"
 AUDIT = Audit(
-    schedules=("constant:0", "constant:2", OVERFLOW, WINDOW),
+    schedules=tuple(parsed(("constant:0", "constant:2", OVERFLOW, WINDOW))),
     prompts=("3", "5"),
     images_per_prompt=6,
     steps=4,
@@ -68,7 +73,7 @@ def test_the_folder_says_what_was_done_and_found(result: AuditResult, out: Path)
     assert stored is not None
     xr.testing.assert_identical(stored, result.pipeline)
     spec = read_json(out / "spec.json")
-    assert spec["audit"]["schedules"] == list(AUDIT.schedules)
+    assert spec["audit"]["schedules"] == [named(schedule) for schedule in AUDIT.schedules]
     assert spec["host"]["pipeline"] == "DigitsPipeline"
     assert json.loads(result.pipeline.attrs["spec"]) == spec["audit"]
 
@@ -116,11 +121,51 @@ def test_the_same_command_finds_everything_made(
     xr.testing.assert_identical(found.pipeline, result.pipeline)
 
 
+@pytest.mark.slow
+def test_two_workers_find_the_same_numbers(tmp_path: Path) -> None:
+    """Bit for bit: batches are of equal shape, and the digits are made on one thread everywhere."""
+    audit = replace(AUDIT, images_per_prompt=4, steps=2, search=True)
+    told = Told()
+    alone = run(audit, tmp_path / "alone")
+    together = run(audit, tmp_path / "together", workers=2, progress=told.advance, save_images=True)
+    for name in ("pipeline", "twin", "search"):
+        one, other = getattr(alone, name), getattr(together, name)
+        dropped = [cost for cost in ("seconds", "memory") if cost in one]
+        xr.testing.assert_identical(one.drop_vars(dropped), other.drop_vars(dropped))
+    names = [sorted(path.name for path in (tmp_path / run / "cells").iterdir()) for run in ("alone", "together")]
+    assert names[0] == names[1]
+    assert told.progress[-1][0] == told.progress[-1][1]
+    assert len(list((tmp_path / "together" / "images").rglob("*.png"))) == 4 * together.pipeline.sizes["schedule"] * 2
+
+
+def test_a_worker_with_another_pipeline_is_refused(tmp_path: Path) -> None:
+    source = Source(plan=AUDIT)
+    studio = source.studio(source.host())
+    assert Elsewhere(source=source, fingerprint=studio.fingerprint).studio().fingerprint == studio.fingerprint
+    twin = Elsewhere(source=source, fingerprint=studio.twin.fingerprint, is_twin=True).studio()
+    assert twin is Elsewhere(source=source, fingerprint=studio.twin.fingerprint, is_twin=True).studio()
+    with pytest.raises(ConfigError, match="opened another pipeline than the one here"):
+        Elsewhere(source=source, fingerprint=studio.twin.fingerprint).studio()
+
+
+def test_workers_take_turns_over_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for number in range(5):
+        monkeypatch.setattr(studio_of_audits, "turn", lambda number=number: number)
+        assert Source(plan=AUDIT)._how["device"] == f"cuda:{number % 2}"
+        assert Source(plan=AUDIT, device="cuda:1")._how["device"] == "cuda:1"
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert Source(plan=AUDIT)._how["device"] == "auto"
+
+
 def test_a_pipeline_of_texts_has_no_twin_and_no_class(tmp_path: Path) -> None:
     host = host_of(pipelines.stable_diffusion(**pipelines.texts_of_letters()), "tiny")
-    audit = Audit(model="tiny", prompts=("a cat", "a dog"), schedules=("constant:2",), images_per_prompt=4, steps=2)
-    plan = audit.completed(host.default_prompts)
-    found = Session(plan=plan, host=host, yardstick=Yardstick.of(plan, host), out=tmp_path).run()
+    audit = Audit(
+        model="tiny", prompts=("a cat", "a dog"), schedules=(Constant(value=2),), images_per_prompt=4, steps=2
+    )
+    plan = audit.completed(host)
+    studio = Source(plan=plan).studio(host)
+    found = Session(plan=plan, studio=studio, yardstick=Yardstick.of(plan, studio), out=tmp_path).run()
     assert found.twin is None
     assert found.search is None
     assert "class_posterior" not in found.pipeline
@@ -128,8 +173,10 @@ def test_a_pipeline_of_texts_has_no_twin_and_no_class(tmp_path: Path) -> None:
 
 
 def test_many_prompts_fit_the_attributes_of_a_file(tmp_path: Path) -> None:
-    plan = Audit(prompts=tuple(f"{'a long prompt ' * 8}{n}" for n in range(300))).completed(None)
-    long = about(plan, host_of(pipelines.digits(), "digits"), None)
+    host = host_of(pipelines.stable_diffusion(), "texts")
+    studio = Studio(host=host, features=features.LatentFeatures())
+    plan = Audit(prompts=tuple(f"{'a long prompt ' * 8}{n}" for n in range(300))).completed(host)
+    long = about(plan, studio)
     AuditResult(pipeline=xr.Dataset(attrs=long)).write(tmp_path / "results.nc")
     stored = read(tmp_path / "results.nc", group="pipeline")
     assert stored is not None
@@ -154,10 +201,12 @@ def test_a_reference_that_is_stopped_stops_everything(tmp_path: Path) -> None:
     pipe = pipelines.digits()
     pipe.unet.conv_out.bias.fill_(float("nan"))
     host = host_of(pipe, "broken")
-    plan = Audit(prompts=("3",), schedules=("constant:1",), images_per_prompt=2, steps=2, search=False).completed(None)
-    yardstick = Yardstick.of(Audit(features="pixel", prompts=("3",)), host_of(pipelines.dit(), "no digits"))
+    plan = Audit(prompts=("3",), schedules=(Constant(value=1),), images_per_prompt=2, steps=2, search=False).completed(
+        host
+    )
+    studio = Studio(host=host, features=features.PixelFeatures())
     with pytest.raises(StoppedError, match="constant:0, which everything is relative to: NaN or infinity"):
-        Session(plan=plan, host=host, yardstick=yardstick, out=tmp_path).run()
+        Session(plan=plan, studio=studio, yardstick=Yardstick(), out=tmp_path).run()
 
 
 @pytest.mark.parametrize(

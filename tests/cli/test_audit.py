@@ -18,6 +18,9 @@ from orthoscope.audits.presets import preset_settings
 from orthoscope.cli.audit import planned
 from orthoscope.cli.several import spread
 from orthoscope.errors import ConfigError
+from orthoscope.guidance.grammar import parse_schedule
+from orthoscope.guidance.rules import Rescaled
+from orthoscope.guidance.schedules import Constant
 from orthoscope.report import audit as report
 from tests.conftest import Finished
 from tests.report.audits import ROLES, WINDOW, audited
@@ -91,7 +94,7 @@ def test_schedules_may_follow_one_flag_or_each_its_own(
     apart = [word for spec in specs for word in ("--schedules", spec)]
     for words in (together, apart):
         assert run_cli("audit", *words, "--out", tmp_path, "--json", "--quiet").status == 0
-    assert asked[0][0] == asked[1][0] == Audit(schedules=specs)
+    assert asked[0][0] == asked[1][0] == Audit(schedules=tuple(map(parse_schedule, specs)))
 
 
 def test_every_option_reaches_the_plan(run_cli: Run, tmp_path: Path, asked: list[tuple[Audit, dict[str, Any]]]) -> None:
@@ -99,20 +102,24 @@ def test_every_option_reaches_the_plan(run_cli: Run, tmp_path: Path, asked: list
     prompts.write_text("a cat\n\n# no prompt\na dog\n")
     settings = {
         "model": "some/model", "images_per_prompt": 7, "current": "constant:2", "rule": "rescale:phi=0.7", "steps": 9,
-        "scheduler": "DDIMScheduler", "features": "clip", "features_model": "some/clip", "classifier": "some/vit",
-        "reference": "photos", "size": 64, "seed": 3,
+        "pipeline_scheduler": "DDIMScheduler", "features": "clip", "features_model": "some/clip",
+        "classifier": "some/vit", "reference": "photos", "size": 64, "seed": 3,
     }  # fmt: skip
     words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
-    how = ("--batch", 3, "--device", "cpu", "--dtype", "float16", "--allow-pickle", "--images")
+    where = ("--workers", 2, "--scheduler", "tcp://host:8786")
+    how = ("--batch", 3, "--device", "cpu", "--dtype", "float16", "--allow-pickle", "--images", *where)
     flags = ("--prompts", prompts, "--schedules", "constant:2", "--search", "--no-match", *how, "--out", tmp_path)
     run = run_cli("audit", *words, *flags)
     assert run.status == 0, run.err
     plan, given = asked[0]
-    expected = {"prompts": ("a cat", "a dog"), "schedules": ("constant:2",), "search": True, "match": False}
+    expected = {"prompts": ("a cat", "a dog"), "schedules": (Constant(value=2),), "search": True, "match": False}
+    settings["scheduler"] = settings.pop("pipeline_scheduler")
+    settings |= {"current": Constant(value=2), "rule": Rescaled(phi=0.7)}
     assert plan == Audit(**settings | expected)
-    assert {name: given[name] for name in ("batch", "device", "dtype", "allow_pickle", "save_images")} == {
-        "batch": 3, "device": "cpu", "dtype": "float16", "allow_pickle": True, "save_images": True,
-    }  # fmt: skip
+    assert given | {
+        "batch": 3, "device": "cpu", "dtype": "float16", "allow_pickle": True, "save_images": True, "workers": 2,
+        "scheduler": "tcp://host:8786",
+    } == given  # fmt: skip
     assert "a remark" in run.err
 
 
@@ -193,7 +200,7 @@ def test_a_preset_is_an_audit_whose_every_setting_can_be_replaced() -> None:
     given = {"model": "some/model", "images_per_prompt": 2, "steps": 4}
     plan = planned(given, prompts=None, preset="ventura", quick=False)
     assert plan == Audit(**settings | given)
-    assert plan.schedules[:2] == ("constant:0", "constant:6.5")
+    assert plan.schedules[:2] == (Constant(value=0), Constant(value=6.5))
     assert planned(given, prompts=None, preset=None, quick=True) == Audit.quick(**given)
 
 
@@ -216,12 +223,16 @@ def test_a_preset_of_texts_needs_a_pipeline_of_texts() -> None:
         (("--images-per-prompt", 1), "at least 2"),
         (("--features", "clop"), "clop"),
         (("--features-model", "some/clip"), "latent"),
-        (("--rule", "cgf"), "cgf"),
+        (("--rule", "cgf"), "did you mean 'cfg'"),
+        (("--current", "constant:x"), "must be a number"),
         (("--prompts", "nowhere.txt"), "no such file"),
         (("--preset", "ventura"), "give --model"),
         (("--preset", "ventura", "--quick", "--model", "some/model"), "either --preset or --quick"),
         (("--preset", "venture", "--model", "some/model"), "venture"),
         (("--out", __file__), "cannot write"),
+        (("--workers", 0), "at least 1 worker, got 0"),
+        (("--workers", 2, "--scheduler", "tcp://host:8786"), "leave out --workers 2"),
+        (("--scheduler", "DDIMScheduler"), "the scheduler of the pipeline is --pipeline-scheduler"),
     ],
 )
 def test_unusable_input_is_one_line(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -55,6 +56,36 @@ def test_a_failed_claim_gives_exit_status_1(
     assert "two: 2 = 1: not so" in captured.out
     assert "two is not one" in captured.out
     assert "failed: wrong" in captured.err
+
+
+def test_rows_are_kept_but_for_those_that_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+
+    def right(effort: Effort) -> Finding:
+        measured.append("right")
+        return found(equal("one", 1.0, 1.0))
+
+    def failing(effort: Effort) -> Finding:
+        measured.append("wrong")
+        return wrong(effort)
+
+    about = {"source": "ho2022classifier", "setting": "arithmetic"}
+    rows = (claim("right", "One is one.", **about)(right), claim("wrong", "One is two.", **about)(failing))
+    monkeypatch.setattr(claims, "CLAIMS", rows)
+    told = []
+    for _ in range(2):
+        assert main(["claims", "--out", str(tmp_path), "--json", "--quiet"]) == 1
+        told.append(json.loads(capsys.readouterr().out)["claims"])
+    assert measured == ["right", "wrong", "wrong"]
+    assert told[0][0] == told[1][0]
+    assert main(["claims", "--out", str(tmp_path), "--quick", "--only", "right", "--json", "--quiet"]) == 0
+    assert measured[3:] == ["right"]  # another effort
+    for path in (tmp_path / "cells").iterdir():
+        path.write_bytes(path.read_bytes()[:-1])
+    assert main(["claims", "--out", str(tmp_path), "--only", "right", "--json", "--quiet"]) == 0
+    assert measured[4:] == ["right"]  # it was damaged
 
 
 def test_an_unknown_claim_is_named(capsys: pytest.CaptureFixture[str]) -> None:

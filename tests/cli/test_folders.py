@@ -22,7 +22,7 @@ COMMANDS = {
     "calibrate": "spec.json",
     "study captured": "results.nc",
     "train digits": "checkpoint.safetensors",
-    "claims": "late-window-idle.json",
+    "claims": "cells",
     "sweep": "log.jsonl",
 }
 PHASE = ("phase", "window", "--rate", 0.9, "--std", 0.5, "--t-max", 10, "--w0=-1:0:2", "--slope", "0:1:2")

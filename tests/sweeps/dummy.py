@@ -22,6 +22,7 @@ import psutil
 from orthoscope import rng
 from orthoscope.errors import DivergenceError
 from orthoscope.quantities import Estimate
+from orthoscope.sweeps.cluster import turn
 from orthoscope.sweeps.plan import Cell, Plan
 from orthoscope.sweeps.run import SweepStoppedError, run_sweep
 from orthoscope.sweeps.store import Store, finished
@@ -185,3 +186,9 @@ if __name__ == "__main__":
     from tests.sweeps import dummy  # under this name, workers find its functions
 
     sys.exit(dummy.main())
+
+
+def my_turn(item: int) -> int:
+    """Number of the worker that had the item."""
+    time.sleep(0.01)
+    return turn()

@@ -19,6 +19,7 @@ import pytest
 from distributed import Client, Future, LocalCluster
 
 from orthoscope.errors import ConfigError, DivergenceError, OrthoscopeError
+from orthoscope.sweeps import cluster
 from orthoscope.sweeps import execute as module
 from orthoscope.sweeps.execute import ClusterLostError, execute, versions
 from orthoscope.sweeps.run import SweepStoppedError, run_sweep
@@ -80,10 +81,16 @@ def test_few_items_are_in_flight(tmp_path: Path, address: str) -> None:
 
 @pytest.mark.slow
 def test_an_item_that_kills_its_workers_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(module._SETTINGS, "distributed.scheduler.allowed-failures", 1)
+    monkeypatch.setitem(cluster._SETTINGS, "distributed.scheduler.allowed-failures", 1)
     found = dict(execute(deadly, range(6), workers=2))
     assert "its workers died, 2 in a row; is there enough memory?" in str(found.pop(3))
     assert found == {k: k for k in (0, 1, 2, 4, 5)}
+
+
+@pytest.mark.slow
+def test_workers_have_numbers_to_take_turns_by() -> None:
+    assert cluster.turn() == 0  # in a process that is no worker
+    assert {number for _, number in execute(dummy.my_turn, range(40), workers=2)} == {0, 1}
 
 
 def test_no_items_start_nothing() -> None:
@@ -91,7 +98,7 @@ def test_no_items_start_nothing() -> None:
 
 
 def test_bad_requests(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CONNECT", 0.5)
+    monkeypatch.setattr(cluster, "_CONNECT", 0.5)
     with pytest.raises(ConfigError, match=r"at least 1 worker, got 0"):
         list(execute(picky, [1], workers=0))
     with pytest.raises(ConfigError, match=r"workers of its own: leave out `workers` 2"):

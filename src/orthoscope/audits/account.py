@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from orthoscope.audits.contribute import Cells
+from orthoscope.audits.contribute import AuditCells
+from orthoscope.guidance.schedules import GuidanceSchedule
 
 LOGGED = ("strength", "sigma", "time", "pair_cosine", "pair_distance", "guided_norm", "effective_scale")
 _SHOWN = 6
 Variables = dict[str, tuple[Sequence[str], Any]]
 
 
-def cost(cells: Cells, schedules: Sequence[str], prompts: Sequence[str]) -> Variables:
+def cost(cells: AuditCells, schedules: Sequence[GuidanceSchedule], prompts: Sequence[str]) -> Variables:
     """Calls and seconds of all prompts, and the largest memory."""
     costs = [[cells.cost(schedule, prompt) for prompt in prompts] for schedule in schedules]
     pools: Mapping[str, Callable[[list[float]], float]] = {"network_calls": sum, "seconds": sum, "memory": max}
@@ -23,7 +24,7 @@ def cost(cells: Cells, schedules: Sequence[str], prompts: Sequence[str]) -> Vari
     }
 
 
-def logs(cells: Cells, schedules: Sequence[str], prompts: Sequence[str]) -> Variables:
+def logs(cells: AuditCells, schedules: Sequence[GuidanceSchedule], prompts: Sequence[str]) -> Variables:
     """Mean over prompts of the log, by schedule and evaluation; NaN where there was none."""
     found = [[cells.log(schedule, prompt) for prompt in prompts] for schedule in schedules]
     length = max((len(values) for row in found for log in row for values in log.values()), default=0)
@@ -41,7 +42,9 @@ def logs(cells: Cells, schedules: Sequence[str], prompts: Sequence[str]) -> Vari
     return variables
 
 
-def images(cells: Cells, schedules: Sequence[str], prompts: Sequence[str]) -> tuple[Variables, list[str]]:
+def images(
+    cells: AuditCells, schedules: Sequence[GuidanceSchedule], prompts: Sequence[str]
+) -> tuple[Variables, list[str]]:
     """Thumbnails of the first images of some prompts, evenly chosen."""
     chosen = np.unique(np.linspace(0, len(prompts) - 1, min(_SHOWN, len(prompts))).round().astype(int))
     shown = [prompts[number] for number in chosen]

@@ -6,8 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from orthoscope.audits.plan import constant_strength
 from orthoscope.audits.verdict import Change
+from orthoscope.guidance.grammar import format_schedule
+from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 
 _NEAR = 0.02  # constant strengths so close are the same for the purpose
 _MOST = 1e6  # images or prompts, beyond which no number is named
@@ -43,7 +44,7 @@ class Candidate:
     """What decides about one schedule.
 
     Attributes:
-        spec: The schedule.
+        schedule: The schedule.
         diversity: Change of the variance ratio from the schedule in use.
         adherence: Change of the adherence from it.
         gain: Variance ratio above that of constant strength at equal mean shift.
@@ -53,7 +54,7 @@ class Candidate:
         name: The measure of adherence.
     """
 
-    spec: str
+    schedule: GuidanceSchedule
     diversity: Change
     adherence: Change
     gain: Change
@@ -68,9 +69,14 @@ class Candidate:
         return self.adherence.verdict(-self.tolerance) == "kept"
 
     @property
-    def strength(self) -> float | None:
-        """Its strength if that is constant."""
-        return constant_strength(self.spec)
+    def spec(self) -> str:
+        """Its text."""
+        return format_schedule(self.schedule)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether its strength is."""
+        return isinstance(self.schedule, Constant)
 
     @property
     def gains(self) -> bool:
@@ -80,7 +86,7 @@ class Candidate:
     @property
     def is_worth_it(self) -> bool:
         """Whether constant strength is shown to keep less; so by definition for constant strengths."""
-        return self.strength is not None or self.gain.verdict() == "kept"
+        return self.is_constant or self.gain.verdict() == "kept"
 
     @property
     def is_open(self) -> bool:
@@ -95,8 +101,10 @@ class Candidate:
 
     def equals(self, other: Candidate) -> bool:
         """Whether another candidate is the constant strength of equal mean shift."""
-        strength = self.equal_strength
-        return other.strength is not None and abs(other.strength - strength) <= _NEAR * max(1.0, abs(strength))
+        match other.schedule:
+            case Constant(value=w):
+                return abs(w - self.equal_strength) <= _NEAR * max(1.0, abs(self.equal_strength))
+        return False
 
     @property
     def adherence_told(self) -> str:
@@ -136,14 +144,14 @@ class Candidate:
     @property
     def told(self) -> str:
         """All that is shown of it."""
-        parts = [self.diversity_told, *([] if self.strength is not None else [self.gain_told]), self.adherence_told]
+        parts = [self.diversity_told, *([] if self.is_constant else [self.gain_told]), self.adherence_told]
         return f"{self.spec} {'; '.join(parts)}."
 
     @property
     def verdicts(self) -> dict[str, Any]:
         """The same for machines."""
         times = [self.adherence_times, self.diversity.times_needed()]
-        times += [] if self.strength is not None else [self.gain.times_needed()]
+        times += [] if self.is_constant else [self.gain.times_needed()]
         words = {"kept": "gained", "lost": "lost", "not shown": "not shown"}
         return {
             "schedule": self.spec,

@@ -10,12 +10,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import xarray as xr
-from numpy.typing import NDArray
 
-from orthoscope.audits.contribute import Cells, Material, Notes, Run, between, ratio
+from orthoscope.audits.contribute import Material, Notes, Run, between, ratio
 from orthoscope.audits.line import Knot, Reading, line
 from orthoscope.audits.measure import columns, labelled, measure_of
-from orthoscope.audits.plan import constant_strength
+from orthoscope.audits.plan import REFERENCE
+from orthoscope.guidance.grammar import format_schedule
+from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.metrics import Contributions, Measure
 
 ALPHA = 0.05
@@ -50,76 +51,37 @@ class Compared(NamedTuple):
     extended: bool
 
 
-def gains(
-    cells: Cells,
-    schedules: Sequence[str],
-    prompts: Sequence[str],
-    *,
-    reference_schedule: str = "constant:0",
-    text_features: Mapping[str, NDArray[Any]] | None = None,
-    labels: Mapping[str, int] | None = None,
-    seed: int = 0,
-) -> dict[str, Compared]:
+def gains(material: Material, schedules: Sequence[GuidanceSchedule]) -> dict[GuidanceSchedule, Compared]:
     """Diversity, mean shift, adherence and gain at equal mean shift of every schedule.
 
     Args:
-        cells: Cells of all schedules and prompts, with common seeds.
-        schedules: Schedules to compare; the constant ones among them make the line.
-        prompts: The prompts.
-        reference_schedule: The schedule without guidance; a knot of the line whether compared or not.
-        text_features: Features of each prompt's text; None without.
-        labels: Class of each prompt, as the number of its probability; None for prompts of text.
-        seed: Root seed of resampling.
+        material: What is read.
+        schedules: Schedules to compare; the constant ones among them, and strength 0, make the line.
 
     Accuracy:
         A line that is convex runs below the chords between its knots, so gains are on the low side.
     """
-    material = Material(
-        cells=cells,
-        prompts=tuple(prompts),
-        reference_schedule=reference_schedule,
-        labels=labels,
-        text_features=text_features,
-        seed=seed,
-    )
     comparison = Comparison(material=material, schedules=tuple(schedules), notes=Notes())
     return {schedule: comparison.compared(schedule) for schedule in schedules}
 
 
 def compared(
-    cells: Cells,
-    ds: xr.Dataset,
-    *,
-    current: str,
-    text_features: Mapping[str, NDArray[Any]] | None = None,
-    labels: Mapping[str, int] | None = None,
-    seed: int = 0,
+    material: Material, ds: xr.Dataset, schedules: Sequence[GuidanceSchedule], *, current: GuidanceSchedule
 ) -> xr.Dataset:
     """A measured dataset with gains, and with changes from the schedule in use, added.
 
     `gain_least` and `diversity_change_least` are lower ends at a level that all schedules but the one in use share.
 
     Args:
-        cells: The cells that were measured.
-        ds: What `measured` made of them.
+        material: What was measured.
+        ds: What `measured` made of it.
+        schedules: Its schedules.
         current: The schedule in use.
-        text_features: Features of each prompt's text; None without.
-        labels: Class of each prompt, as the number of its probability; None for prompts of text.
-        seed: Root seed of resampling.
 
     Accuracy:
         As `gains`.
     """
-    schedules = tuple(map(str, ds.schedule.values))
-    material = Material(
-        cells=cells,
-        prompts=tuple(map(str, ds.prompt.values)),
-        reference_schedule=schedules[list(ds.role.values).index("reference")],
-        labels=labels,
-        text_features=text_features,
-        seed=seed,
-    )
-    comparison = Comparison(material=material, schedules=schedules, notes=Notes())
+    comparison = Comparison(material=material, schedules=tuple(schedules), notes=Notes())
     candidates = max(1, len(schedules) - (current in schedules))
     parts = [comparison.parts(schedule, current) for schedule in schedules]
     variables = columns("", [comparison.measures(s, row) for s, row in zip(schedules, parts, strict=True)])
@@ -132,7 +94,7 @@ def compared(
     result = labelled(ds.assign(variables | {"equal_strength": (("schedule",), strengths)}))
     texts = [*json.loads(ds.attrs.get("notes", "[]")), *comparison.notes.texts]
     result.attrs |= {
-        "current": current,
+        "current": format_schedule(current),
         "candidates": candidates,
         "adherence_grain": max(grains, default=0.0),
         "notes": json.dumps(list(dict.fromkeys(texts))),
@@ -151,14 +113,14 @@ class Comparison:
     """
 
     material: Material
-    schedules: tuple[str, ...]
+    schedules: tuple[GuidanceSchedule, ...]
     notes: Notes
 
     @cached_property
-    def traits(self) -> dict[str, Traits]:
+    def traits(self) -> dict[GuidanceSchedule, Traits]:
         """What is compared, by schedule; the reference is among them."""
-        reference = self._read(self.material.reference_schedule)
-        found = {self.material.reference_schedule: self._traits(self.material.reference_schedule, reference, reference)}
+        reference = self._read(REFERENCE)
+        found: dict[GuidanceSchedule, Traits] = {REFERENCE: self._traits(REFERENCE, reference, reference)}
         for schedule in self.schedules:
             if schedule not in found:
                 found[schedule] = self._traits(schedule, self._read(schedule), reference)
@@ -168,15 +130,13 @@ class Comparison:
     def knots(self) -> list[Knot]:
         """The constant strengths that could be measured, in order of mean shift."""
         knots = [
-            Knot(strength, traits.variance_ratio, traits.mean_shift)
+            Knot(schedule.value, traits.variance_ratio, traits.mean_shift)
             for schedule, traits in self.traits.items()
-            if (strength := constant_strength(schedule)) is not None
-            and traits.variance_ratio is not None
-            and traits.mean_shift is not None
+            if isinstance(schedule, Constant) and traits.variance_ratio is not None and traits.mean_shift is not None
         ]
         return sorted(knots, key=lambda knot: knot.mean_shift.value)
 
-    def compared(self, schedule: str) -> Compared:
+    def compared(self, schedule: GuidanceSchedule) -> Compared:
         """One schedule with its intervals."""
         traits, reading = self.traits[schedule], self.reading(schedule)
         return Compared(
@@ -188,7 +148,7 @@ class Comparison:
             extended=reading is not None and reading.extended,
         )
 
-    def parts(self, schedule: str, current: str) -> dict[str, Contributions | None]:
+    def parts(self, schedule: GuidanceSchedule, current: GuidanceSchedule) -> dict[str, Contributions | None]:
         """Contributions to the gain, and to changes from the schedule in use."""
         reading = self.reading(schedule)
         return {
@@ -197,19 +157,21 @@ class Comparison:
             "adherence_change": self._change("adherence", schedule, current),
         }
 
-    def measures(self, schedule: str, parts: Mapping[str, Contributions | None]) -> dict[str, Measure | None]:
+    def measures(
+        self, schedule: GuidanceSchedule, parts: Mapping[str, Contributions | None]
+    ) -> dict[str, Measure | None]:
         """Each with its interval of 95 %."""
         return {name: self._measure(name, schedule, part) for name, part in parts.items()}
 
-    def least(self, name: str, schedule: str, part: Contributions | None, candidates: int) -> float:
+    def least(self, name: str, schedule: GuidanceSchedule, part: Contributions | None, candidates: int) -> float:
         """Lower end of an interval at the level that all candidates share; NaN where there is none."""
         found = self._measure(name, schedule, part, level=1 - ALPHA / candidates, resamples=_RESAMPLES)
         return math.nan if found is None else found.low
 
-    def reading(self, schedule: str) -> Reading | None:
+    def reading(self, schedule: GuidanceSchedule) -> Reading | None:
         """The line read at a schedule's mean shift; None for constant strengths, or where there is no line."""
         traits = self.traits[schedule]
-        if constant_strength(schedule) is not None or traits.variance_ratio is None or traits.mean_shift is None:
+        if isinstance(schedule, Constant) or traits.variance_ratio is None or traits.mean_shift is None:
             return None
         if len(self.knots) < 2:
             self.notes.add("gain: give a constant strength other than 0 to compare with", schedule)
@@ -221,19 +183,19 @@ class Comparison:
             self.notes.add("gain: the line of constant strengths is extended beyond its ends", schedule)
         return reading
 
-    def _change(self, trait: str, schedule: str, current: str) -> Contributions | None:
+    def _change(self, trait: str, schedule: GuidanceSchedule, current: GuidanceSchedule) -> Contributions | None:
         mine, theirs = (getattr(self.traits[s], trait) if s in self.traits else None for s in (schedule, current))
         return None if schedule == current or mine is None or theirs is None else mine.minus(theirs)
 
-    def _measure(self, name: str, schedule: str, part: Contributions | None, **how: Any) -> Measure | None:
+    def _measure(self, name: str, schedule: GuidanceSchedule, part: Contributions | None, **how: Any) -> Measure | None:
         if part is None:
             return None
         return self.notes.tried(name, schedule, lambda: measure_of(self.material, name, part, **how))
 
-    def _read(self, schedule: str) -> Run:
+    def _read(self, schedule: GuidanceSchedule) -> Run:
         return self.material.read(schedule, self.notes, names=("total_variance", self.material.primary))
 
-    def _traits(self, schedule: str, run: Run, reference: Run) -> Traits:
+    def _traits(self, schedule: GuidanceSchedule, run: Run, reference: Run) -> Traits:
         def tried(name: str, call: Callable[[], Contributions]) -> Contributions | None:
             return self.notes.tried(name, schedule, call)
 

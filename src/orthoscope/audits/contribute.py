@@ -15,7 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orthoscope import metrics, rng
+from orthoscope.audits.plan import REFERENCE
 from orthoscope.errors import ConfigError
+from orthoscope.guidance.grammar import format_schedule
+from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.metrics import Contributions
 from orthoscope.metrics.contributions import Over
 from orthoscope.metrics.diversity import Kernel
@@ -29,26 +32,26 @@ T = TypeVar("T")
 
 
 @runtime_checkable
-class Cells(Protocol):
+class AuditCells(Protocol):
     """What an audit keeps of every schedule and prompt: one cell each."""
 
-    def features(self, schedule: str, prompt: str) -> Matrix:
+    def features(self, schedule: GuidanceSchedule, prompt: str) -> Matrix:
         """Features of the cell's images, one image per row."""
         ...
 
-    def probabilities(self, schedule: str, prompt: str) -> NDArray[Any] | None:
+    def probabilities(self, schedule: GuidanceSchedule, prompt: str) -> NDArray[Any] | None:
         """Probabilities of classes, one image per row; None without a classifier."""
         ...
 
-    def thumbnails(self, schedule: str, prompt: str) -> NDArray[np.uint8]:
+    def thumbnails(self, schedule: GuidanceSchedule, prompt: str) -> NDArray[np.uint8]:
         """Small images, (image, row, column, channel)."""
         ...
 
-    def log(self, schedule: str, prompt: str) -> Mapping[str, NDArray[Any]]:
+    def log(self, schedule: GuidanceSchedule, prompt: str) -> Mapping[str, NDArray[Any]]:
         """What the guidance log says of every evaluation, mean over images."""
         ...
 
-    def cost(self, schedule: str, prompt: str) -> Mapping[str, float]:
+    def cost(self, schedule: GuidanceSchedule, prompt: str) -> Mapping[str, float]:
         """Network calls, seconds and bytes of memory."""
         ...
 
@@ -59,7 +62,7 @@ class Notes:
 
     reasons: dict[str, list[str]] = field(default_factory=dict)
 
-    def tried(self, name: str, schedule: str, call: Callable[[], T]) -> T | None:
+    def tried(self, name: str, schedule: GuidanceSchedule, call: Callable[[], T]) -> T | None:
         """What a call returns, or None and a note where the images do not allow it."""
         try:
             return call()
@@ -67,11 +70,11 @@ class Notes:
             self.add(f"{name}: {error}", schedule)
             return None
 
-    def add(self, reason: str, schedule: str) -> None:
+    def add(self, reason: str, schedule: GuidanceSchedule) -> None:
         """Note a reason for a schedule."""
-        concerned = self.reasons.setdefault(reason, [])
-        if schedule not in concerned:
-            concerned.append(schedule)
+        concerned, spec = self.reasons.setdefault(reason, []), format_schedule(schedule)
+        if spec not in concerned:
+            concerned.append(spec)
 
     @property
     def texts(self) -> list[str]:
@@ -105,16 +108,14 @@ class Material:
     Attributes:
         cells: The cells of all schedules and prompts.
         prompts: The prompts, whose order says nothing: rows, sums, blocks and resamples follow their names.
-        reference_schedule: The schedule without guidance.
         labels: Class of each prompt as a column of probabilities; None for prompts of text.
         text_features: Features of each prompt's text; None without.
         kernel: Kernel of the Vendi score: `cosine` for embeddings, `rbf` for pixels and latents.
         seed: Root seed of projection and resampling.
     """
 
-    cells: Cells
+    cells: AuditCells
     prompts: tuple[str, ...]
-    reference_schedule: str = "constant:0"
     labels: Mapping[str, int] | None = None
     text_features: Mapping[str, NDArray[Any]] | None = None
     kernel: Kernel = "rbf"
@@ -132,7 +133,7 @@ class Material:
     @property
     def primary(self) -> str:
         """The measure of adherence that decides: the most direct one at hand."""
-        if self.labels is not None and self.cells.probabilities(self.reference_schedule, self.prompts[0]) is not None:
+        if self.labels is not None and self.cells.probabilities(REFERENCE, self.prompts[0]) is not None:
             return "class_posterior"
         return "text_similarity" if self.text_features is not None else "lda_accuracy"
 
@@ -141,7 +142,7 @@ class Material:
         """Width of the kernel, in feature units: the median over prompts of the reference's median distance."""
         if self.kernel == "cosine":
             return None
-        cells = (self.cells.features(self.reference_schedule, prompt) for prompt in self.prompts)
+        cells = (self.cells.features(REFERENCE, prompt) for prompt in self.prompts)
         return float(np.median([metrics.median_distance(x, np.zeros(len(x))) for x in cells]))
 
     @cached_property
@@ -162,7 +163,7 @@ class Material:
             self._projections[dim] = draw / np.float32(PROJECTED**0.5)
         return features @ self._projections[dim]
 
-    def read(self, schedule: str, notes: Notes, *, names: tuple[str, ...] | None = None) -> Run:
+    def read(self, schedule: GuidanceSchedule, notes: Notes, *, names: tuple[str, ...] | None = None) -> Run:
         """The images of a schedule, one prompt at a time; only some measures within prompts if names are given."""
         within: dict[str, list[Contributions | None]] = {}
         rows, groups = [], []
@@ -176,7 +177,7 @@ class Material:
             groups.append(group)
         return Run(within, np.concatenate(rows), np.concatenate(groups))
 
-    def _within(self, schedule: str, number: int, x: Matrix, group: NDArray[np.intp]) -> Calls:
+    def _within(self, schedule: GuidanceSchedule, number: int, x: Matrix, group: NDArray[np.intp]) -> Calls:
         prompt = self.prompts[number]
         calls: dict[str, Callable[[], Contributions]] = {
             "total_variance": lambda: metrics.variance_within(x, group),

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from orthoscope import metrics, rng
 from orthoscope.audits import account
 from orthoscope.audits.account import Variables
-from orthoscope.audits.contribute import Cells, Material, Notes, Run, between, given, ratio
+from orthoscope.audits.contribute import Material, Notes, Run, between, given, ratio
+from orthoscope.audits.plan import REFERENCE, Role
+from orthoscope.guidance.grammar import format_schedule
+from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.metrics import Contributions, Measure
 from orthoscope.metrics.contributions import Over
-from orthoscope.metrics.diversity import Kernel
 from orthoscope.quantities import QUANTITIES
 
 BY_PROMPT = (
@@ -40,51 +42,29 @@ Found = dict[str, Measure | None]
 
 
 def measured(
-    cells: Cells,
-    schedules: Sequence[str],
+    material: Material,
+    roles: Mapping[GuidanceSchedule, Role],
     prompts: Sequence[str],
-    *,
-    roles: Mapping[str, str],
-    reference_schedule: str = "constant:0",
-    reference_features: NDArray[Any] | None = None,
-    text_features: Mapping[str, NDArray[Any]] | None = None,
-    labels: Mapping[str, int] | None = None,
-    kernel: Kernel = "rbf",
-    seed: int = 0,
+    references: NDArray[Any] | None = None,
 ) -> xr.Dataset:
     """Measures, costs, logs and thumbnails of every schedule, labelled as in docs/schema.
 
     Args:
-        cells: Cells of all schedules and prompts.
-        schedules: Schedules to measure, each with all its cells.
-        prompts: The prompts.
-        roles: What each schedule is there for.
-        reference_schedule: The schedule without guidance.
-        reference_features: Features of reference images, one per row; None without.
-        text_features: Features of each prompt's text, of the same model as the images'; None without.
-        labels: Class of each prompt, as the number of its probability; None for prompts of text.
-        kernel: Kernel of the Vendi score: `cosine` for embeddings, `rbf` for pixels and latents.
-        seed: Root seed of resampling.
+        material: What is read.
+        roles: The schedules to measure, each with all its cells, and what each is there for.
+        prompts: The prompts, in the order in which they are labelled.
+        references: Features of reference images, one per row; None without.
 
     Accuracy:
         Intervals hold 95 % each. Features longer than 1024 are projected at random where prompts are compared, which
         keeps squared distances on average.
     """
-    material = Material(
-        cells=cells,
-        prompts=tuple(prompts),
-        reference_schedule=reference_schedule,
-        labels=labels,
-        text_features=text_features,
-        kernel=kernel,
-        seed=seed,
-    )
-    notes = Notes()
-    reference = material.read(reference_schedule, notes)
+    notes, cells, schedules = Notes(), material.cells, list(roles)
+    reference = material.read(REFERENCE, notes)
     pooled, by_prompt = [], []
     for schedule in schedules:
-        run = reference if schedule == reference_schedule else material.read(schedule, notes)
-        pooled.append(_pooled(material, schedule, run, reference, reference_features, notes))
+        run = reference if schedule == REFERENCE else material.read(schedule, notes)
+        pooled.append(_pooled(material, schedule, run, reference, references, notes))
         by_prompt.append(_by_prompt(material, schedule, run, reference, notes))
     variables = columns("", pooled) | columns("by_prompt_", by_prompt, ends=("", "_low", "_high"))
     logs = account.logs(cells, schedules, material.prompts)
@@ -92,8 +72,8 @@ def measured(
     result = xr.Dataset(
         variables | account.cost(cells, schedules, material.prompts) | logs | images,
         coords={
-            "schedule": list(schedules),
-            "role": ("schedule", [roles[schedule] for schedule in schedules]),
+            "schedule": [format_schedule(schedule) for schedule in schedules],
+            "role": ("schedule", list(roles.values())),
             "prompt": list(material.prompts),
             "shown_prompt": shown,
             "evaluation": np.arange(logs["log_strength"][1].shape[1]),
@@ -155,7 +135,12 @@ def measure_of(
 
 
 def _pooled(
-    material: Material, schedule: str, run: Run, reference: Run, references: NDArray[Any] | None, notes: Notes
+    material: Material,
+    schedule: GuidanceSchedule,
+    run: Run,
+    reference: Run,
+    references: NDArray[Any] | None,
+    notes: Notes,
 ) -> Found:
     """Every measure of all prompts together."""
     found: Found = {}
@@ -219,7 +204,7 @@ def frechet_at_equal_numbers(x: NDArray[Any], y: NDArray[Any], *, seed: int) -> 
 
 
 def _by_prompt(
-    material: Material, schedule: str, run: Run, reference: Run, notes: Notes
+    material: Material, schedule: GuidanceSchedule, run: Run, reference: Run, notes: Notes
 ) -> dict[str, list[Measure | None]]:
     """What is measured of every prompt by itself; its images are the random draw."""
     parts: dict[str, list[Any]] = {name: list(run.within[name]) for name in BY_PROMPT if name in run.within}

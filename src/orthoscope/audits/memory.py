@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 def forget(host: Host) -> None:
     """Begin anew, where that can be done."""
-    if _is_accelerated(host):
-        torch.cuda.reset_peak_memory_stats()
+    if (device := _device(host)).type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def most(host: Host) -> float:
     """Most memory in use, in bytes: of the accelerator during the cell, else of this process since it began."""
-    if _is_accelerated(host):
-        return float(torch.cuda.max_memory_allocated())
+    if (device := _device(host)).type == "cuda":
+        return float(torch.cuda.max_memory_allocated(device))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return float(peak if sys.platform == "darwin" else peak * 1024)
 
 
-def _is_accelerated(host: Host) -> bool:
-    return torch.device(getattr(host.pipe, "device", "cpu")).type == "cuda"
+def _device(host: Host) -> torch.device:
+    return torch.device(getattr(host.pipe, "device", "cpu"))

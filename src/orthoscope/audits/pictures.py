@@ -41,7 +41,7 @@ def thumbnails(images: Pixels, *, already: int = 0) -> NDArray[np.uint8]:
     if kept == 0:
         return np.empty((0, *size, images.shape[3]), np.uint8)
     shown = torch.from_numpy(images[:kept]).permute(0, 3, 1, 2)
-    return _levels(adaptive_avg_pool2d(shown, size).permute(0, 2, 3, 1).numpy(force=True))
+    return gray_levels(adaptive_avg_pool2d(shown, size).permute(0, 2, 3, 1).numpy(force=True))
 
 
 def slug(text: str) -> str:
@@ -58,21 +58,28 @@ def picture_path(folder: Path, spec: str, prompt: str, image: int) -> Path:
 
 
 def save_pictures(
-    folder: Path, spec: str, prompt: str, images: Pixels, seeds: Sequence[int], first: int, key: str
+    folder: Path, task: tuple[str, str], pictures: NDArray[np.uint8], seeds: Sequence[int], key: str
 ) -> None:
-    """Write images as PNG files that say what they are.
+    """Write the images of a cell as PNG files that say what they are.
+
+    Args:
+        folder: Where all of an audit are.
+        task: Schedule and prompt.
+        pictures: Gray levels 0 to 255 (n, height, width, channels).
+        seeds: Seed of each.
+        key: Name of the cell.
 
     Raises:
         ConfigError: if the folder cannot be written.
     """
-    for image, (pixels, seed) in enumerate(zip(_levels(images), seeds, strict=True), first):
-        path = picture_path(folder, spec, prompt, image)
+    spec, prompt = task
+    for image, (pixels, seed) in enumerate(zip(pictures, seeds, strict=True)):
         about = PngInfo()
         about.add_text(_KEY, json.dumps({"schedule": spec, "prompt": prompt, "seed": seed, "cell": key}))
         buffer = io.BytesIO()
         drawn = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
         drawn.save(buffer, format="PNG", pnginfo=about)
-        writing.write(path, buffer.getbuffer())
+        writing.write(picture_path(folder, spec, prompt, image), buffer.getbuffer())
     locking.watch(folder)
 
 
@@ -92,5 +99,6 @@ def _cell_of(path: Path) -> str:
     return cell if content.endswith(_END) else ""
 
 
-def _levels(images: Pixels) -> NDArray[np.uint8]:
+def gray_levels(images: Pixels) -> NDArray[np.uint8]:
+    """Pixels in [0, 1] as gray levels 0 to 255."""
     return np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from orthoscope.errors import ConfigError, unknown
-from orthoscope.guidance.grammar import format_schedule, parse_schedule
-from orthoscope.guidance.rules import format_rule, parse_rule
-from orthoscope.guidance.schedules import Constant
+from orthoscope.guidance.grammar import format_schedule
+from orthoscope.guidance.rules import LinearCFG, Rule, format_rule
+from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Step
 from orthoscope.integrations.prompts import each_once
 from orthoscope.progress import Remark
+from orthoscope.serialize import to_dict
 
-REFERENCE = "constant:0"
+if TYPE_CHECKING:
+    from orthoscope.integrations.host import Host
+
+REFERENCE = Constant(value=0.0)
 FEATURES = ("latent", "pixel", "clip", "dinov2")
 Role = Literal["reference", "constant", "matched", "window", "searched"]
 
-_EMBEDDED = (REFERENCE, "constant:1", "constant:3", "step:early=3,late=-1,switch=60%")
-_TEXT = (REFERENCE, "constant:3", "constant:6.5", "step:early=6.5,late=-1,switch=60%")
-_QUICK = (REFERENCE, "constant:3", "step:early=0,late=3,switch=50%", "step:early=3,late=-1,switch=60%")
-_IMAGES_EMBEDDED, _IMAGES, _IMAGES_QUICK = 40, 20, 12
+_CFG = LinearCFG()
+_TURNING, _WAITING = Step(early=3, late=-1, switch=0.6, clock="step"), Step(early=0, late=3, switch=0.5, clock="step")
+_DIGITS = (REFERENCE, Constant(value=1), Constant(value=3), _TURNING)
+_USUAL = (REFERENCE, Constant(value=3), Constant(value=6.5), Step(early=6.5, late=-1, switch=0.6, clock="step"))
+_QUICK = (REFERENCE, Constant(value=3), _WAITING, _TURNING)
+_IMAGES_DIGITS, _IMAGES, _IMAGES_QUICK = 40, 20, 12
 _FEWEST, _FEWEST_FOR_ALL = 2, 4
 
 
@@ -32,9 +38,9 @@ class Audit:
     Attributes:
         model: Path or hub id of a pipeline; None for the digits model that ships with the package.
         prompts: What is asked for: texts, or classes.
-        schedules: Guidance schedules, as texts of the grammar; strength 0 comes first, all is relative to it.
+        schedules: Guidance schedules; strength 0 comes first, all is relative to it.
         images_per_prompt: Images of every prompt under every schedule.
-        rule: How predictions are combined, in the grammar of rules.
+        rule: How predictions are combined.
         steps: Steps of the scheduler.
         scheduler: Class of diffusers that replaces the pipeline's own scheduler.
         features: What images are measured by: latent, pixel, clip or dinov2.
@@ -52,9 +58,9 @@ class Audit:
     name: str = field(default="audit", init=False)
     model: str | None = None
     prompts: tuple[str, ...] = ()
-    schedules: tuple[str, ...] = ()
+    schedules: tuple[GuidanceSchedule, ...] = ()
     images_per_prompt: int | None = None
-    rule: str = "cfg"
+    rule: Rule = _CFG
     steps: int = 30
     scheduler: str | None = None
     features: str = "latent"
@@ -62,27 +68,23 @@ class Audit:
     classifier: str | None = None
     reference: str | None = None
     size: int | None = None
-    current: str | None = None
+    current: GuidanceSchedule | None = None
     tolerance: float | None = None
     search: bool | None = None
     match: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Write schedules and rule in their canonical texts, and reject what says nothing.
+        """Reject what says nothing.
 
         Raises:
             ConfigError: if a setting cannot be used; the message is one line.
         """
         object.__setattr__(self, "prompts", tuple(prompt.strip() for prompt in self.prompts))
-        object.__setattr__(self, "schedules", tuple(map(canonical, self.schedules)))
-        object.__setattr__(self, "rule", format_rule(parse_rule(self.rule)))
-        if self.current is not None:
-            object.__setattr__(self, "current", canonical(self.current))
         if not all(self.prompts):
             raise ConfigError("a prompt is empty; every prompt needs a text")
         each_once("prompt", self.prompts)
-        each_once("schedule", self.schedules)
+        each_once("schedule", [format_schedule(schedule) for schedule in self.schedules])
         if self.images_per_prompt is not None and self.images_per_prompt < _FEWEST:
             raise ConfigError(
                 f"images-per-prompt must be at least {_FEWEST}, or nothing can vary; got {self.images_per_prompt}"
@@ -107,66 +109,58 @@ class Audit:
         return cls(**small | given)
 
     @property
-    def is_embedded(self) -> bool:
-        """Whether the model is the one that ships with the package."""
-        return self.model is None
+    def texts(self) -> dict[str, Any]:
+        """Every setting for JSON, schedules and rule as their canonical texts."""
+        current = None if self.current is None else format_schedule(self.current)
+        schedules = [format_schedule(schedule) for schedule in self.schedules]
+        return to_dict(self) | {"schedules": schedules, "rule": format_rule(self.rule), "current": current}
 
-    def completed(self, default_prompts: Sequence[str] | None, remark: Remark | None = None) -> Audit:
-        """The same audit with everything said that was left open.
+    def completed(self, host: Host, remark: Remark | None = None) -> Audit:
+        """The same audit with everything said that was left open, as suits the pipeline.
 
         Args:
-            default_prompts: Prompts that the pipeline knows by itself.
+            host: The pipeline.
             remark: Told what was added, and what too few images keep from being measured.
 
         Raises:
             ConfigError: if there are no prompts.
         """
         say = remark or (lambda text: None)
-        prompts = self.prompts or tuple(default_prompts or ())
+        prompts = self.prompts or tuple(host.default_prompts or ())
         if not prompts:
-            raise ConfigError("this model needs prompts; give --prompts FILE with one in every line")
-        images = self.images_per_prompt or (_IMAGES_EMBEDDED if self.is_embedded else _IMAGES)
+            raise ConfigError("this model needs prompts; give `prompts` FILE with one in every line")
+        images = self.images_per_prompt or (_IMAGES_DIGITS if host.is_digits else _IMAGES)
         if images < _FEWEST_FOR_ALL:
             say(f"{images} images per prompt are too few for some measures, which will be missing; 4 are enough")
         if len(prompts) == 1:
             say("one prompt: nothing that compares prompts will be measured, such as mean shift and gain; give more")
-        schedules = self.schedules or (_EMBEDDED if self.is_embedded else _TEXT)
+        schedules = self.schedules or (_DIGITS if host.is_digits else _USUAL)
         if REFERENCE not in schedules:
-            say(f"{REFERENCE} is added: diversity and mean shift are relative to strength 0")
-        schedules = (REFERENCE, *(spec for spec in schedules if spec != REFERENCE))
+            say(f"{format_schedule(REFERENCE)} is added: diversity and mean shift are relative to strength 0")
+        schedules = (REFERENCE, *(schedule for schedule in schedules if schedule != REFERENCE))
         current = self.current or strongest(schedules)
         if current not in schedules:
-            say(f"{current}, the schedule in use, is added")
+            say(f"{format_schedule(current)}, the schedule in use, is added")
             schedules = (*schedules, current)
-        search = self.is_embedded if self.search is None else self.search
+        search = host.is_digits if self.search is None else self.search
         return replace(
             self, prompts=prompts, schedules=schedules, images_per_prompt=images, current=current, search=search
         )
 
 
-def canonical(spec: str) -> str:
-    """The one text of a schedule: `constant:3.0` is `constant:3`.
-
-    Raises:
-        ConfigError: if it describes no schedule.
-    """
-    return format_schedule(parse_schedule(spec))
-
-
-def role_of(spec: str) -> Role:
+def role_of(schedule: GuidanceSchedule) -> Role:
     """What a schedule named by the user is compared as."""
-    if spec == REFERENCE:
+    if schedule == REFERENCE:
         return "reference"
-    return "window" if constant_strength(spec) is None else "constant"
+    return "constant" if isinstance(schedule, Constant) else "window"
 
 
-def constant_strength(spec: str) -> float | None:
-    """Strength of a constant schedule, None of any other."""
-    schedule = parse_schedule(spec)
-    return schedule.value if isinstance(schedule, Constant) else None
+def constants(schedules: Iterable[GuidanceSchedule]) -> list[float]:
+    """Strengths of the constant schedules among these."""
+    return [schedule.value for schedule in schedules if isinstance(schedule, Constant)]
 
 
-def strongest(schedules: Sequence[str]) -> str:
+def strongest(schedules: Iterable[GuidanceSchedule]) -> Constant:
     """The constant schedule of largest strength."""
-    constants = {spec: w for spec in schedules if (w := constant_strength(spec)) is not None}
-    return max(constants, key=lambda spec: constants[spec])
+    found = [schedule for schedule in schedules if isinstance(schedule, Constant)]
+    return max(found, key=lambda schedule: schedule.value)

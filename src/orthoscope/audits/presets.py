@@ -5,26 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from orthoscope.audits.plan import REFERENCE
 from orthoscope.errors import ConfigError, unknown
+from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.integrations.prompts import read_prompts
 
-_STRENGTH = "6.5"  # guidance scale 7.5
-_SHARES = (50, 60, 70)  # percent of the steps before the strength turns negative
+_STRENGTH = 6.5  # guidance scale 7.5
+_SHARES = (0.5, 0.6, 0.7)  # of the steps before the strength turns negative
 
 
 def _ventura() -> dict[str, Any]:
-    constant = f"constant:{_STRENGTH}"
+    constant = Constant(value=_STRENGTH)
+    turning = (Step(early=_STRENGTH, late=-1, switch=share, clock="step") for share in _SHARES)
     return {
         "prompts": read_prompts(Path(__file__).with_name("ventura.txt")),
         "images_per_prompt": 20,
-        "schedules": (
-            "constant:0", constant, *(f"step:early={_STRENGTH},late=-1,switch={share}%" for share in _SHARES)
-        ),
+        "schedules": (REFERENCE, constant, *turning),
         "scheduler": "EulerAncestralDiscreteScheduler",
         "steps": 30,
         "current": constant,
         "search": False,
-    }  # fmt: skip
+    }
 
 
 PRESETS = {"ventura": _ventura}
@@ -44,7 +45,7 @@ def preset_settings(name: str, *, model: str | None) -> dict[str, Any]:
         raise unknown("preset", name, PRESETS)
     if model is None:
         raise ConfigError(
-            f"preset {name} asks for images by text, which the digits model does not understand; give --model, a "
+            f"preset {name} asks for images by text, which the digits model does not understand; give `model`, a "
             "pipeline such as Stable Diffusion 1.5"
         )
     return PRESETS[name]()

@@ -16,17 +16,22 @@ from typing import Any
 import xarray as xr
 
 from orthoscope.audits.candidate import Candidate, Size
-from orthoscope.audits.plan import constant_strength
+from orthoscope.audits.plan import constants
 from orthoscope.audits.verdict import Change
+from orthoscope.guidance.grammar import format_schedule
+from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.quantities import QUANTITIES
 
 _FIDELITY = ("precision", "recall", "density", "coverage", "frechet_distance")
 _TOLERANCE = {"text_similarity": 0.002}  # a cosine that guidance moves by hundredths
 _TOLERANCE_OF_SHARES = 0.01
+_PAIR = 2
 Decision = dict[str, Any]
 
 
-def recommendation(ds: xr.Dataset, *, tolerance: float | None = None) -> Decision:
+def recommendation(
+    ds: xr.Dataset, schedules: Sequence[GuidanceSchedule], *, tolerance: float | None = None
+) -> Decision:
     """The schedule to use instead of the one in use, or None, with text and evidence; JSON-able.
 
     Keys: `schedule`, `text`, `evidence` (texts), `current`, `adherence` (the measure that decided), `tolerance`,
@@ -35,13 +40,14 @@ def recommendation(ds: xr.Dataset, *, tolerance: float | None = None) -> Decisio
 
     Args:
         ds: A compared dataset.
+        schedules: Its schedules.
         tolerance: A loss of adherence, in units of its measure, below which it does not count; None for 0.002 of text
             similarity and 0.01 of any other measure. Common seeds make losses visible that nobody would notice.
     """
     used, measure = str(ds.attrs["current"]), str(ds.attrs["adherence"])
     least = _TOLERANCE.get(measure, _TOLERANCE_OF_SHARES) if tolerance is None else tolerance
     name = f"the {QUANTITIES[measure].long_name}" if measure in QUANTITIES else measure
-    others = [_candidate(ds, spec, least, name) for spec in map(str, ds.schedule.values) if spec != used]
+    others = [_candidate(ds, one, least, name) for one in schedules if format_schedule(one) != used]
     found = sorted((c for c in others if c.diversity.is_known), key=lambda c: c.diversity.value, reverse=True)
     if not others:
         decision = _open(f"there is no other schedule to compare {used} with; name more.")
@@ -50,7 +56,7 @@ def recommendation(ds: xr.Dataset, *, tolerance: float | None = None) -> Decisio
     elif not any(candidate.adherence.is_known for candidate in found):
         decision = _open(f"{name} could not be measured; the notes say why.")
     elif worthy := [c for c in found if c.keeps and c.gains and c.is_worth_it]:
-        decision = _use(ds, worthy[0], found, used)
+        decision = _use(ds, worthy[0], found, schedules)
     else:
         decision = _none(found, used)
     about = {
@@ -66,20 +72,24 @@ def _open(why: str) -> Decision:
     return {"schedule": None, "text": f"No recommendation: {why}", "evidence": []}
 
 
-def _use(ds: xr.Dataset, best: Candidate, found: Sequence[Candidate], used: str) -> Decision:
+def _use(
+    ds: xr.Dataset, best: Candidate, found: Sequence[Candidate], schedules: Sequence[GuidanceSchedule]
+) -> Decision:
     """A schedule that was run is the one to use."""
-    strength = constant_strength(used)
-    is_lower = best.strength is not None and strength is not None and best.strength < strength
+    used = str(ds.attrs["current"])
+    both = constants([best.schedule, *(one for one in schedules if format_schedule(one) == used)])
+    is_lower = len(both) == _PAIR and both[0] < both[1]
     what = "a lower constant strength" if is_lower else "it"
     text = (
         f"Use {best.spec} instead of {used}: {what} gains diversity, {best.diversity} of the variance without "
         f"guidance, and {best.adherence_told}."
     )
-    if best.strength is None:
+    if not best.is_constant:
         text += f" Constant strength at equal mean shift ({best.equal}) keeps less, by {best.gain}."
     passed = [c.told for c in found if c.diversity.value > best.diversity.value]
-    against = best.equal if best.strength is None else None
-    return {"schedule": best.spec, "text": text, "evidence": _evidence(ds, best, used) + passed, "against": against}
+    against = None if best.is_constant else best.equal
+    evidence = _evidence(ds, best, constants(schedules)) + passed
+    return {"schedule": best.spec, "text": text, "evidence": evidence, "against": against}
 
 
 def _none(found: Sequence[Candidate], used: str) -> Decision:
@@ -99,9 +109,9 @@ def _none(found: Sequence[Candidate], used: str) -> Decision:
     }  # fmt: skip
 
 
-def _evidence(ds: xr.Dataset, c: Candidate, used: str) -> list[str]:
-    """The numbers behind a recommendation."""
-    loss = max(0.0, -c.adherence.low)
+def _evidence(ds: xr.Dataset, c: Candidate, strengths: Sequence[float]) -> list[str]:
+    """The numbers behind a recommendation, beside the constant strengths that were run."""
+    used, loss = str(ds.attrs["current"]), max(0.0, -c.adherence.low)
     lines = [
         f"Diversity, as total variance over that without guidance, changes by {c.diversity} from {used}; at the level "
         f"shared by all candidates by {c.diversity.shown(c.diversity.least)} at least.",
@@ -109,7 +119,6 @@ def _evidence(ds: xr.Dataset, c: Candidate, used: str) -> list[str]:
         f"of {c.tolerance:g} would not count.",
     ]
     if c.gain.is_known:
-        strengths = [w for spec in map(str, ds.schedule.values) if (w := constant_strength(spec)) is not None]
         beyond = strengths and not min(strengths) <= c.equal_strength <= max(strengths)
         lines.append(
             f"Over constant strength at equal mean shift ({c.equal}) diversity gains {c.gain}; at the shared level "
@@ -129,11 +138,12 @@ def _evidence(ds: xr.Dataset, c: Candidate, used: str) -> list[str]:
     return lines
 
 
-def _candidate(ds: xr.Dataset, spec: str, tolerance: float, name: str) -> Candidate:
+def _candidate(ds: xr.Dataset, schedule: GuidanceSchedule, tolerance: float, name: str) -> Candidate:
+    spec = format_schedule(schedule)
     prompts = ds.attrs.get("over") == "prompts"
     number = ds.sizes["prompt"] if prompts else int(ds.attrs["images_per_prompt"])
     return Candidate(
-        spec=spec,
+        schedule=schedule,
         diversity=_change(ds, "diversity_change", spec),
         adherence=_change(ds, "adherence_change", spec)._replace(grain=float(ds.attrs["adherence_grain"])),
         gain=_change(ds, "gain", spec),

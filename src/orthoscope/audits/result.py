@@ -5,18 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import xarray as xr
 
 from orthoscope import __version__
 from orthoscope.audits.plan import Audit
+from orthoscope.audits.studio import Studio
 from orthoscope.datasets import write_all
 from orthoscope.serialize import content_hash, dumps
-
-if TYPE_CHECKING:
-    from orthoscope.integrations.host import Host
-    from orthoscope.integrations.judge import Judge
 
 SPEC = "spec.json"
 _LONGEST_SPEC = 30_000  # characters; NetCDF attributes hold 64 KB, so prompts beyond that stand in spec.json only
@@ -56,20 +53,20 @@ class AuditResult:
         write_all({name: result for name, result in found.items() if result is not None}, path)
 
 
-def about(plan: Audit, host: Host, judge: Judge | None) -> dict[str, Any]:
+def about(plan: Audit, studio: Studio) -> dict[str, Any]:
     """What a dataset says of where it comes from."""
-    spec = dumps(plan, indent=None)
+    spec, host, judge = dumps(plan.texts, indent=None), studio.host, studio.judge
     if len(spec) > _LONGEST_SPEC:
         spec = dumps({**json.loads(spec), "prompts": f"{len(plan.prompts)} prompts, see {SPEC}"}, indent=None)
     told = {
         "spec": spec,
-        "spec_hash": content_hash(plan),
+        "spec_hash": content_hash(plan.texts),
         "orthoscope": __version__,
         "model": host.name,
         "family": type(host.pipe).__name__,
         "scheduler": type(host.pipe.scheduler).__name__,
         "steps": plan.steps,
-        "rule": plan.rule,
+        "rule": plan.texts["rule"],
         "features": plan.features,
         "images_per_prompt": plan.images_per_prompt,
     }

@@ -9,37 +9,41 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import xarray as xr
 
 from orthoscope import __version__, writing
 from orthoscope.audits import search
-from orthoscope.audits.cells import Cells
+from orthoscope.audits.cells import ImageCells
 from orthoscope.audits.compare import compared, gains
-from orthoscope.audits.generate import Maker, is_tiny
+from orthoscope.audits.contribute import Material
+from orthoscope.audits.generate import Order
+from orthoscope.audits.maker import Maker
 from orthoscope.audits.matching import matching_constants
 from orthoscope.audits.measure import measured
-from orthoscope.audits.plan import REFERENCE, Audit, role_of, strongest
+from orthoscope.audits.plan import Audit, Role, role_of, strongest
 from orthoscope.audits.recommend import recommendation
 from orthoscope.audits.result import SPEC, AuditResult, about
+from orthoscope.audits.studio import Elsewhere, Source, Studio
 from orthoscope.audits.tally import Tally
 from orthoscope.audits.yardstick import Yardstick
-from orthoscope.errors import ConfigError, StoppedError
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.grammar import format_schedule
+from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.locking import locked
 from orthoscope.progress import Progress, Remark
 from orthoscope.serialize import dumps
+from orthoscope.sweeps.execute import PRELOADED, Executor
 from orthoscope.threads import one_thread
 
-if TYPE_CHECKING:
-    from orthoscope.integrations.host import Host
-
+Roles = Mapping[GuidanceSchedule, Role]
 RESULTS = "results.nc"
 FILES = (RESULTS, SPEC, "report.html", "figures", "cells", "search", "twin", "images")  # of its folder
-_WORKERS = 2  # prompts that tiny networks work on at once
+_PRELOADED = ("orthoscope.integrations.features", "orthoscope.integrations.host")  # by workers, all together
 
 
 def run(
@@ -51,6 +55,8 @@ def run(
     batch: int | None = None,
     allow_pickle: bool = False,
     save_images: bool = False,
+    workers: int = 1,
+    scheduler: str | None = None,
     progress: Progress | None = None,
     remark: Remark | None = None,
 ) -> AuditResult:
@@ -59,38 +65,54 @@ def run(
     Args:
         audit: The plan.
         out: Folder of results.nc, spec.json, and the cells that a later run takes over.
-        device: Where networks run; "auto" is an accelerator if there is one.
+        device: Where networks run; "auto" is an accelerator if there is one, and workers take turns over several.
         dtype: Precision of the pipeline.
         batch: Images per call of the pipeline; None for what suits it.
         allow_pickle: Whether weights that are not safetensors may be read.
         save_images: Whether images are kept as PNG files, in the folder `images`.
+        workers: 1 for this process, more for as many processes, each with a pipeline of its own.
+        scheduler: Address of a running Dask scheduler, whose workers are used instead.
         progress: Told the number of images done and, as far as known, of all.
         remark: Told what a user should know.
 
     Raises:
         ConfigError: if the plan does not fit the pipeline, something it names cannot be had, or the folder is in use.
-        StoppedError: if images without guidance are not finite, or not one fits into memory.
+        StoppedError: if images without guidance are not finite, not one fits into memory, or the cluster is lost.
     """
-    from orthoscope.integrations.host import open_host
-
     if batch is not None and batch < 1:
         raise ConfigError(f"batch is the number of images per call and must be at least 1, got {batch}")
-    with locked(out, "audit", FILES):
-        say = remark or (lambda text: None)
-        host = open_host(audit.model, scheduler=audit.scheduler, device=device, dtype=dtype, allow_pickle=allow_pickle)
-        plan = audit.completed(host.default_prompts, say)
+    say = remark or (lambda text: None)
+    source = Source(plan=audit, device=device, dtype=dtype, allow_pickle=allow_pickle, batch=batch or 0)
+    # A process that was forked from one that has asked for an accelerator has none, and imports may ask.
+    preload = PRELOADED if torch.cuda.is_available() else _PRELOADED
+    executor = Executor(workers=workers, scheduler=scheduler, preload=preload)
+    with locked(out, "audit", FILES), executor:
+        host = source.host()
+        plan = audit.completed(host, say)
         host.check_prompts(plan.prompts)
+        studio = source.studio(host)
         session = Session(
             plan=plan,
-            host=host,
-            yardstick=Yardstick.of(plan, host, device, allow_pickle=allow_pickle, remark=say),
+            studio=studio,
+            yardstick=Yardstick.of(plan, studio, say),
             out=out,
-            batch=batch,
+            executor=executor,
+            elsewhere=_elsewhere(source, studio, executor),
             pictures=out / "images" if save_images else None,
             tally=Tally(progress),
             remark=say,
         )
         return session.run()
+
+
+def _elsewhere(source: Source, studio: Studio, executor: Executor) -> Elsewhere | None:
+    """How workers open what is open here, which makes room for them; None where there are none."""
+    if not executor.is_elsewhere:
+        return None
+    shared = None if executor.scheduler else max(1, (os.cpu_count() or 1) // executor.workers)
+    studio.make_room()
+    source = replace(source, threads=1 if studio.host.is_small else shared)
+    return Elsewhere(source=source, fingerprint=studio.fingerprint)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -99,29 +121,30 @@ class Session:
 
     Attributes:
         plan: The completed plan.
-        host: The pipeline.
-        yardstick: What images are measured by.
+        studio: The pipeline, and what measures its images.
+        yardstick: What is known of prompts and references.
         out: Folder of everything written.
-        batch: Images per call of the pipeline.
+        executor: Where images are made.
+        elsewhere: How workers open the pipeline, if there are any.
         pictures: Folder of the images themselves, if they are wanted.
         tally: Told of every image.
         remark: Told what a user should know.
     """
 
     plan: Audit
-    host: Host
+    studio: Studio
     yardstick: Yardstick
     out: Path
-    batch: int | None = None
+    executor: Executor = field(default_factory=Executor)
+    elsewhere: Elsewhere | None = None
     pictures: Path | None = None
     tally: Tally = field(default_factory=Tally)
     remark: Remark = field(default=lambda text: None)
 
     def run(self) -> AuditResult:
         """Everything, in order."""
-        # Tiny networks gain little from more threads, and lose much when something else wants the cores: the cores work
-        # on different prompts instead.
-        with one_thread() if is_tiny(self.host) else nullcontext():
+        # Tiny networks gain little from more threads, and lose much when something else wants the cores.
+        with one_thread() if self.studio.host.is_small else nullcontext():
             return self._run()
 
     def _run(self) -> AuditResult:
@@ -129,100 +152,96 @@ class Session:
         self._write_spec()
         self._foresee(len(plan.schedules) * (2 if twin else 1))
         found, chosen = self._searched() if plan.search else (None, [])
-        roles: dict[str, str] = {spec: role_of(spec) for spec in plan.schedules}
-        roles = roles | {spec: "searched" for spec in chosen if spec not in roles}
-        maker = self._maker(self.host, pictures=self.pictures)
+        roles: dict[GuidanceSchedule, Role] = {schedule: role_of(schedule) for schedule in plan.schedules}
+        roles = roles | {schedule: "searched" for schedule in chosen if schedule not in roles}
+        maker = self._maker(self.studio, pictures=self.pictures)
         cells = maker.cells(self.out / "cells")
         self._foresee(len(roles) if twin else 0)
-        stopped = self._filled(maker, cells, roles)
+        stopped = maker.fill(cells, roles, plan.prompts)
         if plan.match:
-            kept = {spec: role for spec, role in roles.items() if spec not in stopped}
-            matched = matching_constants(gains(cells, list(kept), plan.prompts, **self._prompted()), kept)
+            kept = {schedule: role for schedule, role in roles.items() if schedule not in stopped}
+            matched = matching_constants(gains(self._material(cells), list(kept)), kept)
             roles |= dict.fromkeys(matched, "matched")
-            stopped |= self._filled(maker, cells, matched)
+            stopped |= maker.fill(cells, matched, plan.prompts)
         self._foresee(0)
-        pipeline = self._measured(self.host, cells, roles, stopped)
+        pipeline = self._measured(self.studio, cells, roles, stopped)
         return self._finished(pipeline, self._twin_measured(twin, roles) if twin else None, found)
 
-    def _twin(self) -> Host | None:
+    def _twin(self) -> Studio | None:
         """The pipeline's twin with the exact score, where its data are at hand."""
-        from orthoscope.integrations.judge import makes_digits
-        from orthoscope.integrations.twin import twin_of
-
-        return twin_of(self.host) if makes_digits(self.host) else None
+        return self.studio.twin if self.studio.host.is_digits else None
 
     def _foresee(self, schedules: int) -> None:
         self.tally.foreseen = schedules * len(self.plan.prompts) * (self.plan.images_per_prompt or 0)
 
-    def _maker(self, host: Host, **settings: Any) -> Maker:
-        settings = {"images": self.plan.images_per_prompt, "batch": self.batch} | settings
-        is_parallel = is_tiny(host) and torch.device(host.pipe.device).type == "cpu"
+    def _maker(self, studio: Studio, *, pictures: Path | None = None, **order: Any) -> Maker:
+        plan, elsewhere = self.plan, self.elsewhere
+        settings = {name: getattr(plan, name) for name in ("rule", "steps", "size", "seed")}
+        if elsewhere is not None and studio is not self.studio:
+            elsewhere = replace(elsewhere, is_twin=True, fingerprint=studio.fingerprint)
         return Maker(
-            host=host,
-            features=self.yardstick.features,
-            judge=self.yardstick.judge,
-            audit=self.plan,
+            studio=studio,
+            order=Order(**settings | {"images": plan.images_per_prompt} | order),
+            executor=self.executor,
+            elsewhere=elsewhere,
+            pictures=pictures,
             tally=self.tally,
             remark=self.remark,
-            workers=min(_WORKERS, os.cpu_count() or 1) if is_parallel else 1,
-            **settings,
         )
 
-    def _searched(self) -> tuple[xr.Dataset, list[str]]:
-        plan, yardstick = self.plan, self.yardstick
-        images = min(search.MOST_IMAGES, plan.images_per_prompt or search.MOST_IMAGES)
-        maker = self._maker(self.host, images=images, stage=search.STAGE)
-        folder = self.out / "search" / "cells"
-        return search.searched(
-            maker, folder, plan.schedules, plan.prompts, text_features=yardstick.texts, labels=yardstick.labels
-        )
-
-    def _filled(self, maker: Maker, cells: Cells, schedules: Mapping[str, str] | Sequence[str]) -> dict[str, str]:
-        stopped = maker.fill(cells, list(schedules), self.plan.prompts)
-        if REFERENCE in stopped:
-            raise StoppedError(f"{REFERENCE}, which everything is relative to: {stopped[REFERENCE]}")
-        return stopped
-
-    def _prompted(self) -> dict[str, Any]:
-        """What is known of the prompts, for whoever measures."""
-        return {"text_features": self.yardstick.texts, "labels": self.yardstick.labels, "seed": self.plan.seed}
-
-    def _measured(self, host: Host, cells: Cells, roles: Mapping[str, str], stopped: Mapping[str, str]) -> xr.Dataset:
-        """Measures of every schedule that was not stopped, the comparison, and the advice."""
+    def _searched(self) -> tuple[xr.Dataset, list[GuidanceSchedule]]:
         plan = self.plan
-        kept = [spec for spec in roles if spec not in stopped]
-        named = [spec for spec in plan.schedules if spec in kept]
-        current = plan.current if plan.current in kept else strongest(named)
-        result = measured(
-            cells,
-            kept,
-            plan.prompts,
-            roles=roles,
-            reference_features=self.yardstick.references,
-            kernel=self.yardstick.kernel,
-            **self._prompted(),
+        images = min(search.MOST_IMAGES, plan.images_per_prompt or search.MOST_IMAGES)
+        maker = self._maker(self.studio, images=images, stage=search.STAGE)
+        cells = maker.cells(self.out / "search" / "cells")
+        material = self._material(cells, search.some(plan.prompts, seed=plan.seed))
+        return search.searched(maker, cells, material, plan.schedules)
+
+    def _material(self, cells: ImageCells, prompts: Sequence[str] | None = None) -> Material:
+        """What is measured: all prompts, or some."""
+        known = self.yardstick
+        return Material(
+            cells=cells,
+            prompts=tuple(self.plan.prompts if prompts is None else prompts),
+            labels=known.labels,
+            text_features=known.texts,
+            kernel=known.kernel,
+            seed=self.plan.seed,
         )
-        if current != plan.current:
-            notes = [*json.loads(result.attrs["notes"]), f"{current} is compared with: {plan.current} was stopped"]
+
+    def _measured(
+        self, studio: Studio, cells: ImageCells, roles: Roles, stopped: Mapping[GuidanceSchedule, str]
+    ) -> xr.Dataset:
+        """Measures of every schedule that was not stopped, the comparison, and the advice."""
+        plan, material = self.plan, self._material(cells)
+        kept = {schedule: role for schedule, role in roles.items() if schedule not in stopped}
+        current = plan.current if plan.current in kept else strongest(s for s in plan.schedules if s in kept)
+        assert current is not None  # the plan is complete
+        result = measured(material, kept, plan.prompts, self.yardstick.references)
+        if plan.current is not None and current != plan.current:
+            is_now, was = map(format_schedule, (current, plan.current))
+            notes = [*json.loads(result.attrs["notes"]), f"{is_now} is compared with: {was} was stopped"]
             result.attrs["notes"] = dumps(notes, indent=None)
-        result = compared(cells, result, current=str(current), **self._prompted())
-        result.attrs |= about(plan, host, self.yardstick.judge) | {"stopped": dumps(stopped, indent=None)}
-        result.attrs["recommendation"] = dumps(recommendation(result, tolerance=plan.tolerance), indent=None)
+        result = compared(material, result, list(kept), current=current)
+        told = {format_schedule(schedule): reason for schedule, reason in stopped.items()}
+        result.attrs |= about(plan, studio) | {"stopped": dumps(told, indent=None)}
+        advice = recommendation(result, list(kept), tolerance=plan.tolerance)
+        result.attrs["recommendation"] = dumps(advice, indent=None)
         return result
 
-    def _twin_measured(self, twin: Host, roles: Mapping[str, str]) -> xr.Dataset:
-        maker = self._maker(twin, batch=None)
+    def _twin_measured(self, twin: Studio, roles: Roles) -> xr.Dataset:
+        maker = self._maker(twin)
         cells = maker.cells(self.out / "twin" / "cells")
-        return self._measured(twin, cells, roles, self._filled(maker, cells, roles))
+        return self._measured(twin, cells, roles, maker.fill(cells, roles, self.plan.prompts))
 
     def _write_spec(self) -> None:
         """Everything that is needed to do it again."""
-        settings = {"audit": self.plan, "orthoscope": __version__, "host": self.host.identity}
+        settings = {"audit": self.plan.texts, "orthoscope": __version__, "host": self.studio.host.identity}
         writing.write(self.out / SPEC, dumps(settings) + "\n")
 
     def _finished(self, pipeline: xr.Dataset, twin: xr.Dataset | None, found: xr.Dataset | None) -> AuditResult:
         if found is not None:
-            found.attrs |= about(self.plan, self.host, self.yardstick.judge)
+            found.attrs |= about(self.plan, self.studio)
         result = AuditResult(pipeline=pipeline, twin=twin, search=found)
         result.write(self.out / RESULTS)
         return result

@@ -23,12 +23,13 @@ class Tally:
     expected: int = 0
     foreseen: int = 0
 
-    def expect(self, images: int) -> None:
-        """Expect more images, or fewer."""
-        self.expected += images
+    def stage(self, images: int) -> Progress:
+        """What counts the cells of what is made next, each of so many images."""
+        done, expected = self.done, self.expected
 
-    def advance(self, images: int) -> None:
-        """Count images that are done."""
-        self.done += images
-        if self.progress is not None:
-            self.progress(self.done, self.expected + self.foreseen)
+        def advance(cells: int, of: int) -> None:
+            told, self.done, self.expected = self.done, done + images * cells, expected + images * of
+            if self.progress is not None and self.done > told:
+                self.progress(self.done, self.expected + self.foreseen)
+
+        return advance

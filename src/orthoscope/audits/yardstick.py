@@ -1,104 +1,78 @@
-"""What images are measured by, the same for a pipeline and for its twin."""
+"""What is known of prompts and of real images, the same for a pipeline and for its twin."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orthoscope.audits.plan import REFERENCE, Audit
+from orthoscope.audits.studio import Studio
 from orthoscope.errors import ConfigError
-from orthoscope.guidance.grammar import parse_schedule
-from orthoscope.guidance.rules import parse_rule
 from orthoscope.metrics.diversity import Kernel
 from orthoscope.progress import Remark
-
-if TYPE_CHECKING:
-    from orthoscope.integrations.features import Features
-    from orthoscope.integrations.host import Host
-    from orthoscope.integrations.judge import Judge
 
 _FEWEST = 8  # images of either kind, for neighbors and for a Fréchet distance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Yardstick:
-    """What images are measured by, the same for a pipeline and its twin.
+    """What is known of prompts and of real images, the same for a pipeline and its twin.
 
     Attributes:
-        features: Space in which images are compared.
-        judge: Who says which class an image is of.
         labels: Class of each prompt, where a judge knows it.
         texts: Features of each prompt's text, where the space has texts.
         references: Features of real images.
+        kernel: Kernel of the Vendi score: embeddings are compared by angle.
     """
 
-    features: Features
-    judge: Judge | None = None
     labels: Mapping[str, int] | None = None
     texts: Mapping[str, Any] | None = None
     references: Any = None
+    kernel: Kernel = "rbf"
 
     @classmethod
-    def of(
-        cls,
-        plan: Audit,
-        host: Host,
-        device: str = "auto",
-        *,
-        allow_pickle: bool = False,
-        remark: Remark = lambda text: None,
-    ) -> Yardstick:
+    def of(cls, plan: Audit, studio: Studio, remark: Remark = lambda text: None) -> Yardstick:
         """The yardstick that a plan asks for.
 
         Args:
             plan: The completed plan.
-            host: What generates.
-            device: Where networks run.
-            allow_pickle: Whether weights that are not safetensors may be read.
+            studio: What generates, and what measures.
             remark: Told of images that are not read.
 
         Raises:
-            ConfigError: if a network or the references cannot be had, or they do not fit the plan.
+            ConfigError: if the references cannot be had, or do not fit the plan.
         """
-        from orthoscope.integrations.features import features_of
-        from orthoscope.integrations.judge import judge_of, reference_features
+        from orthoscope.integrations.judge import reference_features
 
-        if plan.classifier is not None and host.kind == "text":
-            raise ConfigError(f"a classifier judges classes, but {host.name} is asked by text; use --features clip")
-        features = features_of(plan.features, model=plan.features_model, device=device, allow_pickle=allow_pickle)
-        judge = judge_of(host, classifier=plan.classifier, device=device, allow_pickle=allow_pickle)
+        host, features = studio.host, studio.features
         texts = {prompt: features.of_text(prompt) for prompt in plan.prompts} if host.kind == "text" else {}
         references = reference_features(features, plan.reference, host, remark)
         if plan.reference is not None:
-            _check_references(references, features, plan, host)
+            _check_references(references, studio, plan)
+        is_judged = studio.judge is not None and host.kind == "class"
         return cls(
-            features=features,
-            judge=judge,
-            labels={prompt: host.label(prompt) for prompt in plan.prompts} if judge and host.kind == "class" else None,
+            labels={prompt: host.label(prompt) for prompt in plan.prompts} if is_judged else None,
             texts=texts if texts and all(text is not None for text in texts.values()) else None,
             references=references,
+            kernel="cosine" if features.name in ("clip", "dinov2") else "rbf",
         )
 
-    @property
-    def kernel(self) -> Kernel:
-        """Kernel of the Vendi score: embeddings are compared by angle."""
-        return "cosine" if self.features.name in ("clip", "dinov2") else "rbf"
 
-
-def _check_references(references: Any, features: Features, plan: Audit, host: Host) -> None:
+def _check_references(references: Any, studio: Studio, plan: Audit) -> None:
     """Refuse references that nothing could be compared with; one image is tried where their size may differ."""
     from orthoscope.integrations.host import is_out_of_memory
 
+    host, features = studio.host, studio.features
     made = len(plan.prompts) * (plan.images_per_prompt or 0)
     for what, number in (("reference images", len(references)), ("images under each schedule", made)):
         if number < _FEWEST:
-            raise ConfigError(f"fidelity needs at least {_FEWEST} {what}, got {number}; give more, or no --reference")
+            raise ConfigError(f"fidelity needs at least {_FEWEST} {what}, got {number}; give more, or no `reference`")
     if features.name != "pixel":  # networks bring images of any size to features of one
         return
     try:
         tried = host.generate(
-            plan.prompts[0], [plan.seed], parse_schedule(REFERENCE), rule=parse_rule(plan.rule), steps=plan.steps,
+            plan.prompts[0], [plan.seed], REFERENCE, rule=plan.rule, steps=plan.steps,
             size=plan.size,
         )  # fmt: skip
     except (RuntimeError, MemoryError) as error:
@@ -110,5 +84,5 @@ def _check_references(references: Any, features: Features, plan: Audit, host: Ho
         shape = " x ".join(map(str, tried.images.shape[1:]))
         raise ConfigError(
             f"the reference images, cut to the size of the smallest, make {theirs} pixel features each, those of "
-            f"{host.name}, {shape}, make {mine}; give references at least as large, or use --features clip or dinov2"
+            f"{host.name}, {shape}, make {mine}; give references at least as large, or use `features` clip or dinov2"
         )

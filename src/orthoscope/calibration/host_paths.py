@@ -69,9 +69,7 @@ def host_paths(
 
 def has_paths(host: Host) -> bool:
     """Whether it can be done."""
-    from orthoscope.integrations.digits import DigitsPipeline
-
-    return isinstance(host.pipe, DigitsPipeline) and host.classes is not None and host.classes <= PATHED
+    return host.is_small and host.classes is not None and host.classes <= PATHED
 
 
 def _denoiser(host: Host) -> Denoiser:

@@ -46,7 +46,7 @@ class Calibration:
         if self.steps < 4 or self.path_steps < 4:
             raise ConfigError(f"steps must be at least 4 to make a profile, got {min(self.steps, self.path_steps)}")
         if not self.strengths or len(set(self.strengths)) < len(self.strengths):
-            raise ConfigError("strengths must be one or more different numbers, such as --strengths 1 3")
+            raise ConfigError("strengths must be one or more different numbers, such as `strengths` 1 3")
         if not all(math.isfinite(strength) and strength > 0 for strength in self.strengths):
             raise ConfigError(f"strengths must be above 0, which is run anyway, got {min(self.strengths):g}")
         if not 0 < self.low < self.high < 1:

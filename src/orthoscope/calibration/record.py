@@ -89,8 +89,8 @@ class Recorder:
         kept = _descending(times)
         if not (np.isfinite(states).all() and np.isfinite(distances[:, kept]).all()):
             raise StoppedError(
-                f"{self.host.name} makes NaN or infinity at strength {strength:g}; try --dtype float32, or another "
-                "--scheduler"
+                f"{self.host.name} makes NaN or infinity at strength {strength:g}; try `dtype` float32, or another "
+                "`pipeline_scheduler`"
             )
         return Record(
             time=times[kept],
@@ -116,7 +116,7 @@ class Recorder:
             if not is_out_of_memory(error):
                 raise
             if size == 1:
-                raise StoppedError("out of memory with one image at a time; choose --device cpu") from error
+                raise StoppedError("out of memory with one image at a time; choose `device` cpu") from error
         self._batch = size // 2
         self.remark(f"out of memory: going on with {self._batch} images at once")
         return self._batches(prompt, seeds, strength)
@@ -129,5 +129,5 @@ def _descending(times: Array) -> NDArray[np.intp]:
         if np.isfinite(time) and 0 < time < (times[kept[-1]] if kept else np.inf) * (1 - 1e-9):
             kept.append(at)
     if len(kept) < 4:
-        raise ConfigError(f"expected at least 4 noise levels, got {len(kept)}; use more --steps")
+        raise ConfigError(f"expected at least 4 noise levels, got {len(kept)}; use more `steps`")
     return np.array(kept)

@@ -68,7 +68,7 @@ def calibrate(
     )
     prompts = calibration.prompts or host.default_prompts
     if not prompts:
-        raise ConfigError("this model needs prompts; give --prompts FILE with one in every line")
+        raise ConfigError("this model needs prompts; give `prompts` FILE with one in every line")
     host.check_prompts(prompts)
     if len(prompts) < 2 or len(prompts) * calibration.images_per_prompt < _FEWEST_ROWS:
         raise ConfigError(f"expected at least 2 prompts and {_FEWEST_ROWS} images in all; give more")
@@ -76,12 +76,12 @@ def calibrate(
         raise ConfigError(f"{calibration.data} must hold every class of {host.name}, 0 to {host.classes - 1}")
     ordered = tuple(sorted(prompts))  # errors follow the names of prompts, not the order in which they were given
     examined = {"pipeline": (host, ordered)}
-    if data is not None or calibration.model is None:
+    if data is not None or host.is_digits:
         twin = twin_of(host, data)
         examined["twin"] = (twin, tuple(str(label) for label in np.unique(data[1])) if data else ordered)
     count = _Count(progress, sum(parts_of(one, len(asked), calibration) for one, asked in examined.values()))
     # The small model gains nothing from more threads, and equal thread counts give equal bits.
-    with one_thread() if calibration.model is None else nullcontext():
+    with one_thread() if host.is_small else nullcontext():
         found = {
             name: examine(one, asked, calibration, count, remark or (lambda text: None))
             for name, (one, asked) in examined.items()

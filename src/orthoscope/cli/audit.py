@@ -59,7 +59,6 @@ Tolerance = Annotated[
 ]
 RuleName = Annotated[str | None, typer.Option(help="Guidance rule, such as rescale:phi=0.7; plain if left out.")]
 Steps = Annotated[int | None, typer.Option(help="Steps of the scheduler; 30 if left out.")]
-Scheduler = Annotated[str | None, typer.Option(help="Scheduler of diffusers in place of the pipeline's own.")]
 Features = Annotated[FeaturesName | None, typer.Option(help="What images are measured by; latent if left out.")]
 FeaturesModel = Annotated[str | None, typer.Option(help="Folder or hub id of the clip or dinov2 model.")]
 Classifier = Annotated[str | None, typer.Option(help="Folder or hub id of a classifier of the classes.")]
@@ -92,7 +91,7 @@ def audit(
     tolerance: Tolerance = None,
     rule: RuleName = None,
     steps: Steps = None,
-    scheduler: Scheduler = None,
+    pipeline_scheduler: options.PipelineScheduler = None,
     features: Features = None,
     features_model: FeaturesModel = None,
     classifier: Classifier = None,
@@ -107,6 +106,8 @@ def audit(
     dtype: Dtype = "auto",
     allow_pickle: AllowPickle = False,
     images: Keep = False,
+    workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
     out: options.Out = Path("runs/audit"),
     seed: Seed = None,
     quiet: options.Quiet = False,
@@ -119,6 +120,11 @@ def audit(
 
     Example: orthoscope audit --model PATH_OR_HUB_ID --prompts FILE --schedules constant:6.5 "linear:w0=-0.5,slope=0.1"
     """
+    if scheduler is not None and ":" not in scheduler:
+        raise ConfigError(
+            f"--scheduler is the address of a Dask cluster, such as tcp://host:8786, got {scheduler!r}; "
+            "the scheduler of the pipeline is --pipeline-scheduler"
+        )
     given = {
         "model": model,
         "images_per_prompt": images_per_prompt,
@@ -127,7 +133,7 @@ def audit(
         "tolerance": tolerance,
         "rule": rule,
         "steps": steps,
-        "scheduler": scheduler,
+        "scheduler": pipeline_scheduler,
         "features": features and features.value,
         "features_model": features_model,
         "classifier": classifier,
@@ -141,7 +147,10 @@ def audit(
         {name: value for name, value in given.items() if value is not None},
         prompts=prompts, preset=preset and preset.value, quick=quick,
     )  # fmt: skip
-    how = {"device": device, "dtype": dtype, "batch": batch, "allow_pickle": allow_pickle, "save_images": images}
+    how = {
+        "device": device, "dtype": dtype, "batch": batch, "allow_pickle": allow_pickle, "save_images": images,
+        "workers": workers, "scheduler": scheduler,
+    }  # fmt: skip
     command = shlex.join(["orthoscope", "audit", *written()])
     return _told(plan, out, how, command=command, quiet=quiet, as_json=json)
 
@@ -149,13 +158,19 @@ def audit(
 def planned(given: dict[str, Any], *, prompts: Path | None, preset: str | None, quick: bool) -> Audit:
     """The audit asked for: what was given, before the preset's settings, before the defaults.
 
+    Schedules and rule are given as texts.
+
     Raises:
         ConfigError: if settings contradict each other or cannot be used.
     """
     from orthoscope.audits.plan import Audit
     from orthoscope.audits.presets import preset_settings
+    from orthoscope.guidance.grammar import parse_schedule
+    from orthoscope.guidance.rules import parse_rule
     from orthoscope.integrations.prompts import read_prompts
 
+    read = {"schedules": lambda texts: tuple(map(parse_schedule, texts)), "current": parse_schedule, "rule": parse_rule}
+    given = {name: read[name](value) if name in read else value for name, value in given.items()}
     if preset and quick:
         raise ConfigError("give either --preset or --quick; with a preset, --images-per-prompt makes it smaller")
     settings = preset_settings(preset, model=given.get("model")) if preset else {}

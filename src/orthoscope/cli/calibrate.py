@@ -21,7 +21,7 @@ def calibrate(
     prompts: Annotated[Path | None, typer.Option(help="Text file, one prompt per line.")] = None,
     images_per_prompt: Annotated[int, typer.Option(help="Images of every prompt at every strength.")] = 4,
     steps: Annotated[int, typer.Option(help="Steps of the scheduler.")] = 30,
-    scheduler: Annotated[str | None, typer.Option(help="Scheduler of diffusers instead of the pipeline's.")] = None,
+    pipeline_scheduler: options.PipelineScheduler = None,
     strengths: Annotated[
         list[float] | None,
         typer.Option(help="Constant strengths you use, one or more: --strengths 1 3; windows keep the last."),
@@ -54,9 +54,14 @@ def calibrate(
     given: dict[str, Any] = {"strengths": tuple(strengths)} if strengths else {}
     calibration = Calibration(
         model=model, prompts=() if prompts is None else read_prompts(prompts), images_per_prompt=images_per_prompt,
-        steps=steps, scheduler=scheduler, data=None if data is None else str(data), seed=seed, **given,
+        steps=steps, scheduler=pipeline_scheduler, data=None if data is None else str(data), seed=seed, **given,
     )  # fmt: skip
-    same = {"model": model, "prompts": prompts, "scheduler": scheduler, "steps": steps if steps != 30 else None}
+    same = {
+        "model": model,
+        "prompts": prompts,
+        "pipeline_scheduler": pipeline_scheduler,
+        "steps": steps if steps != 30 else None,
+    }
     with locked(out, "calibrate", FILES):
         with progress("calibrate", quiet=quiet) as advance:
             result = run(

@@ -34,7 +34,6 @@ _EXTRAS = {
     "accelerate": "diffusers",
     "diffusers": "diffusers",
     "distributed": "scale",
-    "safetensors": "diffusers",
     "transformers": "diffusers",
     "zarr": "scale",
 }

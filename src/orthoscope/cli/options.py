@@ -55,3 +55,4 @@ Workers = Annotated[int, typer.Option(help="Processes to work with; numbers do n
 Scheduler = Annotated[
     str | None, typer.Option(help="Address of a running Dask cluster, such as tcp://host:8786, instead of --workers.")
 ]
+PipelineScheduler = Annotated[str | None, typer.Option(help="Scheduler of diffusers in place of the pipeline's own.")]

@@ -23,7 +23,7 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.diffusers import guided
 from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.diffusers.layout import layout_of, networks_of
-from orthoscope.integrations.digits import SHIPPED
+from orthoscope.integrations.digits import CLASSES, SHIPPED, SIDE
 from orthoscope.integrations.families import Kind, family_of
 from orthoscope.integrations.fingerprint import fingerprint, settings
 from orthoscope.integrations.hub import read_pipeline, rescheduled
@@ -93,6 +93,18 @@ class Host:
             return None
         config: Any = self._networks[0].config
         return int(self.pipe.null_label if hasattr(self.pipe, "null_label") else config["num_embeds_ada_norm"])
+
+    @property
+    def is_small(self) -> bool:
+        """Whether its network is so small that images are best made many at a time, on one thread."""
+        return self._family.is_small
+
+    @property
+    def is_digits(self) -> bool:
+        """Whether it makes digits as the model that ships does, in their own pixels: data and a judge are at hand."""
+        config: Any = self._networks[0].config
+        asked = [config.get(name) for name in ("in_channels", "sample_size", "num_class_embeds")]
+        return self.is_small and asked == [1, SIDE, CLASSES + 1]
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Make sure that each prompt can be asked for.

@@ -21,7 +21,7 @@ from transformers import AutoModelForImageClassification
 
 from orthoscope import rng
 from orthoscope.errors import ConfigError
-from orthoscope.integrations.digits import CLASSES, SIDE, DigitsPipeline, digit_images
+from orthoscope.integrations.digits import SIDE, digit_images
 from orthoscope.integrations.features import Features, LatentFeatures, area_average
 from orthoscope.integrations.hub import local
 from orthoscope.integrations.images import ENDINGS, UNREAD, image_size, read_image
@@ -142,20 +142,12 @@ def judge_of(
         ConfigError: if the classifier cannot be opened or has another number of classes than the host.
     """
     if classifier is None:
-        return DigitsJudge.fitted() if makes_digits(host) else None
+        return DigitsJudge.fitted() if host.is_digits else None
     vision = open_vision(AutoModelForImageClassification, classifier, device=device, allow_pickle=allow_pickle)
     known = int(vision.model.config.num_labels)
     if host.classes is not None and known != host.classes:
         raise ConfigError(f"{classifier} tells {known} classes apart, {host.name} makes {host.classes}; use another")
     return NetworkJudge(vision, f"{vision.model.config.model_type} classifier")
-
-
-def makes_digits(host: Host) -> bool:
-    """Whether a host makes images like the bundled digits, in their own pixels."""
-    if not isinstance(host.pipe, DigitsPipeline):
-        return False
-    config = host.pipe.unet.config
-    return (config["in_channels"], config["sample_size"], config["num_class_embeds"]) == (1, SIDE, CLASSES + 1)
 
 
 # Reference images
@@ -185,7 +177,7 @@ def reference_features(
 
     Latents of a host that makes digits are its pixels in [-1, 1], so that there references have latents, too.
     """
-    if isinstance(features, LatentFeatures) and makes_digits(host) and path is None:
+    if isinstance(features, LatentFeatures) and host.is_digits and path is None:
         return digit_images()[0].reshape(-1, SIDE * SIDE)
     parts = [features.of_images(images) for images in _batches(path, host, remark)]
     return np.concatenate(parts) if parts else None
@@ -193,15 +185,14 @@ def reference_features(
 
 def _batches(path: str | None, host: Host, remark: Remark) -> Iterator[Images]:
     if path is None:
-        if makes_digits(host):
+        if host.is_digits:
             yield (np.moveaxis(digit_images()[0], 1, 3) / 2 + 0.5).astype(np.float32)
         return
     files = _files(local(path), remark)
-    of_digits = makes_digits(host)
-    side = _smallest(files, SIDE if of_digits else _SIDE)
+    side = _smallest(files, SIDE if host.is_digits else _SIDE)
     for start in range(0, len(files), _AT_ONCE):
         images = np.stack([_square(file, side) for file in files[start : start + _AT_ONCE]])
-        yield (images @ np.array(_GRAY, np.float32))[..., None] if of_digits else images
+        yield (images @ np.array(_GRAY, np.float32))[..., None] if host.is_digits else images
 
 
 def _files(folder: Path, remark: Remark) -> list[Path]:

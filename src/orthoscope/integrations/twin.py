@@ -25,7 +25,6 @@ from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.digits import DigitsPipeline, digit_images
 from orthoscope.integrations.host import Host, host_of
-from orthoscope.integrations.judge import makes_digits
 from orthoscope.prediction import from_denoised
 from orthoscope.process import NoiseLevel
 from orthoscope.targets import empirical_mixture
@@ -137,13 +136,13 @@ def twin_of(
         ShapeError: if there is not one label per point.
     """
     if data is None:
-        if not makes_digits(host):
+        if not host.is_digits:
             raise ConfigError(f"{host.name} has no data of its own; give labelled data for its twin")
         data = digit_images()
     if host.pipe.scheduler.config.get("use_dynamic_shifting"):
         raise ConfigError(
             f"the noise levels of {host.name} depend on the size of its images (use_dynamic_shifting), which its twin "
-            "does not know; choose another `scheduler`"
+            "does not know; choose another `pipeline_scheduler`"
         )
     points, labels = _points(data[0]), _labels(data[1])
     if len(points) != len(labels):

@@ -6,39 +6,28 @@ items per worker are in flight, so a study may have any number of them.
 
 from __future__ import annotations
 
-import logging
-import multiprocessing.forkserver
 import pickle
 import platform
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
-from typing import Any, TypeVar
+from itertools import chain, islice
+from typing import Any, Self, TypeVar
 
-import dask
 from dask.local import get_sync
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from orthoscope.errors import ConfigError, OrthoscopeError, StoppedError
+from orthoscope.sweeps.cluster import cluster
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 IN_FLIGHT = 4  # items per worker thread
-WORKER_DEATHS = 20  # that an item may see; one more, and it is taken for their cause
-_PRELOADED = ["distributed", "orthoscope.sweeps.run"]  # so that a new worker does not import them again
-_CONNECT = 10.0  # seconds
-_DEAF_TO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # the parent ends its workers itself
-_SETTINGS = {
-    "distributed.worker.multiprocessing-method": "forkserver",  # a killed worker is back within a moment
-    "distributed.scheduler.allowed-failures": WORKER_DEATHS,
-}
+PRELOADED = ("orthoscope.sweeps.run",)  # so that a new worker does not import it again
 _DECISIVE = ("orthoscope", "numpy", "scipy", "torch")  # packages whose versions decide the bits of a result
 
 
@@ -58,7 +47,7 @@ class _Raised:
 
 
 def execute(
-    work: Callable[[T], R], items: Sequence[T], *, workers: int = 1, scheduler: str | None = None
+    work: Callable[[T], R], items: Iterable[T], *, workers: int = 1, scheduler: str | None = None
 ) -> Generator[tuple[int, R | Exception], None, None]:
     """Work on every item, and yield its index with its result, or with what it raised, as items finish.
 
@@ -73,19 +62,69 @@ def execute(
             has other versions.
         ClusterLostError: if the scheduler goes away; close the iterator, or leave it, to end what is running.
     """
-    if workers < 1:
-        raise ConfigError(f"expected at least 1 worker, got {workers}")
-    if scheduler is not None and workers > 1:
-        raise ConfigError(f"the cluster at {scheduler} has workers of its own: leave out `workers` {workers}")
-    if not items:
-        return
-    if scheduler is None and workers == 1:
-        with threadpool_limits(1, user_api="blas"):
-            for index, item in enumerate(items):
-                yield index, _unpack(get_sync({"item": (partial(_attempt, work, item),)}, "item"))
-        return
-    with _cluster(workers, scheduler) as client:
-        yield from _distribute(client, work, items)
+    with Executor(workers=workers, scheduler=scheduler) as executor:
+        yield from executor.run(work, items)
+
+
+class Executor:
+    """Where work is done; a context. Workers start with the first work there is, and stay until the end of the block.
+
+    Attributes:
+        workers: 1 for this process, more for as many processes on this machine, of one thread each.
+        scheduler: Address of a running Dask scheduler, used instead.
+        preload: Modules that the work needs, imported once for all processes on this machine.
+    """
+
+    def __init__(self, *, workers: int = 1, scheduler: str | None = None, preload: tuple[str, ...] = PRELOADED) -> None:
+        """Say where.
+
+        Raises:
+            ConfigError: if there are fewer workers than one, or more beside a scheduler.
+        """
+        if workers < 1:
+            raise ConfigError(f"expected at least 1 worker, got {workers}")
+        if scheduler is not None and workers > 1:
+            raise ConfigError(f"the cluster at {scheduler} has workers of its own: leave out `workers` {workers}")
+        self.workers, self.scheduler, self.preload = workers, scheduler, preload
+        self._stack = ExitStack()
+        self._client: Any = None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether work leaves this process."""
+        return self.workers > 1 or self.scheduler is not None
+
+    def run(self, work: Callable[[T], R], items: Iterable[T]) -> Generator[tuple[int, R | Exception], None, None]:
+        """Work on every item, as `execute` does; each is taken only when it is about to be begun.
+
+        Raises:
+            ConfigError: if no scheduler answers, or a worker has other versions.
+            ClusterLostError: if the scheduler goes away.
+        """
+        waiting = iter(items)
+        first = list(islice(waiting, 1))
+        if not first:
+            return
+        waiting = chain(first, waiting)
+        if not self.is_elsewhere:
+            yield from _here(work, waiting)
+            return
+        if self._client is None:
+            self._client = self._stack.enter_context(cluster(self.workers, self.scheduler, self.preload))
+        yield from _distribute(self._client, work, waiting)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._client = None
+        self._stack.close()
+
+
+def _here(work: Callable[[T], R], items: Iterable[T]) -> Generator[tuple[int, R | Exception], None, None]:
+    with threadpool_limits(1, user_api="blas"):
+        for index, item in enumerate(items):
+            yield index, _unpack(get_sync({"item": (partial(_attempt, work, item),)}, "item"))
 
 
 def _attempt(work: Callable[[T], R], item: T) -> R | _Raised:
@@ -148,89 +187,20 @@ def _attempt_on_worker(expected: tuple[tuple[str, str], ...], work: Callable[[T]
     return _Raised(_portable(result.error)) if isinstance(result, _Raised) else result
 
 
-@contextmanager
-def _cluster(workers: int, scheduler: str | None) -> Iterator[Any]:
-    """A client of the cluster; it and a cluster of our own end with the block."""
-    import distributed
-    from distributed.utils import silence_logging_cmgr
-
-    with ExitStack() as stack:
-        stack.enter_context(silence_logging_cmgr(logging.CRITICAL))
-        stack.enter_context(dask.config.set(_SETTINGS))
-        try:
-            with _ctrl_c_later():  # a cluster half started cannot be ended
-                cluster = scheduler or stack.enter_context(_local_cluster(workers))
-        except OSError as error:
-            raise ConfigError(f"cannot start {workers} workers: {error}; use `workers` 1") from error
-        try:
-            client = distributed.Client(cluster, timeout=_CONNECT, set_as_default=False)  # type: ignore[no-untyped-call]
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"no Dask scheduler answers at {scheduler} ({error}); start one with 'dask scheduler', and workers "
-                "with 'dask worker ADDRESS --nthreads 1'"
-            ) from error
-        yield stack.enter_context(client)
-
-
-@contextmanager
-def _ctrl_c_later() -> Iterator[None]:
-    """Keep Ctrl-C until the end of the block; only the main thread can, and only it gets one."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    pressed: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-        if pressed:
-            raise KeyboardInterrupt
-
-
-def _start_fork_server() -> None:
-    """Start the process that workers come from, deaf to Ctrl-C as they will be then from their first moment on."""
-    from distributed.utils import get_mp_context
-
-    context = get_mp_context()  # type: ignore[no-untyped-call]
-    context.set_forkserver_preload(_PRELOADED)
-    if threading.current_thread() is threading.main_thread():
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            multiprocessing.forkserver.ensure_running()
-        finally:
-            signal.signal(signal.SIGINT, before)
-
-
-def _local_cluster(workers: int) -> Any:
-    from distributed import LocalCluster
-
-    _start_fork_server()
-    return LocalCluster(  # type: ignore[no-untyped-call]
-        n_workers=workers,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        memory_limit=0,  # the machine's own; a worker out of memory is replaced
-        scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-        silence_logs=logging.CRITICAL,
-        preload=[_DEAF_TO_CTRL_C],
-    )
-
-
-def _distribute(client: Any, work: Callable[[T], R], items: Sequence[T]) -> Iterator[tuple[int, R | Exception]]:
+def _distribute(client: Any, work: Callable[[T], R], items: Iterator[T]) -> Iterator[tuple[int, R | Exception]]:
     from distributed import as_completed
     from distributed.client import ClosedClientError
 
     call = partial(_attempt_on_worker, tuple(versions().items()), work)
-    waiting = iter(range(len(items)))
-    running: dict[Any, int] = {}
+    waiting = enumerate(items)
+    running: dict[Any, tuple[int, T]] = {}
     finished: Any = as_completed(loop=client.loop, with_results=True, raise_errors=False)  # type: ignore[no-untyped-call]
     window, looked = 0, -1.0
 
-    def submit(indices: Iterable[int]) -> None:
-        for index in indices:
-            future = client.submit(partial(call, items[index]), pure=False)
-            running[future.key] = index
+    def submit(numbered: Iterable[tuple[int, T]]) -> None:
+        for index, item in numbered:
+            future = client.submit(partial(call, item), pure=False)
+            running[future.key] = index, item
             finished.add(future)
 
     try:
@@ -241,14 +211,14 @@ def _distribute(client: Any, work: Callable[[T], R], items: Sequence[T]) -> Iter
             if not running:
                 return
             future, result = next(finished)
-            index, status = running.pop(future.key), future.status
+            (index, item), status = running.pop(future.key), future.status
             future.release()  # else it is computed again if its worker dies now
             if status == "finished":
                 yield index, _unpack(result)
             elif status == "error":
                 yield index, _fault(result[1])
             elif client.status == "running":  # its worker died with the result, before that came here
-                submit([index])
+                submit([(index, item)])
             else:
                 raise ConnectionError("lost while waiting")
     except (OSError, CancelledError, ClosedClientError) as error:

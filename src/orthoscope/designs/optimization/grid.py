@@ -23,7 +23,7 @@ from orthoscope.laws import Start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class GridPoint:
     """One point of the grid.
 
     Attributes:
@@ -59,7 +59,7 @@ def compared(
     dim: int | None = None,
     points: int = 9,
     tick: Callable[[], None] = lambda: None,
-) -> tuple[Cell, ...]:
+) -> tuple[GridPoint, ...]:
     """The design of every rate and std, and how it compares.
 
     Args:
@@ -79,11 +79,11 @@ def compared(
     Source:
         derived in explanation/design.
     """
-    cells = []
+    found = []
     for rate in rates:
         for std in stds:
             law = MixtureLaw(rate=rate, std=std, t_max=t_max, start=start, lam=lam, dim=dim)
             linear, step = (scanned(Task.of(law, goal), name, points)[0] for name in ("linear", "step"))
-            cells.append(Cell(rate=rate, std=std, design=design(law, goal), linear=linear, step=step))
+            found.append(GridPoint(rate=rate, std=std, design=design(law, goal), linear=linear, step=step))
             tick()
-    return tuple(cells)
+    return tuple(found)

@@ -6,7 +6,6 @@ A row kept is used again only by the same effort and the same code. What it took
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from functools import cache, partial
@@ -14,13 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import orthoscope
-from orthoscope import writing
 from orthoscope.experiments import claims
 from orthoscope.experiments.claims.claim import Effort, examine
 from orthoscope.locking import locked
-from orthoscope.serialize import content_hash, dumps
-from orthoscope.sweeps.execute import execute
+from orthoscope.serialize import content_hash
+from orthoscope.sweeps.cells import Cells, Finished, complete
+from orthoscope.sweeps.execute import Executor
 from orthoscope.threads import one_thread
+
+FOLDER = "cells"  # of the rows, in the run folder
+
+
+class _FailedRow(Exception):
+    """A claim that was checked and failed."""
 
 
 def run_claims(
@@ -38,26 +43,36 @@ def run_claims(
     """
     with ExitStack() as stack:
         if kept is not None:
-            stack.enter_context(locked(kept, "claims", [f"{row.name}.json" for row in claims.CLAIMS]))
-        found = {name: _read(kept, name, effort) for name in names}
-        yield from (row for row in found.values() if row is not None)
-        open_names = [name for name, row in found.items() if row is None]
-        outcomes = stack.enter_context(
-            closing(execute(partial(check, effort), open_names, workers=workers, scheduler=scheduler))
-        )
-        for _, row in outcomes:
-            if isinstance(row, Exception):
-                raise row
-            if kept is not None and row["verdict"] != "fails":  # a failed row is tried again
-                _write(kept, row, effort)
-            yield row
+            stack.enter_context(locked(kept, "claims", [FOLDER]))
+        cells = None if kept is None else Cells(kept / FOLDER)
+        missing = {}
+        for name in names:
+            key = content_hash({"claim": name, "effort": effort, "code": _code()})
+            found = None if cells is None else cells.find(key)
+            if found is None:
+                missing[key] = name
+            else:
+                yield dict(found.about)
+        executor = stack.enter_context(Executor(workers=workers, scheduler=scheduler))
+        outcomes = stack.enter_context(closing(complete(cells, missing, partial(check, effort), executor)))
+        for _, outcome in outcomes:
+            match outcome:
+                case Finished(about=row):
+                    yield dict(row)
+                case _FailedRow(args=(row,)):
+                    yield row
+                case error:
+                    raise error
 
 
-def check(effort: Effort, name: str) -> dict[str, Any]:
+def check(effort: Effort, name: str) -> Finished:
     """Check the claim of this name on one thread."""
     row = next(row for row in claims.CLAIMS if row.name == name)
     with one_thread():
-        return examine(row, effort)
+        examined = examine(row, effort)
+    if examined["verdict"] == "fails":
+        raise _FailedRow(examined)
+    return Finished({}, examined)
 
 
 @cache
@@ -65,22 +80,3 @@ def _code() -> str:
     """A fingerprint of the package's source."""
     files = sorted(Path(orthoscope.__file__).parent.rglob("*.py"))
     return hashlib.blake2b(b"".join(path.read_bytes() for path in files), digest_size=8).hexdigest()
-
-
-def _stamp(effort: Effort) -> str:
-    return f"{content_hash(effort)}-{_code()}"
-
-
-def _read(folder: Path | None, name: str, effort: Effort) -> dict[str, Any] | None:
-    """A kept row; None if there is none, it is damaged, or made by another effort or code."""
-    if folder is None:
-        return None
-    try:
-        stored = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        return dict(stored["row"]) if stored["stamp"] == _stamp(effort) else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _write(folder: Path, row: dict[str, Any], effort: Effort) -> None:
-    writing.write(folder / f"{row['name']}.json", dumps({"stamp": _stamp(effort), "row": row}) + "\n")
