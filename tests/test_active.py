@@ -18,6 +18,7 @@ from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.sampling import BrownianPath, Exponential, geometric, sample
+from orthoscope.sampling.transition import transition
 from orthoscope.targets import Mixture, mixture
 from orthoscope.targets.ensembles import random_mixture
 from orthoscope.targets.modes import read
@@ -252,4 +253,4 @@ def test_a_data_set_in_which_everything_is_close() -> None:
         found = active.evaluate(state, level, None, memory)
         full = exact(state, level)
         assert float((found.denoised - full).norm(dim=1).max()) <= 1e-3
-        memory, state = found.memory, Exponential(lam=0.0, order=1)(state, level, next_level, found.denoised, None)
+        memory, state = found.memory, transition(state, level, next_level, found.denoised, None, lam=0.0)

@@ -39,7 +39,7 @@ def test_a_group_that_cannot_be_read_is_not_dropped(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as store:
         del store["torn"]["i"]  # which `x` still refers to
     before = path.read_bytes()
-    with pytest.raises(ConfigError, match=r"a\.nc: torn cannot be read and would be lost; choose another --out"):
+    with pytest.raises(ConfigError, match=r"a\.nc: torn cannot be read and would be lost; choose another `out`"):
         write(data, path, group="good")
     assert path.read_bytes() == before
     write(data, path, group="torn")

@@ -57,7 +57,7 @@ def test_a_folder_belongs_to_one_job(tmp_path: Path) -> None:
     for _ in range(2):  # the next of its own goes on
         with locked(tmp_path, "demo", ("results.nc",)):
             pass
-        with pytest.raises(ConfigError, match="belongs to `orthoscope demo`, not to audit; choose another --out"):
+        with pytest.raises(ConfigError, match="belongs to `orthoscope demo`, not to audit; choose another `out`"):
             locked(tmp_path, "audit", ("results.nc",)).__enter__()
     with locked(tmp_path / "audit", "audit", ("results.nc",)):  # below it there is room for others
         pass
@@ -96,7 +96,7 @@ def test_what_is_no_file_is_no_lock(tmp_path: Path, how: str) -> None:
             os.mkfifo(run / "lock")
         case "folder":
             (run / "lock").mkdir()
-    with pytest.raises(ConfigError, match="is there already and is no lock of orthoscope; choose another --out"):
+    with pytest.raises(ConfigError, match="is there already and is no lock of orthoscope; choose another `out`"):
         locked(run, "demo").__enter__()
     assert os.path.lexists(run / "lock")
     assert victim.exists() == (how == "link")

@@ -155,9 +155,9 @@ def test_standard_output_by_name_goes_where_it_goes(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_no_file_and_missing_folders_are_made(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"^cannot write .*: Is a directory; choose another --out$"):
+    with pytest.raises(ConfigError, match=r"^cannot write .*: Is a directory; choose another `out`$"):
         write(tmp_path, "")
-    with pytest.raises(ConfigError, match=r"^cannot write .*; choose another --out$"):
+    with pytest.raises(ConfigError, match=r"^cannot write .*; choose another `out`$"):
         write(write(tmp_path / "a" / "b" / "file", "") / "below", "")
     assert [path.name for path in tmp_path.rglob("*")] == ["a", "b", "file"]
 

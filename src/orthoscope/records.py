@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass, replace
 from functools import cache
-from typing import Any, Self, get_type_hints
+from typing import Any, TypeVar, get_type_hints
+
+R = TypeVar("R", bound="Record")
 
 
 class Record:
@@ -19,7 +21,7 @@ class Record:
     __slots__ = ()
 
     @classmethod
-    def of(cls, **given: Any) -> Self:
+    def of(cls: type[R], **given: Any) -> R:
         """The record with these fields, each put into the part that has it.
 
         Raises:
@@ -33,7 +35,7 @@ class Record:
                 parts[name] = _make(kind, held)
         return cls(**parts, **given)
 
-    def but(self, **given: Any) -> Self:
+    def but(self: R, **given: Any) -> R:
         """The same record with some fields changed, wherever they stand.
 
         Raises:

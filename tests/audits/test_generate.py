@@ -186,7 +186,7 @@ def test_batches_are_halved_until_they_fit(pipe: Any, tmp_path: Path) -> None:
 
 def test_one_image_that_does_not_fit_stops_the_run(pipe: Any, tmp_path: Path) -> None:
     made = maker(Observed(pipe, holds=0), batch=1)
-    with pytest.raises(StoppedError, match="smaller --size, or --device cpu"):
+    with pytest.raises(StoppedError, match="smaller `size`, or `device` cpu"):
         made.fill(made.cells(tmp_path), SPECS, PROMPTS)
 
 

@@ -83,7 +83,7 @@ def test_the_digits_model_needs_nothing_said() -> None:
 
 def test_another_model_needs_prompts() -> None:
     audit = Audit(model="some/folder")
-    with pytest.raises(ConfigError, match="give --prompts FILE"):
+    with pytest.raises(ConfigError, match="give `prompts` FILE"):
         audit.completed(other())
     plan = Audit(model="some/folder", prompts=("a cat",)).completed(other())
     assert plan.images_per_prompt == 20

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
@@ -17,9 +18,9 @@ from tests.stat.expect import expect_estimate
 SETTING = Simulation.of(dim=20, rate=0.25, std=0.5, schedule=Constant(value=1.0), draws=1, tolerance=1e-4, t_max=50.0)
 
 
-def modes(seed: int = 0, **changes: object) -> Draw:
+def modes(seed: int = 0, changes: Mapping[str, object] | None = None) -> Draw:
     """The modes of a seed, and on them a simulation that may differ."""
-    return replace(draw(SETTING.but(seed=seed)), simulation=SETTING.but(**{"seed": seed} | changes))
+    return replace(draw(SETTING.but(seed=seed)), simulation=SETTING.but(**{"seed": seed} | dict(changes or {})))
 
 
 @pytest.mark.slow
@@ -27,8 +28,8 @@ def modes(seed: int = 0, **changes: object) -> Draw:
 def test_a_sum_over_levels_is_the_finest_level_alone(lam: float, seed: int) -> None:
     """Coarse steps leave a bias that the corrections take away; a further seed gives independent paths."""
     run = {"lam": lam, "tolerance": SETTING.numerics.tolerance if lam else 0.0}
-    together = multilevel(modes(seed, **run), stderr=1.2e-3, steps=(3, 6, 24)).mean_shift
-    alone = multilevel(modes(seed, **run | {"seed": seed + 1}), stderr=1.2e-3, steps=(24,)).mean_shift
+    together = multilevel(modes(seed, run), stderr=1.2e-3, steps=(3, 6, 24)).mean_shift
+    alone = multilevel(modes(seed, {**run, "seed": seed + 1}), stderr=1.2e-3, steps=(24,)).mean_shift
     expect_estimate(together.value, math.hypot(together.stderr, alone.stderr), alone.value, detect=0.02)
 
 
@@ -43,7 +44,7 @@ def test_the_error_wanted_is_met_and_more_rows_are_spent_on_less(seed: int) -> N
 
 def test_coarse_steps_are_found_out(seed: int) -> None:
     """A single Euler step against two on the same paths is far off; 12 steps of second order are not."""
-    coarse = step_bias(modes(seed, order=1), steps=1, rows=256)
+    coarse = step_bias(modes(seed, {"order": 1}), steps=1, rows=256)
     fine = step_bias(modes(seed), steps=12, rows=256)
     assert abs(coarse.value) > 4.9 * coarse.stderr
     assert abs(fine.value) < 0.1 * abs(coarse.value)
@@ -72,4 +73,4 @@ def test_a_schedule_of_steps_is_refused() -> None:
     """On every level it would be another schedule."""
     schedule = Step(early=1.0, late=0.0, switch=0.6, clock="step")
     with pytest.raises(ConfigError, match="changes with the steps"):
-        multilevel(modes(schedule=schedule), stderr=1e-3)
+        multilevel(modes(changes={"schedule": schedule}), stderr=1e-3)

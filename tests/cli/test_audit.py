@@ -205,7 +205,7 @@ def test_a_preset_is_an_audit_whose_every_setting_can_be_replaced() -> None:
 
 
 def test_a_preset_of_texts_needs_a_pipeline_of_texts() -> None:
-    with pytest.raises(ConfigError, match="give --model"):
+    with pytest.raises(ConfigError, match="give `model`"):
         preset_settings("ventura", model=None)
 
 

@@ -35,8 +35,8 @@ def assert_refused(run: Finished, message: str) -> None:
     ("arguments", "message"),
     [
         (("two-class",), "'--law'. Choose from: gaussian, uniform"),
-        (("study",), "'name'. Choose from: approach, captured"),
-        (("study", "aproach"), "for 'name': 'aproach' is not one of"),
+        (("study",), "which study. one of paths, rates"),
+        (("study", "aproach"), "unknown study 'aproach'; did you mean 'approach'"),
         ((*TWO_CLASS, "--strength", 1, "--error-kind", "none"), "for '--error-kind': 'none' is not one of"),
         ((*TWO_CLASS, "--strength", 1e300), "strength must be at most 1e.06 .*, got 1e.300"),
         ((*TWO_CLASS, "--strength", 1, "--sigma-end", 1e-9), "sigma_end must lie between 1e-08 and 1, got 1e-09"),

@@ -109,7 +109,7 @@ def test_files_of_the_release_before_are_good(cells: Cells, piece: Finished) -> 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path, piece: Finished) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="choose another --out"):
+    with pytest.raises(ConfigError, match="choose another `out`"):
         Cells(tmp_path / "file").write(KEY, piece)
 
 

@@ -175,7 +175,7 @@ def test_ctrl_c(tmp_path: Path, record: Path, undisturbed: bytes, workers: int) 
     out = tmp_path / "out"
     witness = Witness(out, record)
     with spawn(out, record, workers) as process:
-        wait_for(partial(has_begun, record, 5), "cells")
+        wait_for(lambda: has_begun(record, 5) and stored(out), "cells, one of them stored")
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: workers get it too
         _, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, b"")

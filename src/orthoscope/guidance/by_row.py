@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from orthoscope.guidance.schedules import Clock, GuidanceSchedule
 from orthoscope.process import NoiseLevel
 
 
+@runtime_checkable
 class Strength(Protocol):
     """What a guided denoiser asks for the strength: a schedule, or several by row."""
 

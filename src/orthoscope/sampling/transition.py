@@ -26,7 +26,7 @@ def check_noise_content(lam: float) -> None:
         ConfigError: unless 0 <= lam <= 1.
     """
     if not 0 <= lam <= 1:
-        raise ConfigError(f"lam must lie in [0, 1] (1: SDE, 0: ODE), got {lam}")
+        raise ConfigError(f"`lam` must lie in [0, 1] (1: SDE, 0: ODE), got {lam}", field="lam")
 
 
 def renewed_share(ratio: float, lam: float) -> float:

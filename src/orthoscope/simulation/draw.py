@@ -11,17 +11,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from orthoscope import metrics, rng
 from orthoscope.denoise import Active, Committed, Denoiser, Exact, Fixed
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.by_row import Strength
 from orthoscope.guidance.guided import Guided
-from orthoscope.numerics import Array
 from orthoscope.process import VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import (
@@ -80,8 +80,8 @@ class Draw:
         return self.target.conditional(0)
 
     @cached_property
-    def centroid(self) -> Array:
-        """Centroid of the class, in float64 as it was drawn."""
+    def centroid(self) -> NDArray[Any]:
+        """Centroid of the class, in the number type of the modes."""
         target = self.target
         found = target.centroid if isinstance(target, Planted) else target.conditional(0).centroids[0]
         return np.asarray(found.cpu().numpy())

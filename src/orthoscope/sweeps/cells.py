@@ -99,9 +99,9 @@ class Cells:
             ConfigError: if the folder cannot be written.
             LostFolderError: if it is no longer in its place.
         """
-        arrays = {name: np.ascontiguousarray(values) for name, values in finished.arrays.items()}
+        tensors = {name: np.ascontiguousarray(values) for name, values in finished.arrays.items()}
         text = dumps(finished.about, indent=None)
-        writing.write(self.path(key), save(arrays, metadata={_ABOUT: text, _DIGEST: _digest(arrays, text)}))
+        writing.write(self.path(key), save(tensors, metadata={_ABOUT: text, _DIGEST: _digest(tensors, text)}))
         locking.watch(self.folder)
 
 

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, islice
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from dask.local import get_sync
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -113,7 +113,7 @@ class Executor:
             self._client = self._stack.enter_context(cluster(self.workers, self.scheduler, self.preload))
         yield from _distribute(self._client, work, waiting)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> Executor:
         return self
 
     def __exit__(self, *error: object) -> None:
