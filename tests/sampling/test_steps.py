@@ -81,7 +81,7 @@ def test_noise_cannot_be_forgotten() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [({"lam": 1.5}, "lam must lie"), ({"lam": math.nan}, "lam must lie"), ({"order": 3}, "order must be")],
+    [({"lam": 1.5}, "`lam` must lie"), ({"lam": math.nan}, "lam must lie"), ({"order": 3}, "order must be")],
 )
 def test_nonsense_is_refused(setting: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -90,7 +90,7 @@ def test_nonsense_is_refused(setting: dict[str, float], message: str) -> None:
 
 def test_no_step_takes_a_noise_content_that_does_not_exist() -> None:
     for make in (Multistep, partial(CFGPlusPlus, reference=Probe())):
-        with pytest.raises(ConfigError, match="lam must lie"):
+        with pytest.raises(ConfigError, match="`lam` must lie"):
             make(lam=-0.1)
 
 

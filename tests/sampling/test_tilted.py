@@ -256,7 +256,7 @@ def test_a_tilt_that_can_be_normalized_is_not() -> None:
         ({"threshold": 1.5}, "share of the particles"),
         ({"moves": -1}, "moves must be >= 0"),
         ({"steps": 0}, "steps must be >= 1"),
-        ({"lam": 2.0}, "lam must lie"),
+        ({"lam": 2.0}, "`lam` must lie"),
     ],
 )
 def test_unusable_numbers_are_refused(options: dict[str, float], message: str) -> None:
