@@ -81,7 +81,7 @@ def test_noise_cannot_be_forgotten() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "message"),
-    [({"lam": 1.5}, "`lam` must lie"), ({"lam": math.nan}, "lam must lie"), ({"order": 3}, "order must be")],
+    [({"lam": 1.5}, "`lam` must lie"), ({"lam": math.nan}, "`lam` must lie"), ({"order": 3}, "order must be")],
 )
 def test_nonsense_is_refused(setting: dict[str, float], message: str) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -78,7 +78,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "captured": Entry(
         question="What becomes of paths that another mode captures?",
-        cls="captured:CapturedStudy", figure="captured:captured_figure", minutes=9, quick_minutes=0.2,
+        cls="captured:CapturedStudy", figure="captured:captured_figure", minutes=2.2, quick_minutes=0.2,
     ),
     "correlations": Entry(
         question="How do coordinates of guided samples correlate?",
@@ -94,11 +94,11 @@ STUDIES: dict[str, Entry] = {
     ),
     "stages": Entry(
         question="What does guidance do in each stage to classes of several modes?",
-        cls="stages:StagesStudy", figure="stages:stages_figure", minutes=9, quick_minutes=0.2,
+        cls="stages:StagesStudy", figure="stages:stages_figure", minutes=2.4, quick_minutes=0.2,
     ),
     "tilted": Entry(
         question="How far is the guided law from the tilted law it is taken for?",
-        cls="tilted:TiltedStudy", figure="tilted:tilted_figure", minutes=9, quick_minutes=0.3,
+        cls="tilted:TiltedStudy", figure="tilted:tilted_figure", minutes=0.5, quick_minutes=0.2,
     ),
 }  # fmt: skip
 
