@@ -20,7 +20,7 @@ from torch import Tensor
 
 from orthoscope import rng
 from orthoscope.bench.textbook import textbook_sample, textbook_times
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics import mean_of
@@ -82,7 +82,7 @@ class Setting:
 
     def run(self, levels: Grid, path: BrownianPath, order: int) -> Tensor:
         narrow, _ = self.target.absorbed()
-        denoiser = classifier_free(Exact(narrow), Constant(value=self.w))
+        denoiser = classifier_free(ExactDenoiser(narrow), Constant(value=self.w))
         return self.shift(sample(denoiser, self.start, levels, step=Exponential(order=order), noise=path, label=0).x)
 
     def textbook(self, times: list[float], path: BrownianPath) -> Tensor:

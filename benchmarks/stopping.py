@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from orthoscope import rng
-from orthoscope.denoise import Denoiser, Exact, Fixed
+from orthoscope.denoise import Denoiser, ExactDenoiser, FixedLabel
 from orthoscope.denoise.active import Active
 from orthoscope.denoise.committed import Committed
 from orthoscope.guidance.guided import Guided
@@ -99,13 +99,13 @@ def measure(case: Case) -> dict[str, Any]:
     narrow, offset = case.target.absorbed()
     assert isinstance(narrow, Mixture)
     levels = geometric(VarianceExploding(offset=offset), T_MAX, STEPS)
-    exact, odds = Exact(narrow), case.odds()
+    exact, odds = ExactDenoiser(narrow), case.odds()
     tolerance = TOLERANCE * case.length
     references: dict[str, Denoiser] = {
         "committed": Committed(narrow, case.label, odds=odds),
-        "active": Fixed(Active(narrow, tolerance=tolerance)),
+        "active": FixedLabel(Active(narrow, tolerance=tolerance)),
     }
-    full = run(case, levels, exact, Fixed(exact))
+    full = run(case, levels, exact, FixedLabel(exact))
     row: dict[str, Any] = {"case": case.name, "lam": case.lam, "w": case.w, "odds": odds, "seconds": full.seconds}
     for name, reference in references.items():
         found = run(case, levels, exact, reference)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
 from orthoscope import rng
-from orthoscope.denoise import Exact, Fixed
+from orthoscope.denoise import ExactDenoiser, FixedLabel
 from orthoscope.denoise.active import Active, ActiveSet
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.guided import classifier_free
@@ -196,8 +196,8 @@ def test_a_row_between_two_modes_as_noise_vanishes(dtype: torch.dtype) -> None:
 def test_with_a_label_it_is_exact() -> None:
     level = NoiseLevel(time=0.7)
     active = Active(TARGET, tolerance=0.1)
-    assert torch.equal(active(X, level, 1), Exact(TARGET)(X, level, 1))
-    assert torch.equal(active(X, level, LABELS), Exact(TARGET)(X, level, LABELS))
+    assert torch.equal(active(X, level, 1), ExactDenoiser(TARGET)(X, level, 1))
+    assert torch.equal(active(X, level, LABELS), ExactDenoiser(TARGET)(X, level, LABELS))
     assert active.evaluate(X, level, 1, memory="kept").memory == "kept"
 
 
@@ -233,7 +233,7 @@ def test_guided_runs_stay_beside_full_scans(lam: float, w: float, order: int, la
     step, schedule = Exponential(lam=lam, order=order), Constant(value=w)
     runs = [
         sample(classifier_free(denoiser, schedule), x, levels, step=step, noise=noise, label=labels)
-        for denoiser in (Exact(target), Active(target, tolerance=1e-4))
+        for denoiser in (ExactDenoiser(target), Active(target, tolerance=1e-4))
     ]
     assert float((runs[0].x - runs[1].x).norm(dim=1).max()) < 1e-3
     # One set lasts to the end of a deterministic path; noise shows the bound more than it can use.
@@ -243,7 +243,7 @@ def test_guided_runs_stay_beside_full_scans(lam: float, w: float, order: int, la
 def test_a_data_set_in_which_everything_is_close() -> None:
     digits = load_digits()
     target = mixture(torch.from_numpy(digits.data / 4), std=0.0, labels=torch.from_numpy(digits.target))
-    exact, active = Fixed(Exact(target)), Fixed(Active(target, tolerance=1e-3))
+    exact, active = FixedLabel(ExactDenoiser(target)), FixedLabel(Active(target, tolerance=1e-3))
     levels = geometric(VarianceExploding(), 50.0, 30, end=0.05)
     x = target.center + 7.5 * torch.from_numpy(rng.stream(0, "start").standard_normal((20, 64)))
     runs = [sample(one, x, levels, step=Exponential(lam=0.0, order=1)) for one in (exact, active)]

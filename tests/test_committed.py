@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from orthoscope import rng
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.denoise.committed import Committed
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.guided import Guided, classifier_free
@@ -42,7 +42,7 @@ def test_open_rows_are_read_in_full(label: int | torch.Tensor, level: NoiseLevel
 def test_committed_rows_are_read_in_their_class_only(label: int | torch.Tensor) -> None:
     memory = torch.tensor([True, False, True, False])
     found = Committed(TARGET, label, odds=0.0).evaluate(X, LEVEL, None, memory)
-    expected = torch.where(memory[:, None], Exact(TARGET)(X, LEVEL, label), TARGET.denoised(X, LEVEL))
+    expected = torch.where(memory[:, None], ExactDenoiser(TARGET)(X, LEVEL, label), TARGET.denoised(X, LEVEL))
     torch.testing.assert_close(found.denoised, expected, rtol=1e-12, atol=1e-12)
     labels = LABELS if isinstance(label, torch.Tensor) else torch.full((4,), label)
     sizes = torch.tensor([3, 2, 2])[labels]
@@ -115,12 +115,12 @@ class Case:
 
     @functools.cache  # noqa: B019
     def full(self, schedule: GuidanceSchedule) -> Run:
-        return self.run(classifier_free(Exact(self.target), schedule))
+        return self.run(classifier_free(ExactDenoiser(self.target), schedule))
 
     def stopped(self, schedule: GuidanceSchedule, odds: float, label: int | torch.Tensor | None = None) -> Run:
         label = self.label if label is None else label
         reference = Committed(self.target, label, odds=odds)
-        return self.run(Guided(main=Exact(self.target), reference=reference, schedule=schedule))
+        return self.run(Guided(main=ExactDenoiser(self.target), reference=reference, schedule=schedule))
 
     def run(self, denoiser: Guided) -> Run:
         return sample(denoiser, self.x, self.levels, noise=self.noise, label=self.label, observe=self.mask)
@@ -175,7 +175,7 @@ def test_labels_by_row_commit_as_each_would_alone() -> None:
     labels = torch.arange(ONE_MODE.rows) % 2
     both = ONE_MODE.run(
         Guided(
-            main=Exact(ONE_MODE.target),
+            main=ExactDenoiser(ONE_MODE.target),
             reference=Committed(ONE_MODE.target, labels, odds=1e-3),
             schedule=Constant(value=0.0001),
         )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from orthoscope.denoise import Biased, Evaluation, Exact, Fixed, MissingPullback, Pullback
+from orthoscope.denoise import Biased, Evaluation, ExactDenoiser, FixedLabel, MissingPullback, Pullback
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.prediction import from_denoised
 from orthoscope.process import NoiseLevel, VarianceExploding
@@ -16,7 +16,7 @@ from orthoscope.targets.intervals import box
 from tests.targets.cases import random_mixture_of
 
 TARGET = random_mixture_of(0)
-EXACT = Exact(TARGET)
+EXACT = ExactDenoiser(TARGET)
 LEVEL = NoiseLevel(time=0.7)
 X = torch.tensor([[0.1, 1.0, -2.0], [2.0, 0.3, 0.5], [-1.0, -1.0, 0.2], [0.4, 0.1, 0.0]], dtype=torch.float64)
 LABELS = torch.tensor([2, 0, 2, 1])
@@ -55,9 +55,9 @@ def test_memory_passes_through_a_denoiser_without_one() -> None:
 
 
 def test_a_fixed_denoiser_ignores_what_it_is_asked() -> None:
-    assert torch.equal(Fixed(EXACT)(X, LEVEL, 1), EXACT(X, LEVEL))
-    assert torch.equal(Fixed(EXACT, 2)(X, LEVEL, LABELS), EXACT(X, LEVEL, 2))
-    assert torch.equal(Fixed(EXACT, LABELS)(X, LEVEL), EXACT(X, LEVEL, LABELS))
+    assert torch.equal(FixedLabel(EXACT)(X, LEVEL, 1), EXACT(X, LEVEL))
+    assert torch.equal(FixedLabel(EXACT, 2)(X, LEVEL, LABELS), EXACT(X, LEVEL, 2))
+    assert torch.equal(FixedLabel(EXACT, LABELS)(X, LEVEL), EXACT(X, LEVEL, LABELS))
 
 
 def test_a_class_is_cut_out_once() -> None:
@@ -94,7 +94,7 @@ def test_a_bounded_error_does_not_know_of_an_offset() -> None:
     narrow, offset = TARGET.absorbed()
     counted = VarianceExploding(offset=offset).at(0.7)
     scores = [
-        from_denoised(Biased(denoiser=Exact(law), error=error)(X, level), X, level, "score")
+        from_denoised(Biased(denoiser=ExactDenoiser(law), error=error)(X, level), X, level, "score")
         for law, level in ((TARGET, VarianceExploding().at(0.7)), (narrow, counted))
     ]
     torch.testing.assert_close(*scores, rtol=1e-10, atol=1e-10)
@@ -147,9 +147,9 @@ def test_nothing_is_missing_where_the_law_is_the_prior() -> None:
     assert reach(far) == math.inf
     x = torch.tensor([[1000.0]], dtype=F64)
     ends = {"lower": torch.tensor([-2.0], dtype=F64), "upper": torch.tensor([2.0], dtype=F64)}
-    wrong = MissingPullback(denoiser=Exact(SIDES), reach=reach, **ends)
+    wrong = MissingPullback(denoiser=ExactDenoiser(SIDES), reach=reach, **ends)
     assert torch.equal(wrong(x, near), x)
-    assert torch.equal(wrong(x, far), Exact(SIDES)(x, far))
+    assert torch.equal(wrong(x, far), ExactDenoiser(SIDES)(x, far))
 
 
 def test_both_sides_of_a_level_have_one_reach() -> None:

@@ -1,8 +1,8 @@
 __version__: str
 
 from .denoise import Denoiser as Denoiser
-from .denoise import Exact as Exact
-from .denoise import Fixed as Fixed
+from .denoise import ExactDenoiser as ExactDenoiser
+from .denoise import FixedLabel as FixedLabel
 from .guidance.grammar import format_schedule as format_schedule
 from .guidance.grammar import parse_schedule as parse_schedule
 from .guidance.grammar import read_schedule as read_schedule
@@ -29,7 +29,7 @@ from .quantities import Estimate as Estimate
 from .sampling import BrownianPath as BrownianPath
 from .sampling import CFGPlusPlus as CFGPlusPlus
 from .sampling import Exponential as Exponential
-from .sampling import Independent as Independent
+from .sampling import IndependentNoise as IndependentNoise
 from .sampling import Multistep as Multistep
 from .sampling import PredictorCorrector as PredictorCorrector
 from .sampling import Restart as Restart

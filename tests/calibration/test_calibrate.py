@@ -28,7 +28,7 @@ from orthoscope.calibration.path import Paths, reverse_paths
 from orthoscope.calibration.proposals import proposals
 from orthoscope.calibration.record import Record, Recorder
 from orthoscope.calibration.threshold import side, threshold
-from orthoscope.denoise import Denoiser, Exact
+from orthoscope.denoise import Denoiser, ExactDenoiser
 from orthoscope.denoise.base import Evaluation, Label, Memory
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.guidance.grammar import parse_schedule
@@ -38,7 +38,7 @@ from orthoscope.integrations.digits import digit_images, load_digits_pipeline
 from orthoscope.integrations.host import Host, host_of, open_host
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
-from orthoscope.sampling import Independent, geometric
+from orthoscope.sampling import IndependentNoise, geometric
 from orthoscope.targets import Mixture, mixture
 from orthoscope.theory import critical_rate, speciation_time
 from tests.integrations import pipelines
@@ -78,13 +78,13 @@ def followed(denoiser: Denoiser, rows: int, steps: int, seed: int, strength: flo
     streams = rng.row_streams(seed, "paths", rows=range(rows))
     levels = geometric(VarianceExploding(), t_max, steps, end=1e-3)
     x = math.sqrt(t_max) * torch.from_numpy(np.stack([stream.standard_normal(2) for stream in streams]))
-    noise = Independent(streams, (2,), like=x)
+    noise = IndependentNoise(streams, (2,), like=x)
     return reverse_paths(denoiser, x, levels, noise, torch.arange(rows) % 3, 3, strength=strength)
 
 
 @pytest.mark.parametrize("strength", [0.0, 2.5])
 def test_odds_are_those_of_the_gaussian_steps_one_by_one(strength: float) -> None:
-    watched = Watched(Exact(three_classes()))
+    watched = Watched(ExactDenoiser(three_classes()))
     paths = followed(watched, 6, 9, 0, strength)
     rows, logs = torch.arange(6), torch.zeros(6, 4, dtype=torch.float64)
     seen = watched.seen[:]
@@ -107,7 +107,7 @@ def test_the_posterior_of_a_path_becomes_that_of_its_state() -> None:
     target = three_classes()
     gaps = []
     for steps in (20, 160):
-        watched = Watched(Exact(target))
+        watched = Watched(ExactDenoiser(target))
         paths = followed(watched, 40, steps, 3)
         rows = np.arange(40)
         off = []
@@ -122,7 +122,7 @@ def test_the_posterior_of_a_path_becomes_that_of_its_state() -> None:
 
 def test_paths_are_calibrated_and_the_pair_of_exact_scores_tells_what_the_posterior_tells(seed: int) -> None:
     rows = 600
-    paths = followed(Exact(three_classes(0.2)), rows, 120, seed)
+    paths = followed(ExactDenoiser(three_classes(0.2)), rows, 120, seed)
     own = paths.log_posterior[np.arange(rows), :, paths.labels]
     at = int(np.searchsorted(-paths.time, -2.0))  # in the middle of the decision
     surprise = -own[:, at] - paths.entropy[:, at]
@@ -137,23 +137,25 @@ def test_paths_are_calibrated_and_the_pair_of_exact_scores_tells_what_the_poster
 
 def test_guided_paths_are_told_their_class_as_much_as_their_pair_differs_and_earlier(seed: int) -> None:
     strength, rows, target = 3.0, 300, three_classes(0.2)
-    watched = Watched(Exact(target))
+    watched = Watched(ExactDenoiser(target))
     paths = followed(watched, rows, 60, seed, strength)
     labels, gained = torch.arange(rows) % 3, np.zeros(rows)
     for (v, x), below in zip(watched.seen, paths.time[1:], strict=True):
         level = NoiseLevel(time=v)
-        square = (Exact(target)(x, level, labels) - Exact(target)(x, level, None)).square().sum(1).numpy()
+        square = (
+            (ExactDenoiser(target)(x, level, labels) - ExactDenoiser(target)(x, level, None)).square().sum(1).numpy()
+        )
         gained += (0.5 + strength) * square * (1 / below - 1 / v)
     off = paths.log_ratio[:, -1] - gained  # a martingale, whatever the steps
     expect_estimate(off.mean(), off.std() / math.sqrt(rows), 0.0, detect=0.8, false_fail=5e-7)
     half = np.log(3) / 2
-    plain = followed(Exact(target), rows, 60, seed)
+    plain = followed(ExactDenoiser(target), rows, 60, seed)
     told = [float(one.time[int(np.argmax(one.asked.mean(0) > half))]) for one in (plain, paths)]
     assert told[1] > 2 * told[0]  # so a window for strength 3 is not where strength 0 would have it
 
 
 def test_an_unconditional_prediction_that_is_no_mean_of_the_others_shows_as_excess() -> None:
-    paths = followed(Watched(Exact(three_classes(0.2)), uncond=0), 150, 60, 1)
+    paths = followed(Watched(ExactDenoiser(three_classes(0.2)), uncond=0), 150, 60, 1)
     found = [paths.log_excess[paths.labels == label, -1].mean() for label in range(3)]
     assert found[0] == pytest.approx(-math.log(3), abs=0.05)  # a third of the mixture, taken for all of it
     assert min(found[1:]) > 5

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orthoscope.denoise import Exact, Fixed
+from orthoscope.denoise import ExactDenoiser, FixedLabel
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import Guided, classifier_free
 from orthoscope.guidance.rules import Rule
@@ -30,33 +30,33 @@ def target() -> Mixture:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_ends_are_bit_equal_to_the_two_models(dtype: torch.dtype) -> None:
-    exact, x = Exact(target().to(dtype=dtype)), X.to(dtype)
+    exact, x = ExactDenoiser(target().to(dtype=dtype)), X.to(dtype)
     assert torch.equal(classifier_free(exact, Constant(value=0))(x, LEVEL, 1), exact(x, LEVEL, 1))
     assert torch.equal(classifier_free(exact, Constant(value=-1))(x, LEVEL, 1), exact(x, LEVEL))
 
 
 def test_predictions_that_do_not_matter_cost_nothing() -> None:
-    exact = Exact(target())
+    exact = ExactDenoiser(target())
     costs = {w: classifier_free(exact, Constant(value=w)).evaluate(X, LEVEL, 0) for w in (0.0, -1.0, 1.0)}
     assert {w: (e.calls, e.modes_read) for w, e in costs.items()} == {0.0: (1, 6), -1.0: (1, 12), 1.0: (2, 18)}
 
 
 @given(w=st.floats(-3, 30))
 def test_guiding_a_model_by_itself_changes_nothing(w: float) -> None:
-    exact = Exact(target())
+    exact = ExactDenoiser(target())
     guided = Guided(main=exact, reference=exact, schedule=Constant(value=w))
     torch.testing.assert_close(guided(X, LEVEL, 1), exact(X, LEVEL, 1), rtol=1e-11, atol=1e-11)
 
 
 def test_the_reference_decides_what_guidance_is() -> None:
-    exact, negative = Exact(target()), Fixed(Exact(target()), 2)
+    exact, negative = ExactDenoiser(target()), FixedLabel(ExactDenoiser(target()), 2)
     guided = Guided(main=exact, reference=negative, schedule=Constant(value=1.5))
     expected = 2.5 * exact(X, LEVEL, 0) - 1.5 * exact(X, LEVEL, 2)
     torch.testing.assert_close(guided(X, LEVEL, 0), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_labels_and_levels_may_differ_from_row_to_row() -> None:
-    guided = classifier_free(Exact(target()), Linear(w0=-0.5, slope=1.0))
+    guided = classifier_free(ExactDenoiser(target()), Linear(w0=-0.5, slope=1.0))
     times, labels = np.array([0.2, 3.0, 0.9]), torch.tensor([2, 0, 1])
     rows = guided(X, NoiseLevel(time=times), labels)
     for k in range(3):
@@ -91,7 +91,7 @@ class Sign(Rule):
 
 
 def test_a_rule_acts_in_its_own_space() -> None:
-    exact = Exact(target())
+    exact = ExactDenoiser(target())
     guided = classifier_free(exact, Constant(value=0.5), Sign())
     cond, uncond = exact(X, LEVEL, 0), exact(X, LEVEL)
     noise = (X - cond) / LEVEL.sigma + 0.5 * (uncond - cond).sign()
@@ -99,15 +99,17 @@ def test_a_rule_acts_in_its_own_space() -> None:
 
 
 def test_only_linear_rules_may_meet_an_absorbed_target() -> None:
-    guided = classifier_free(Exact(target().narrowed(0.16)), Constant(value=0.5), Sign())
+    guided = classifier_free(ExactDenoiser(target().narrowed(0.16)), Constant(value=0.5), Sign())
     with pytest.raises(ConfigError, match="Sign is not linear: it needs the target's own denoised mean"):
         guided(X, NoiseLevel(time=0.8, offset=0.16), 0)
 
 
 def test_a_nested_guided_denoiser_keeps_its_own_memory() -> None:
-    exact, one = Exact(target().narrowed(0.16)), Constant(value=1.0)
-    inner = Guided(main=exact, reference=Fixed(exact), schedule=one, rule=Inertia(), extra={"anchor": Fixed(exact, 2)})
-    outer = Guided(main=inner, reference=Fixed(exact), schedule=one)
+    exact, one = ExactDenoiser(target().narrowed(0.16)), Constant(value=1.0)
+    inner = Guided(
+        main=exact, reference=FixedLabel(exact), schedule=one, rule=Inertia(), extra={"anchor": FixedLabel(exact, 2)}
+    )
+    outer = Guided(main=inner, reference=FixedLabel(exact), schedule=one)
     levels = geometric(VarianceExploding(offset=0.25), 10.0, 4)
     seen = []
     sample(
@@ -124,10 +126,14 @@ def test_a_nested_guided_denoiser_keeps_its_own_memory() -> None:
 def test_a_rule_with_a_memory_sees_every_step_once() -> None:
     law = target()
     narrow, offset = law.absorbed()
-    exact = Exact(narrow)
+    exact = ExactDenoiser(narrow)
     schedule = Step(early=2.0, late=0.0, switch=1.0)
     guided = Guided(
-        main=exact, reference=Fixed(exact), schedule=schedule, rule=Inertia(), extra={"anchor": Fixed(exact, 2)}
+        main=exact,
+        reference=FixedLabel(exact),
+        schedule=schedule,
+        rule=Inertia(),
+        extra={"anchor": FixedLabel(exact, 2)},
     )
     levels = geometric(VarianceExploding(offset=offset), 10.0, 5)
     counts: list[int] = []
@@ -162,7 +168,7 @@ def test_a_rule_with_a_memory_sees_every_step_once() -> None:
 
 
 def test_a_prediction_that_nobody_makes_is_named() -> None:
-    exact = Exact(target())
+    exact = ExactDenoiser(target())
     with pytest.raises(ConfigError, match="Inertia needs anchor; pass it in `extra`"):
         Guided(main=exact, reference=exact, schedule=Constant(value=1), rule=Inertia())
 
@@ -170,7 +176,7 @@ def test_a_prediction_that_nobody_makes_is_named() -> None:
 def test_a_strength_that_grows_without_bound_is_refused_where_it_has_no_value() -> None:
     narrow, offset = target().absorbed()
     levels = geometric(VarianceExploding(offset=offset), 10.0, 4)
-    guided = classifier_free(Exact(narrow), Linear(w0=1.0, slope=0.1, clock="logsnr"))
+    guided = classifier_free(ExactDenoiser(narrow), Linear(w0=1.0, slope=0.1, clock="logsnr"))
     with pytest.raises(ConfigError, match="Linear with clock=logsnr has no finite strength at clean data; use a table"):
         sample(guided, X, levels, step=Exponential(lam=0.0), label=0)
     assert torch.isfinite(sample(guided, X, levels, step=Exponential(lam=0.0, order=1), label=0).x).all()

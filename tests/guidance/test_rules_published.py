@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from orthoscope.denoise import Exact, Fixed
+from orthoscope.denoise import ExactDenoiser, FixedLabel
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.guided import Guided, classifier_free
 from orthoscope.guidance.renoised import renoised, renoising_factors
@@ -53,12 +53,12 @@ def states(rows: int = 5, seed: int = 0) -> Tensor:
 
 
 def pair(x: Tensor, level: NoiseLevel, label: int = 0) -> tuple[Tensor, Tensor]:
-    exact = Exact(target())
+    exact = ExactDenoiser(target())
     return exact(x, level, label), exact(x, level)
 
 
 def guided(rule: Rule, w: Any, x: Tensor, level: NoiseLevel = RUN) -> Tensor:
-    return classifier_free(Exact(target()), Constant(value=w), rule)(x, level, 0)
+    return classifier_free(ExactDenoiser(target()), Constant(value=w), rule)(x, level, 0)
 
 
 # Published formulas, with scales and one row at a time
@@ -242,7 +242,7 @@ TIMES = [4.0, 2.0, 1.1, 0.5, 0.2, 0.0]
 
 
 def run_with(rule: Rule, order: int) -> tuple[Tensor, list[Any]]:
-    exact = classifier_free(Exact(target()), Linear(w0=0.5, slope=0.2), rule)
+    exact = classifier_free(ExactDenoiser(target()), Linear(w0=0.5, slope=0.2), rule)
     seen: list[Any] = []
     run = sample(
         exact,
@@ -291,7 +291,7 @@ def test_a_zero_velocity_leaves_the_state_of_the_flow_where_it_is() -> None:
     levels = grid(process, [process.variance(t) for t in (0.9, 0.7, 0.5, 0.2)])
     for order in (1, 2):
         run = sample(
-            classifier_free(Exact(target()), Constant(value=2.0), ZeroStar(zero_steps=2)),
+            classifier_free(ExactDenoiser(target()), Constant(value=2.0), ZeroStar(zero_steps=2)),
             states(),
             levels,
             step=Exponential(lam=0, order=order),
@@ -320,14 +320,14 @@ def test_cfg_plus_plus_is_linear_guidance_at_its_own_strengths(lam: float, proce
         noise_c, noise_u = ((y - a * d) / sa for d in pair(y / a, level))
         clean = (y - sa * (noise_u + lam * (noise_c - noise_u))) / a
         y = b * clean + sb * noise_u
-    step, exact = Exponential(lam=0, order=1), Exact(target())
+    step, exact = Exponential(lam=0, order=1), ExactDenoiser(target())
     by_schedule = classifier_free(exact, renoised(lam, levels.times))
     by_rule = classifier_free(exact, Constant(value=lam - 1), Renoised().resolved(levels.times))
     for denoiser in (by_schedule, by_rule):
         found = sample(denoiser, x, levels, step=step, label=0).x
         torch.testing.assert_close(found, y, rtol=1e-10, atol=1e-10)
     plain = sample(classifier_free(exact, Constant(value=lam - 1)), x, levels, step=step, label=0).x
-    by_step = CFGPlusPlus(reference=Fixed(exact))
+    by_step = CFGPlusPlus(reference=FixedLabel(exact))
     found = sample(classifier_free(exact, Constant(value=lam - 1)), x, levels, step=by_step, label=0).x
     torch.testing.assert_close(found, y, rtol=1e-10, atol=1e-10)
     assert lam == 0 or (plain - y).abs().max() > 0.01  # and it is not linear guidance of scale lam
@@ -387,9 +387,9 @@ def test_other_rules_need_no_grid() -> None:
 def test_bent_rules_refuse_an_absorbed_target() -> None:
     for rule in BENT:
         with pytest.raises(ConfigError, match="is not linear"):
-            Guided(main=Exact(target()), reference=Exact(target()), schedule=Constant(value=1.0), rule=rule)(
-                states(), NoiseLevel(time=0.5, offset=0.16)
-            )
+            Guided(
+                main=ExactDenoiser(target()), reference=ExactDenoiser(target()), schedule=Constant(value=1.0), rule=rule
+            )(states(), NoiseLevel(time=0.5, offset=0.16))
 
 
 def test_standing_still_needs_a_run() -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.guided import classifier_free
@@ -157,7 +157,7 @@ def test_a_guided_twin_is_our_own_sampler(
     levels = grid(VarianceExploding(), [float(sigma) ** 2 for sigma in scheduler.sigmas])
     mixture = empirical_mixture(*(torch.from_numpy(part) for part in (data[0].reshape(-1, 64), data[1])), std=STD)
     start = drawn() * float(scheduler.init_noise_sigma)
-    denoiser = classifier_free(Exact(mixture), parse_schedule(spec))
+    denoiser = classifier_free(ExactDenoiser(mixture), parse_schedule(spec))
     expected = sample(denoiser, start, levels, step=Exponential(lam=lam, order=1), noise=drawn, label=3).x
     np.testing.assert_allclose(found.latents.reshape(5, 64), expected, rtol=1e-3, atol=2e-3)
     np.testing.assert_allclose(found.log["sigma"], scheduler.sigmas[:-1], rtol=1e-6)
@@ -180,7 +180,7 @@ def test_our_multistep_is_the_multistep_of_diffusers(
     mixture = empirical_mixture(*(torch.from_numpy(part) for part in (data[0].reshape(-1, 64), data[1])), std=STD)
     sigma = float(scheduler.sigmas[0])
     start = drawn() * float(scheduler.init_noise_sigma) * math.sqrt(1 + sigma**2)
-    denoiser = classifier_free(Exact(mixture), parse_schedule("constant:2"))
+    denoiser = classifier_free(ExactDenoiser(mixture), parse_schedule("constant:2"))
     expected = sample(denoiser, start, levels, step=Multistep(lam=lam), noise=drawn, label=3).x
     np.testing.assert_allclose(found.latents.reshape(5, 64), expected, rtol=1e-3, atol=2e-3)
 

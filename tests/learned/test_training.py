@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.learned import Learned, Trainer, Training, train
 from orthoscope.learned.checkpoint import read_checkpoint, write_checkpoint
@@ -47,7 +47,7 @@ def error(learned: Learned, level: NoiseLevel, label: int | None, truth: int | N
     x = data.x if label is None else data.x[data.labels == label]
     generator = torch.Generator().manual_seed(4)
     x = x + float(level.sigma) * torch.randn(x.shape, generator=generator)
-    return float((learned(x, level, label) - Exact(law())(x, level, truth)).square().mean().sqrt())
+    return float((learned(x, level, label) - ExactDenoiser(law())(x, level, truth)).square().mean().sqrt())
 
 
 @pytest.mark.parametrize("sigma", [0.2, 0.5, 1.0, 2.0, 10.0])

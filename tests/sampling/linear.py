@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from scipy.integrate import solve_ivp
 
-from orthoscope.denoise import Denoiser, Exact
+from orthoscope.denoise import Denoiser, ExactDenoiser
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.process import NoiseLevel, VarianceExploding
@@ -62,7 +62,7 @@ def gaussian_pair(c: float = 0.3, u: float = 1.4, mu_c: float = 1.0, mu_u: float
 def guided_pair(pair: Pair, schedule: GuidanceSchedule) -> tuple[Denoiser, VarianceExploding]:
     """The guided denoiser in absorbed coordinates, and their process."""
     narrow, offset = pair.absorbed()
-    return classifier_free(Exact(narrow), schedule), VarianceExploding(offset=offset)
+    return classifier_free(ExactDenoiser(narrow), schedule), VarianceExploding(offset=offset)
 
 
 def moment_equations(

@@ -15,7 +15,7 @@ import pytest
 import torch
 from scipy.integrate import solve_ivp
 
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step, Tabulated
 from orthoscope.process import EDM, OrnsteinUhlenbeck, Process, RectifiedFlow, VarianceExploding
@@ -90,7 +90,7 @@ def own_coordinates(chart: Chart, schedule: GuidanceSchedule) -> np.ndarray:
 def library(process: Process, schedule: GuidanceSchedule, spacing: str) -> np.ndarray:
     """The same by the library, extrapolated from three step sizes; steps end on the schedule's jumps."""
     narrow, offset = gaussian_pair(C, U, MU_C, MU_U).absorbed()
-    denoiser = classifier_free(Exact(narrow), schedule)
+    denoiser = classifier_free(ExactDenoiser(narrow), schedule)
     carrier = type(process)(offset=offset)
     x, ends = torch.from_numpy(START)[:, None], []
     for n in (60, 120, 240):
@@ -146,7 +146,7 @@ def test_runs_do_not_depend_on_the_clock_in_which_a_step_is_written(switch: floa
         schedule = Step(early=3.0, late=-0.6, switch=float(position), clock=clock)
         base = geometric(process, T_MAX, 10)
         levels = grid(process, sorted({*base.times, *schedule.switches()}, reverse=True))
-        denoiser = classifier_free(Exact(narrow), schedule)
+        denoiser = classifier_free(ExactDenoiser(narrow), schedule)
         ends.append(sample(denoiser, x, levels, step=Exponential(lam=0.0), label=0).x)
     for end in ends[1:]:
         torch.testing.assert_close(end, ends[0], rtol=1e-12, atol=1e-12)

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from orthoscope import rng
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant
 from orthoscope.process import VarianceExploding
@@ -38,7 +38,7 @@ def strong_order(name: str, seed: int, step: Step, lam: float) -> tuple[float, f
     fine = geometric(process, T_MAX, FINEST)
     variances = [level.variance for level in fine.levels]
     path = BrownianPath(seed=seed, rows=ROWS, dim=narrow.dim, variances=variances, lam=lam) if lam else None
-    denoiser = classifier_free(Exact(narrow), Constant(value=0.5))
+    denoiser = classifier_free(ExactDenoiser(narrow), Constant(value=0.5))
     x = 4 * torch.from_numpy(rng.stream(seed, "x").standard_normal((ROWS, narrow.dim)))
 
     def end(steps: int, step: Step) -> torch.Tensor:

@@ -13,12 +13,23 @@ from scipy import stats
 
 from orthoscope import rng
 from orthoscope.bench.textbook import Score, mixture_score, textbook_sample, textbook_times
-from orthoscope.denoise import Denoiser, Evaluation, Exact, Label, Memory
+from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, Label, Memory
 from orthoscope.guidance import schedules
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, Linear
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.sampling import Exponential, Grid, Independent, Multistep, Step, geometric, grid, sample, start, through
+from orthoscope.sampling import (
+    Exponential,
+    Grid,
+    IndependentNoise,
+    Multistep,
+    Step,
+    geometric,
+    grid,
+    sample,
+    start,
+    through,
+)
 from orthoscope.targets import Mixture, mixture
 from tests.sampling.linear import affine_law, gaussian_pair, guided_pair, moment_equations
 from tests.stat.expect import expect_cdf, expect_same_law
@@ -157,7 +168,7 @@ def run_class(lam: float, seed: int, *, is_misplaced: bool = False) -> np.ndarra
         return torch.from_numpy(stream.standard_normal((n, 1)))
 
     x = target.conditional(0).sample(n, stream) + np.sqrt(T_MAX) * normal()
-    denoiser = Misplaced(Exact(narrow), levels) if is_misplaced else Exact(narrow)
+    denoiser = Misplaced(ExactDenoiser(narrow), levels) if is_misplaced else ExactDenoiser(narrow)
     return sample(denoiser, x, levels, step=Exponential(lam=lam), noise=normal, label=0).x[:, 0].numpy()
 
 
@@ -197,8 +208,8 @@ def test_the_textbook_sampler_ends_in_the_same_guided_law(seed: int) -> None:
     levels = geometric(VarianceExploding(offset=offset), T_MAX, 64)
     streams = rng.row_streams(seed, "ours", rows=range(n))
     x = start("exact", target.conditional(0), levels.levels[0], streams, prior_variance=0.0)
-    denoiser = classifier_free(Exact(narrow), Constant(value=w))
-    ours = sample(denoiser, x, levels, noise=Independent(streams, (1,), like=x), label=0).x
+    denoiser = classifier_free(ExactDenoiser(narrow), Constant(value=w))
+    ours = sample(denoiser, x, levels, noise=IndependentNoise(streams, (1,), like=x), label=0).x
     expect_same_law(book[:, 0].numpy(), ours[:, 0].numpy(), detect=0.12)
 
 
@@ -217,7 +228,7 @@ def test_absorbed_and_plain_coordinates_lead_to_the_same_point(w: float) -> None
         for n in (150, 300):
             v = np.geomspace(T_MAX + floor, floor, n + 1)
             times = [*(v - floor)[:-1], 0.0]
-            denoiser = classifier_free(Exact(law), Constant(value=w))
+            denoiser = classifier_free(ExactDenoiser(law), Constant(value=w))
             extrapolated.append(sample(denoiser, x, grid(process, times), step=Exponential(lam=0.0), label=0).x)
         ends.append((4 * extrapolated[1] - extrapolated[0]) / 3)
     torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=2e-4)

@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from orthoscope import rng
-from orthoscope.denoise import Denoiser, Evaluation, Exact, Label, Memory
+from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, Label, Memory
 from orthoscope.errors import DivergenceError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.sampling import Exponential, Grid, Independent, State, geometric, sample, start, trajectory
+from orthoscope.sampling import Exponential, Grid, IndependentNoise, State, geometric, sample, start, trajectory
 from orthoscope.targets import Mixture, mixture
 
 STEPS = 6
@@ -82,12 +82,12 @@ def test_observations_come_at_every_level() -> None:
 def test_splitting_a_batch_changes_no_row(lam: float, seed: int) -> None:
     law, grid = target(), levels(12)
     narrow, _ = law.absorbed()
-    denoiser = classifier_free(Exact(narrow), Step(early=2.0, late=-0.5, switch=1.0))
+    denoiser = classifier_free(ExactDenoiser(narrow), Step(early=2.0, late=-0.5, switch=1.0))
 
     def run(rows: range) -> torch.Tensor:
         streams = rng.row_streams(seed, "run", rows=rows)
         x = start("prior", law.conditional(0), grid.levels[0], streams, prior_variance=1.0)
-        noise = Independent(streams, (2,), like=x)
+        noise = IndependentNoise(streams, (2,), like=x)
         return sample(denoiser, x, grid, step=Exponential(lam=lam), noise=noise, label=0).x
 
     torch.testing.assert_close(torch.cat([run(range(3)), run(range(3, 8))]), run(range(8)), rtol=1e-12, atol=1e-12)
@@ -96,7 +96,7 @@ def test_splitting_a_batch_changes_no_row(lam: float, seed: int) -> None:
 
 def test_rows_of_different_labels_run_as_if_alone(seed: int) -> None:
     law, grid = target(), levels(12)
-    denoiser = classifier_free(Exact(law.absorbed()[0]), Constant(value=1.5))
+    denoiser = classifier_free(ExactDenoiser(law.absorbed()[0]), Constant(value=1.5))
     x = 4 * torch.from_numpy(rng.stream(seed, "x").standard_normal((6, 2)))
     labels = torch.tensor([0, 1, 1, 0, 1, 0])
     mixed = sample(denoiser, x, grid, step=Exponential(lam=0.0), label=labels).x
@@ -134,7 +134,7 @@ def test_single_precision_follows_double_precision(seed: int) -> None:
     ends = []
     x = 3 * torch.from_numpy(rng.stream(seed, "x").standard_normal((50, 2)))
     for dtype in (torch.float32, torch.float64):
-        denoiser = classifier_free(Exact(law.to(dtype=dtype).absorbed()[0]), Constant(value=1.0))
+        denoiser = classifier_free(ExactDenoiser(law.to(dtype=dtype).absorbed()[0]), Constant(value=1.0))
         run = sample(denoiser, x.to(dtype), grid, step=Exponential(lam=0.0), label=0)
         assert run.x.dtype == dtype
         ends.append(run.x.double())

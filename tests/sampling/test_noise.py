@@ -7,7 +7,7 @@ import torch
 from orthoscope import rng
 from orthoscope.errors import ConfigError
 from orthoscope.process import NoiseLevel
-from orthoscope.sampling import BrownianPath, Independent
+from orthoscope.sampling import BrownianPath, IndependentNoise
 from tests.stat.expect import expect_mean, expect_variance
 
 A, B = NoiseLevel(time=2.0), NoiseLevel(time=1.0)
@@ -15,8 +15,8 @@ A, B = NoiseLevel(time=2.0), NoiseLevel(time=1.0)
 
 def test_a_row_does_not_depend_on_its_batch(seed: int) -> None:
     like = torch.zeros(1, dtype=torch.float64)
-    whole = Independent(rng.row_streams(seed, "z", rows=range(6)), (3,), like)
-    parts = [Independent(rng.row_streams(seed, "z", rows=rows), (3,), like) for rows in ((0, 1), (2, 3, 4, 5))]
+    whole = IndependentNoise(rng.row_streams(seed, "z", rows=range(6)), (3,), like)
+    parts = [IndependentNoise(rng.row_streams(seed, "z", rows=rows), (3,), like) for rows in ((0, 1), (2, 3, 4, 5))]
     for _ in range(3):
         assert torch.equal(whole(A, B), torch.cat([part(A, B) for part in parts]))
 
@@ -24,13 +24,13 @@ def test_a_row_does_not_depend_on_its_batch(seed: int) -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("shape", [(5,), (2, 3, 4)])
 def test_noise_has_the_shape_and_type_of_the_state(dtype: torch.dtype, shape: tuple[int, ...], seed: int) -> None:
-    noise = Independent(rng.row_streams(seed, "z", rows=range(2)), shape, torch.zeros(1, dtype=dtype))(A, B)
+    noise = IndependentNoise(rng.row_streams(seed, "z", rows=range(2)), shape, torch.zeros(1, dtype=dtype))(A, B)
     assert noise.shape == (2, *shape)
     assert noise.dtype == dtype
 
 
 def test_independent_noise_is_standard_normal(seed: int) -> None:
-    noise = Independent(rng.row_streams(seed, "z", rows=range(100)), (200,), torch.zeros(1))
+    noise = IndependentNoise(rng.row_streams(seed, "z", rows=range(100)), (200,), torch.zeros(1))
     draws = torch.stack([noise(A, B) for _ in range(5)]).numpy()
     expect_mean(draws, 0, sd=1, detect=0.04, false_fail=1e-6 / 3)
     expect_variance(draws, 1, detect=0.05, false_fail=1e-6 / 3)

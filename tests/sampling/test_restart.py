@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from orthoscope import rng
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant
 from orthoscope.process import VarianceExploding
 from orthoscope.sampling import (
     Exponential,
-    Independent,
+    IndependentNoise,
     Multistep,
     Restart,
     Step,
@@ -34,7 +34,7 @@ TIMES = [20.0, 9.0, 4.0, 2.0, 0.9, 0.3, 0.0]  # an interval from 5 to 0.5 begins
 LAW = (1.0, 0.3)
 
 
-def frozen() -> tuple[Exact, VarianceExploding]:
+def frozen() -> tuple[ExactDenoiser, VarianceExploding]:
     """The conditional law is as narrow as the absorbed width: its mean never moves and every step is exact."""
     return guided_pair(gaussian_pair(), Constant(value=0.0))
 
@@ -105,9 +105,9 @@ def test_a_class_of_many_modes_is_sampled_after_restarts(seed: int) -> None:
     streams = [rng.stream(seed, "restart")]
     x = start("exact", target.conditional(0), levels.levels[0], rng.row_streams(seed, "x", rows=range(n)),
               prior_variance=0.0)  # fmt: skip
-    noise = Independent(streams, (n, 1), like=x)
+    noise = IndependentNoise(streams, (n, 1), like=x)
     step = Restart(low=0.1, high=3.0, times=2)
-    run = sample(Exact(narrow), x, levels, step=step, noise=lambda *ends: noise(*ends)[0], label=0)
+    run = sample(ExactDenoiser(narrow), x, levels, step=step, noise=lambda *ends: noise(*ends)[0], label=0)
     expect_cdf(run.x[:, 0].numpy(), class_cdf, detect=0.026, false_fail=1e-8)
 
 

@@ -9,12 +9,12 @@ import torch
 from scipy import stats
 
 from orthoscope import rng
-from orthoscope.denoise import Denoiser, Evaluation, Exact, Label, Memory
+from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, Label, Memory
 from orthoscope.errors import ConfigError, DivergenceError
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
-from orthoscope.sampling import Independent, State, geometric, trajectory
+from orthoscope.sampling import IndependentNoise, State, geometric, trajectory
 from orthoscope.sampling.density import GuidedFlow
 from orthoscope.sampling.langevin import look, move
 from orthoscope.sampling.tilted import sample_tilted
@@ -171,12 +171,12 @@ def weighted_states(denoiser: Denoiser, moves: int, threshold: float) -> Iterato
         log_normalizer=torch.zeros(2).double(),
         seen=look(GAUSSIANS, x, levels.levels[0]),
     )
-    noise = Independent([rng.stream(1, "noise")], (8, 1), like=x)
+    noise = IndependentNoise([rng.stream(1, "noise")], (8, 1), like=x)
     return trajectory(denoiser, x, levels, step=step, noise=lambda *ends: noise(*ends)[0], label=0, carried=start)
 
 
 def test_a_weighted_step_keeps_what_it_was_given_and_counts_every_look() -> None:
-    states = list(weighted_states(Exact(GAUSSIANS), moves=2, threshold=1.0))
+    states = list(weighted_states(ExactDenoiser(GAUSSIANS), moves=2, threshold=1.0))
     assert [state.calls for state in states] == [0, 8, 16, 24]  # two laws: after the step, after two moves, half-way
     assert [len(state.carried.accepted) for state in states] == [0, 2, 4, 6]
     assert torch.equal(states[0].carried.log_weights, torch.zeros(2, 4).double())  # resampling copies

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, Linear
@@ -107,7 +107,7 @@ def test_a_step_in_reduced_coordinates_is_the_full_step(lam: float, order: int, 
         return torch.from_numpy(z)
 
     def ends(denoiser_schedule: object, start: np.ndarray) -> np.ndarray:
-        guided = classifier_free(Exact(planted), denoiser_schedule)
+        guided = classifier_free(ExactDenoiser(planted), denoiser_schedule)
         *_, last = trajectory(guided, torch.from_numpy(start), grid, step=step, noise=noise, label=0)
         return last.x.numpy()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, Step
@@ -137,7 +137,9 @@ def test_bias_is_below_the_error_of_2000_trajectories(strength: float, dim: int,
     start = torch.from_numpy(np.random.Generator(np.random.Philox(key=dim)).standard_normal((rows, dim))) * 51.25**0.5
 
     def overlaps(levels: Grid) -> np.ndarray:
-        run = sample(classifier_free(Exact(narrow), simulation.setting.schedule), start, levels, noise=noise, label=0)
+        run = sample(
+            classifier_free(ExactDenoiser(narrow), simulation.setting.schedule), start, levels, noise=noise, label=0
+        )
         return (run.x @ target.centroid / target.centroid.square().sum()).numpy()
 
     exact = overlaps(fine)

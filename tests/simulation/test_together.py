@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orthoscope.denoise import Active, Committed, Fixed
+from orthoscope.denoise import Active, Committed, FixedLabel
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.by_row import ByRow
 from orthoscope.guidance.schedules import Constant, Step
@@ -76,7 +76,7 @@ def test_every_sampler_gets_the_way_of_stopping_that_holds_for_it() -> None:
             assert isinstance(strong, Committed)
             assert both.odds == strong.odds == pytest.approx(stopping_odds(1e-2, 3.0))
         else:
-            assert isinstance(both, Fixed)
+            assert isinstance(both, FixedLabel)
             assert isinstance(both.denoiser, Active)
     with pytest.raises(ConfigError, match="use a `tolerance` of 0"):
         simulate_together(SETTING.but(lam=0.0, tolerance=1e-2, modes="regenerated"), schedules[1:])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.process import NoiseLevel
 from orthoscope.targets import Gaussian, Pair
@@ -37,7 +37,7 @@ def test_transport_is_the_inverse_distribution_function() -> None:
 
 def test_a_pair_is_its_two_laws() -> None:
     pair = Pair(cond=LAW, uncond=OTHER)
-    exact = Exact(pair)
+    exact = ExactDenoiser(pair)
     assert torch.equal(exact(X, LEVEL, 0), LAW.denoised(X, LEVEL))
     assert torch.equal(exact(X, LEVEL), OTHER.denoised(X, LEVEL))
     assert torch.equal(pair.log_prob(X), OTHER.log_prob(X))

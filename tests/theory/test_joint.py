@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.integrate import solve_ivp
 
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step
@@ -255,7 +255,9 @@ def test_the_flow_of_a_sampler_is_the_theory_s() -> None:
     for steps in (100, 200):
         x = torch.cat([torch.zeros(1, 3), torch.eye(3)]).double()
         grid = geometric(process, t_max, steps)
-        end = sample(classifier_free(Exact(narrow), Constant(value=2.0)), x, grid, step=Exponential(lam=0), label=0)
+        end = sample(
+            classifier_free(ExactDenoiser(narrow), Constant(value=2.0)), x, grid, step=Exponential(lam=0), label=0
+        )
         shift, gain = end.x[0].numpy(), (end.x[1:] - end.x[0]).T.numpy()
         cov = gain @ (C + t_max * np.eye(3)) @ gain.T
         errors.append([np.abs(gain @ MU_C + shift - theory.mean).max(), np.abs(cov - theory.covariance).max()])

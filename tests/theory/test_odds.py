@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from orthoscope import rng
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant
@@ -45,7 +45,7 @@ def drift_of_scale(target: Mixture, x: torch.Tensor, v: float, of: float, under:
     value = scale_of_state(target, x, variance, of)
     at_x, in_v = torch.autograd.grad(value, (x, variance), create_graph=True)
     laplacian = sum(torch.autograd.grad(part, x, retain_graph=True)[0][k] for k, part in enumerate(at_x))
-    denoiser = classifier_free(Exact(target.narrowed(target.width)), Constant(value=under))
+    denoiser = classifier_free(ExactDenoiser(target.narrowed(target.width)), Constant(value=under))
     drift = (denoiser(x.detach()[None], NoiseLevel(time=v), 0)[0] - x.detach()) / v
     return float((-in_v + drift @ at_x + laplacian / 2).detach())
 
@@ -73,7 +73,9 @@ def test_guidance_costs_the_rate_at_which_the_log_posterior_falls() -> None:
     target = random_mixture_of(4)
     x = torch.from_numpy(rng.stream(4, "state").standard_normal(3))
     plain, guided = (
-        classifier_free(Exact(target.narrowed(target.width)), Constant(value=w))(x[None], NoiseLevel(time=0.9), 0)
+        classifier_free(ExactDenoiser(target.narrowed(target.width)), Constant(value=w))(
+            x[None], NoiseLevel(time=0.9), 0
+        )
         for w in (0.0, 1.0)
     )
     cost = float(((guided - plain) / 0.9).square().sum())
@@ -173,7 +175,7 @@ def odds_along(target: Mixture, strength: float, odds: float, *, end: float, ste
         return np.exp(-target.log_odds(state.x, 0, state.level).numpy())
 
     run = sample(
-        classifier_free(Exact(target), Constant(value=strength)),
+        classifier_free(ExactDenoiser(target), Constant(value=strength)),
         x.expand(ROWS, -1).clone(),
         levels,
         step=Exponential(order=1),

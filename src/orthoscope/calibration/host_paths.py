@@ -19,7 +19,7 @@ from orthoscope.denoise.base import Evaluation, Label, Memory
 from orthoscope.learned.denoiser import Learned
 from orthoscope.numerics import Array
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.sampling import Independent, geometric
+from orthoscope.sampling import IndependentNoise, geometric
 from orthoscope.typing import Events
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def host_paths(
         streams = rng.row_streams(calibration.seed, "calibrate", "paths", rows=range(len(labels)))
         normal = np.stack([stream.standard_normal(shape, dtype=np.float32) for stream in streams])
         x = math.sqrt(levels.times[0]) * torch.from_numpy(normal).to(rows.device)
-        noise = Independent(streams, shape, like=x)
+        noise = IndependentNoise(streams, shape, like=x)
         found.append(reverse_paths(denoiser, x, levels, noise, rows, host.classes, strength=strength, advance=advance))
     return found
 

@@ -3,8 +3,8 @@
 from orthoscope.denoise.active import Active as Active
 from orthoscope.denoise.base import Denoiser as Denoiser
 from orthoscope.denoise.base import Evaluation as Evaluation
-from orthoscope.denoise.base import Exact as Exact
-from orthoscope.denoise.base import Fixed as Fixed
+from orthoscope.denoise.base import ExactDenoiser as ExactDenoiser
+from orthoscope.denoise.base import FixedLabel as FixedLabel
 from orthoscope.denoise.base import Label as Label
 from orthoscope.denoise.base import Memory as Memory
 from orthoscope.denoise.committed import Committed as Committed

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from orthoscope.denoise.base import Denoiser, Evaluation, Exact, Label, Memory
+from orthoscope.denoise.base import Denoiser, Evaluation, ExactDenoiser, Label, Memory
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.prediction import per_row
 from orthoscope.process import NoiseLevel
@@ -102,8 +102,8 @@ class ActiveSet:
 class Active(Denoiser):
     """The denoiser of a mixture within a tolerance; without a label it reads only the modes that matter.
 
-    Stands wherever `Exact` does, `classifier_free` included; with a label it is `Exact`. Its memory is an `ActiveSet`,
-    shared by the rows of a run.
+    Stands wherever `ExactDenoiser` does, `classifier_free` included; with a label it is that. Its memory is an
+    `ActiveSet`, shared by the rows of a run.
 
     Attributes:
         target: The mixture; absorbed or not.
@@ -115,7 +115,7 @@ class Active(Denoiser):
 
     target: Mixture
     tolerance: float = field(kw_only=True)
-    _exact: Exact = field(init=False, repr=False)
+    _exact: ExactDenoiser = field(init=False, repr=False)
     _groups: tuple[Tensor, ...] = field(init=False, repr=False)
     _lengths: tuple[Tensor, Tensor] = field(init=False, repr=False)
 
@@ -127,7 +127,7 @@ class Active(Denoiser):
         lengths, order = table[:, :dim].double().norm(dim=1).sort()
         groups = order.tensor_split(min(_GROUPS, len(order)))
         parts = lengths.tensor_split(len(groups))
-        object.__setattr__(self, "_exact", Exact(self.target))
+        object.__setattr__(self, "_exact", ExactDenoiser(self.target))
         object.__setattr__(self, "_groups", groups)
         object.__setattr__(self, "_lengths", (torch.stack([p[0] for p in parts]), torch.stack([p[-1] for p in parts])))
 

@@ -51,7 +51,7 @@ class Denoiser(ABC):
 
 
 @dataclass(frozen=True, eq=False)
-class Exact(Denoiser):
+class ExactDenoiser(Denoiser):
     """The exact denoiser of a target, conditional on the label or unconditional."""
 
     target: Target
@@ -80,7 +80,7 @@ class Exact(Denoiser):
 
 
 @dataclass(frozen=True, eq=False)
-class Fixed(Denoiser):
+class FixedLabel(Denoiser):
     """A denoiser held at one label whatever it is asked for: None makes the unconditional reference."""
 
     denoiser: Denoiser

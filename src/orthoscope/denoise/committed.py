@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from orthoscope.denoise.base import Denoiser, Evaluation, Exact, Label, Memory
+from orthoscope.denoise.base import Denoiser, Evaluation, ExactDenoiser, Label, Memory
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.prediction import per_row
 from orthoscope.process import NoiseLevel
@@ -52,13 +52,13 @@ class Committed(Denoiser):
     target: IsotropicModes
     label: int | Tensor
     odds: float = field(kw_only=True)
-    _exact: Exact = field(init=False, repr=False)
+    _exact: ExactDenoiser = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Reject odds that are none."""
         if not 0 <= self.odds < 1:
             raise ConfigError(f"the odds at which a row is committed must lie in [0, 1), got {self.odds:g}")
-        object.__setattr__(self, "_exact", Exact(self.target))
+        object.__setattr__(self, "_exact", ExactDenoiser(self.target))
 
     def evaluate(self, x: Rows, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
         """The unconditional denoised mean; of committed rows, that of their class.

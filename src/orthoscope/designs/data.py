@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from orthoscope import rng
-from orthoscope.denoise import Denoiser, Evaluation, Exact, Label, Memory
+from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, Label, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Tabulated
@@ -194,7 +194,7 @@ class Batch:
         if isinstance(schedule, Tensor):
             denoiser = _Steps(points.conditional(self.law.label), points, schedule)
         else:
-            denoiser = classifier_free(Exact(points), schedule)
+            denoiser = classifier_free(ExactDenoiser(points), schedule)
         step = Exponential(lam=self.law.lam)
         return sample(denoiser, self._random[0], self.levels, step=step, noise=self._noise, label=self.law.label).x
 

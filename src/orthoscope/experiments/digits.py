@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 
 from orthoscope import metrics, rng
 from orthoscope.datasets import dataset, estimates
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.process import VarianceExploding
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
-from orthoscope.sampling import Independent, geometric, sample, start, through
+from orthoscope.sampling import IndependentNoise, geometric, sample, start, through
 from orthoscope.targets import Mixture
 from orthoscope.targets.labelled import bundled_digits
 from orthoscope.theory.gaussian import variance_neutral_start
@@ -169,8 +169,8 @@ class DigitsStudy:
         levels = through(geometric(process, self.t_max, self.steps), process, schedule.switches())
         streams = rng.row_streams(self.seed, *stage, label, rows=range(samples))
         x = start("exact", data.conditional(label), levels.levels[0], streams, prior_variance=1.0)
-        noise = Independent(streams, (data.dim,), like=x)
-        return sample(classifier_free(Exact(narrow), schedule), x, levels, noise=noise, label=label).x
+        noise = IndependentNoise(streams, (data.dim,), like=x)
+        return sample(classifier_free(ExactDenoiser(narrow), schedule), x, levels, noise=noise, label=label).x
 
     def _label(
         self, data: Mixture, laws: Mapping[int, Law], constants: list[str], chosen: list[str], judged: Mapping[str, Any]

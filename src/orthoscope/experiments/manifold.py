@@ -41,7 +41,7 @@ from orthoscope.metrics.modes import own_posterior
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
-from orthoscope.sampling import Independent, Run, State, geometric, sample
+from orthoscope.sampling import IndependentNoise, Run, State, geometric, sample
 from orthoscope.targets import Mixture, random_mixture
 from orthoscope.targets.structured import manifold_mixture, random_manifold
 from orthoscope.theory.constant import distortion
@@ -204,7 +204,7 @@ class ManifoldStudy:
                     classifier_free(OwnMode(narrow, target.centroids), Constant(value=w)),
                     own + math.sqrt(self.t_max + offset) * normal,
                     levels,
-                    noise=Independent(streams, (target.dim,), like=own),
+                    noise=IndependentNoise(streams, (target.dim,), like=own),
                     label=labels,
                     observe=observe,
                 )

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from orthoscope import metrics, rng
 from orthoscope.datasets import dataset, estimates, stored
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.published import tv_triangle
@@ -206,7 +206,7 @@ class StagesStudy:
         levels = through(geometric(process, self.t_max, self.steps), process, schedule.switches())
         streams = rng.row_streams(self.seed, "trajectory", name, draw, rows=range(self.samples))
         x = start("exact", problem.law, levels.levels[0], streams, prior_variance=1 + self.std**2)
-        guided = classifier_free(Exact(narrow), schedule)
+        guided = classifier_free(ExactDenoiser(narrow), schedule)
         return sample(guided, x, levels, step=Exponential(lam=0), label=0, observe=observe)
 
     def _theory(self, cuts: FloatArray) -> dict[str, FloatArray]:

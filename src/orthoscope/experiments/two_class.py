@@ -24,8 +24,8 @@ from orthoscope.datasets import dataset
 from orthoscope.denoise import (
     Biased,
     Denoiser,
-    Exact,
-    Fixed,
+    ExactDenoiser,
+    FixedLabel,
     MissingPullback,
     Pullback,
 )
@@ -36,7 +36,7 @@ from orthoscope.laws import STARTS, Start
 from orthoscope.numerics import Array
 from orthoscope.process import OrnsteinUhlenbeck
 from orthoscope.progress import Progress
-from orthoscope.sampling import Exponential, Grid, Independent, State, geometric, sample, start
+from orthoscope.sampling import Exponential, Grid, IndependentNoise, State, geometric, sample, start
 from orthoscope.targets import Target, mixture
 from orthoscope.targets.blend import blend
 from orthoscope.targets.intervals import box
@@ -173,7 +173,7 @@ class TwoClass:
     def guided(self) -> Guided:
         """The guided denoiser, as imperfect as asked for."""
         narrow, _ = two_class_law(self.law, self.dim).absorbed()
-        cond: Denoiser = Exact(narrow)
+        cond: Denoiser = ExactDenoiser(narrow)
         uncond = cond
         if self.score_error is not None and self.error_kind == "bounded":
             cond = Biased(denoiser=cond, error=self.score_error * self._axis())
@@ -181,7 +181,7 @@ class TwoClass:
             edge = SUPPORT[1]
             reach = Pullback(law=narrow, lower=-edge, upper=edge, size=self.score_error)
             cond = uncond = MissingPullback(denoiser=cond, lower=_line(-edge), upper=_line(edge), reach=reach)
-        return Guided(main=cond, reference=Fixed(uncond), schedule=Constant(value=self.strength))
+        return Guided(main=cond, reference=FixedLabel(uncond), schedule=Constant(value=self.strength))
 
     def _starts(self) -> Rows:
         law = two_class_law(self.law, self.dim).conditional(_RIGHT)
@@ -211,7 +211,7 @@ class TwoClass:
             x,
             self.grid(),
             step=Exponential(lam=lam),
-            noise=Independent(self._streams("trajectory"), (self.dim,), like=x) if lam > 0 else None,
+            noise=IndependentNoise(self._streams("trajectory"), (self.dim,), like=x) if lam > 0 else None,
             label=_RIGHT,
             observe=observe,
         )

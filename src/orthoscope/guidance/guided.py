@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from orthoscope.denoise import Denoiser, Evaluation, Fixed, Label, Memory
+from orthoscope.denoise import Denoiser, Evaluation, FixedLabel, Label, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.by_row import Strength
 from orthoscope.guidance.rules import LinearCFG, Rule, apply
@@ -80,4 +80,4 @@ class Guided(Denoiser):
 
 def classifier_free(denoiser: Denoiser, schedule: Strength, rule: Rule | None = None) -> Guided:
     """Classifier-free guidance of one denoiser: its conditional prediction against its own unconditional one."""
-    return Guided(main=denoiser, reference=Fixed(denoiser), schedule=schedule, rule=rule or LinearCFG())
+    return Guided(main=denoiser, reference=FixedLabel(denoiser), schedule=schedule, rule=rule or LinearCFG())

@@ -20,7 +20,7 @@ from diffusers.configuration_utils import ConfigMixin
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.digits import DigitsPipeline, digit_images
@@ -63,7 +63,7 @@ class ExactNetwork(nn.Module, ConfigMixin):
                 f"labels must be 0 to {known - 1}, got {int(labels.min())} to {int(labels.max())}; number classes so"
             )
         mixture = empirical_mixture(data.flatten(1), labels, std=std)
-        self._exact, self._clock = Exact(mixture), clock_of(scheduler)
+        self._exact, self._clock = ExactDenoiser(mixture), clock_of(scheduler)
         self._like = data.new_empty(0)  # a module without parameters has neither place nor type
         self.register_to_config(  # type: ignore[no-untyped-call]
             in_channels=data.shape[1],

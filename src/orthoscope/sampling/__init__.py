@@ -16,7 +16,7 @@ from orthoscope.sampling.loop import Run as Run
 from orthoscope.sampling.loop import sample as sample
 from orthoscope.sampling.loop import trajectory as trajectory
 from orthoscope.sampling.noise import BrownianPath as BrownianPath
-from orthoscope.sampling.noise import Independent as Independent
+from orthoscope.sampling.noise import IndependentNoise as IndependentNoise
 from orthoscope.sampling.renoising import CFGPlusPlus as CFGPlusPlus
 from orthoscope.sampling.restart import Restart as Restart
 from orthoscope.sampling.start import start as start

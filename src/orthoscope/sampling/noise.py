@@ -1,6 +1,6 @@
 r"""Where a run's randomness comes from; always an argument, never global state.
 
-`Independent` draws from one counter-based stream per trajectory, so a trajectory's noise does not depend on its batch.
+`IndependentNoise` draws from one counter-based stream per trajectory, so its noise does not depend on the batch.
 `BrownianPath` is one path that can be queried on any coarser grid: in the clock $v^{-\lambda^2}$ the noise of all
 steps is the increment of one Brownian motion, which is what convergence tests and coupled step sizes need.
 """
@@ -33,7 +33,7 @@ def silence(level: NoiseLevel, next_level: NoiseLevel) -> Events:
 
 
 @dataclass(frozen=True, eq=False)
-class Independent:
+class IndependentNoise:
     """Fresh noise at every step, one stream per trajectory.
 
     Attributes:

@@ -45,7 +45,7 @@ class Restart:
 
     Accuracy:
         That of the step; each return costs as many evaluations as the interval. Noise must be fresh whenever it is
-        asked for: `Independent`, not a path that is fixed between two levels.
+        asked for: `IndependentNoise`, not a path that is fixed between two levels.
 
     Source:
         [xu2023restart], on the run's own levels.

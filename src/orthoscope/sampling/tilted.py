@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from orthoscope import rng
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.process import NoiseLevel, VarianceExploding
@@ -23,7 +23,7 @@ from orthoscope.quantities import Estimate
 from orthoscope.sampling.grid import Grid, geometric, through
 from orthoscope.sampling.langevin import look
 from orthoscope.sampling.loop import trajectory
-from orthoscope.sampling.noise import Independent
+from orthoscope.sampling.noise import IndependentNoise
 from orthoscope.sampling.proposal import check_tilt, proposal
 from orthoscope.sampling.state import State
 from orthoscope.sampling.weighted import Islands, Weighted, Weights
@@ -144,13 +144,13 @@ def sample_tilted(
         seen=look(narrow, x, levels.levels[0]),
     )
     streams = [rng.stream(seed, "tilted noise", island) for island in range(islands)]
-    drawn = Independent(streams, (particles, narrow.dim), like=x)
+    drawn = IndependentNoise(streams, (particles, narrow.dim), like=x)
 
     def noise(level: NoiseLevel, next_level: NoiseLevel) -> Rows:
         return drawn(level, next_level).reshape(x.shape)
 
     ess = []
-    for state in trajectory(Exact(narrow), x, levels, step=step, noise=noise, label=0, carried=start):
+    for state in trajectory(ExactDenoiser(narrow), x, levels, step=step, noise=noise, label=0, carried=start):
         ess.append(state.carried.ess)
     return _sample(state, levels, np.stack(ess).mean(1))
 

@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from orthoscope import metrics, rng
-from orthoscope.denoise import Active, Committed, Denoiser, Exact, Fixed
+from orthoscope.denoise import Active, Committed, Denoiser, ExactDenoiser, FixedLabel
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.by_row import Strength
 from orthoscope.guidance.guided import Guided
@@ -27,7 +27,7 @@ from orthoscope.quantities import Estimate
 from orthoscope.sampling import (
     Exponential,
     Grid,
-    Independent,
+    IndependentNoise,
     Run,
     State,
     equalized,
@@ -126,19 +126,19 @@ class Draw:
     def denoiser(self, levels: Grid, schedule: Strength | None = None) -> Guided:
         """The guided denoiser of a run over these levels; under another schedule, or several by row, if given."""
         schedule = self.simulation.setting.schedule if schedule is None else schedule
-        return Guided(main=Exact(self.narrow), reference=self._reference(levels, schedule), schedule=schedule)
+        return Guided(main=ExactDenoiser(self.narrow), reference=self._reference(levels, schedule), schedule=schedule)
 
     def _reference(self, levels: Grid, schedule: Strength) -> Denoiser:
         """The unconditional denoiser; with a tolerance, one that reads fewer modes once no row needs them."""
         law, tolerance = self.narrow, self.simulation.numerics.tolerance
         if tolerance == 0 or not isinstance(law, Mixture | Streamed):
-            return Fixed(Exact(law))
+            return FixedLabel(ExactDenoiser(law))
         if self.simulation.setting.lam < 1:
             if not isinstance(law, Mixture):
                 raise ConfigError(
                     "only modes in memory can be left out of an ODE's scans: use a `tolerance` of 0", field="tolerance"
                 )
-            return Fixed(Active(law, tolerance=tolerance * math.sqrt(law.dim)))
+            return FixedLabel(Active(law, tolerance=tolerance * math.sqrt(law.dim)))
         by_level = np.atleast_2d(np.array([schedule.strength(level) for level in levels.levels[:-1]]).T)
         return Committed(law, 0, odds=min(stopping_odds(tolerance, one) for one in np.unique(by_level, axis=0)))
 
@@ -163,7 +163,7 @@ class Draw:
             x,
             grid,
             step=self.step,
-            noise=Independent(streams, (self.simulation.dim,), like=x),
+            noise=IndependentNoise(streams, (self.simulation.dim,), like=x),
             label=0,
             observe=observe,
         )

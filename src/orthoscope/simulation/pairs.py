@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from orthoscope import rng
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.process import VarianceExploding
-from orthoscope.sampling import Exponential, Independent, geometric, sample, start, through
+from orthoscope.sampling import Exponential, IndependentNoise, geometric, sample, start, through
 from orthoscope.targets import Pair, Target
 
 
@@ -46,6 +46,8 @@ def sample_pair(
     levels = through(geometric(process, t_max, steps, end=end), process, [t for t in schedule.switches() if t > end])
     streams = rng.row_streams(seed, "trajectory", rows=range(samples))
     x = start("exact", begin or pair.cond, levels.levels[0], streams, prior_variance=1.0)
-    noise = Independent(streams, (pair.dim,), like=x)
-    run = sample(classifier_free(Exact(narrow), schedule), x, levels, step=Exponential(lam=lam), noise=noise, label=0)
+    noise = IndependentNoise(streams, (pair.dim,), like=x)
+    run = sample(
+        classifier_free(ExactDenoiser(narrow), schedule), x, levels, step=Exponential(lam=lam), noise=noise, label=0
+    )
     return run.x.double().numpy()

@@ -18,7 +18,7 @@ from orthoscope.guidance.by_row import ByRow
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
-from orthoscope.sampling import Independent, Run, sample, through
+from orthoscope.sampling import IndependentNoise, Run, sample, through
 from orthoscope.simulation.draw import Draw, draw
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.twin import row_estimates, row_values
@@ -106,7 +106,7 @@ def _run(draw: Draw, schedules: Sequence[GuidanceSchedule]) -> Run:
     levels = through(draw.levels, draw.process, [t for schedule in schedules for t in schedule.switches()])
     streams = draw.streams()
     x = draw.start(streams, levels)
-    noise, copies = Independent(streams, (draw.simulation.dim,), like=x), (len(schedules), 1)
+    noise, copies = IndependentNoise(streams, (draw.simulation.dim,), like=x), (len(schedules), 1)
     return sample(
         draw.denoiser(levels, ByRow(tuple(schedules), rows=len(x))),
         x.repeat(copies),

@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from orthoscope.denoise import Exact, Fixed
+from orthoscope.denoise import ExactDenoiser, FixedLabel
 from orthoscope.experiments.claims.claim import (
     Claim,
     Comparison,
@@ -123,8 +123,8 @@ def unconditional(effort: Effort) -> Finding:
     )
     (shift,) = measured(simulation, "variance_shift")
     narrow, offset = draw(simulation).target.absorbed()
-    levels, exact = geometric(VarianceExploding(offset=offset), simulation.setting.t_max, 10), Exact(narrow)
-    x, plain = torch.ones(8, simulation.dim), Fixed(exact)
+    levels, exact = geometric(VarianceExploding(offset=offset), simulation.setting.t_max, 10), ExactDenoiser(narrow)
+    x, plain = torch.ones(8, simulation.dim), FixedLabel(exact)
     guided = classifier_free(exact, simulation.setting.schedule)
     runs = [sample(denoiser, x, levels, step=Exponential(lam=0), label=0).x for denoiser in (guided, plain)]
     gap = float((runs[0] - runs[1]).abs().max())

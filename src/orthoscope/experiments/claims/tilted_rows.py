@@ -8,13 +8,13 @@ import math
 import torch
 
 from orthoscope import metrics, rng
-from orthoscope.denoise import Exact
+from orthoscope.denoise import ExactDenoiser
 from orthoscope.experiments.claims.claim import Claim, Effort, Finding, at_least, at_most, claim, equal, found
 from orthoscope.experiments.claims.gaussian_rows import gaussian_pair
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant
 from orthoscope.process import VarianceExploding
-from orthoscope.sampling import Grid, Independent, PredictorCorrector, geometric, sample, start
+from orthoscope.sampling import Grid, IndependentNoise, PredictorCorrector, geometric, sample, start
 from orthoscope.sampling.density import entropy_change
 from orthoscope.sampling.tilted import sample_tilted
 from orthoscope.targets import Pair, mixture
@@ -61,9 +61,9 @@ def predictor_with_corrector(effort: Effort) -> Finding:
     levels = geometric(VarianceExploding(offset=offset), 1e4, effort.pick(1000, 4000))
     streams = rng.row_streams(effort.seed, "trajectory", rows=range(effort.pick(500, 2000)))
     x = start("exact", pair.cond, levels.levels[0], streams, prior_variance=1.0)
-    exact = Exact(narrow)
+    exact = ExactDenoiser(narrow)
     corrector = classifier_free(exact, Constant(value=2 * strength))
-    noise = Independent(streams, (pair.dim,), like=x)
+    noise = IndependentNoise(streams, (pair.dim,), like=x)
     x = sample(exact, x, levels, step=PredictorCorrector(corrector=corrector), noise=noise, label=0).x
     step_bias = abs(_alternating(levels, strength) - float(path.variance))
     return found(
