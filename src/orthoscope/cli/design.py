@@ -13,6 +13,7 @@ from rich.table import Table
 
 from orthoscope.cli import options
 from orthoscope.cli.output import emit, remark, show, writable
+from orthoscope.errors import ConfigError
 
 if TYPE_CHECKING:
     from orthoscope.designs.run import Report
@@ -77,7 +78,7 @@ def design(
 
     Example: orthoscope design --rate 0.7 --std 0.5 --t-max 10 --maximize mean-shift --variance-ratio 1
     """
-    from orthoscope.designs.options import design_report, make_goal, make_margin, make_problem
+    from orthoscope.designs.options import LawOptions, design_report, make_goal, make_margin, make_problem
     from orthoscope.designs.run import design_result
 
     goal = make_goal(
@@ -91,26 +92,14 @@ def design(
         high=high,
         margin=make_margin(margin_strength, margin_switch, data is not None),
     )
-    problem = make_problem(
-        goal,
-        rate=rate,
-        std=std,
-        dim=dim,
-        spectrum=spectrum,
-        cond_var=cond_var,
-        uncond_var=uncond_var,
-        gap=gap,
-        data=data,
+    if out is not None and out.suffix != ".json":
+        raise ConfigError(f"--out names the schedule's file and must end in .json, got {out}")
+    asked = LawOptions(
+        rate=rate, std=std, dim=dim, spectrum=spectrum, cond_var=cond_var, uncond_var=uncond_var, gap=gap, data=data,
         label=label,
-        t_max=t_max,
-        start=start.value if start else None,
-        ode=ode,
-        simulate=simulate,
-        samples=samples,
-        front=front,
-        seed=seed,
-        out=out,
-    )
+    )  # fmt: skip
+    law = asked.law(t_max=t_max, start=start.value if start else None, lam=0.0 if ode else 1.0)
+    problem = make_problem(law, goal, simulate=simulate, samples=samples, seed=seed, front=front)
     if out is not None:
         writable(out, figures=True)
     report = design_report(problem, say=(lambda text: None) if quiet else remark)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -64,59 +65,95 @@ def make_margin(strength: float | None, switch: str | None, data: bool) -> Margi
     return Margin(strength=STANDARD.strength if strength is None else strength, switch=share)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LawOptions:
+    """A law in the words of the options, of which those of one law are given.
+
+    Attributes:
+        rate: Class rate of a random mixture.
+        std: Its within-class standard deviation.
+        dim: Its dimension; None for the limit of infinitely many.
+        spectrum: File of two Gaussians.
+        cond_var: Variances of the conditional Gaussian by direction.
+        uncond_var: Variances of the unconditional Gaussian by direction.
+        gap: Distances of their means by direction.
+        data: A data set.
+        label: The class of it to design for.
+    """
+
+    rate: float | None = None
+    std: float | None = None
+    dim: int | None = None
+    spectrum: Path | None = None
+    cond_var: Sequence[float] | None = None
+    uncond_var: Sequence[float] | None = None
+    gap: Sequence[float] | None = None
+    data: str | None = None
+    label: int | None = None
+
+    def law(self, *, t_max: float | None, start: Start | None, lam: float) -> MixtureLaw | SpectrumLaw | DataLaw:
+        """The law, run from its usual start unless told otherwise.
+
+        Raises:
+            ConfigError: with one clear line, if the options describe none, or more than one.
+        """
+        is_mixture = self.rate is not None or self.std is not None
+        is_spectrum = self.spectrum is not None or bool(self.cond_var or self.uncond_var or self.gap)
+        if sum((is_mixture, is_spectrum, self.data is not None)) != 1:
+            raise ConfigError(f"give one law: {_LAWS}")
+        if self.label is not None and self.data is None:
+            raise ConfigError("`label` belongs to the law of `data`; leave it out", field="label")
+        if self.dim is not None and not is_mixture:
+            raise ConfigError("`dim` belongs to the law of `rate` and `std`; leave it out", field="dim")
+        usual = (T_MAX, "prior") if self.data is None else (DATA_T_MAX, "exact")
+        begin = {"t_max": usual[0] if t_max is None else t_max, "start": usual[1] if start is None else start}
+        run: dict[str, Any] = {**begin, "lam": lam}
+        if self.data is not None:
+            if self.label is None:
+                raise ConfigError("`data` needs `label`, the class to design for", field="label")
+            return DataLaw(source=self.data, label=self.label, **run)
+        return self._mixture(run) if is_mixture else self._spectrum(run)
+
+    def _mixture(self, run: dict[str, Any]) -> MixtureLaw:
+        if self.rate is None or self.std is None:
+            raise ConfigError("a random mixture needs both `rate` and `std`", field=("rate", "std"))
+        return MixtureLaw(rate=self.rate, std=self.std, dim=self.dim, **run)
+
+    def _spectrum(self, run: dict[str, Any]) -> SpectrumLaw:
+        if self.spectrum is not None:
+            if self.cond_var or self.uncond_var or self.gap:
+                raise ConfigError("give either `spectrum` or `cond_var`, `uncond_var` and `gap`, not both")
+            return read_spectrum(self.spectrum, run)
+        if not self.cond_var or not self.uncond_var:
+            raise ConfigError("two Gaussians need both `cond_var` and `uncond_var`, once per direction")
+        distance = list(self.gap) if self.gap else [1.0] * len(self.cond_var)
+        if not len(self.cond_var) == len(self.uncond_var) == len(distance):
+            raise ConfigError(
+                f"expected as many `cond_var` as `uncond_var` and `gap`, got {len(self.cond_var)}, "
+                f"{len(self.uncond_var)} and {len(distance)}"
+            )
+        return SpectrumLaw(
+            cond_mean=distance,
+            cond_var=list(self.cond_var),
+            uncond_mean=[0.0] * len(distance),
+            uncond_var=list(self.uncond_var),
+            **run,
+        )
+
+
 def make_problem(
-    goal: Goal,
-    *,
-    rate: float | None,
-    std: float | None,
-    dim: int | None,
-    spectrum: Path | None,
-    cond_var: Sequence[float] | None,
-    uncond_var: Sequence[float] | None,
-    gap: Sequence[float] | None,
-    data: str | None,
-    label: int | None,
-    t_max: float | None,
-    start: str | None,
-    ode: bool,
-    simulate: bool,
-    samples: int | None,
-    front: bool,
-    seed: int,
-    out: Path | None,
+    law: MixtureLaw | SpectrumLaw | DataLaw, goal: Goal, *, simulate: bool, samples: int | None, seed: int, front: bool
 ) -> DesignProblem | DataProblem:
-    """The problem that the options describe.
+    """What to design, and how to verify it.
 
     Raises:
-        ConfigError: with one clear line, if they describe none.
+        ConfigError: if a data set, which has no theory, is to do without samples or show a front.
     """
-    if out is not None and out.suffix != ".json":
-        raise ConfigError(f"`out` names the schedule's file and must end in .json, got {out}")
-    listed = bool(cond_var or uncond_var or gap)
-    if sum((rate is not None or std is not None, spectrum is not None or listed, data is not None)) != 1:
-        raise ConfigError(f"give one law: {_LAWS}")
-    for name, value, owner, fits in (
-        ("`label`", label, "`data`", data is not None),
-        ("`dim`", dim, "`rate` and `std`", rate is not None or std is not None),
-    ):
-        if value is not None and not fits:
-            raise ConfigError(f"{name} belongs to the law of {owner}; leave it out")
-    run: dict[str, Any] = {"lam": 0.0 if ode else 1.0}
-    if data is not None:
+    counts = {} if samples is None else {"samples": samples}
+    if isinstance(law, DataLaw):
         if not simulate or front:
             raise ConfigError("a data set has no theory: leave out `no_simulate` and `front`")
-        if label is None:
-            raise ConfigError("`data` needs `label`, the class to design for")
-        run |= {"t_max": DATA_T_MAX if t_max is None else t_max, "start": _start(start, "exact")}
-        counts = {} if samples is None else {"samples": samples}
-        return DataProblem(law=DataLaw(source=data, label=label, **run), goal=goal, seed=seed, **counts)
-    run |= {"t_max": T_MAX if t_max is None else t_max, "start": _start(start, "prior")}
-    law = (
-        _mixture(rate, std, dim, run)
-        if spectrum is None and not listed
-        else _spectrum(spectrum, cond_var, uncond_var, gap, run)
-    )
-    counts = {} if samples is None else {"samples": samples}
+        return DataProblem(law=law, goal=goal, seed=seed, **counts)
     budget = Budget(seed=seed, **counts) if simulate else None
     return DesignProblem(law=law, goal=goal, budget=budget, front=front)
 
@@ -124,44 +161,6 @@ def make_problem(
 def design_report(problem: DesignProblem | DataProblem, say: Remark) -> Report:
     """Solve either kind of problem."""
     return run_design(problem, say) if isinstance(problem, DesignProblem) else run_data_design(problem, say)
-
-
-def _start(start: str | None, default: Start) -> Start:
-    return default if start is None else start  # type: ignore[return-value]  # the law checks it
-
-
-def _mixture(rate: float | None, std: float | None, dim: int | None, run: dict[str, Any]) -> MixtureLaw:
-    if rate is None or std is None:
-        raise ConfigError("a random mixture needs both `rate` and `std`")
-    return MixtureLaw(rate=rate, std=std, dim=dim, **run)
-
-
-def _spectrum(
-    file: Path | None,
-    cond_var: Sequence[float] | None,
-    uncond_var: Sequence[float] | None,
-    gap: Sequence[float] | None,
-    run: dict[str, Any],
-) -> SpectrumLaw:
-    if file is not None:
-        if cond_var or uncond_var or gap:
-            raise ConfigError("give either `spectrum` or `cond_var`, `uncond_var` and `gap`, not both")
-        return read_spectrum(file, run)
-    if not cond_var or not uncond_var:
-        raise ConfigError("two Gaussians need both `cond_var` and `uncond_var`, once per direction")
-    distance = list(gap) if gap else [1.0] * len(cond_var)
-    if not len(cond_var) == len(uncond_var) == len(distance):
-        raise ConfigError(
-            f"expected as many `cond_var` as `uncond_var` and `gap`, got {len(cond_var)}, {len(uncond_var)} and "
-            f"{len(distance)}"
-        )
-    return SpectrumLaw(
-        cond_mean=distance,
-        cond_var=list(cond_var),
-        uncond_mean=[0.0] * len(distance),
-        uncond_var=list(uncond_var),
-        **run,
-    )
 
 
 def read_spectrum(path: Path, run: dict[str, Any]) -> SpectrumLaw:
