@@ -11,7 +11,6 @@ from orthoscope.designs.optimization.goals import Goal as Goal
 from orthoscope.designs.optimization.goals import Margin as Margin
 from orthoscope.designs.optimization.goals import Outcome as Outcome
 from orthoscope.designs.optimization.goals import Within as Within
-from orthoscope.designs.optimization.grid import compared as compared
 from orthoscope.designs.optimization.laws import Law as Law
 from orthoscope.designs.optimization.linear_quadratic import least_effort as least_effort
 from orthoscope.designs.optimization.margin import judged as judged

@@ -1,14 +1,12 @@
 """Linear and step windows by a plain scan, without gradients.
 
-A second way to the best window: a check on the search with gradients, and the way to go where outcomes jump.
-
-Source:
-    derived in explanation/design.
+A second way to the best window, so that a fault in gradients or searches of the design would show.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import minimize
 
 from orthoscope.designs.optimization.search import PENALTY, TOLERANCE, Task
 from orthoscope.guidance.schedules import GuidanceSchedule, Linear, Step
@@ -28,12 +26,7 @@ def scanned(task: Task, name: str, points: int = 9) -> tuple[float, GuidanceSche
 
     Accuracy:
         The refinement to about 1e-8 in the gain; the scan may miss narrow optima.
-
-    Source:
-        derived in explanation/design.
     """
-    from scipy.optimize import minimize
-
     law, run = task.law, task.family
     best: tuple[float, GuidanceSchedule | None] = (-np.inf, None)
 
