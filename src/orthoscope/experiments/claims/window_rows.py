@@ -212,7 +212,7 @@ def finishing_positive(effort: Effort) -> Finding:
     switch = brentq(lambda t: law.evaluate(_three_phases(t, 0.03)).variance_ratio - 1, 0.04, 9.0, xtol=1e-12)
     two, three = (dense(schedule, effort) for schedule in (best.schedule, _three_phases(switch, 0.03)))
     shifts = [measured(simulation, "mean_shift")[0] for simulation in (two, three)]
-    theory = predict(three.setting).mean_shift - predict(two.setting).mean_shift
+    theory = predict(three.mean_field).mean_shift - predict(two.mean_field).mean_shift
     loss = shifts[1].minus(shifts[0])
     return found(
         equal("change of the mean shift by a third phase", loss, theory),
