@@ -94,7 +94,7 @@ class CapturedStudy:
             rows.append(row | {name: getattr(found, name) for name in (*MEASURED, "class_posterior")})
             if progress is not None:
                 progress(k + 1, len(cells))
-        predictions = [predict(self.simulation(schedule, self.dims[-1]).setting) for schedule in self.schedules]
+        predictions = [predict(self.simulation(schedule, self.dims[-1]).mean_field) for schedule in self.schedules]
         variables: dict[str, Any] = table(rows, "point") | _theory(predictions)
         coords = {"path": list(self.schedules)}
         return dataset(variables, coords=coords, spec=self, rate=self.rate, std=self.std)
