@@ -113,7 +113,20 @@ COMMANDS = {
 }
 # What may differ between two runs of the same numbers: times, places, versions, and how a setting is written down.
 VOLATILE = frozenset(
-    {"seconds", "spec", "spec_hash", "orthoscope", "folder", "file", "figure", "report", "results", "out", "schema"}
+    {
+        "seconds",
+        "memory",
+        "spec",
+        "spec_hash",
+        "orthoscope",
+        "folder",
+        "file",
+        "figure",
+        "report",
+        "results",
+        "out",
+        "schema",
+    }
 )
 
 
@@ -121,8 +134,8 @@ def record(folder: Path, only: list[str], jobs: int) -> None:
     """Run the commands into a folder, one JSON file each."""
     folder.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(jobs) as pool:
-        for name, seconds in pool.map(lambda name: (name, _record(folder, name)), only or COMMANDS):
-            print(f"{name}: {seconds}", flush=True)
+        for name, state in pool.map(lambda name: (name, _record(folder, name)), only or COMMANDS):
+            print(f"{name}: {state}", flush=True)
 
 
 def _record(folder: Path, name: str) -> str:
