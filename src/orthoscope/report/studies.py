@@ -102,7 +102,8 @@ def _section(name: str, entry: Entry, result: xr.Dataset, found: Mapping[str, An
 def _rows(found: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
     """Findings within findings as rows: `approach: mean shift: exponent`."""
     for name, value in found.items():
-        key = f"{within}: {name}" if within else str(name).replace("_", " ")
+        title = str(name).replace("_", " ")
+        key = f"{within}: {title}" if within else title
         match value:
             case {"value": float() | int() as number, "stderr": float() as error}:
                 rest = [f"{part} {value[part]:.4g}" for part in ("theory", "z") if isinstance(value.get(part), float)]
