@@ -64,5 +64,5 @@ def _list(*, as_json: bool) -> None:
     for head, justify in (("study", "left"), ("question", "left"), ("minutes", "right"), ("--quick", "right")):
         table.add_column(head, justify=justify, no_wrap=head != "question")  # type: ignore[arg-type]
     for name, one in STUDIES.items():
-        table.add_row(name, one.question, f"{one.minutes:g}", f"{one.quick_minutes:g}" if one.quick_minutes else "")
+        table.add_row(name, one.question, *(f"{m:g}" if m else "" for m in (one.minutes, one.quick_minutes)))
     Console(highlight=False).print(table)

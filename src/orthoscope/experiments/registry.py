@@ -23,14 +23,14 @@ class Entry:
         question: What it answers.
         cls: Module under `experiments` and name of its class, whose fields are its whole specification.
         figure: Module under `plots` and name of the function that draws its dataset.
-        minutes: What it takes on one core.
-        quick_minutes: What its reduced version takes; None if there is none.
+        minutes: What it took on one core of a cloud machine; None where nobody timed it.
+        quick_minutes: The same of its reduced version; None if there is none.
     """
 
     question: str
     cls: str
     figure: str
-    minutes: float
+    minutes: float | None = None
     quick_minutes: float | None = None
 
     def make(self, *, quick: bool = False, seed: int = 0) -> Study:
@@ -82,15 +82,15 @@ STUDIES: dict[str, Entry] = {
     ),
     "correlations": Entry(
         question="How do coordinates of guided samples correlate?",
-        cls="correlations:CorrelationStudy", figure="correlations:correlations_figure", minutes=9, quick_minutes=0.4,
+        cls="correlations:CorrelationStudy", figure="correlations:correlations_figure", quick_minutes=0.4,
     ),
     "design-grid": Entry(
         question="Are designed schedules ever worse than the best simple windows?",
-        cls="design_grid:DesignGridStudy", figure="design_grid:design_grid_figure", minutes=9, quick_minutes=0.3,
+        cls="design_grid:DesignGridStudy", figure="design_grid:design_grid_figure", quick_minutes=0.3,
     ),
     "manifold": Entry(
         question="On a curved manifold of classes, which dimension does the rate count?",
-        cls="manifold:ManifoldStudy", figure="manifold:manifold_figure", minutes=9, quick_minutes=0.3,
+        cls="manifold:ManifoldStudy", figure="manifold:manifold_figure", quick_minutes=0.3,
     ),
     "stages": Entry(
         question="What does guidance do in each stage to classes of several modes?",
