@@ -74,7 +74,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "approach": Entry(
         question="How fast does finite dimension approach mean field?",
-        cls="approach:ApproachStudy", figure="approach:approach_figure", minutes=9, quick_minutes=0.5,
+        cls="approach:ApproachStudy", figure="approach:approach_figure", minutes=9, quick_minutes=0.3,
     ),
     "captured": Entry(
         question="What becomes of paths that another mode captures?",
@@ -82,15 +82,15 @@ STUDIES: dict[str, Entry] = {
     ),
     "correlations": Entry(
         question="How do coordinates of guided samples correlate?",
-        cls="correlations:CorrelationStudy", figure="correlations:correlations_figure", quick_minutes=0.4,
+        cls="correlations:CorrelationStudy", figure="correlations:correlations_figure", quick_minutes=0.3,
     ),
     "design-grid": Entry(
         question="Are designed schedules ever worse than the best simple windows?",
-        cls="design_grid:DesignGridStudy", figure="design_grid:design_grid_figure", quick_minutes=0.3,
+        cls="design_grid:DesignGridStudy", figure="design_grid:design_grid_figure", quick_minutes=0.2,
     ),
     "manifold": Entry(
         question="On a curved manifold of classes, which dimension does the rate count?",
-        cls="manifold:ManifoldStudy", figure="manifold:manifold_figure", quick_minutes=0.3,
+        cls="manifold:ManifoldStudy", figure="manifold:manifold_figure", quick_minutes=0.1,
     ),
     "stages": Entry(
         question="What does guidance do in each stage to classes of several modes?",
