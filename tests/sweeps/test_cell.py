@@ -19,7 +19,8 @@ from orthoscope.settings import Setting
 from orthoscope.simulation.comparison import theories
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
-from orthoscope.sweeps.cell import cell_seed, run_cell
+from orthoscope.sweeps.cell import cell_seed
+from orthoscope.sweeps.compute import run_cell
 from orthoscope.sweeps.file import read_study
 from orthoscope.sweeps.plan import Cell, Plan
 from orthoscope.sweeps.simulated import looks

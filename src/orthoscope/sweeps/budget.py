@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orthoscope.errors import ConfigError, OrthoscopeError
-from orthoscope.sweeps.cell import cell_settings, run_cell
+from orthoscope.sweeps.cell import cell_settings
+from orthoscope.sweeps.compute import run_cell
 from orthoscope.sweeps.plan import Cell, Plan
 
 if TYPE_CHECKING:

@@ -11,12 +11,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from orthoscope import rng
-from orthoscope.quantities import Estimate
 from orthoscope.serialize import dumps
 from orthoscope.settings import Setting
 from orthoscope.simulation.predictions import make_schedule
 from orthoscope.sweeps.plan import Cell, Plan, Value
-from orthoscope.theory import predict
 
 PREDICTED = (
     "mean_shift", "variance_shift", "variance_ratio", "class_posterior", "speciation_time", "condensation_time",
@@ -28,21 +26,6 @@ MEASURED = (
 )  # fmt: skip
 STREAMS = ("independent", "common")
 _ABOUT_THE_RUN = ("source", "seed", "streams", "precision", "min_draws", "max_draws")  # fixed, but no settings
-
-
-def run_cell(plan: Plan, cell: Cell) -> dict[str, Estimate | float]:
-    """The results of one cell by quantity name; NaN where a time or a prediction does not exist.
-
-    Raises:
-        ConfigError: if the cell's settings cannot be used, here: for instance too little memory on this machine.
-        DivergenceError: if a state stops being finite.
-    """
-    if plan.fixed["source"] == "theory":
-        found = predict(theory_setting(plan, cell))
-        return {name: as_float(getattr(found, name)) for name in plan.quantities}
-    from orthoscope.sweeps.simulated import simulated  # torch is loaded only where something is simulated
-
-    return simulated(plan, cell)
 
 
 def theory_setting(plan: Plan, cell: Cell) -> Setting:

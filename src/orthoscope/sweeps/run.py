@@ -19,7 +19,7 @@ from orthoscope.locking import LostFolderError, locked
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import dumps
-from orthoscope.sweeps.cell import run_cell
+from orthoscope.sweeps.compute import run_cell
 from orthoscope.sweeps.execute import ClusterLostError, execute
 from orthoscope.sweeps.layout import FILES, open_sweep
 from orthoscope.sweeps.plan import Cell, Plan
