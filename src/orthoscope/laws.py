@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orthoscope.errors import ConfigError, unknown
+from orthoscope.records import Record
 
 Ensemble = Literal["gaussian", "sphere"]
 ENSEMBLES: tuple[Ensemble, ...] = ("gaussian", "sphere")
@@ -35,7 +36,7 @@ def check_std(std: float) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RandomMixture:
+class RandomMixture(Record):
     """One mode per class, their centroids drawn at random.
 
     Attributes:

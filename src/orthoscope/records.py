@@ -8,7 +8,7 @@ one record share a field's name.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
@@ -16,7 +16,7 @@ R = TypeVar("R", bound="Record")
 
 
 class Record:
-    """Base of dataclasses some of whose fields are dataclasses again."""
+    """Base of such dataclasses; their fields that are records again are their parts."""
 
     __slots__ = ()
 
@@ -32,7 +32,7 @@ class Record:
         for name, kind in _parts(cls).items():  # type: ignore[arg-type]
             held = {key: given.pop(key) for key in _names(kind) if key in given}
             if held or name not in given:
-                parts[name] = _make(kind, held)
+                parts[name] = kind.of(**held)
         return cls(**parts, **given)
 
     def but(self: R, **given: Any) -> R:
@@ -45,24 +45,20 @@ class Record:
         parts: dict[str, Any] = {}
         for name, kind in _parts(type(self)).items():  # type: ignore[arg-type]
             if held := {key: given.pop(key) for key in _names(kind) if key in given}:
-                part = given.pop(name, getattr(self, name))
-                parts[name] = part.but(**held) if isinstance(part, Record) else replace(part, **held)
+                parts[name] = given.pop(name, getattr(self, name)).but(**held)
         return replace(self, **parts, **given)  # type: ignore[type-var]
 
 
 @cache
-def _parts(kind: Any) -> Mapping[str, type]:
-    """The fields of a record that are dataclasses themselves, by name."""
+def _parts(kind: Any) -> Mapping[str, Any]:
+    """The fields of a record that are records themselves, by name."""
     hints = get_type_hints(kind)
-    return {f.name: hints[f.name] for f in fields(kind) if is_dataclass(hints[f.name]) and f.name != "schedule"}
+    kinds = ((f.name, hints[f.name]) for f in fields(kind))
+    return {name: hint for name, hint in kinds if isinstance(hint, type) and issubclass(hint, Record)}
 
 
 @cache
 def _names(kind: Any) -> frozenset[str]:
-    """The names of all fields of a dataclass, those of its parts included."""
+    """The names of all fields of a record, those of its parts included."""
     inner = (_names(part) for part in _parts(kind).values())
     return frozenset({f.name for f in fields(kind)}.union(*inner))
-
-
-def _make(kind: Any, held: dict[str, Any]) -> Any:
-    return kind.of(**held) if issubclass(kind, Record) else kind(**held)

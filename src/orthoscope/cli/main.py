@@ -26,7 +26,7 @@ from orthoscope.cli.study import study
 from orthoscope.cli.sweep import sweep
 from orthoscope.cli.train import train
 from orthoscope.cli.two_class import two_class
-from orthoscope.errors import NO_ROOM, OrthoscopeError, StoppedError, named
+from orthoscope.errors import NO_ROOM, OrthoscopeError, StoppedError
 
 UNUSABLE_INPUT, FAILED, INTERRUPTED, BUG = 2, 1, 130, 70
 # Packages that not every installation has, and the extra that brings each.
@@ -84,11 +84,6 @@ def _forget_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _option(argument: str) -> str:
-    """An argument of the library as the command line has it."""
-    return f"--{argument.replace('_', '-')}"
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status: 0 success, 1 a failed result, 2 unusable input.
 
@@ -106,10 +101,10 @@ def main(argv: list[str] | None = None) -> int:
         remark(f"error: {_one_line(error.format_message())}")
         return UNUSABLE_INPUT
     except StoppedError as error:
-        remark(f"error: {named(str(error), _option)}")
+        remark(f"error: {error}")
         return FAILED
     except OrthoscopeError as error:
-        remark(f"error: {named(str(error), _option)}")
+        remark(f"error: {error}")
         return UNUSABLE_INPUT
     except (KeyboardInterrupt, typer.Abort):
         remark(_STOPPED)

@@ -16,7 +16,7 @@ from rich.progress import Progress as ProgressBar
 from rich.table import Table
 
 from orthoscope import locking
-from orthoscope.errors import ConfigError, unwritable
+from orthoscope.errors import ConfigError, named, unwritable
 from orthoscope.progress import Progress
 from orthoscope.serialize import dumps
 from orthoscope.writing import is_foreign, is_stream
@@ -54,7 +54,8 @@ def writable(path: Path, *, figures: bool = False) -> None:
 
 
 def remark(text: str) -> None:
-    """A line for people, on standard error."""
+    """A line for people, on standard error; arguments of the library, in backticks, are shown as options."""
+    text = named(text, lambda argument: f"--{argument.replace('_', '-')}")
     Console(stderr=True, soft_wrap=True, highlight=False, emoji=False).print(text, markup=False)
 
 

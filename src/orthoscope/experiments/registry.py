@@ -58,7 +58,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "rates": Entry(
         question="How do mean and variance shift with the number of classes per dimension?",
-        cls="shifts:RateStudy", figure="shifts:rate_figure", minutes=0.4,
+        cls="shifts:RateStudy", figure="shifts:rate_figure", minutes=0.3,
     ),
     "dims": Entry(
         question="Does high dimension cure guidance, with few classes and with exponentially many?",

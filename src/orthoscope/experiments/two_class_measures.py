@@ -6,7 +6,7 @@ Every measure is taken from the dataset of one run, and comes with its standard 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,19 +14,16 @@ import torch
 import xarray as xr
 
 from orthoscope import __version__, metrics
-from orthoscope.denoise import Denoiser, Evaluation, Label, Memory
 from orthoscope.experiments.two_class import PATHS, TwoClass, counter
-from orthoscope.guidance.guided import Guided
-from orthoscope.guidance.rules import LinearCFG
+from orthoscope.guidance.by_row import ByRow
+from orthoscope.guidance.schedules import Constant
 from orthoscope.numerics import Array
-from orthoscope.process import NoiseLevel
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import to_dict
 from orthoscope.theory.two_class import SUPPORT, Law, Moments, check_law, guided_moments, tilted_moments
 from orthoscope.theory.two_class_sde import sde_moments
 from orthoscope.threads import one_thread
-from orthoscope.typing import Rows
 
 EDGE = SUPPORT[1] - 0.05 * (SUPPORT[1] - SUPPORT[0])  # beyond it lie the outer 5 % of the support
 TOLERANCE = 3.0  # final noise standard deviations that a sample may lie outside
@@ -96,18 +93,6 @@ def findings(found: xr.Dataset) -> dict[str, Any]:
 # The largest strength whose path is monotone
 
 
-@dataclass(frozen=True, eq=False)
-class _Fan(Denoiser):
-    """One denoiser at many constant strengths, one per row."""
-
-    guided: Guided
-    strengths: Array
-
-    def evaluate(self, x: Rows, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
-        parts = {"cond": self.guided.main(x, level, label), "uncond": self.guided.reference(x, level, label)}
-        return Evaluation(denoised=LinearCFG()(x, level, parts, self.strengths, None)[0])
-
-
 def largest_monotone_strength(setting: TwoClass, progress: Progress | None = None) -> float | None:
     """The largest strength up to which the middle path, from state 0, never turns back on its way to the class.
 
@@ -125,7 +110,8 @@ def largest_monotone_strength(setting: TwoClass, progress: Progress | None = Non
         strengths = np.linspace(low, high, _FAN)
         with one_thread():
             zeros = torch.zeros(_FAN, setting.dim, dtype=torch.float64)
-            _, paths = setting.follow(_Fan(guided, strengths), zeros, tick=tick)
+            fan = ByRow(tuple(Constant(value=float(w)) for w in strengths))
+            _, paths = setting.follow(replace(guided, schedule=fan), zeros, tick=tick)
         turns = [k for k in range(_FAN) if not is_monotone(paths[:, k])]
         if not turns or turns[0] == 0:
             return None

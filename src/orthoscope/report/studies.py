@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -84,7 +83,7 @@ def _lead(study: Any) -> str:
 def _section(name: str, entry: Entry, result: xr.Dataset, found: Mapping[str, Any], command: str) -> Section:
     """A study as a section: the demonstration's own where there is one, else its figure and its findings."""
     if name in SECTIONS:
-        return replace(SECTIONS[name](result, command))
+        return SECTIONS[name](result, command)
     module, _, function = entry.figure.partition(":")
     figure: Figure = getattr(import_module(f"orthoscope.plots.{module}"), function)(result)
     doc = str(import_module(f"orthoscope.experiments.{entry.cls.partition(':')[0]}").__doc__)

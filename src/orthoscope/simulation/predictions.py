@@ -1,4 +1,4 @@
-"""What the commands `predict` and `gaussian` return, and how their options become a setting. No torch here."""
+"""What the commands `predict` and `gaussian` return, and the schedule that options ask for. No torch here."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _PATIENCE = 100  # times the free memory up to which modes can be drawn again at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Numerics:
+class Numerics(Record):
     """How a run is computed.
 
     Attributes:
@@ -66,7 +66,7 @@ class Numerics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
+class Budget(Record):
     """How much is sampled.
 
     Attributes:
