@@ -1,8 +1,9 @@
 """Results as labelled datasets: names, units and errors by one convention (docs: schema).
 
 A measured variable `X` has its standard error beside it as `X_stderr`, the number of trajectories as `X_n` and its
-degrees of freedom, NaN if they are many, as `X_dof`; its predictions are `X_mean_field` (infinite
-dimension) and `X_finite_dim`. Units and long names come from `quantities`.
+degrees of freedom, NaN if they are many, as `X_dof`; where modes are drawn at random, `X_stderr_within` is the error
+with the modes held fixed. Its predictions are `X_mean_field` (infinite dimension) and `X_finite_dim`. Units and long
+names come from `quantities`.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from orthoscope.quantities import QUANTITIES, Estimate
 from orthoscope.serialize import content_hash, dumps
 
 SUFFIXES = {
+    "_stderr_within": "standard error from trajectories alone of ",
     "_stderr": "standard error of ",
     "_n": "trajectories behind ",
     "_dof": "degrees of freedom of ",
     "_mean_field": "mean-field ",
     "_finite_dim": "finite-dimension ",
 }
-_PARTS = ("stderr", "n", "dof")
+_PARTS = ("stderr", "stderr_within", "n", "dof")
 
 
 @runtime_checkable
@@ -84,7 +86,10 @@ def estimates(name: str, dims: Sequence[str], values: Any) -> dict[str, tuple[Se
     """A variable, its standard error and what stands behind it, from an array (nested lists) of estimates."""
     array = np.asarray(values, dtype=object)
     pick = np.vectorize(lambda estimate, part: np.nan if (found := getattr(estimate, part)) is None else found, [float])
-    return {name: (dims, pick(array, "value"))} | {f"{name}_{part}": (dims, pick(array, part)) for part in _PARTS}
+    parts = {part: pick(array, part) for part in _PARTS}
+    if np.isnan(parts["stderr_within"]).all():
+        del parts["stderr_within"]
+    return {name: (dims, pick(array, "value"))} | {f"{name}_{part}": (dims, found) for part, found in parts.items()}
 
 
 def stored(data: xr.Dataset, name: str) -> list[Estimate]:
@@ -96,10 +101,11 @@ def stored(data: xr.Dataset, name: str) -> list[Estimate]:
         Estimate(
             value=float(value),
             stderr=float(stderr),
+            stderr_within=None if np.isnan(within) else float(within),
             n=0 if np.isnan(n) else int(n),
             dof=None if np.isnan(dof) else int(dof),
         )
-        for value, stderr, n, dof in zip(*columns, strict=True)
+        for value, stderr, within, n, dof in zip(*columns, strict=True)
     ]
 
 
@@ -114,6 +120,37 @@ def table(rows: Iterable[Mapping[str, Any]], dim: str) -> dict[str, tuple[Sequen
         else:
             variables[name] = ([dim], [np.nan if value is None else value for value in column])
     return variables
+
+
+def labelled(
+    numbers: Mapping[str, Any],
+    *,
+    spec: Any,
+    variables: Mapping[str, tuple[Sequence[str], Any]] | None = None,
+    coords: Mapping[str, Any] | None = None,
+    **attrs: Any,
+) -> xr.Dataset:
+    """A dataset of the numbers that a command tells, which also keeps them whole, as JSON, in the attribute `numbers`.
+
+    Args:
+        numbers: By name. Numbers and estimates become variables, texts attributes.
+        spec: What made them.
+        variables: Further variables, as in `dataset`.
+        coords: Values by dimension name.
+        **attrs: Further attributes.
+    """
+    found: dict[str, tuple[Sequence[str], Any]] = {}
+    for name, value in numbers.items():
+        match value:
+            case {"value": _, "stderr": _}:
+                found |= estimates(name, (), Estimate(**{part: value.get(part) for part in ("value", *_PARTS)}))
+            case bool() | int() | float():
+                found[name] = ((), value)
+            case None if name in QUANTITIES:
+                found[name] = ((), np.nan)
+    texts = {name: value for name, value in numbers.items() if isinstance(value, str)}
+    told = {"numbers": dumps(numbers, indent=None)} | texts | attrs
+    return dataset(found | dict(variables or {}), coords=coords or {}, spec=spec, **told)
 
 
 def write(result: xr.Dataset, path: Path, *, group: str | None = None) -> None:

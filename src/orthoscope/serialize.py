@@ -2,7 +2,7 @@
 
 A dictionary carries the class name (`type`) and a format `version`. Reading refuses unknown keys, naming the nearest
 known one: a mistyped setting must never be silently ignored. JSON knows neither NaN nor infinity; both are written as
-null.
+null, which is read as the default of a field where that is infinite.
 """
 
 from __future__ import annotations
@@ -50,16 +50,27 @@ def from_dict(data: Any, registry: Registry) -> Any:
     if version != VERSION or isinstance(version, bool):
         raise ConfigError(f"{name}: format version {version!r} is not supported; this release reads version {VERSION}")
     cls = registry[name]
-    known = {f.name for f in dataclasses.fields(cls)}
+    known = {f.name: f for f in dataclasses.fields(cls) if f.init}
+    fixed = {f.name for f in dataclasses.fields(cls)} - known.keys()
     for key in fields:
-        if key not in known:
+        if key not in known and key not in fixed:
             raise unknown(f"key of {name}", str(key), known)
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    given = {k: v for k, v in fields.items() if k in known and not (v is None and known[k].default == math.inf)}
+    values = {k: _read(v, registry) for k, v in given.items()}
     try:
         return cls(**values)
     except TypeError as error:
-        missing = sorted(known - fields.keys())
+        missing = sorted(known.keys() - fields.keys())
         raise ConfigError(f"{name}: {error}; keys not given: {', '.join(missing) or 'none'}") from error
+
+
+def _read(value: Any, registry: Registry) -> Any:
+    """A value as the field of a dataclass holds it: objects for dictionaries with a type, tuples for lists."""
+    if isinstance(value, Mapping) and "type" in value:
+        return from_dict(value, registry)
+    if isinstance(value, list):
+        return tuple(_read(one, registry) for one in value)
+    return value
 
 
 def plain(value: Any) -> Any:

@@ -143,14 +143,14 @@ def test_a_diverging_run_is_a_failed_result(run_cli: Run, monkeypatch: pytest.Mo
     def diverge(*args: object, **kwargs: object) -> None:
         raise DivergenceError("the state is not finite after step 3", step=3, time=1.0, last_good=None)
 
-    monkeypatch.setattr("orthoscope.simulation.comparison.simulation_result", diverge)
+    monkeypatch.setattr("orthoscope.experiments.single.SimulationStudy.run", diverge)
     run = run_cli(*SIMULATE, "--strength", 1)
     assert run.status == 1
     assert run.err == "error: the state is not finite after step 3\n"
 
 
 def test_a_bug_is_no_bare_traceback(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orthoscope.cli.predict.prediction_result", lambda prediction: 1 / 0)
+    monkeypatch.setattr("orthoscope.experiments.single.prediction_result", lambda prediction: 1 / 0)
     run = run_cli(*PREDICT, "--strength", 1)
     assert run.status == 70
     assert run.err.startswith("internal error: ZeroDivisionError")

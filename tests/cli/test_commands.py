@@ -69,7 +69,7 @@ def test_predict_options_reach_the_theory(run_cli: Run, arguments: list[object],
 @pytest.mark.slow
 def test_classes_and_dim_are_a_rate(run_cli: Run) -> None:
     found = answer(run_cli("predict", "--classes", 1000, "--dim", 20, "--std", 0.5, "--strength", 1, "--json"))
-    assert found["spec"]["law"]["classes"] == 1000
+    assert found["spec"]["setting"]["law"]["classes"] == 1000
     rate = answer(run_cli("predict", "--rate", np.log(1000) / 20, "--dim", 20, "--std", 0.5, "--strength", 1, "--json"))
     assert found["mean_shift"] == pytest.approx(rate["mean_shift"], rel=1e-12)
     assert 0 < found["class_posterior"] <= 1

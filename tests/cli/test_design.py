@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from orthoscope.designs import options as design_options
-from orthoscope.designs.check import Budget
+from orthoscope.designs.check import Verification
 from orthoscope.designs.optimization import SpectrumLaw
 from orthoscope.designs.options import read_spectrum
 from orthoscope.guidance.grammar import parse_schedule, read_schedule
@@ -89,7 +89,7 @@ def test_a_spectrum_file_holds_variances_or_covariances(tmp_path: Path) -> None:
 def test_disagreement_of_sampling_and_theory_is_a_failed_result(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     # One step of the sampler cannot follow a jump in strength of this size.
     monkeypatch.setattr("orthoscope.designs.check._GAUSSIAN_STEPS", 1)
-    monkeypatch.setattr(design_options, "Budget", lambda **counts: Budget(steps=1, **counts))
+    monkeypatch.setattr(design_options, "Verification", lambda **counts: Verification(steps=1, **counts))
     run = run_cli(*PAIR, "--maximize", "mean-shift", "--low", 0, "--high", 2, "--samples", 4096, "--quiet")
     assert run.status == 1
     assert "sampling disagrees with theory" in run.out

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orthoscope.cli.output import emit, flat
+from orthoscope.cli.output import emit
+from orthoscope.report.tables import flat
 from tests.conftest import Finished
 
 Run = Callable[..., Finished]
@@ -142,7 +143,7 @@ def test_an_interrupted_command_says_so(run_cli: Run, monkeypatch: pytest.Monkey
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orthoscope.cli.gaussian.pair_result", interrupt)
+    monkeypatch.setattr("orthoscope.cli.gaussian.GaussianStudy", interrupt)
     run = run_cli("gaussian", "--strength", 1)
     assert (run.status, run.out, run.err) == (130, "", "interrupted; what was already written stays\n")
 

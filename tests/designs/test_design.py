@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from orthoscope.designs.check import (
-    Budget,
     Check,
+    Verification,
     check_mixture,
     check_spectrum,
     mixture_simulation,
@@ -48,7 +48,7 @@ SPECTRUM = SpectrumLaw(
     cond_mean=[1.0, 0.5], cond_var=[0.5, 0.3], uncond_mean=[0.0, 0.0], uncond_var=[2.0, 1.0], t_max=50.0
 )
 WINDOW = Step(early=3.0, late=-0.2, switch=2.0)
-SMALL = Budget(samples=512, draws=8, steps=16)
+SMALL = Verification(samples=512, draws=8, steps=16)
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_what_was_not_measured_agrees_with_no_theory(value: float, stderr: float
 def test_a_verification_without_samples_draws_or_steps_is_refused() -> None:
     for nothing in ({"samples": 1}, {"draws": 0}, {"steps": 0}):
         with pytest.raises(ConfigError, match="verification needs"):
-            Budget(**nothing)
+            Verification(**nothing)
 
 
 @pytest.mark.slow
@@ -140,7 +140,7 @@ def test_a_verification_without_samples_draws_or_steps_is_refused() -> None:
 @pytest.mark.parametrize("lam", [1.0, 0.0])
 def test_two_gaussians_are_sampled_as_theory_says(schedule: Step, lam: float) -> None:
     law = replace(SPECTRUM, lam=lam)
-    checks = check_spectrum(law, schedule, law.evaluate(schedule), Budget(samples=8192))
+    checks = check_spectrum(law, schedule, law.evaluate(schedule), Verification(samples=8192))
     assert checks.keys() == {"mean_shift", "variance_ratio", "separability", "frechet"}
     for name, check in checks.items():
         # 24 comparisons; the sampler's own error is far below.
@@ -153,12 +153,12 @@ def test_two_gaussians_are_sampled_as_theory_says(schedule: Step, lam: float) ->
 
 @pytest.mark.slow
 def test_the_check_of_two_gaussians_notices_another_schedule() -> None:
-    wrong = check_spectrum(SPECTRUM, WINDOW, SPECTRUM.evaluate(replace(WINDOW, early=2.0)), Budget(samples=8192))
+    wrong = check_spectrum(SPECTRUM, WINDOW, SPECTRUM.evaluate(replace(WINDOW, early=2.0)), Verification(samples=8192))
     assert not all(check.agrees for check in wrong.values())
 
 
 def test_measures_of_samples_agree_with_the_law_s_own_definitions() -> None:
-    rows = sample_spectrum(SPECTRUM, Constant(value=0.0), Budget(samples=64))
+    rows = sample_spectrum(SPECTRUM, Constant(value=0.0), Verification(samples=64))
     # Rows rescaled to the exact moments under a schedule must give the law's outcome exactly.
     from orthoscope.theory.gaussian import scheduled_gaussian
 
@@ -210,7 +210,7 @@ def test_what_theory_may_be_wrong_by_counts_the_strength_of_a_line() -> None:
 @pytest.mark.slow
 def test_a_design_is_nowhere_behind_and_its_json_says_so() -> None:
     goal = Goal(objective="mean_shift", variance_ratio=0.9, high=4.0)
-    report = run_design(DesignProblem(law=SPECTRUM, goal=goal, budget=Budget(samples=2048), front=False))
+    report = run_design(DesignProblem(law=SPECTRUM, goal=goal, budget=Verification(samples=2048), front=False))
     gaps = [gap(report.design, candidate) for candidate in report.candidates]
     assert sum(value is not None for value in gaps) >= 5
     assert all(value is None or value >= -1e-6 for value in gaps)

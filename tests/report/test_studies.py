@@ -12,11 +12,23 @@ import xarray as xr
 
 from orthoscope.cli.main import main
 from orthoscope.datasets import Study
+from orthoscope.designs.optimization import Goal, SpectrumLaw
+from orthoscope.designs.run import DesignProblem
+from orthoscope.designs.study import DesignStudy
 from orthoscope.errors import ConfigError
 from orthoscope.experiments import registry
+from orthoscope.experiments.gaussians import GaussianStudy
 from orthoscope.experiments.paths import PathStudy
+from orthoscope.experiments.planes import RateStrengthDiagram, WindowDiagram
 from orthoscope.experiments.registry import STUDIES, Entry
-from orthoscope.report.studies import run_study
+from orthoscope.experiments.single import PredictionStudy, SimulationStudy
+from orthoscope.experiments.two_class import TwoClass
+from orthoscope.guidance.schedules import Constant, Step
+from orthoscope.quantities import Estimate
+from orthoscope.results import read, rerun, run, run_study
+from orthoscope.serialize import content_hash
+from orthoscope.settings import Setting
+from orthoscope.simulation.setting import Simulation
 
 SMALL = {"dim": 8, "draws": 2, "samples": 16, "steps": 4, "strengths": (0.0, 1.0)}
 
@@ -39,7 +51,7 @@ def test_every_entry_leads_to_a_study_and_its_figure(name: str) -> None:
     assert isinstance(study, Study)
     assert study.seed == 3
     assert study.name in (name, name.replace("-", "_"), name.replace("-", " "))
-    assert callable(registry._load("plots", entry.figure))
+    assert callable(registry._load(f"plots.{entry.figure}"))
     assert entry.question.endswith("?")
     if entry.quick_minutes is not None:
         assert entry.minutes is None or entry.quick_minutes < entry.minutes
@@ -59,6 +71,78 @@ def test_a_run_folder_has_everything_and_can_be_resumed(tmp_path: Path, small: l
     assert small == [2]
     run_study("paths", out=tmp_path, seed=4, resume=True)
     assert small == [2, 4]
+
+
+SIMULATED = SimulationStudy(
+    simulation=Simulation.of(
+        dim=8, rate=0.3, std=0.5, schedule=Step(early=2.0, late=-0.5, switch=1.0), t_max=10.0, samples=16, draws=2,
+        steps=4,
+    ),
+    versus=(Constant(value=1.0),),
+)  # fmt: skip
+SINGLE = [
+    PredictionStudy(setting=Setting.of(rate=0.3, std=0.5, schedule=Constant(value=1.0))),
+    PredictionStudy(setting=Setting.of(classes=64, std=0.5, dim=16, schedule=Constant(value=1.0), t_max=20.0)),
+    SIMULATED,
+    GaussianStudy(cond_mean=0.0, cond_var=1.0, uncond_mean=0.0, uncond_var=2.0, schedule=Constant(value=2.0)),
+    TwoClass(law="uniform", strength=2.0, samples=20, steps=10, sigma_end=0.1),
+    RateStrengthDiagram(std=0.5, rate=(0.1, 0.5), strength=(0.0, 1.0)),
+    WindowDiagram(rate=0.7, std=0.5, t_max=10.0, w0=(-0.5, 0.0), slope=(0.0, 0.5)),
+    DesignStudy(
+        problem=DesignProblem(
+            law=SpectrumLaw(cond_mean=[1.0], cond_var=[0.5], uncond_mean=[0.0], uncond_var=[2.0], t_max=50.0),
+            goal=Goal(objective="mean_shift", variance_ratio=0.9, high=3.0),
+            budget=None,
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("study", SINGLE, ids=lambda study: study.name)
+def test_a_result_is_read_back_and_made_again_from_its_folder(study: Study, tmp_path: Path) -> None:
+    made = run(study)
+    made.save(tmp_path / "first")
+    found = read(tmp_path / "first")
+    assert content_hash(found.study) == content_hash(study)
+    xr.testing.assert_identical(found.data, made.data)
+    assert found.to_json() == made.to_json()
+    assert repr(found) == repr(made)
+    again = rerun(tmp_path / "first", out=tmp_path / "again")
+    for name in set(made) - {"seconds"}:
+        xr.testing.assert_equal(again.data[name], made.data[name])
+    assert (tmp_path / "again" / "report.html").exists()
+
+
+def test_quantities_of_a_result_are_estimates_numbers_texts_and_arrays() -> None:
+    found = run(SIMULATED)
+    measured = found["mean_shift"]
+    assert isinstance(measured, Estimate)
+    assert measured.as_numbers() == found.numbers["mean_shift"]
+    assert found["overlap"].dims == ("time",)
+    assert found["mean_shift_mean_field"] == found.numbers["theory"]["mean_field"]["mean_shift"]
+    assert isinstance(found["diagnosis"], str)
+    with pytest.raises(ConfigError, match="did you mean 'mean_shift'"):
+        found["mean_shfit"]
+    assert "mean shift" in repr(found)
+    assert len(repr(found)) < 2000
+    assert found._repr_html_().startswith("<pre>")
+
+
+def test_a_folder_without_a_specification_cannot_be_run_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["rerun", str(tmp_path)]) == 2
+    assert "no such file" in capsys.readouterr().err
+    (tmp_path / "spec.json").write_text('{"type": "Goal", "version": 1, "objective": "mean_shift"}')
+    assert main(["rerun", str(tmp_path)]) == 2
+    assert "no study" in capsys.readouterr().err
+    (tmp_path / "spec.json").write_text('{"type": "PathStudie", "version": 1}')
+    assert main(["rerun", str(tmp_path)]) == 2
+    assert "PathStudy" in capsys.readouterr().err
+    run(SINGLE[0]).save(tmp_path / "lost")
+    (tmp_path / "lost" / "results.nc").write_bytes(b"")
+    with pytest.raises(ConfigError, match="rerun"):
+        read(tmp_path / "lost")
 
 
 def test_studies_are_listed_with_their_questions(capsys: pytest.CaptureFixture[str]) -> None:

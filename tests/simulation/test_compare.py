@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from orthoscope.experiments.single import SimulationStudy
 from orthoscope.guidance.schedules import Constant
 from orthoscope.quantities import Estimate
-from orthoscope.simulation.comparison import diagnose, simulation_result, theories, unexplained
+from orthoscope.results import run
+from orthoscope.simulation.comparison import diagnose, theories, unexplained
 from orthoscope.simulation.setting import Simulation
 
 COMMITTED = Simulation.of(dim=16, rate=0.2, std=0.5, schedule=Constant(value=3.0), draws=4, t_max=50.0)
@@ -71,5 +73,5 @@ def test_nothing_is_explained_by_a_theory_that_is_farther_off_than_mean_field_or
 @pytest.mark.slow
 def test_a_run_with_too_few_steps_is_told_from_one_with_half_of_them() -> None:
     coarse = COMMITTED.but(steps=2, samples=64, draws=24)
-    said = simulation_result(coarse)["diagnosis"]
+    said = run(SimulationStudy(simulation=coarse))["diagnosis"]
     assert "with half the steps: use more --steps" in said

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, flat, progress, show, writable
+from orthoscope.cli.output import emit, progress, writable
 from orthoscope.errors import ConfigError
+from orthoscope.report.tables import flat, show
 
 bench = typer.Typer(help="What exact sampling costs on this machine.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.padding import Padding
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, remark, show
+from orthoscope.cli.output import emit, remark
 from orthoscope.errors import unknown
+from orthoscope.report.tables import show
 
 _COLORS = {"holds": "green", "depends": "yellow", "contradicted": "magenta", "fails": "bold red"}
 

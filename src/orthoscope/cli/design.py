@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, remark, show, writable
+from orthoscope.cli.output import emit, print_tables, remark, writable
 from orthoscope.errors import ConfigError
 
 if TYPE_CHECKING:
     from orthoscope.designs.run import Report
+    from orthoscope.results import Result
 
-_LONGEST = 600  # text of a schedule that people still read
-_WIDE = 160
-_NEGLIGIBLE = 1e-6  # of the objective: what the search does not tell apart
+_WIDE = 160  # tables lose digits where a terminal is narrow
 FAILED = 1  # sampling disagrees with the theory
 
 
@@ -78,8 +74,9 @@ def design(
 
     Example: orthoscope design --rate 0.7 --std 0.5 --t-max 10 --maximize mean-shift --variance-ratio 1
     """
-    from orthoscope.designs.options import LawOptions, design_report, make_goal, make_margin, make_problem
-    from orthoscope.designs.run import design_result
+    from orthoscope.designs.options import LawOptions, make_goal, make_margin, make_problem
+    from orthoscope.designs.study import DesignStudy
+    from orthoscope.results import Result
 
     goal = make_goal(
         maximize=maximize.value if maximize else None,
@@ -102,79 +99,22 @@ def design(
     problem = make_problem(law, goal, simulate=simulate, samples=samples, seed=seed, front=front)
     if out is not None:
         writable(out, figures=True)
-    report = design_report(problem, say=(lambda text: None) if quiet else remark)
-    result = design_result(report)
-    if out is not None:
-        result |= _write(report, out)
+    study = DesignStudy(problem=problem)
+    report = study.report((lambda text: None) if quiet else remark)
+    result = Result(study, study.label(report))
+    written = {} if out is None else _write(result, report, out)
     if json:
-        emit(result, as_json=True, title="design")
+        emit({**result.numbers, **written}, as_json=True, title="design")
     else:
-        _print(result)
+        print_tables(result.tables(), width=_WIDE)
     return 0 if report.agrees else FAILED
 
 
-def _write(report: Report, out: Path) -> dict[str, str]:
+def _write(result: Result, report: Report, out: Path) -> dict[str, str]:
     """The schedule as JSON, and the figure beside it."""
-    from orthoscope.designs.dataset import design_dataset
     from orthoscope.guidance.grammar import write_schedule
-    from orthoscope.plots.design import design_figure
     from orthoscope.report.page import save_figure
 
     write_schedule(report.design.schedule, out)
-    save_figure(design_figure(design_dataset(report)), out)
+    save_figure(result.plot(), out)
     return {"file": str(out), "figure": str(out.with_suffix(".svg"))}
-
-
-def _behind(value: Any) -> str:
-    """By how much the design is better; nothing where a constraint is missed."""
-    if value is None:
-        return ""
-    return "0" if isinstance(value, float) and abs(value) < _NEGLIGIBLE else str(show(value))
-
-
-def _print(result: Mapping[str, Any]) -> None:
-    """The design, then every schedule beside it, then what there is to say."""
-    console = Console(
-        soft_wrap=True, highlight=False, emoji=False, width=_WIDE
-    )  # tables lose digits where a terminal is narrow
-    names = ("mean_shift", "variance_ratio", "class_posterior", "separability", "frechet", "effort")
-    head = Table(title="design", title_justify="left", show_header=False, box=None, pad_edge=False)
-    head.add_column(style="bold")
-    head.add_column()
-    head.add_column()
-    for name in names:
-        check = result["simulation"].get(name)
-        sampled = f"sampled {show(check)}" if check else ""
-        if result[name] is not None:
-            head.add_row(name.replace("_", " "), show(result[name]), sampled)
-    text = result["text"]
-    console.print(f"schedule: {text if len(text) <= _LONGEST else 'a table; --json or --out has it'}", markup=False)
-    console.print(head)
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    extra = [result["objective"]] if result["objective"] not in ("mean_shift", "variance_ratio") else []
-    titles = (
-        "schedule",
-        "kept",
-        "mean shift",
-        "variance ratio",
-        "class posterior",
-        *(e.replace("_", " ") for e in extra),
-        "behind by",
-    )
-    for title in titles:
-        table.add_column(title, no_wrap=True)
-    for row in result["baselines"]:
-        posterior = "" if row["class_posterior"] is None else show(row["class_posterior"])
-        behind = _behind(row["behind"])
-        table.add_row(
-            row["name"].replace("_", " "),
-            "yes" if row["feasible"] else "no",
-            f"{row['mean_shift']:.4g}",
-            f"{row['variance_ratio']:.4g}",
-            posterior,
-            *(f"{row[name]:.4g}" for name in extra),
-            behind,
-        )
-    console.print(table)
-    for note in result["notes"]:
-        console.print(f"- {note}", markup=False)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, show
-from orthoscope.experiments.joint import pair_result
+from orthoscope.cli.output import emit
+from orthoscope.experiments.gaussians import GaussianStudy
+from orthoscope.report.tables import show
+from orthoscope.simulation.predictions import make_schedule
 
 _SHOWN = 6  # entries of a list that people see
 
@@ -34,18 +37,12 @@ def gaussian(
 
     Example: orthoscope gaussian --cond-mean 1 --cond-var 0.5 --uncond-mean 0.2 --uncond-var 2 --strength 2
     """
-    result = pair_result(
-        laws=laws,
-        cond_mean=cond_mean,
-        cond_var=cond_var,
-        uncond_mean=uncond_mean,
-        uncond_var=uncond_var,
-        strength=strength,
-        schedule=schedule,
-        ode=ode,
-        t_max=t_max,
-        start=start.value,
-    )
+    study = GaussianStudy(
+        schedule=make_schedule(strength, schedule), cond_mean=cond_mean, cond_var=cond_var, uncond_mean=uncond_mean,
+        uncond_var=uncond_var, laws=None if laws is None else str(laws), lam=0.0 if ode else 1.0,
+        t_max=math.inf if t_max is None else t_max, start=start.value,
+    )  # fmt: skip
+    result = study.numbers()
     emit(result if json else {name: _readable(value) for name, value in result.items()}, as_json=json,
          title="joint Gaussian")  # fmt: skip
 

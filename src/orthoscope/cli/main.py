@@ -20,6 +20,7 @@ from orthoscope.cli.gaussian import gaussian
 from orthoscope.cli.output import remark
 from orthoscope.cli.phase import phase
 from orthoscope.cli.predict import predict
+from orthoscope.cli.rerun import rerun
 from orthoscope.cli.several import SeveralValues
 from orthoscope.cli.simulate import simulate
 from orthoscope.cli.study import study
@@ -63,7 +64,7 @@ def _root(
     """Measure, explain and remove the distortions of classifier-free guidance."""
 
 
-for _command in (demo, predict, simulate, gaussian, design, claims, study, sweep):
+for _command in (demo, predict, simulate, gaussian, design, claims, study, rerun, sweep):
     app.command()(_command)
 app.command("two-class")(two_class)
 app.command("audit", cls=SeveralValues)(audit)

@@ -50,6 +50,9 @@ Ensemble = Annotated[EnsembleKind, typer.Option(help="Centroids N(0, I), or on t
 Seed = Annotated[int, typer.Option(help="Root seed; equal seeds give equal numbers.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on standard output, nothing else.")]
 Out = Annotated[Path, typer.Option(help="Where to write.")]
+Folder = Annotated[
+    Path | None, typer.Option(help="Run folder: numbers, specification, figure and page; nothing if left out.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
 Workers = Annotated[int, typer.Option(help="Processes to work with; numbers do not depend on it.")]
 Scheduler = Annotated[

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,14 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as ProgressBar
-from rich.table import Table
 
 from orthoscope import locking
 from orthoscope.errors import ConfigError, named, unwritable
 from orthoscope.progress import Progress
+from orthoscope.report.tables import Table, plain_tables
 from orthoscope.serialize import dumps
 from orthoscope.writing import is_foreign, is_stream
 
-_DIMENSION = {"finite_dim": "this d", "mean_field": "d = ∞"}
 _LONGEST = 30 * 86400.0  # seconds between two steps for which the time left can still be told
 
 
@@ -63,77 +62,16 @@ def emit(result: Mapping[str, Any], *, as_json: bool, title: str) -> None:
     """Print a result as one JSON object, or as a table of its plain entries."""
     if as_json:
         sys.stdout.write(dumps(result) + "\n")
-        return
-    table = Table(title=title, title_justify="left", show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column()
-    for name, value in result.items():
-        shown = show(value)
-        if shown is not None:
-            table.add_row(name.replace("_", " "), shown)
-    Console(soft_wrap=True, highlight=False, markup=False, emoji=False).print(table)
+    else:
+        print_tables(plain_tables(result), title)
 
 
-def flat(result: Mapping[str, Any], within: str = "") -> dict[str, Any]:
-    """Entries within entries as one table for people: `approach: mean shift: exponent`."""
-    found: dict[str, Any] = {}
-    for name, value in result.items():
-        key = f"{within}: {name}" if within else name
-        match value:
-            case {"value": float(), "stderr": float()}:
-                rest = {n: show(v) for n, v in value.items() if n in ("theory", "z", "verdict") and v is not None}
-                found[key] = ", ".join([str(show(value)), *(f"{n} {text}" for n, text in rest.items())])
-            case Mapping():
-                found |= flat(value, key)
-            case [*entries] if any(isinstance(entry, Mapping) for entry in entries):
-                for k, entry in enumerate(entries, 1):
-                    found |= flat(entry, f"{key} {k}") if isinstance(entry, Mapping) else {f"{key} {k}": entry}
-            case [*entries]:
-                found[key] = ", ".join(str(show(entry)) for entry in entries)
-            case _:
-                found[key] = value
-    return found
-
-
-def beside_theory(result: Mapping[str, Any]) -> None:
-    """Print measured numbers with what each theory says about them, and the diagnosis."""
-    theories = {name: found for name, found in reversed(result["theory"].items()) if found is not None}
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("", "measured", *(f"theory, {_DIMENSION[name]}" for name in theories)):
-        table.add_column(head, no_wrap=True)
-    for name, value in result.items():
-        if isinstance(value, Mapping) and "stderr" in value:
-            predicted = (show(found[name]) if found.get(name) is not None else "" for found in theories.values())
-            table.add_row(name.replace("_", " "), show(value), *predicted)
-    console = Console(soft_wrap=True, highlight=False)
-    console.print(table)
-    for other in result["versus"]:
-        gaps = (f"{name.replace('_', ' ')} {show(gap)}" for name, gap in other["difference"].items())
-        console.print(f"\nversus {_named(other['schedule'])}: {', '.join(gaps)}", markup=False)
-    cost = f"{result['model_calls']} model calls, {result['seconds']:.1f} s"
-    console.print(f"\ndiagnosis: {result['diagnosis']}\n{cost}", markup=False)
-
-
-def _named(schedule: Mapping[str, Any]) -> str:
-    """A schedule's dictionary on one line."""
-    values = (f"{name}={value}" for name, value in schedule.items() if name not in ("type", "version", "clock"))
-    return f"{schedule['type']}({', '.join(values)})"
-
-
-def show(value: Any) -> str | None:
-    """A plain entry as text; None for what belongs into JSON only."""
-    match value:
-        case None:
-            return "none"
-        case bool() | int() | str():
-            return str(value)
-        case float():
-            return f"{value:.6g}"
-        case {"value": float() as number, "stderr": float() as error}:
-            return f"{number:.4g} ± {error:.2g}"
-        case Mapping() | list():
-            return None  # for JSON only
-    raise TypeError(f"nothing shows {type(value).__name__}")
+def print_tables(tables: Iterable[Table], title: str = "", *, width: int | None = None) -> None:
+    """Print tables, as wide as the terminal unless told otherwise: where columns would be cut, lines wrap instead."""
+    console = Console(width=width, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    for k, table in enumerate(tables):
+        for part in table.render("" if k else title):
+            console.print(part)
 
 
 @contextmanager

@@ -85,18 +85,17 @@ def window(
 
 def _write(study: RateStrengthDiagram | WindowDiagram, out: Path, *, workers: int, quiet: bool, as_json: bool) -> None:
     from orthoscope.datasets import write
-    from orthoscope.experiments.planes import summary
-    from orthoscope.plots.diagrams import phase_figure
     from orthoscope.report.page import save_figure
+    from orthoscope.results import Result
 
     if out.suffix != ".nc":
         raise ConfigError(f"--out names the NetCDF file and must end in .nc, got {out}; figures are written beside it")
     writable(out, figures=True)
     with progress(study.name, quiet=quiet) as advance:
-        result = study.run(advance, workers=workers)
-    write(result, out)
-    shown: dict[str, Any] = summary(result) | {"file": str(out)}
-    if min(result.sizes.values()) > 1:
-        save_figure(phase_figure(result), out)
+        result = Result(study, study.run(advance, workers=workers))
+    write(result.data, out)
+    shown: dict[str, Any] = {**result.numbers, "file": str(out)}
+    if min(result.data.sizes.values()) > 1:
+        save_figure(result.plot(), out)
         shown["figure"] = str(out.with_suffix(".svg"))
     emit(shown, as_json=as_json, title=f"phase diagram: {study.name}")

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from orthoscope import theory
 from orthoscope.cli import options
 from orthoscope.cli.output import emit
+from orthoscope.experiments.single import PredictionStudy
 from orthoscope.settings import Setting
-from orthoscope.simulation.predictions import make_schedule, prediction_result
+from orthoscope.simulation.predictions import make_schedule
 
 
 def predict(
@@ -26,6 +26,7 @@ def predict(
     classes: options.Classes = None,
     ensemble: options.Ensemble = options.EnsembleKind.gaussian,
     steps: Annotated[int | None, typer.Option(help="Number of steps, for schedules with clock=step.")] = None,
+    out: options.Folder = None,
     json: options.Json = False,
 ) -> None:
     """Theory for one setting: regime, speciation, distortions.
@@ -43,5 +44,9 @@ def predict(
         start=start.value,
         lam=0.0 if ode else 1.0,
     )
-    result = prediction_result(theory.predict(setting.timed(steps)))
-    emit(result, as_json=json, title="prediction")
+    study = PredictionStudy(setting=setting, steps=steps)
+    emit(study.numbers(), as_json=json, title="prediction")
+    if out is not None:
+        from orthoscope.results import run
+
+        run(study).save(out)

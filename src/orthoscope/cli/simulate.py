@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import beside_theory, emit, progress
+from orthoscope.cli.output import emit, print_tables, progress
 from orthoscope.errors import ConfigError
 
 
@@ -68,6 +68,7 @@ def simulate(
     dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     seed: options.Seed = 0,
+    out: options.Folder = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -75,8 +76,9 @@ def simulate(
 
     Example: orthoscope simulate --dim 32 --rate 0.2 --std 0.5 --strength 1
     """
+    from orthoscope.experiments.single import SimulationStudy
     from orthoscope.guidance.grammar import parse_schedule
-    from orthoscope.simulation.comparison import simulation_result
+    from orthoscope.results import run
     from orthoscope.simulation.predictions import make_schedule
     from orthoscope.simulation.setting import Simulation
 
@@ -86,14 +88,14 @@ def simulate(
         modes=_modes(modes, planted, tolerance), samples=samples, draws=draws, seed=seed,
         steps=steps, grid=grid.value, order=order, tolerance=tolerance, dtype=dtype, device=device,
     )  # fmt: skip
+    study = SimulationStudy(
+        simulation=simulation, estimator=estimator.value, versus=tuple(parse_schedule(one) for one in versus or [])
+    )
     with progress("sampling", quiet=quiet) as advance:
-        result = simulation_result(
-            simulation,
-            estimator=estimator.value,
-            versus=[parse_schedule(one) for one in versus or []],
-            progress=advance,
-        )
+        result = run(study, advance)
+    if out is not None:
+        result.save(out)
     if json:
-        emit(result, as_json=True, title="simulation")
+        emit(result.numbers, as_json=True, title="simulation")
     else:
-        beside_theory(result)
+        print_tables(result.tables())

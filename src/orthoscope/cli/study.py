@@ -10,11 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, flat, progress, remark
+from orthoscope.cli.output import emit, print_tables, progress
 from orthoscope.errors import ConfigError
 from orthoscope.experiments.registry import STUDIES, find
-
-_SHOWN = 60  # numbers that people read
 
 
 def study(
@@ -37,19 +35,16 @@ def study(
     if name is None:
         raise ConfigError(f"which study? one of {', '.join(STUDIES)}; `list` says what they answer")
     find(name)
-    from orthoscope.report.studies import run_study
+    from orthoscope.results import run_study
 
     folder = out or Path("runs") / name
     with progress(name, quiet=quiet) as advance:
-        found = run_study(name, out=folder, quick=quick, seed=seed, resume=resume, progress=advance)
+        result = run_study(name, out=folder, quick=quick, seed=seed, resume=resume, progress=advance)
     if json:
-        emit(found, as_json=True, title=name)
+        emit({**result.numbers, "folder": str(folder)}, as_json=True, title=name)
         return
-    shown = flat(found)
-    first = dict(list(shown.items())[:_SHOWN]) | {"folder": found["folder"], "report": str(folder / "report.html")}
-    emit(first, as_json=False, title=name)
-    if len(shown) > _SHOWN:
-        remark(f"{len(shown) - _SHOWN} more numbers with --json")
+    print_tables(result.tables())
+    emit({"folder": str(folder), "report": str(folder / "report.html")}, as_json=False, title="")
 
 
 def _list(*, as_json: bool) -> None:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, flat, progress, remark
+from orthoscope.cli.output import emit, progress, remark
+from orthoscope.report.tables import flat
 
 train = typer.Typer(help="Train score networks.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -8,9 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from orthoscope import __version__
 from orthoscope.cli import options
 from orthoscope.cli.output import emit, progress, writable
 from orthoscope.errors import ConfigError
+from orthoscope.serialize import to_dict
 
 
 class LawKind(StrEnum):
@@ -57,7 +59,9 @@ def two_class(
     Example: orthoscope two-class --law uniform --strength 3
     """
     from orthoscope.experiments.two_class import TwoClass
-    from orthoscope.experiments.two_class_measures import two_class_result
+    from orthoscope.experiments.two_class_measures import largest_monotone_strength
+    from orthoscope.report.page import save_figure
+    from orthoscope.results import run
 
     setting = TwoClass(
         law=law.value,
@@ -78,12 +82,12 @@ def two_class(
             raise ConfigError(f"--out names the figure and must end in .svg or .png (both are written), got {out}")
         writable(out, figures=True)
     with progress("sampling", quiet=quiet) as advance:
-        found, result = two_class_result(setting, recommend=recommend, progress=advance)
-    shown: dict[str, Any] = result
+        result = run(setting, advance)
+        shown: dict[str, Any] = dict(result.numbers)
+        if recommend:
+            shown["largest_monotone_strength"] = largest_monotone_strength(setting, advance)
+    shown |= {"orthoscope": __version__, "spec": to_dict(setting)}
     if out is not None:
-        from orthoscope.plots.two_class import two_class_figure
-        from orthoscope.report.page import save_figure
-
-        save_figure(two_class_figure(found), out)
-        shown = result | {"figure": str(out.with_suffix(".svg"))}
+        save_figure(result.plot(), out)
+        shown["figure"] = str(out.with_suffix(".svg"))
     emit(shown, as_json=json, title=f"two classes: {law.value}, d = {dim}, {start.value} start at t = {t_max:g}")

@@ -80,8 +80,8 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """How much is sampled.
+class Verification:
+    """How much is sampled to verify a schedule.
 
     Attributes:
         samples: Trajectories in all.
@@ -104,7 +104,7 @@ class Budget:
             )
 
 
-def mixture_simulation(law: MixtureLaw, schedule: GuidanceSchedule, budget: Budget) -> Simulation:
+def mixture_simulation(law: MixtureLaw, schedule: GuidanceSchedule, budget: Verification) -> Simulation:
     """The simulation that verifies a schedule for a mixture."""
     dim, condenses = law.dim, not np.isnan(law.solved(schedule).condensation_time[0])
     if dim is None:
@@ -127,7 +127,7 @@ def mixture_simulation(law: MixtureLaw, schedule: GuidanceSchedule, budget: Budg
 
 
 def check_mixture(
-    law: MixtureLaw, schedule: GuidanceSchedule, budget: Budget, progress: Progress | None = None
+    law: MixtureLaw, schedule: GuidanceSchedule, budget: Verification, progress: Progress | None = None
 ) -> tuple[dict[str, Check], dict[str, Any]]:
     """Checks of one schedule, and what was simulated."""
     simulation = mixture_simulation(law, schedule, budget)
@@ -164,7 +164,9 @@ def _mixture_checks(
     }
 
 
-def check_spectrum(law: SpectrumLaw, schedule: GuidanceSchedule, outcome: Outcome, budget: Budget) -> dict[str, Check]:
+def check_spectrum(
+    law: SpectrumLaw, schedule: GuidanceSchedule, outcome: Outcome, budget: Verification
+) -> dict[str, Check]:
     """Checks of one schedule between two Gaussians."""
     rows = sample_spectrum(law, schedule, budget)
 
@@ -178,7 +180,7 @@ def check_spectrum(law: SpectrumLaw, schedule: GuidanceSchedule, outcome: Outcom
     }
 
 
-def sample_spectrum(law: SpectrumLaw, schedule: GuidanceSchedule, budget: Budget) -> Array:
+def sample_spectrum(law: SpectrumLaw, schedule: GuidanceSchedule, budget: Verification) -> Array:
     """Guided samples between two Gaussians, in float64."""
     mu_c, c, mu_u, u = (
         torch.tensor(np.asarray(part, dtype=np.float64))

@@ -20,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
@@ -63,24 +62,21 @@ class DataLaw:
     t_max: float = 200.0
     start: Start = "exact"
     lam: float = 1.0
-    data: Mixture = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Read the data; reject numbers out of range, and a class that is not there or too small."""
         check_run(self.t_max, self.start, self.lam)
         if not (np.isfinite(self.t_max) and self.t_max > 0):
             raise ConfigError(f"t_max must be finite and > 0 to sample a data set, got {self.t_max}")
-        object.__setattr__(self, "data", read_labelled(self.source).standardized().mixture())
         members = int((self.data.labels == self.label).sum())
         if members < _FEWEST:
             self.data.conditional(self.label)  # says which labels there are
             raise ConfigError(f"label {self.label} has {members} points; at least {_FEWEST} are needed")
 
-    @property
-    def spec(self) -> dict[str, Any]:
-        """What makes the law, as plain values."""
-        names = ("source", "label", "t_max", "start", "lam")
-        return {"type": "DataLaw", **{name: getattr(self, name) for name in names}}
+    @cached_property
+    def data(self) -> Mixture:
+        """All classes, standardized."""
+        return read_labelled(self.source).standardized().mixture()
 
     @cached_property
     def narrow(self) -> tuple[Mixture, VarianceExploding]:

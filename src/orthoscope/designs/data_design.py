@@ -17,6 +17,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.progress import Remark
 from orthoscope.quantities import Estimate
+from orthoscope.serialize import to_dict
 from orthoscope.threads import one_thread
 
 _SEARCH_ROWS, _CHECK_ROWS, _SEARCH_STEPS = 128, 256, 16
@@ -113,7 +114,7 @@ def _run(problem: DataProblem, say: Remark, tick: Tick) -> Report:
     )
     rivals = {c.name: gains[c.name] for c in candidates if c.feasible and c.name in gains}
     return Report(
-        law=law.spec,
+        law=to_dict(law),
         goal=goal,
         design=Design(
             goal=goal,

@@ -8,16 +8,16 @@ import numpy as np
 import xarray as xr
 
 from orthoscope.datasets import dataset, estimates
-from orthoscope.designs.run import SIMPLE, Report
+from orthoscope.designs.run import SIMPLE, Report, design_result
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.numerics import Array
-from orthoscope.serialize import to_dict
+from orthoscope.serialize import dumps, to_dict
 
 _TIMES = 400
 _NEAREST = 1e-3  # first variance time shown above 0, in units of the start
 
 
-def design_dataset(report: Report) -> xr.Dataset:
+def design_dataset(report: Report, spec: Any) -> xr.Dataset:
     """Strengths over noise and outcomes of the design, the simple and the published schedules, and the front."""
     schedules = {"design": report.design.schedule, **{c.name: c.schedule for c in report.candidates}}
     outcomes = [report.design.outcome, *(c.outcome for c in report.candidates)]
@@ -41,12 +41,13 @@ def design_dataset(report: Report) -> xr.Dataset:
     return dataset(
         variables,
         coords={"schedule": list(schedules), "time": time, "front": np.arange(len(traced))},
-        spec={"law": dict(report.law), "goal": to_dict(report.goal)},
+        spec=spec,
+        numbers=dumps(design_result(report) | {"spec": to_dict(spec)}, indent=None),
         speciation_time=np.nan if commitment is None else commitment,
         objective=report.goal.objective,
         low=report.goal.low,
         high=report.goal.high,
-        floors=[f"{name} >= {floor:g}" for name, floor in report.goal.floors.items()],
+        floors=", ".join(f"{name} >= {floor:g}" for name, floor in report.goal.floors.items()),
     )
 
 

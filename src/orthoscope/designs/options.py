@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from orthoscope.designs.check import Budget
+from orthoscope.designs.check import Verification
 from orthoscope.designs.data import DataLaw
 from orthoscope.designs.data_design import DataProblem, run_data_design
 from orthoscope.designs.optimization import Goal, Margin, MixtureLaw, SpectrumLaw
@@ -154,7 +154,7 @@ def make_problem(
         if not simulate or front:
             raise ConfigError("a data set has no theory: leave out `no_simulate` and `front`")
         return DataProblem(law=law, goal=goal, seed=seed, **counts)
-    budget = Budget(seed=seed, **counts) if simulate else None
+    budget = Verification(seed=seed, **counts) if simulate else None
     return DesignProblem(law=law, goal=goal, budget=budget, front=front)
 
 

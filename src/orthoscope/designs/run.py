@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from orthoscope import __version__
-from orthoscope.designs.check import Budget, Check, check_mixture, check_spectrum
+from orthoscope.designs.check import Check, Verification, check_mixture, check_spectrum
 from orthoscope.designs.notes import notes
 from orthoscope.designs.optimization import (
     Candidate,
@@ -62,7 +62,7 @@ class DesignProblem:
 
     law: MixtureLaw | SpectrumLaw
     goal: Goal
-    budget: Budget | None = field(default_factory=Budget)
+    budget: Verification | None = field(default_factory=Verification)
     front: bool = False
 
 
@@ -215,7 +215,9 @@ def _levels(candidates: tuple[Candidate, ...], found: Design) -> list[float]:
     return np.linspace(max(min(ratios), 0.05), max(*ratios, 1.1), _FRONT_LEVELS).round(4).tolist()
 
 
-def _verify(law: MixtureLaw | SpectrumLaw, found: Design, budget: Budget) -> tuple[dict[str, Check], dict[str, Any]]:
+def _verify(
+    law: MixtureLaw | SpectrumLaw, found: Design, budget: Verification
+) -> tuple[dict[str, Check], dict[str, Any]]:
     if isinstance(law, SpectrumLaw):
         return check_spectrum(law, found.schedule, found.outcome, budget), {"samples": budget.samples}
     return check_mixture(law, found.schedule, budget)
@@ -248,7 +250,6 @@ def design_result(report: Report) -> dict[str, Any]:
         "notes": list(report.notes),
         "seconds": report.seconds,
         "orthoscope": __version__,
-        "spec": {"law": dict(report.law), "goal": to_dict(report.goal)},
     }
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from orthoscope.datasets import dataset, estimates
-from orthoscope.designs.check import Budget, mixture_simulation
+from orthoscope.designs.check import Verification, mixture_simulation
 from orthoscope.designs.optimization import Design, Goal, MixtureLaw, design, extremes
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import format_schedule
@@ -97,7 +97,7 @@ class DesignGridStudy:
         return {"design": found.schedule, **{name: simple[name] for name in RIVALS}}
 
     def _sample(self, law: MixtureLaw, schedule: GuidanceSchedule) -> dict[str, Estimate]:
-        budget = Budget(samples=self.samples, draws=self.draws, steps=self.steps, seed=self.seed)
+        budget = Verification(samples=self.samples, draws=self.draws, steps=self.steps, seed=self.seed)
         return dict(simulate(mixture_simulation(law, schedule, budget)).estimates)
 
     def _label(self, found: list[Design], sampled: list[list[Estimate]], ratios: list[list[Estimate]]) -> xr.Dataset:

@@ -118,6 +118,10 @@ class WindowDiagram:
             spec=self,
         )
 
+    def summarize(self, diagram: xr.Dataset) -> dict[str, Any]:
+        """Share of each region, and the range of the shifts."""
+        return summarize(diagram)
+
     def strip(self, w0: tuple[float, ...]) -> Planes:
         """The planes at some of the values of w0."""
         return window_diagram(self.rate, self.std, w0, self.slope, t_max=self.t_max, start=self.start, lam=self.lam)
@@ -153,13 +157,17 @@ class RateStrengthDiagram:
             spec=self,
         )
 
+    def summarize(self, diagram: xr.Dataset) -> dict[str, Any]:
+        """Share of each region, and the range of the shifts."""
+        return summarize(diagram)
+
     def strip(self, strength: tuple[float, ...]) -> Planes:
         """The planes at some of the strengths."""
         t_max = np.inf if self.t_max is None else self.t_max
         return rate_strength_diagram(self.rate, strength, self.std, t_max=t_max, start=self.start, lam=self.lam)
 
 
-def summary(diagram: xr.Dataset) -> dict[str, Any]:
+def summarize(diagram: xr.Dataset) -> dict[str, Any]:
     """Share of each region of a diagram, and the range of its shifts."""
     names, counts = np.unique(diagram["region"].values, return_counts=True)
     shares = {f"share_{name}": float(count / diagram["region"].size) for name, count in zip(names, counts, strict=True)}

@@ -1,18 +1,24 @@
-"""The studies by name: the question that each answers, what it costs, and where its code is. Loads nothing heavy."""
+"""The studies by name: the question that each answers, what it costs, and where its code is. Loads nothing heavy.
+
+`STUDIES` are the project's own; `SINGLE` are the same for one setting that a user gives. Both are found again from a
+specification, whose classes `SpecTypes` knows by name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from orthoscope.errors import unknown
+from orthoscope.errors import ConfigError, unknown
 
 if TYPE_CHECKING:
     import xarray as xr
+    from matplotlib.figure import Figure
 
     from orthoscope.datasets import Study
+    from orthoscope.report.tables import Table
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,86 +27,153 @@ class Entry:
 
     Attributes:
         question: What it answers.
-        cls: Module under `experiments` and name of its class, whose fields are its whole specification.
-        figure: Module under `plots` and name of the function that draws its dataset.
+        cls: Module and name of its class, whose fields are its whole specification.
+        figure: Module under `plots` and name of the function that draws its dataset; None if nothing does.
+        table: Function in `report.tables` that shows its numbers; None for the plain one.
         minutes: What it took on one core of a cloud machine; None where nobody timed it.
         quick_minutes: The same of its reduced version; None if there is none.
     """
 
     question: str
     cls: str
-    figure: str
+    figure: str | None = None
+    table: str | None = None
     minutes: float | None = None
     quick_minutes: float | None = None
 
     def make(self, *, quick: bool = False, seed: int = 0) -> Study:
         """The study, in full or reduced; what has no reduced version runs in full."""
-        cls = _load("experiments", self.cls)
+        cls = _load(self.cls)
         study: Any = cls.quick() if quick and self.quick_minutes is not None else cls()
         return replace(study, seed=seed)
 
-    def findings(self, result: xr.Dataset) -> Mapping[str, Any]:
+    def findings(self, study: Study, result: xr.Dataset) -> Mapping[str, Any]:
         """What it found in a few numbers; nothing where the dataset says it all."""
-        module = import_module(f"orthoscope.experiments.{self.cls.partition(':')[0]}")
+        if hasattr(study, "summarize"):
+            return study.summarize(result)
+        module = import_module(f"orthoscope.{self.cls.partition(':')[0]}")
         found: Callable[[xr.Dataset], Mapping[str, Any]] | None = getattr(module, "findings", None)
         return {} if found is None else found(result)
 
+    def draw(self, result: xr.Dataset) -> Figure:
+        """The figure of its dataset.
 
-def _load(floor: str, place: str) -> Any:
+        Raises:
+            ConfigError: if there is none.
+        """
+        if self.figure is None:
+            raise ConfigError(f"nothing draws {self.question.lower()} its numbers are all there is")
+        figure: Figure = _load(f"plots.{self.figure}")(result)
+        return figure
+
+    def tables(self, numbers: Mapping[str, Any]) -> list[Table]:
+        """Its numbers for people."""
+        tables: list[Table] = _load(f"report.tables:{self.table or 'plain_tables'}")(numbers)
+        return tables
+
+
+def _load(place: str) -> Any:
     module, _, name = place.partition(":")
-    return getattr(import_module(f"orthoscope.{floor}.{module}"), name)
+    return getattr(import_module(f"orthoscope.{module}"), name)
 
 
 STUDIES: dict[str, Entry] = {
     "paths": Entry(
         question="Does theory follow overlap and variance along the reverse path?",
-        cls="paths:PathStudy", figure="paths:path_figure", minutes=0.1,
+        cls="experiments.paths:PathStudy", figure="paths:path_figure", minutes=0.1,
     ),
     "rates": Entry(
         question="How do mean and variance shift with the number of classes per dimension?",
-        cls="shifts:RateStudy", figure="shifts:rate_figure", minutes=0.3,
+        cls="experiments.shifts:RateStudy", figure="shifts:rate_figure", minutes=0.3,
     ),
     "dims": Entry(
         question="Does high dimension cure guidance, with few classes and with exponentially many?",
-        cls="shifts:DimStudy", figure="shifts:dim_figure", minutes=0.3,
+        cls="experiments.shifts:DimStudy", figure="shifts:dim_figure", minutes=0.3,
     ),
     "windows": Entry(
         question="Which windows of negative strength give the variance back?",
-        cls="windows:WindowStudy", figure="diagrams:window_figure", minutes=0.2,
+        cls="experiments.windows:WindowStudy", figure="diagrams:window_figure", minutes=0.2,
     ),
     "digits": Entry(
         question="What does a window gain on real digits at equal mean shift?",
-        cls="digits:DigitsStudy", figure="digits:digits_figure", minutes=0.6,
+        cls="experiments.digits:DigitsStudy", figure="digits:digits_figure", minutes=0.6,
     ),
     "approach": Entry(
         question="How fast does finite dimension approach mean field?",
-        cls="approach:ApproachStudy", figure="approach:approach_figure", minutes=9, quick_minutes=0.3,
+        cls="experiments.approach:ApproachStudy", figure="approach:approach_figure", minutes=9, quick_minutes=0.3,
     ),
     "captured": Entry(
         question="What becomes of paths that another mode captures?",
-        cls="captured:CapturedStudy", figure="captured:captured_figure", minutes=2.2, quick_minutes=0.2,
+        cls="experiments.captured:CapturedStudy", figure="captured:captured_figure", minutes=2.2, quick_minutes=0.2,
     ),
     "correlations": Entry(
         question="How do coordinates of guided samples correlate?",
-        cls="correlations:CorrelationStudy", figure="correlations:correlations_figure", quick_minutes=0.3,
+        cls="experiments.correlations:CorrelationStudy", figure="correlations:correlations_figure", quick_minutes=0.3,
     ),
     "design-grid": Entry(
         question="Are designed schedules ever worse than the best simple windows?",
-        cls="design_grid:DesignGridStudy", figure="design_grid:design_grid_figure", quick_minutes=0.2,
+        cls="experiments.design_grid:DesignGridStudy", figure="design_grid:design_grid_figure", quick_minutes=0.2,
     ),
     "manifold": Entry(
         question="On a curved manifold of classes, which dimension does the rate count?",
-        cls="manifold:ManifoldStudy", figure="manifold:manifold_figure", quick_minutes=0.1,
+        cls="experiments.manifold:ManifoldStudy", figure="manifold:manifold_figure", quick_minutes=0.1,
     ),
     "stages": Entry(
         question="What does guidance do in each stage to classes of several modes?",
-        cls="stages:StagesStudy", figure="stages:stages_figure", minutes=2.4, quick_minutes=0.2,
+        cls="experiments.stages:StagesStudy", figure="stages:stages_figure", minutes=2.4, quick_minutes=0.2,
     ),
     "tilted": Entry(
         question="How far is the guided law from the tilted law it is taken for?",
-        cls="tilted:TiltedStudy", figure="tilted:tilted_figure", minutes=0.5, quick_minutes=0.2,
+        cls="experiments.tilted:TiltedStudy", figure="tilted:tilted_figure", minutes=0.5, quick_minutes=0.2,
     ),
 }  # fmt: skip
+
+
+SINGLE: dict[str, Entry] = {
+    "prediction": Entry(
+        question="What does theory say of one setting?", cls="experiments.single:PredictionStudy",
+        figure="paths:path_figure",
+    ),
+    "simulation": Entry(
+        question="What does exact sampling of one setting come to, and does theory explain it?",
+        cls="experiments.single:SimulationStudy", figure="paths:path_figure", table="simulation_tables",
+    ),
+    "gaussian": Entry(
+        question="What does guidance between two Gaussians do?", cls="experiments.gaussians:GaussianStudy",
+    ),
+    "two-class": Entry(
+        question="Where does guidance take one of two classes?", cls="experiments.two_class:TwoClass",
+        figure="two_class:two_class_figure",
+    ),
+    "design": Entry(
+        question="Which schedule meets the goal best?", cls="designs.study:DesignStudy",
+        figure="design:design_figure", table="design_tables",
+    ),
+    "rate-strength": Entry(
+        question="What does guidance do at every class rate and strength?",
+        cls="experiments.planes:RateStrengthDiagram", figure="diagrams:phase_figure",
+    ),
+    "window": Entry(
+        question="What does every linear window do?", cls="experiments.planes:WindowDiagram",
+        figure="diagrams:phase_figure",
+    ),
+}  # fmt: skip
+# Classes that stand inside a specification.
+_PARTS = {
+    "Setting": "settings:Setting",
+    "RandomMixture": "laws:RandomMixture",
+    "Simulation": "simulation.setting:Simulation",
+    "Numerics": "simulation.setting:Numerics",
+    "Budget": "simulation.setting:Budget",
+    "Verification": "designs.check:Verification",
+    "DesignProblem": "designs.run:DesignProblem",
+    "DataProblem": "designs.data_design:DataProblem",
+    "DataLaw": "designs.data:DataLaw",
+    "MixtureLaw": "designs.optimization:MixtureLaw",
+    "SpectrumLaw": "designs.optimization:SpectrumLaw",
+    "Goal": "designs.optimization:Goal",
+    "Margin": "designs.optimization:Margin",
+}
 
 
 def find(name: str) -> Entry:
@@ -112,3 +185,34 @@ def find(name: str) -> Entry:
     if name not in STUDIES:
         raise unknown("study", name, STUDIES, field="name")
     return STUDIES[name]
+
+
+def name_of(study: Study) -> str:
+    """The name under which a study is known."""
+    cls = type(study)
+    place = f"{cls.__module__.removeprefix('orthoscope.')}:{cls.__name__}"
+    return next(name for name, entry in (STUDIES | SINGLE).items() if entry.cls == place)
+
+
+class SpecTypes(Mapping[str, type]):
+    """Every class that a specification can be made of, by name, loaded when it is asked for."""
+
+    def __init__(self) -> None:
+        """Know the studies, their parts, and the schedules."""
+        from orthoscope.guidance.schedules import SCHEDULES
+
+        places = [entry.cls for entry in (STUDIES | SINGLE).values()]
+        self._places = {place.partition(":")[2]: place for place in places} | _PARTS
+        self._schedules: Mapping[str, type] = SCHEDULES
+
+    def __getitem__(self, name: str) -> type:
+        if name in self._schedules:
+            return self._schedules[name]
+        found: type = _load(self._places[name])
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([*self._places, *self._schedules])
+
+    def __len__(self) -> int:
+        return len(self._places) + len(self._schedules)

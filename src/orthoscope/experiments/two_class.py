@@ -9,7 +9,7 @@ along m. A run starts from N(0, I) in the variance-preserving state, or from the
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -163,6 +163,12 @@ class TwoClass:
             "supports": [low, high, -high, -low] if self.law == "uniform" else [],
         }
         return dataset(variables, coords=coords, spec=self, **attrs)
+
+    def summarize(self, found: xr.Dataset) -> Mapping[str, Any]:
+        """What a run found, as plain values."""
+        from orthoscope.experiments.two_class_measures import findings
+
+        return findings(found)
 
     def grid(self) -> Grid:
         """Even in the log of the noise that the denoiser sees."""

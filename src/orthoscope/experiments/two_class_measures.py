@@ -13,14 +13,13 @@ import numpy as np
 import torch
 import xarray as xr
 
-from orthoscope import __version__, metrics
+from orthoscope import metrics
 from orthoscope.experiments.two_class import PATHS, TwoClass, counter
 from orthoscope.guidance.by_row import ByRow
 from orthoscope.guidance.schedules import Constant
 from orthoscope.numerics import Array
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
-from orthoscope.serialize import to_dict
 from orthoscope.theory.two_class import SUPPORT, Law, Moments, check_law, guided_moments, tilted_moments
 from orthoscope.theory.two_class_sde import sde_moments
 from orthoscope.threads import one_thread
@@ -117,14 +116,3 @@ def largest_monotone_strength(setting: TwoClass, progress: Progress | None = Non
             return None
         low, high = float(strengths[turns[0] - 1]), float(strengths[turns[0]])
     return low
-
-
-def two_class_result(
-    setting: TwoClass, *, recommend: bool = False, progress: Progress | None = None
-) -> tuple[xr.Dataset, dict[str, Any]]:
-    """A run with what it found, as plain values, and on request the largest strength to recommend."""
-    found = setting.run(progress)
-    result = findings(found)
-    if recommend:
-        result["largest_monotone_strength"] = largest_monotone_strength(setting, progress)
-    return found, result | {"orthoscope": __version__, "spec": to_dict(setting)}

@@ -75,8 +75,7 @@ def _plane(ax: Axes, design: xr.Dataset) -> None:
     below = -_labels(ax, design.isel(schedule=np.flatnonzero(design["kind"].values != "design")))
     if below > 0:  # room for a stack of names that would cover the axis
         ax.set_ylim(bottom=limits[1][0] - np.ptp(limits[1]) * below / max(_SIZE[1] - below, 1.0))
-    floors = design.attrs["floors"]
-    asked = ", ".join([floors] if isinstance(floors, str) else floors).replace("_", " ").replace(">=", "≥")
+    asked = design.attrs["floors"].replace("_", " ").replace(">=", "≥")
     ax.set(
         title=f"Outcome{f', {asked}' if asked else ''}",
         xlabel="variance ratio $V/s^2$",

@@ -8,24 +8,33 @@ from matplotlib.figure import Figure
 
 from orthoscope.plots.style import COLORS, MUTED, panels, styled
 
+_THEORIES = {"finite_dim": ("-", 1.8), "mean_field": (":", 1.2)}  # line style and width
+
 
 @styled
 def path_figure(paths: xr.Dataset) -> Figure:
-    """Simulated overlap and excess variance on the theory's curves, against variance time from noise to data."""
+    """Overlap and excess variance from noise to data, measured and by theory, as far as the dataset has them.
+
+    Of one setting, or of several along the dimension `strength`.
+    """
     figure, (left, right) = panels(1, 2, size=(10, 4))
     time = paths["time"].values
     shown = np.flatnonzero(time > 0)  # clean data has no place on a logarithmic axis: it is drawn at its left end
     at = np.where(time > 0, time, time[shown[-1]] / 2)
-    for color, w in zip(COLORS, paths["strength"].values, strict=False):
-        one = paths.sel(strength=w)
-        clean = one["time"].values + float(one.attrs["std"]) ** 2
+    clean = time + float(paths.attrs["std"]) ** 2
+    several = paths if "strength" in paths.dims else paths.expand_dims(strength=[np.nan])
+    for color, k in zip(COLORS, range(several.sizes["strength"]), strict=False):
+        one, w = several.isel(strength=k), several["strength"].values[k]
         for ax, name, base in ((left, "overlap", 0.0), (right, "variance", clean)):
-            ax.errorbar(
-                at, one[name] - base, 2 * one[f"{name}_stderr"], fmt="o", color=color, markersize=3.5, elinewidth=1,
-                label=f"w = {w:g}",
-            )  # fmt: skip
-            ax.plot(at, one[f"{name}_finite_dim"] - base, color=color)
-            ax.plot(at, one[f"{name}_mean_field"] - base, color=color, linestyle=":", linewidth=1.2)
+            if name in one:
+                label = "sampled" if np.isnan(w) else f"w = {w:g}"
+                ax.errorbar(
+                    at, one[name] - base, 2 * one[f"{name}_stderr"], fmt="o", color=color, markersize=3.5, elinewidth=1,
+                    label=label,
+                )  # fmt: skip
+            for theory, (style, width) in _THEORIES.items():
+                if f"{name}_{theory}" in one:
+                    ax.plot(at, one[f"{name}_{theory}"] - base, color=color, linestyle=style, linewidth=width)
         if np.isfinite(one["speciation_time"]):
             left.axvline(float(one["speciation_time"]), color=color, linewidth=0.8, linestyle="--", alpha=0.6)
     left.axhline(1.0, color=MUTED, linewidth=0.9)
@@ -37,7 +46,10 @@ def path_figure(paths: xr.Dataset) -> Figure:
         ax.set_xlabel("variance time $t$   (noise ← → data)")
         ax.invert_xaxis()
     handles, labels = left.get_legend_handles_labels()
-    solid = left.plot([], [], color=MUTED)[0]
-    dotted = left.plot([], [], color=MUTED, linestyle=":", linewidth=1.2)[0]
-    left.legend([*handles, solid, dotted], [*labels, f"theory, d = {paths.attrs['dim']}", "theory, d = ∞"])
+    names = {"finite_dim": f"theory, d = {paths.attrs.get('dim')}", "mean_field": "theory, d = ∞"}
+    for theory, (style, width) in _THEORIES.items():
+        if f"overlap_{theory}" in paths:
+            handles.append(left.plot([], [], color=MUTED, linestyle=style, linewidth=width)[0])
+            labels.append(names[theory])
+    left.legend(handles, labels)
     return figure

@@ -1,120 +1,75 @@
-"""One study in a run folder of its own: results.nc, spec.json, figures and a page, as of every run."""
+"""The run folder of one study: results.nc, spec.json, figures and a page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from importlib import import_module
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from matplotlib.figure import Figure
 
 from orthoscope import __version__, writing
-from orthoscope.datasets import read, write
-from orthoscope.experiments.registry import Entry, find
-from orthoscope.locking import locked
-from orthoscope.progress import Progress
-from orthoscope.quantities import Estimate
+from orthoscope.datasets import Study, write
+from orthoscope.experiments.registry import SINGLE, STUDIES, name_of
 from orthoscope.report.page import Section, render, save_figure
 from orthoscope.report.sections import SECTIONS
-from orthoscope.serialize import content_hash, dumps
-from orthoscope.threads import one_thread
+from orthoscope.report.tables import Table, flat, show_briefly
+from orthoscope.serialize import dumps
 
 FILES = ("results.nc", "spec.json", "report.html", "figures")  # of a run folder
 
 
-def run_study(
-    name: str,
-    *,
-    out: Path,
-    quick: bool = False,
-    seed: int = 0,
-    resume: bool = False,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """Run a study into a folder.
+def write_folder(study: Study, data: xr.Dataset, numbers: Mapping[str, Any], out: Path, command: str) -> None:
+    """Write what a study came to into a folder that is held.
 
     Args:
-        name: One of `registry.STUDIES`.
+        study: What was asked.
+        data: What came of it.
+        numbers: The same in a few numbers.
         out: The run folder.
-        quick: Run the reduced version.
-        seed: Root seed.
-        resume: Keep results that the folder holds of the same settings.
-        progress: Called with cells done and cells in all.
-
-    Returns:
-        What the study found, and the folder.
+        command: The command that the page shows.
 
     Raises:
-        ConfigError: if the study is unknown, or the folder is in use, belongs to another job, or cannot be written.
+        ConfigError: if the folder cannot be written.
     """
-    entry = find(name)
-    study = entry.make(quick=quick, seed=seed)
-    with locked(out, f"study {name}", FILES):
-        result = read(out / "results.nc") if resume else None
-        if result is None or result.attrs.get("spec_hash") != content_hash(study):
-            with one_thread():
-                result = study.run(progress)
-            write(result, out / "results.nc")
-        writing.write(out / "spec.json", dumps(study) + "\n")
-        found = entry.findings(result)
-        words = [*(["--quick"] if quick else []), *([f"--seed {seed}"] if seed else [])]
-        command = " ".join(["orthoscope study", name, *words])
-        section = _section(name, entry, result, found, command)
-        for file, figure in section.figures.items():
-            save_figure(figure, out / "figures" / file)
-        page = render(
-            title=entry.question,
-            lead=_lead(study),
-            cards=[],
-            sections=[section],
-            provenance=f"Orthoscope {__version__}. Settings: spec.json; numbers: results.nc.",
-        )
-        writing.write(out / "report.html", page)
-    return {**found, "folder": str(out)}
+    write(data, out / "results.nc")
+    writing.write(out / "spec.json", dumps(study) + "\n")
+    name = name_of(study)
+    section = _section(name, data, numbers, command)
+    for file, figure in section.figures.items():
+        save_figure(figure, out / "figures" / file)
+    page = render(
+        title=(STUDIES | SINGLE)[name].question,
+        lead=str(type(study).__doc__).partition("\n")[0],
+        cards=[],
+        sections=[section],
+        provenance=f"Orthoscope {__version__}. Settings: spec.json; numbers: results.nc.",
+    )
+    writing.write(out / "report.html", page)
 
 
-def _lead(study: Any) -> str:
-    """What is done, from the docstring of the study's class."""
-    return str(type(study).__doc__).partition("\n")[0]
-
-
-def _section(name: str, entry: Entry, result: xr.Dataset, found: Mapping[str, Any], command: str) -> Section:
+def _section(name: str, data: xr.Dataset, numbers: Mapping[str, Any], command: str) -> Section:
     """A study as a section: the demonstration's own where there is one, else its figure and its findings."""
     if name in SECTIONS:
-        return SECTIONS[name](result, command)
-    module, _, function = entry.figure.partition(":")
-    figure: Figure = getattr(import_module(f"orthoscope.plots.{module}"), function)(result)
-    doc = str(import_module(f"orthoscope.experiments.{entry.cls.partition(':')[0]}").__doc__)
+        return SECTIONS[name](data, command)
+    entry = (STUDIES | SINGLE)[name]
+    *before, table = entry.tables(numbers) if entry.table else [_findings(numbers)]
+    lines = [*(": ".join(filter(None, row)) for one in before for row in one.rows), *table.notes]
+    leads = [line for one in (*before, table) for line in one.lead]
     return Section(
         name=name,
-        title=doc.partition("\n")[0].rstrip("."),
-        caption="",
+        title=name.replace("-", " ").capitalize(),
+        caption=" ".join(leads),
         command=command,
-        figures={name: figure},
-        head=["finding", "number"],
-        rows=[[key, text] for key, text in _rows(found)],
+        figures={} if entry.figure is None else {name: entry.draw(data)},
+        head=table.head or ("finding", "number"),
+        rows=table.rows,
+        points=[line.strip().removeprefix("- ") for line in lines],
     )
 
 
-def _rows(found: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, str]]:
-    """Findings within findings as rows: `approach: mean shift: exponent`."""
-    for name, value in found.items():
-        title = str(name).replace("_", " ")
-        key = f"{within}: {title}" if within else title
-        match value:
-            case {"value": float() | int() as number, "stderr": float() as error}:
-                rest = [f"{part} {value[part]:.4g}" for part in ("theory", "z") if isinstance(value.get(part), float)]
-                shown = str(Estimate(value=number, stderr=error, n=0))
-                yield key, ", ".join([shown, *rest, *([value["verdict"]] if "verdict" in value else [])])
-            case Mapping():
-                yield from _rows(value, key)
-            case float():
-                yield key, f"{value:.5g}"
-            case list() | tuple():
-                yield key, ", ".join(f"{part:.5g}" if isinstance(part, float) else str(part) for part in value)
-            case None:
-                yield key, "–"
-            case _:
-                yield key, str(value)
+def _findings(numbers: Mapping[str, Any]) -> Table:
+    """Numbers within numbers, one per row."""
+    told = {name: value for name, value in numbers.items() if name not in ("spec", "orthoscope")}
+    shown = ((key, show_briefly(value)) for key, value in flat(told, shown=show_briefly).items())
+    return Table(rows=[(key.replace("_", " "), text) for key, text in shown if text is not None])

@@ -1,22 +1,12 @@
-"""What the command `simulate` returns: measurement, both theories for the same time and start, and a diagnosis."""
+"""A simulation beside both theories for the same time and start, and the diagnosis of what they do not explain."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
-import torch
-
-from orthoscope import __version__
-from orthoscope.guidance.schedules import GuidanceSchedule
-from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
-from orthoscope.serialize import to_dict
-from orthoscope.simulation.estimators import choose
-from orthoscope.simulation.predictions import prediction_result
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import simulate
-from orthoscope.simulation.together import check_comparable, simulate_together
 from orthoscope.theory import Prediction, predict
 
 FALSE_ALARM = 1e-4  # of one comparison with a theory that is right
@@ -45,78 +35,6 @@ def theories(simulation: Simulation) -> Theories:
         found = predict(simulation.finite_dim)
         finite = found if found.theory == "finite_dim" else None
     return Theories(mean_field, finite)
-
-
-def simulation_result(
-    simulation: Simulation,
-    *,
-    estimator: str = "plain",
-    versus: Sequence[GuidanceSchedule] = (),
-    progress: Progress | None = None,
-) -> dict[str, Any]:
-    """The JSON object of `orthoscope simulate`.
-
-    Args:
-        simulation: The setting.
-        estimator: `plain`, `completed` or `twin`.
-        versus: Further schedules to compare with on common random numbers.
-        progress: Called with levels visited and levels in all, over all draws; again for a run with half the steps
-            where theory does not explain the first; then with draws compared and their number.
-
-    Raises:
-        ConfigError: if the setting does not allow the estimator, or schedules cannot be compared.
-    """
-    check_comparable((simulation.setting.schedule, *versus))  # before anything is computed
-    result = simulate(simulation, estimator=choose(estimator, simulation), progress=progress)
-    predictions = theories(simulation)
-    halved = None
-    steps = simulation.numerics.steps
-    if (
-        unexplained(result.estimates, predictions, simulation)
-        and steps > 1
-        and simulation.modes in ("memory", "planted")
-    ):
-        coarse = simulation.but(steps=steps // 2)
-        halved = simulate(coarse, estimator=choose(estimator, coarse), progress=progress).estimates
-    named: dict[str, dict[str, Any] | None] = {name: found.as_numbers() for name, found in result.estimates.items()}
-    for name in ("variance_shift_across", "frechet_distance"):  # not in one dimension, not from too few samples
-        named.setdefault(name, None)
-    return {
-        **named,
-        "theory": {name: found and prediction_result(found) for name, found in predictions._asdict().items()},
-        "diagnosis": diagnose(result.estimates, predictions, simulation, halved),
-        "path": {
-            "time": list(result.times),
-            "overlap": [q.as_numbers() for q in result.overlap],
-            "variance": [v.as_numbers() for v in result.variance],
-        },
-        "versus": _versus(simulation, versus, progress),
-        "estimator": estimator,
-        "log_classes": simulation.log_classes,
-        "seconds": result.seconds,
-        "model_calls": result.model_calls,
-        "modes_read": result.modes_read,
-        "orthoscope": __version__,
-        "threads": torch.get_num_threads(),
-        "spec": to_dict(simulation),
-    }
-
-
-def _versus(
-    simulation: Simulation, schedules: Sequence[GuidanceSchedule], progress: Progress | None
-) -> list[dict[str, Any]]:
-    """Further schedules on the same modes, starts and noise, and how they differ from the simulation's own."""
-    if not schedules:
-        return []
-    found = simulate_together(simulation, schedules, progress=progress)
-    return [
-        {
-            "schedule": to_dict(schedule),
-            "estimates": {name: estimate.as_numbers() for name, estimate in estimates.items()},
-            "difference": {name: estimate.as_numbers() for name, estimate in difference.items()},
-        }
-        for schedule, estimates, difference in zip(schedules, found.estimates[1:], found.differences, strict=True)
-    ]
 
 
 SHIFTS = ("mean_shift", "variance_shift")

@@ -1,0 +1,182 @@
+"""Numbers as tables for people: in a terminal, in a notebook, on a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from orthoscope.quantities import Estimate
+
+_DIMENSION = {"finite_dim": "this d", "mean_field": "d = ∞"}
+_BESIDE = ("theory", "z", "verdict")  # what a measured number may bring with it
+_LONGEST = 600  # text of a schedule that people still read
+_NEGLIGIBLE = 1e-6  # of the objective: what the search does not tell apart
+_OUTCOMES = ("mean_shift", "variance_ratio", "class_posterior", "separability", "frechet", "effort")
+Show = Callable[[Any], str | None]
+
+
+def show(value: Any) -> str | None:
+    """A plain entry as text; None for what belongs into JSON only."""
+    match value:
+        case None:
+            return "none"
+        case bool() | int() | str():
+            return str(value)
+        case float():
+            return f"{value:.6g}"
+        case {"value": float() as number, "stderr": float() as error}:
+            return f"{number:.4g} ± {error:.2g}"
+        case Mapping() | list():
+            return None  # for JSON only
+    raise TypeError(f"nothing shows {type(value).__name__}")
+
+
+def show_briefly(value: Any) -> str | None:
+    """The same in the notation of pages: errors in brackets, of the last digits."""
+    match value:
+        case None:
+            return "–"
+        case float():
+            return f"{value:.5g}"
+        case {"value": float() as number, "stderr": float() as error}:
+            return str(Estimate(value=number, stderr=error, n=0))
+    return show(value)
+
+
+def flat(numbers: Mapping[str, Any], within: str = "", *, shown: Show = show) -> dict[str, Any]:
+    """Entries within entries as one table for people: `approach: mean shift: exponent`."""
+    found: dict[str, Any] = {}
+    for name, value in numbers.items():
+        key = f"{within}: {name}" if within else name
+        match value:
+            case {"value": float(), "stderr": float()}:
+                rest = (f"{part} {shown(value[part])}" for part in _BESIDE if value.get(part) is not None)
+                found[key] = ", ".join([str(shown(value)), *rest])
+            case Mapping():
+                found |= flat(value, key, shown=shown)
+            case [*entries] if any(isinstance(entry, Mapping) for entry in entries):
+                numbered = {f"{key} {k}": entry for k, entry in enumerate(entries, 1)}
+                found |= flat(numbered, shown=shown)
+            case [*entries]:
+                found[key] = ", ".join(str(shown(entry)) for entry in entries)
+            case _:
+                found[key] = value
+    return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """Numbers for people, as texts.
+
+    Attributes:
+        rows: One per quantity or schedule, its name first.
+        head: Heads of the columns; none where two columns speak for themselves.
+        lead: Lines before.
+        notes: Lines after.
+    """
+
+    rows: Sequence[Sequence[str]]
+    head: Sequence[str] = ()
+    lead: Sequence[str] = ()
+    notes: Sequence[str] = ()
+
+    def render(self, title: str = "") -> Iterator[RenderableType]:
+        """What a terminal shows."""
+        drawn = RichTable(
+            title=title or None, title_justify="left", show_header=bool(self.head), header_style="bold", box=None,
+            pad_edge=False,
+        )  # fmt: skip
+        for head in self.head:
+            drawn.add_column(head, no_wrap=True)
+        if not self.head:
+            for k in range(max(map(len, self.rows), default=0)):
+                drawn.add_column(style="" if k else "bold")
+        for row in self.rows:
+            drawn.add_row(*map(Text, row))
+        yield from map(Text, self.lead)
+        yield drawn
+        yield from map(Text, self.notes)
+
+
+def plain_tables(numbers: Mapping[str, Any]) -> list[Table]:
+    """The plain entries, one per line."""
+    shown = ((name, show(value)) for name, value in numbers.items())
+    return [Table(rows=[(_title(name), text) for name, text in shown if text is not None])]
+
+
+def simulation_tables(numbers: Mapping[str, Any]) -> list[Table]:
+    """Measured numbers with what each theory says about them, and the diagnosis."""
+    theories = {name: found for name, found in reversed(numbers["theory"].items()) if found is not None}
+    rows = []
+    for name, value in numbers.items():
+        if isinstance(value, Mapping) and "stderr" in value:
+            predicted = (found.get(name) for found in theories.values())
+            rows.append([_title(name), _text(value), *("" if one is None else _text(one) for one in predicted)])
+    versus = []
+    for other in numbers["versus"]:
+        gaps = (f"{_title(name)} {show(gap)}" for name, gap in other["difference"].items())
+        versus.append(f"\nversus {_schedule(other['schedule'])}: {', '.join(gaps)}")
+    cost = f"{numbers['model_calls']} model calls, {numbers['seconds']:.1f} s"
+    head = ("", "measured", *(f"theory, {_DIMENSION[name]}" for name in theories))
+    return [Table(head=head, rows=rows, notes=[*versus, f"\ndiagnosis: {numbers['diagnosis']}", cost])]
+
+
+def design_tables(numbers: Mapping[str, Any]) -> list[Table]:
+    """The design, then every schedule beside it, then what there is to say."""
+    checks = numbers["simulation"]
+    sampled = {name: f"sampled {show(checks[name])}" if checks.get(name) else "" for name in _OUTCOMES}
+    outcome = [(_title(name), _text(numbers[name]), sampled[name]) for name in _OUTCOMES if numbers[name] is not None]
+    extra = [numbers["objective"]] if numbers["objective"] not in ("mean_shift", "variance_ratio") else []
+    head = ("schedule", "kept", "mean shift", "variance ratio", "class posterior", *map(_title, extra), "behind by")
+    rows = [
+        [
+            _title(row["name"]),
+            "yes" if row["feasible"] else "no",
+            f"{row['mean_shift']:.4g}",
+            f"{row['variance_ratio']:.4g}",
+            "" if row["class_posterior"] is None else _text(row["class_posterior"]),
+            *(f"{row[name]:.4g}" for name in extra),
+            _behind(row["behind"]),
+        ]
+        for row in numbers["baselines"]
+    ]
+    text = numbers["text"]
+    schedule = f"schedule: {text if len(text) <= _LONGEST else 'a table; --json or --out has it'}"
+    notes = [f"- {note}" for note in numbers["notes"]]
+    return [Table(lead=[schedule], rows=outcome), Table(head=head, rows=rows, notes=notes)]
+
+
+def _behind(value: Any) -> str:
+    """By how much the design is better; nothing where a constraint is missed."""
+    if value is None:
+        return ""
+    return "0" if isinstance(value, float) and abs(value) < _NEGLIGIBLE else _text(value)
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _text(value: Any) -> str:
+    return str(show(value))
+
+
+def _schedule(schedule: Mapping[str, Any]) -> str:
+    """A schedule's dictionary on one line."""
+    values = (f"{name}={value}" for name, value in schedule.items() if name not in ("type", "version", "clock"))
+    return f"{schedule['type']}({', '.join(values)})"
+
+
+def as_text(tables: Iterable[Table], title: str = "", *, width: int = 100) -> str:
+    """Tables as plain text."""
+    console = Console(width=width, soft_wrap=True, highlight=False, markup=False, emoji=False, color_system=None)
+    with console.capture() as captured:
+        for k, table in enumerate(tables):
+            for part in table.render(title if k == 0 else ""):
+                console.print(part)
+    return captured.get().rstrip()

@@ -1,0 +1,218 @@
+"""What a command gives back: labelled numbers, a table, a picture, JSON, and the specification that made them.
+
+A result in a folder (`save`) is read again (`read`), and made again from its specification alone (`rerun`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+from matplotlib.figure import Figure
+
+from orthoscope import datasets
+from orthoscope.datasets import Study
+from orthoscope.errors import ConfigError, unknown
+from orthoscope.experiments.registry import SINGLE, STUDIES, Entry, SpecTypes, find, name_of
+from orthoscope.locking import locked
+from orthoscope.progress import Progress
+from orthoscope.report.studies import FILES, write_folder
+from orthoscope.report.tables import Table, as_text, flat
+from orthoscope.serialize import content_hash, dumps, from_dict, read_json
+from orthoscope.threads import one_thread
+
+_SHOWN = 60  # numbers that people read at once
+
+
+class Result:
+    """What one study came to.
+
+    Attributes:
+        study: What was asked; its fields are the whole specification.
+        data: Value, standard error and prediction of every quantity along named dimensions.
+    """
+
+    def __init__(self, study: Study, data: xr.Dataset) -> None:
+        """Keep both."""
+        self.study, self.data = study, data
+
+    @property
+    def _entry(self) -> Entry:
+        return (STUDIES | SINGLE)[name_of(self.study)]
+
+    @cached_property
+    def numbers(self) -> Mapping[str, Any]:
+        """What was found in plain numbers, texts and lists: the JSON object of the command."""
+        told = self.data.attrs.get("numbers")
+        return self._entry.findings(self.study, self.data) if told is None else json.loads(told)
+
+    def __getitem__(self, name: str) -> Any:
+        """One quantity: an `Estimate`, a number or a text; an array where there are several.
+
+        Raises:
+            ConfigError: if there is none of this name, naming the nearest.
+        """
+        if name in self.data:
+            found = self.data[name]
+            if found.ndim:
+                return found
+            return datasets.stored(self.data, name)[0] if f"{name}_stderr" in self.data else found.item()
+        if name in self.numbers:
+            return self.numbers[name]
+        raise unknown("quantity", name, sorted({*map(str, self.data.data_vars), *self.numbers}))
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of what was measured, and of other numbers."""
+        return iter([str(name) for name in self.data.data_vars if not str(name).endswith(tuple(datasets.SUFFIXES))])
+
+    def tables(self) -> list[Table]:
+        """What people read of it."""
+        return self._entry.tables(self._shown())
+
+    def _shown(self) -> Mapping[str, Any]:
+        if self._entry.table is not None:
+            return self.numbers
+        rows = flat({name: value for name, value in self.numbers.items() if name != "spec"})
+        if not rows:
+            sizes = (f"{dim} {size}" for dim, size in self.data.sizes.items())
+            return {"dimensions": ", ".join(sizes), "quantities": ", ".join(self)}
+        more = {"": f"{len(rows) - _SHOWN} more numbers in JSON"} if len(rows) > _SHOWN else {}
+        return dict(list(rows.items())[:_SHOWN]) | more
+
+    def __repr__(self) -> str:
+        """The tables as text."""
+        return as_text(self.tables(), name_of(self.study))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
+
+    def plot(self) -> Figure:
+        """The picture.
+
+        Raises:
+            ConfigError: if this kind of result has none.
+        """
+        return self._entry.draw(self.data)
+
+    def to_json(self) -> str:
+        """The JSON object of the command."""
+        return dumps(self.numbers)
+
+    def save(self, folder: Path | str, *, command: str | None = None) -> Path:
+        """Write a run folder: results.nc, spec.json, figures and report.html.
+
+        Args:
+            folder: Where; results of the same kind are replaced.
+            command: The command that the page shows; by default the one that makes the folder again.
+
+        Raises:
+            ConfigError: if the folder is in use, belongs to another kind of job, or cannot be written.
+        """
+        out = Path(folder)
+        with locked(out, job(self.study), FILES):
+            self.write(out, command=command)
+        return out
+
+    def write(self, out: Path, *, command: str | None = None) -> None:
+        """The same into a folder that is held already."""
+        write_folder(self.study, self.data, self.numbers, out, command or f"orthoscope rerun {out}")
+
+
+def run(study: Study, progress: Progress | None = None) -> Result:
+    """Run a study."""
+    return Result(study, study.run(progress))
+
+
+def read(folder: Path | str) -> Result:
+    """The result in a run folder.
+
+    Raises:
+        ConfigError: if there is none, or it is damaged.
+    """
+    place = Path(folder)
+    study = read_study(place)
+    data = datasets.read(place / "results.nc")
+    if data is None:
+        raise ConfigError(f"{place} has no results.nc, or a damaged one; `orthoscope rerun {place}` makes it again")
+    return Result(study, data)
+
+
+def read_study(folder: Path) -> Study:
+    """The specification in a run folder.
+
+    Raises:
+        ConfigError: if there is none, or none that can be run.
+    """
+    spec = read_json(folder / "spec.json" if folder.is_dir() else folder)
+    try:
+        study = from_dict(spec, SpecTypes())
+    except ConfigError as error:
+        raise ConfigError(f"{folder}: {error}") from error
+    if not isinstance(study, Study):
+        raise ConfigError(f"{folder} holds a {type(study).__name__}, which is no study that can be run")
+    return study
+
+
+def rerun(folder: Path | str, *, out: Path | str | None = None, progress: Progress | None = None) -> Result:
+    """Run the specification of a folder again, and write the result.
+
+    Args:
+        folder: A run folder, or a specification file.
+        out: Where to write; the same folder if left out.
+        progress: Told how far it is.
+
+    Raises:
+        ConfigError: if the specification cannot be run, or the folder cannot be written.
+    """
+    place = Path(folder)
+    study = read_study(place)
+    target = Path(out) if out is not None else place if place.is_dir() else place.parent
+    with locked(target, job(study), FILES):
+        with one_thread():
+            result = run(study, progress)
+        result.write(target)
+    return result
+
+
+def job(study: Study) -> str:
+    """What the lock of a folder says it is for."""
+    return f"study {name_of(study)}"
+
+
+def run_study(
+    name: str,
+    *,
+    out: Path,
+    quick: bool = False,
+    seed: int = 0,
+    resume: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Run one of the project's studies into a folder.
+
+    Args:
+        name: One of `registry.STUDIES`.
+        out: The run folder.
+        quick: Run the reduced version.
+        seed: Root seed.
+        resume: Keep results that the folder holds of the same settings.
+        progress: Called with cells done and cells in all.
+
+    Raises:
+        ConfigError: if the study is unknown, or the folder is in use, belongs to another job, or cannot be written.
+    """
+    study = find(name).make(quick=quick, seed=seed)
+    words = [*(["--quick"] if quick else []), *([f"--seed {seed}"] if seed else [])]
+    with locked(out, job(study), FILES):
+        found = datasets.read(out / "results.nc") if resume else None
+        if found is None or found.attrs.get("spec_hash") != content_hash(study):
+            with one_thread():
+                found = study.run(progress)
+        result = Result(study, found)
+        result.write(out, command=" ".join(["orthoscope study", name, *words]))
+    return result
