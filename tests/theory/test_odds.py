@@ -18,12 +18,25 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.sampling import BrownianPath, Exponential, State, geometric, sample
 from orthoscope.targets import Mixture, mixture
-from orthoscope.theory.odds import leaving, mean_displacement, path_distance, path_divergence, scale, stopping_odds
+from orthoscope.theory.odds import leaving, mean_displacement, scale, stopping_odds
 from tests.stat.expect import expect_estimate, expect_rate
 from tests.targets.cases import random_mixture_of
 
 F64 = torch.float64
 STRENGTHS = (-3.0, -1.0, -0.6, -0.5, 0.0, 0.7, 3.0)
+
+
+def path_divergence(odds: np.ndarray | float, strength: float) -> np.ndarray:
+    """Divergence of paths without guidance from those of constant strength, nats: equation (4) of the derivation."""
+    return np.asarray(strength**2 * np.log1p(odds))
+
+
+def path_distance(odds: float, strengths: float | list[float]) -> float:
+    """Bound on the total variation distance of paths without guidance from guided ones: equation (5)."""
+    w = np.atleast_1d(np.asarray(strengths, dtype=np.float64))
+    falls = np.maximum(w[:-1] - w[1:], 0).sum()
+    turns = max(w[-1], 0.0) + max(-w.min(), 0.0) + falls + max((w * (1 + w)).max(), 0.0)
+    return float(min(turns * np.log1p(odds), 1.0))
 
 
 # The identities behind everything, by differentiation: any mixture, any state

@@ -104,15 +104,6 @@ class Modes(ABC):
         return margin, pull
 
 
-def own_energy(shift: Array, excess: Array, variance: Array) -> Array:
-    """Log-weight of the state's own mode per dimension, -((q - 1)^2 + V) / (2 v).
-
-    Source:
-        derived in explanation/theory.
-    """
-    return -(shift**2 + variance + excess) / (2 * variance)
-
-
 @dataclass(frozen=True, slots=True)
 class GaussianModes(Modes):
     """Centroids N(0, I)."""

@@ -60,38 +60,6 @@ def leaving(odds: ArrayLike, limit: ArrayLike, strength: float) -> Array:
         return np.where(now < then, now / np.maximum(then, np.finfo(np.float64).tiny), 1.0)
 
 
-def path_divergence(odds: ArrayLike, strengths: ArrayLike) -> Array:
-    """Bound on the Kullback-Leibler divergence, in nats, of paths without guidance from guided ones, both from here.
-
-    Args:
-        odds: Odds now.
-        strengths: Strengths still ahead.
-
-    Accuracy:
-        An equality at constant strength for modes without width, down to zero noise.
-
-    Source:
-        derived in explanation/stopping.
-    """
-    return np.asarray(np.max(np.square(strengths)) * np.log1p(np.asarray(odds, dtype=np.float64)))
-
-
-def path_distance(odds: ArrayLike, strengths: ArrayLike) -> Array:
-    """Bound on the total variation distance between paths without guidance and guided ones, both from here.
-
-    The same bound holds for whatever is computed from the paths, samples included: probabilities differ by at most
-    this, means of a statistic by at most this times its range.
-
-    Args:
-        odds: Odds now.
-        strengths: Strengths still ahead, in the order in which they come.
-
-    Source:
-        derived in explanation/stopping.
-    """
-    return np.asarray(np.minimum(_turns(strengths) * np.log1p(np.asarray(odds, dtype=np.float64)), 1.0))
-
-
 def mean_displacement(odds: ArrayLike, strengths: ArrayLike, *, radius: float) -> Array:
     """Bound on the mean distance, in data units, that guidance still moves a state of a class of one mode.
 
