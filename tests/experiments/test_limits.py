@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from orthoscope.errors import ConfigError
-from orthoscope.experiments.limits import crossing, dense_shifts, few_classes, speciation
+from orthoscope.experiments.limits import crossing, dense_shifts, few_classes, planted, speciation
 from orthoscope.guidance.schedules import Constant
 from orthoscope.quantities import Estimate
 from orthoscope.simulation.radial import RadialResult, radial
@@ -55,7 +55,7 @@ def test_a_posterior_that_does_not_cross_is_refused(posterior: np.ndarray) -> No
 
 @pytest.mark.slow
 def test_speciation_happens_where_the_implicit_equation_says() -> None:
-    found = speciation(0.2, 1.0, dims=(256, 512, 1024, 4096), trajectories=16_384, steps=60)
+    found = speciation(planted(rate=0.2, trajectories=16_384, steps=60), (256, 512, 1024, 4096))
     expect_estimate(found.limit.value, found.limit.stderr, found.theory, bias=0.005, detect=0.25)
     lowest = found.rows[0].measured  # finite dimension alone would be off
     assert lowest.differs(found.theory, false_alarm=1e-6)
@@ -63,13 +63,13 @@ def test_speciation_happens_where_the_implicit_equation_says() -> None:
 
 def test_there_is_no_speciation_to_measure_above_the_critical_rate() -> None:
     with pytest.raises(ConfigError, match="above the critical one"):
-        speciation(1.5, 1.0)
+        speciation(planted(rate=1.5, trajectories=64, steps=8), (64, 128))
 
 
 @pytest.mark.parametrize("rate", [2.0, 1e4])
 def test_dense_shifts_are_constant_from_the_lowest_dimension_on(rate: float) -> None:
     """At a very large rate they are those of infinitely many classes. Bias: 120 steps."""
-    found = dense_shifts(1.0, log_classes_per_dim=rate, dims=(8, 32), trajectories=8192, steps=120)
+    found = dense_shifts(planted(rate=rate, trajectories=8192, steps=120), (8, 32))
     for name, detect in (("mean_shift", 0.02), ("variance_shift", 0.015)):
         for row in found[name]:
             expect_estimate(row.measured.value, row.measured.stderr, row.theory, bias=0.002, detect=1.5 * detect)
@@ -77,7 +77,11 @@ def test_dense_shifts_are_constant_from_the_lowest_dimension_on(rate: float) -> 
 
 @pytest.mark.slow
 def test_a_fixed_number_of_classes_is_forgotten_like_one_over_d() -> None:
-    found = few_classes(dims=(8, 16, 32, 64), draws=8, samples=24, steps=16, classes=16)
+    real = Simulation.of(
+        dim=8, classes=16, std=0.5, schedule=Constant(value=1.0), t_max=1.0, start="exact", draws=8, samples=24, steps=16,
+        grid="geometric",
+    )  # fmt: skip
+    found = few_classes(real, (8, 16, 32, 64))
     expect_estimate(found.law.exponent.value, found.law.exponent.stderr, 1.0, detect=2.5)
     values = [row.measured.value for row in found.rows]
     assert values[0] > 3 * values[-1] > 0

@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from orthoscope import rng
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant
-from orthoscope.laws import Start
 from orthoscope.metrics.scaling import PowerLaw, extrapolate, power_law
 from orthoscope.quantities import Estimate
+from orthoscope.settings import Setting
 from orthoscope.simulation.coupled import coupled
 from orthoscope.simulation.radial import RadialResult, radial
 from orthoscope.simulation.setting import Simulation
@@ -61,16 +62,22 @@ class Speciation:
     goodness: float
 
 
-def speciation(
-    rate: float,
-    strength: float,
-    std: float = 0.5,
-    *,
-    dims: Sequence[int] = (128, 256, 512, 1024, 2048, 4096),
-    trajectories: int = 65_536,
-    steps: int = 240,
-    seed: int = 0,
-) -> Speciation:
+def planted(
+    *, rate: float, trajectories: int, steps: int, strength: float = 1.0, std: float = 0.5, seed: int = 0
+) -> Simulation:
+    """Planted paths from infinite noise, in a dimension that each function sets."""
+    return Simulation.of(
+        dim=1024, rate=rate, std=std, schedule=Constant(value=strength), t_max=_FAR, start="exact", modes="planted",
+        samples=trajectories, draws=1, steps=steps, seed=seed,
+    )  # fmt: skip
+
+
+def _in_dimension(simulation: Simulation, dim: int, *name: str | int, **fields: Any) -> Simulation:
+    """The same in a dimension, on streams of its own."""
+    return simulation.but(dim=dim, seed=rng.key(simulation.budget.seed, *name) % 2**32, **fields)
+
+
+def speciation(simulation: Simulation, dims: Sequence[int]) -> Speciation:
     """Speciation time of planted paths, against the implicit equation.
 
     Accuracy:
@@ -79,15 +86,16 @@ def speciation(
     Raises:
         ConfigError: if there is no speciation at this rate, or the posterior does not cross 1/2.
     """
-    theory = float(constant.speciation_time(rate, std, strength))
+    setting = simulation.setting
+    theory = float(constant.speciation_time(setting.rate, setting.law.std, strength_of(setting)))
     if math.isnan(theory):
-        raise ConfigError(f"the rate {rate:g} is above the critical one: there is no speciation time to measure")
-    rows = []
-    for dim in dims:
-        simulation = _planted("speciation", dim, rate, strength, std, trajectories=trajectories, steps=steps, seed=seed)
-        rows.append(Row(dim=dim, measured=crossing(radial(simulation)), theory=theory))
-    found = extrapolate([row.dim for row in rows], [row.measured for row in rows], order=2)
-    return Speciation(rows=tuple(rows), limit=found.limit, theory=theory, goodness=found.goodness)
+        raise ConfigError(
+            f"the rate {setting.rate:g} is above the critical one: there is no speciation time to measure"
+        )
+    found = {dim: radial(_in_dimension(simulation, dim, "speciation", dim)) for dim in dims}
+    rows = [Row(dim=dim, measured=crossing(one), theory=theory) for dim, one in found.items()]
+    line = extrapolate([row.dim for row in rows], [row.measured for row in rows], order=2)
+    return Speciation(rows=tuple(rows), limit=line.limit, theory=theory, goodness=line.goodness)
 
 
 def crossing(result: RadialResult) -> Estimate:
@@ -111,16 +119,7 @@ def crossing(result: RadialResult) -> Estimate:
     return Estimate(value=at - base, stderr=float(error), n=result.posterior[near].n)
 
 
-def dense_shifts(
-    strength: float,
-    std: float = 0.5,
-    *,
-    log_classes_per_dim: float = 2.0,
-    dims: Sequence[int] = (16, 32, 64, 128),
-    trajectories: int = 32_768,
-    steps: int = 480,
-    seed: int = 0,
-) -> dict[str, tuple[Row, ...]]:
+def dense_shifts(simulation: Simulation, dims: Sequence[int]) -> dict[str, tuple[Row, ...]]:
     """Mean and variance shift of dense classes by dimension, against the constant ones of r = s^2/(1 + s^2).
 
     With a very large rate this is the limit of infinitely many classes, in any dimension.
@@ -128,17 +127,13 @@ def dense_shifts(
     Accuracy:
         No moment calls for dense levels, so that a bias of finite steps remains: below a part in a thousand.
     """
-    mean_shift, variance_shift = (float(part) for part in constant.dense_distortion(std, strength))
-    rows: dict[str, list[Row]] = {"mean_shift": [], "variance_shift": []}
-    for dim in dims:
-        simulation = _planted(
-            "dense", dim, log_classes_per_dim, strength, std,
-            trajectories=trajectories, steps=steps, seed=seed,
-        )  # fmt: skip
-        found = radial(simulation)
-        rows["mean_shift"].append(Row(dim=dim, measured=found.mean_shift, theory=mean_shift))
-        rows["variance_shift"].append(Row(dim=dim, measured=found.variance_shift, theory=variance_shift))
-    return {name: tuple(column) for name, column in rows.items()}
+    setting = simulation.setting
+    closed = constant.dense_distortion(setting.law.std, strength_of(setting))
+    found = {dim: radial(_in_dimension(simulation, dim, "dense", dim)) for dim in dims}
+    return {
+        name: tuple(Row(dim=dim, measured=getattr(one, name), theory=float(theory)) for dim, one in found.items())
+        for name, theory in zip(("mean_shift", "variance_shift"), closed, strict=True)
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,43 +149,22 @@ class FewClasses:
     law: PowerLaw
 
 
-def few_classes(
-    strength: float = 1.0,
-    classes: int = 64,
-    std: float = 0.5,
-    *,
-    dims: Sequence[int] = (16, 32, 64, 128, 256),
-    draws: int = 64,
-    samples: int = 32,
-    steps: int = 40,
-    seed: int = 0,
-) -> FewClasses:
+def few_classes(simulation: Simulation, dims: Sequence[int]) -> FewClasses:
     """Decay of the mean shift at a fixed number of classes, all modes held, the start moving out with the dimension."""
     rows = []
     for dim in dims:
-        simulation = Simulation.of(
-            dim=dim,
-            classes=classes,
-            std=std,
-            schedule=Constant(value=strength),
-            t_max=_FAR_PER_DIM * dim,
-            start="exact",
-            samples=samples,
-            draws=draws,
-            steps=steps,
-            grid="geometric",
-            seed=rng.key(seed, "few classes", dim) % 2**32,
-        )
-        leading = float(constant.few_classes(math.log(classes) / dim, std, strength).mean_shift)
-        here = predict(simulation.finite_dim).mean_shift
-        rows.append(Row(dim=dim, measured=coupled(simulation).mean_shift, theory=leading, finite_dim=here))
+        one = _in_dimension(simulation, dim, "few classes", dim, t_max=_FAR_PER_DIM * dim)
+        setting = one.setting
+        leading = float(constant.few_classes(setting.rate, setting.law.std, strength_of(setting)).mean_shift)
+        here = predict(one.finite_dim).mean_shift
+        rows.append(Row(dim=dim, measured=coupled(one).mean_shift, theory=leading, finite_dim=here))
     law = power_law(list(dims), [row.measured for row in rows])
     return FewClasses(rows=tuple(rows), law=law)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Real:
-    """Shifts with all modes held, at w = 1, and what theory says of them.
+    """Shifts with all modes held, and what theory says of them.
 
     Attributes:
         dim: Dimension.
@@ -211,23 +185,10 @@ class Real:
     finite_dim_mean: float
 
 
-def real(
-    dim: int,
-    rate: float,
-    *,
-    draws: int,
-    std: float = 0.5,
-    t_max: float = 50.0,
-    start: Start = "prior",
-    samples: int = 32,
-    steps: int = 30,
-    seed: int = 0,
-) -> Real:
-    """Shifts of real modes at w = 1 beside their unguided twin."""
-    simulation = Simulation.of(
-        dim=dim, rate=rate, std=std, schedule=Constant(value=1.0), t_max=t_max, start=start, samples=samples,
-        draws=draws, steps=steps, seed=rng.key(seed, "real", dim, f"{rate!r}") % 2**32,
-    )  # fmt: skip
+def real(simulation: Simulation) -> Real:
+    """Shifts of real modes, beside unguided paths on the same noise."""
+    dim = simulation.dim
+    simulation = _in_dimension(simulation, dim, "real", dim, f"{simulation.setting.rate!r}")
     measured, limit = coupled(simulation), predict(simulation.mean_field)
     return Real(
         dim=dim,
@@ -246,19 +207,12 @@ def exponent(dims: tuple[int, int], shifts: Sequence[Estimate]) -> Estimate:
     return first.minus(last).times(1 / math.log(dims[1] / dims[0]))
 
 
-def _planted(
-    name: str, dim: int, rate: float, strength: float, std: float, *, trajectories: int, steps: int, seed: int
-) -> Simulation:
-    return Simulation.of(
-        dim=dim,
-        rate=rate,
-        std=std,
-        schedule=Constant(value=strength),
-        t_max=_FAR,
-        start="exact",
-        modes="planted",
-        samples=trajectories,
-        draws=1,
-        steps=steps,
-        seed=rng.key(seed, name, dim) % 2**32,
-    )
+def strength_of(setting: Setting) -> float:
+    """The strength of a setting where it is constant, as the closed forms want it.
+
+    Raises:
+        ConfigError: if it is not.
+    """
+    if not isinstance(setting.schedule, Constant):
+        raise ConfigError(f"the limits are known for constant strengths, got {setting.schedule}", field="schedule")
+    return setting.schedule.value

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from orthoscope.datasets import stored
 from orthoscope.errors import ConfigError
@@ -17,9 +18,11 @@ from orthoscope.experiments.approach import ApproachStudy
 from orthoscope.experiments.claims.claim import Claim, Comparison, Effort, Finding, at_least, claim, equal, found
 from orthoscope.experiments.claims.mixture_rows import in_this_dim
 from orthoscope.experiments.correlations import CorrelationStudy
+from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics.scaling import power_law
 from orthoscope.quantities import Estimate
 from orthoscope.simulation.radial import radial
+from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
 from orthoscope.simulation.twin import Twin
 from orthoscope.theory import predict
@@ -48,9 +51,10 @@ def _bend(dims: Sequence[int], measured: Sequence[Estimate], theory: Sequence[fl
 def speciation_time(effort: Effort) -> Finding:
     """Several dimensions and their limit."""
     dims = (256, 1024, 4096, 16384) if effort.quick else (256, 512, 1024, 2048, 4096, 8192, 16384)
-    reached = limits.speciation(
-        0.2, 1.0, dims=dims, trajectories=effort.pick(8192, 32768), steps=effort.pick(120, 240), seed=effort.seed
+    paths = limits.planted(
+        rate=0.2, trajectories=effort.pick(8192, 32768), steps=effort.pick(120, 240), seed=effort.seed
     )
+    reached = limits.speciation(paths, dims)
     return found(equal("time, extrapolated", _fitted(reached.limit), reached.theory))
 
 
@@ -62,11 +66,11 @@ def speciation_time(effort: Effort) -> Finding:
 )
 def dense_any_dimension(effort: Effort) -> Finding:
     """Both shifts in several dimensions, against one closed form."""
-    rows = limits.dense_shifts(
-        1.0, dims=(16, 128) if effort.quick else (16, 32, 64, 128), trajectories=effort.pick(16384, 65536),
-        steps=effort.pick(200, 480), seed=effort.seed,
-    )  # fmt: skip
-    real = limits.real(4, 2.0, draws=effort.pick(16, 64), seed=effort.seed)
+    paths = limits.planted(
+        rate=2.0, trajectories=effort.pick(16384, 65536), steps=effort.pick(200, 480), seed=effort.seed
+    )
+    rows = limits.dense_shifts(paths, (16, 128) if effort.quick else (16, 32, 64, 128))
+    real = limits.real(_brute_force(dim=4, rate=2.0, draws=effort.pick(16, 64), seed=effort.seed))
     return found(
         *(
             equal(f"{name.replace('_', ' ')}, planted, d = {row.dim}", row.measured, row.theory)
@@ -75,6 +79,11 @@ def dense_any_dimension(effort: Effort) -> Finding:
         ),
         *_both_shifts(real),
     )
+
+
+def _brute_force(**fields: Any) -> Simulation:
+    """Real modes at w = 1."""
+    return Simulation.of(**{"std": 0.5, "schedule": Constant(value=1.0), "t_max": 50.0, "samples": 32, **fields})
 
 
 def _both_shifts(real: limits.Real) -> list[Comparison]:
@@ -94,7 +103,7 @@ def infinitely_many_classes(effort: Effort) -> Finding:
     """Low dimension, real modes, against the closed form for infinitely many of them."""
     draws = effort.pick(16, 96)
     reals = [
-        limits.real(dim, math.log(classes) / dim, draws=draws, seed=effort.seed)
+        limits.real(_brute_force(dim=dim, rate=math.log(classes) / dim, draws=draws, seed=effort.seed))
         for dim, classes in ((2, 4000), (3, 8000))
     ]
     return found(
@@ -112,7 +121,11 @@ def infinitely_many_classes(effort: Effort) -> Finding:
 def few_classes(effort: Effort) -> Finding:
     """A power law of exponent 1 at a fixed number of classes."""
     dims = (16, 64, 256) if effort.quick else (16, 32, 64, 128, 256)
-    reached = limits.few_classes(dims=dims, draws=effort.pick(16, 64), steps=effort.pick(25, 40), seed=effort.seed)
+    classes = _brute_force(
+        dim=dims[0], classes=64, start="exact", draws=effort.pick(16, 64), steps=effort.pick(25, 40), grid="geometric",
+        seed=effort.seed,
+    )  # fmt: skip
+    reached = limits.few_classes(classes, dims)
     shifts = [row.measured for row in reached.rows]
     return found(
         equal(
@@ -140,8 +153,10 @@ def from_few_to_many(effort: Effort) -> Finding:
         dims = _CROSSED[power]
         reals = [
             limits.real(
-                dim, dim ** (power - 1), draws=effort.pick(20, 128), samples=16, steps=20, t_max=100.0, start="exact",
-                seed=effort.seed,
+                _brute_force(
+                    dim=dim, rate=dim ** (power - 1), draws=effort.pick(20, 128), samples=16, steps=20, t_max=100.0,
+                    start="exact", seed=effort.seed,
+                )
             )
             for dim in dims
         ]  # fmt: skip
