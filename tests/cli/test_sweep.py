@@ -176,7 +176,8 @@ def test_a_plane_in_strips_is_the_plane_at_once(run_cli: Run, tmp_path: Path) ->
     axes = ("--rate", "0.1:1:64", "--strength", "0:3:128", "--std", 0.5)
     assert run_cli("phase", "rate-strength", *axes, "--out", tmp_path / "a.nc", "--json", "--quiet").status == 0
     with xr.open_dataset(tmp_path / "a.nc", engine="h5netcdf") as found:
-        whole = theory.rate_strength_diagram(found["rate"].values, found["strength"].values, 0.5)
+        plain = Setting.of(rate=1.0, std=0.5, schedule=Constant(value=0.0))
+        whole = theory.rate_strength_diagram(plain, found["rate"].values, found["strength"].values)
         for name in ("mean_shift", "variance_shift", "speciation_time"):
             assert found[name].dims == ("rate", "strength")
             np.testing.assert_array_equal(found[name], whole[name])

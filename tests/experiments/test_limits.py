@@ -78,8 +78,8 @@ def test_dense_shifts_are_constant_from_the_lowest_dimension_on(rate: float) -> 
 @pytest.mark.slow
 def test_a_fixed_number_of_classes_is_forgotten_like_one_over_d() -> None:
     real = Simulation.of(
-        dim=8, classes=16, std=0.5, schedule=Constant(value=1.0), t_max=1.0, start="exact", draws=8, samples=24, steps=16,
-        grid="geometric",
+        dim=8, classes=16, std=0.5, schedule=Constant(value=1.0), t_max=1.0, start="exact", draws=8, samples=24,
+        steps=16, grid="geometric",
     )  # fmt: skip
     found = few_classes(real, (8, 16, 32, 64))
     expect_estimate(found.law.exponent.value, found.law.exponent.stderr, 1.0, detect=2.5)

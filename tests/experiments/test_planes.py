@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -9,17 +11,26 @@ from orthoscope import theory
 from orthoscope.errors import ConfigError
 from orthoscope.experiments import planes
 from orthoscope.experiments.planes import RateStrengthDiagram, WindowDiagram, axis, in_strips
+from orthoscope.guidance.schedules import Constant
+from orthoscope.settings import Setting
 
 W0, SLOPE = tuple(np.linspace(-0.4, 0.4, 7).tolist()), tuple(np.linspace(0, 0.5, 5).tolist())
 NUMBERS = ("mean_shift", "variance_shift", "variance_ratio", "speciation_time")
+
+
+def setting(*, rate: float = 1.0, std: float = 0.5, **run: Any) -> Setting:
+    """A setting whose schedule plays no part."""
+    return Setting.of(rate=rate, std=std, schedule=Constant(value=0.0), **run)
 
 
 @pytest.mark.parametrize("strip", [1, 10, 17, 100])
 def test_a_cut_plane_of_windows_is_the_whole(strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planes, "_STRIP", strip)
     seen: list[tuple[int, int]] = []
-    found = WindowDiagram(rate=0.7, std=0.5, t_max=10.0, w0=W0, slope=SLOPE).run(lambda *done: seen.append(done))
-    whole = theory.window_diagram(0.7, 0.5, W0, SLOPE, t_max=10.0)
+    found = WindowDiagram(setting=setting(rate=0.7, t_max=10.0), w0=W0, slope=SLOPE).run(
+        lambda *done: seen.append(done)
+    )
+    whole = theory.window_diagram(setting(rate=0.7, t_max=10.0), W0, SLOPE)
     assert found["mean_shift"].dims == ("w0", "slope")
     for name in NUMBERS:
         np.testing.assert_allclose(found[name], whole[name], rtol=1e-8, atol=1e-10)
@@ -32,8 +43,8 @@ def test_a_cut_plane_of_windows_is_the_whole(strip: int, monkeypatch: pytest.Mon
 def test_a_cut_plane_of_rates_and_strengths_is_the_whole(strip: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planes, "_STRIP", strip)
     rates, strengths = (0.1, 0.4, 0.9), (0.0, 0.5, 1.0, 3.0, 5.0)
-    found = RateStrengthDiagram(std=0.5, rate=rates, strength=strengths, t_max=50.0).run()
-    whole = theory.rate_strength_diagram(rates, strengths, 0.5, t_max=50.0)
+    found = RateStrengthDiagram(setting=setting(t_max=50.0), rate=rates, strength=strengths).run()
+    whole = theory.rate_strength_diagram(setting(t_max=50.0), rates, strengths)
     assert found["mean_shift"].dims == ("rate", "strength")
     for name in NUMBERS:
         np.testing.assert_allclose(found[name], whole[name], rtol=1e-8, atol=1e-10)
@@ -67,4 +78,4 @@ def test_an_axis_is_a_range_or_one_number() -> None:
 
 def test_what_a_strip_raises_is_raised() -> None:
     with pytest.raises(ConfigError, match="rate = log"):
-        WindowDiagram(rate=-1.0, std=0.5, t_max=10.0, w0=W0, slope=SLOPE).run()
+        WindowDiagram(setting=setting(rate=-1.0, t_max=10.0), w0=W0, slope=SLOPE).run()

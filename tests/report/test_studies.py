@@ -80,14 +80,15 @@ SIMULATED = SimulationStudy(
     ),
     versus=(Constant(value=1.0),),
 )  # fmt: skip
+PLAIN = Setting.of(rate=0.7, std=0.5, schedule=Constant(value=0.0))
 SINGLE = [
     PredictionStudy(setting=Setting.of(rate=0.3, std=0.5, schedule=Constant(value=1.0))),
     PredictionStudy(setting=Setting.of(classes=64, std=0.5, dim=16, schedule=Constant(value=1.0), t_max=20.0)),
     SIMULATED,
     GaussianStudy(cond_mean=0.0, cond_var=1.0, uncond_mean=0.0, uncond_var=2.0, schedule=Constant(value=2.0)),
     TwoClass(law="uniform", strength=2.0, samples=20, steps=10, sigma_end=0.1),
-    RateStrengthDiagram(std=0.5, rate=(0.1, 0.5), strength=(0.0, 1.0)),
-    WindowDiagram(rate=0.7, std=0.5, t_max=10.0, w0=(-0.5, 0.0), slope=(0.0, 0.5)),
+    RateStrengthDiagram(setting=PLAIN, rate=(0.1, 0.5), strength=(0.0, 1.0)),
+    WindowDiagram(setting=PLAIN.but(t_max=10.0), w0=(-0.5, 0.0), slope=(0.0, 0.5)),
     DesignStudy(
         problem=DesignProblem(
             law=SpectrumLaw(cond_mean=[1.0], cond_var=[0.5], uncond_mean=[0.0], uncond_var=[2.0], t_max=50.0),

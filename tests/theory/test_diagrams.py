@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,6 +18,11 @@ from orthoscope.theory.stages import Stage
 PLANES = ("mean_shift", "variance_shift", "variance_ratio", "speciation_time", "condensation_time", "capture_time")
 
 
+def setting(*, rate: float = 1.0, std: float = 0.5, **run: Any) -> Setting:
+    """A setting whose schedule plays no part."""
+    return Setting.of(rate=rate, std=std, schedule=Constant(value=0.0), **run)
+
+
 def expect_same(found: object, expected: float | None) -> None:
     if expected is None:
         assert np.isnan(found)
@@ -27,7 +34,7 @@ def expect_same(found: object, expected: float | None) -> None:
 @pytest.mark.parametrize("lam", [0.0, 1.0])
 def test_rate_strength_planes(lam: float, t_max: float) -> None:
     rates, strengths = np.array([0.05, 0.4, 1.0, 1.5]), np.array([-0.7, 0.0, 2.0])
-    diagram = rate_strength_diagram(rates, strengths, 0.5, t_max=t_max, lam=lam)
+    diagram = rate_strength_diagram(setting(t_max=t_max, lam=lam), rates, strengths)
     assert diagram["regime"].shape == (4, 3)
     assert set(diagram["regime"].ravel()) == set(REGIMES)
     for i, rate in enumerate(rates):
@@ -42,7 +49,7 @@ def test_rate_strength_planes(lam: float, t_max: float) -> None:
 
 def test_window_planes() -> None:
     offsets, slopes = np.array([-1.0, -0.4, -0.25, 0.2]), np.array([0.0, 0.1, 0.3, 0.6])
-    diagram = window_diagram(0.9, 0.5, offsets, slopes, t_max=50.0)
+    diagram = window_diagram(setting(rate=0.9, t_max=50.0), offsets, slopes)
     assert set(diagram["region"].ravel()) == set(REGIONS)
     for i, w0 in enumerate(offsets):
         for j, slope in enumerate(slopes):
@@ -63,7 +70,7 @@ def test_window_planes() -> None:
 
 def test_a_shift_of_none_counts_by_its_variance() -> None:
     # An exact start without guidance stays as it is, up to rounding.
-    diagram = window_diagram(0.9, 0.5, [0.0], [0.0], t_max=50.0, start="exact")
+    diagram = window_diagram(setting(rate=0.9, t_max=50.0, start="exact"), [0.0], [0.0])
     assert diagram["region"].item() == "restored"
     count = 6
     solved = Moments(
@@ -83,7 +90,7 @@ def test_a_shift_of_none_counts_by_its_variance() -> None:
 
 
 def test_strength_costs_variance_and_buys_mean() -> None:
-    diagram = rate_strength_diagram([0.9], np.linspace(0, 20, 30), 0.5)
+    diagram = rate_strength_diagram(setting(), [0.9], np.linspace(0, 20, 30))
     assert (np.diff(diagram["mean_shift"][0]) > 0).all()
     assert (diagram["variance_shift"][0, 1:] < 0).all()
 
@@ -91,14 +98,14 @@ def test_strength_costs_variance_and_buys_mean() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: rate_strength_diagram([], [1.0], 0.5), "rates must be a list"),
-        (lambda: rate_strength_diagram([0.0], [1.0], 0.5), "rate = log"),
-        (lambda: rate_strength_diagram([0.1], [np.nan], 0.5), "strengths must be"),
-        (lambda: rate_strength_diagram([0.1], [1.0], -0.5), "std is"),
-        (lambda: rate_strength_diagram([0.1], [1.0], 1e-9), "std must lie"),
-        (lambda: window_diagram(0.9, 0.5, [0.0], [0.1], t_max=1e13), "`t_max` must be at most"),
-        (lambda: window_diagram(0.0, 0.5, [0.0], [0.1], t_max=50.0), "rate = log"),
-        (lambda: window_diagram(0.9, 0.5, [0.0], [0.1], t_max=np.inf), "finite time"),
+        (lambda: rate_strength_diagram(setting(), [], [1.0]), "rates must be a list"),
+        (lambda: rate_strength_diagram(setting(), [0.0], [1.0]), "rate = log"),
+        (lambda: rate_strength_diagram(setting(), [0.1], [np.nan]), "strengths must be"),
+        (lambda: rate_strength_diagram(setting(std=-0.5), [0.1], [1.0]), "std is"),
+        (lambda: rate_strength_diagram(setting(std=1e-9), [0.1], [1.0]), "std must lie"),
+        (lambda: window_diagram(setting(rate=0.9, t_max=1e13), [0.0], [0.1]), "`t_max` must be at most"),
+        (lambda: window_diagram(setting(rate=0.0, t_max=50.0), [0.0], [0.1]), "rate = log"),
+        (lambda: window_diagram(setting(rate=0.9, t_max=np.inf), [0.0], [0.1]), "finite time"),
     ],
 )
 def test_unusable_axes_say_so(call: object, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,8 @@ import typer
 from orthoscope.cli import options
 from orthoscope.cli.output import emit, progress, writable
 from orthoscope.errors import ConfigError
+from orthoscope.guidance.schedules import Constant
+from orthoscope.settings import Setting
 
 if TYPE_CHECKING:
     from orthoscope.experiments.planes import RateStrengthDiagram, WindowDiagram
@@ -18,6 +21,7 @@ phase = typer.Typer(
     help="Phase diagrams of guidance, to NetCDF and a figure.", no_args_is_help=True, rich_markup_mode=None
 )
 
+NEUTRAL: dict[str, Any] = {"rate": 1.0, "schedule": Constant(value=0.0)}  # where axes say what they are
 Axis = Annotated[str, typer.Option(help="Grid LO:HI:N, or one number.")]
 
 
@@ -40,14 +44,9 @@ def rate_strength(
     """
     from orthoscope.experiments.planes import RateStrengthDiagram, axis
 
-    study = RateStrengthDiagram(
-        std=std,
-        rate=tuple(axis(rate)),
-        strength=tuple(axis(strength)),
-        t_max=t_max,
-        start=start.value,
-        lam=0.0 if ode else 1.0,
-    )
+    begin = math.inf if t_max is None else t_max
+    setting = Setting.of(std=std, t_max=begin, start=start.value, lam=0.0 if ode else 1.0, **NEUTRAL)
+    study = RateStrengthDiagram(setting=setting, rate=tuple(axis(rate)), strength=tuple(axis(strength)))
     _write(study, out, workers=workers, quiet=quiet, as_json=json)
 
 
@@ -71,15 +70,8 @@ def window(
     """
     from orthoscope.experiments.planes import WindowDiagram, axis
 
-    study = WindowDiagram(
-        rate=rate,
-        std=std,
-        t_max=t_max,
-        w0=tuple(axis(w0)),
-        slope=tuple(axis(slope)),
-        start=start.value,
-        lam=0.0 if ode else 1.0,
-    )
+    setting = Setting.of(std=std, t_max=t_max, start=start.value, lam=0.0 if ode else 1.0, **(NEUTRAL | {"rate": rate}))
+    study = WindowDiagram(setting=setting, w0=tuple(axis(w0)), slope=tuple(axis(slope)))
     _write(study, out, workers=workers, quiet=quiet, as_json=json)
 
 

@@ -12,8 +12,8 @@ import xarray as xr
 
 from orthoscope.datasets import dataset
 from orthoscope.errors import ConfigError
-from orthoscope.laws import Start
 from orthoscope.progress import Progress
+from orthoscope.settings import Setting
 from orthoscope.sweeps.execute import execute
 from orthoscope.theory import rate_strength_diagram, window_diagram
 
@@ -91,23 +91,15 @@ class WindowDiagram:
     """Theory over the plane of linear windows.
 
     Attributes:
-        rate: Class rate.
-        std: Within-class standard deviation.
-        t_max: Variance time of the start.
+        setting: Class rate and run; its schedule plays no part.
         w0: Values of w0, the strength at clean data.
         slope: Values of the slope.
-        start: `prior` or `exact`.
-        lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
     """
 
     name: str = field(default="window", init=False)
-    rate: float
-    std: float
-    t_max: float
+    setting: Setting
     w0: tuple[float, ...]
     slope: tuple[float, ...]
-    start: Start = "prior"
-    lam: float = 1.0
 
     def run(self, progress: Progress | None = None, *, workers: int = 1) -> xr.Dataset:
         """Solve the moment equations over the plane, strip by strip along w0."""
@@ -124,7 +116,7 @@ class WindowDiagram:
 
     def strip(self, w0: tuple[float, ...]) -> Planes:
         """The planes at some of the values of w0."""
-        return window_diagram(self.rate, self.std, w0, self.slope, t_max=self.t_max, start=self.start, lam=self.lam)
+        return window_diagram(self.setting, w0, self.slope)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,21 +124,15 @@ class RateStrengthDiagram:
     """Theory over class rate and constant strength.
 
     Attributes:
-        std: Within-class standard deviation.
+        setting: The run; its rate and schedule play no part.
         rate: Values of the rate.
         strength: Values of the strength.
-        t_max: Variance time of the start; None for infinity.
-        start: `prior` or `exact`.
-        lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
     """
 
     name: str = field(default="rate-strength", init=False)
-    std: float
+    setting: Setting
     rate: tuple[float, ...]
     strength: tuple[float, ...]
-    t_max: float | None = None
-    start: Start = "prior"
-    lam: float = 1.0
 
     def run(self, progress: Progress | None = None, *, workers: int = 1) -> xr.Dataset:
         """Solve the moment equations over the plane, strip by strip along the strength."""
@@ -163,8 +149,7 @@ class RateStrengthDiagram:
 
     def strip(self, strength: tuple[float, ...]) -> Planes:
         """The planes at some of the strengths."""
-        t_max = np.inf if self.t_max is None else self.t_max
-        return rate_strength_diagram(self.rate, strength, self.std, t_max=t_max, start=self.start, lam=self.lam)
+        return rate_strength_diagram(self.setting, self.rate, strength)
 
 
 def summarize(diagram: xr.Dataset) -> dict[str, Any]:

@@ -77,14 +77,12 @@ class RateStudy:
             if progress is not None:
                 progress(k + 1, len(cells))
         curve = np.linspace(self.curve[0], self.curve[1], self.curve[2])
-        diagram = rate_strength_diagram(curve, self.strengths, self.std, t_max=self.t_max)
+        setting = Setting.of(rate=1.0, std=self.std, schedule=Constant(value=0.0), t_max=self.t_max)
+        diagram = rate_strength_diagram(setting, curve, self.strengths)
         variables: dict[str, Any] = table(rows, "point")
         for name in SHIFTS:
             variables[f"{name}_curve"] = (["rate", "strength"], diagram[name])
-        critical = [
-            predict(Setting.of(rate=1.0, std=self.std, schedule=Constant(value=w), t_max=self.t_max)).critical_rate
-            for w in (0.0, *self.strengths)
-        ]
+        critical = [predict(setting.but(schedule=Constant(value=w))).critical_rate for w in (0.0, *self.strengths)]
         variables["critical_rate"] = (["critical_strength"], critical)
         coords = {"rate": curve, "strength": list(self.strengths), "critical_strength": [0.0, *self.strengths]}
         return dataset(variables, coords=coords, spec=self)

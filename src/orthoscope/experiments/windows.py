@@ -13,6 +13,7 @@ from orthoscope.experiments.shifts import point
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import Constant, Linear
 from orthoscope.progress import Progress
+from orthoscope.settings import Setting
 from orthoscope.simulation.setting import Simulation
 from orthoscope.theory import window_diagram
 
@@ -58,7 +59,8 @@ class WindowStudy:
     def run(self, progress: Progress | None = None) -> xr.Dataset:
         """Solve the plane, then simulate the points."""
         w0, slope = np.linspace(*self.w0), np.linspace(*self.slope)
-        plane = window_diagram(self.rate, self.std, w0, slope, t_max=self.t_max)
+        setting = Setting.of(rate=self.rate, std=self.std, schedule=Constant(value=0.0), t_max=self.t_max)
+        plane = window_diagram(setting, w0, slope)
         variables = on_axes(plane, "w0", "slope")
         rows = []
         for k, (at, growth) in enumerate(self.points):

@@ -13,17 +13,18 @@ Shifts smaller than 1e-12 of the variance within a class count as none: a window
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthoscope.errors import ConfigError
-from orthoscope.laws import Ensemble, Start
 from orthoscope.numerics import Array
-from orthoscope.theory.energy import modes
+from orthoscope.settings import Setting
 from orthoscope.theory.moments import Moments, solve
-from orthoscope.theory.problem import LinearStrengths, Problem
+from orthoscope.theory.predict import problem_of
+from orthoscope.theory.problem import LinearStrengths
 from orthoscope.theory.stages import Stage
 
 Region = Literal["distorted", "restored", "reversed", "lost"]
@@ -32,17 +33,13 @@ _NONE = 1e-12  # size of a shift that counts as none, in units of s^2: the size 
 Diagram = dict[str, NDArray[np.generic]]
 
 
-def rate_strength_diagram(
-    rates: ArrayLike,
-    strengths: ArrayLike,
-    std: float,
-    *,
-    t_max: float = np.inf,
-    start: Start = "prior",
-    lam: float = 1.0,
-    ensemble: Ensemble = "gaussian",
-) -> Diagram:
+def rate_strength_diagram(setting: Setting, rates: ArrayLike, strengths: ArrayLike) -> Diagram:
     """Constant strength: every rate against every strength.
+
+    Args:
+        setting: The run; its own rate and schedule play no part.
+        rates: Class rates, nats per dimension.
+        strengths: Guidance strengths.
 
     Returns:
         `rate` and `strength`, the axes; `mean_shift`, `variance_shift`, `variance_ratio`, `speciation_time`,
@@ -60,25 +57,20 @@ def rate_strength_diagram(
     rate, strength = _axis("rates", rates), _axis("strengths", strengths)
     # Strengths vary slowest: paths of similar strength need similar panels and are integrated together.
     columns, rows = (plane.ravel() for plane in np.meshgrid(strength, rate, indexing="ij"))
-    solved = _solve(rows, std, LinearStrengths(columns, np.zeros_like(columns)), t_max, start, lam, ensemble)
-    planes = _planes(solved, std, (strength.size, rate.size))
+    solved = _solve(setting, rows, LinearStrengths(columns, np.zeros_like(columns)))
+    planes = _planes(solved, setting.law.std, (strength.size, rate.size))
     return {"rate": rate, "strength": strength, **{name: plane.T for name, plane in planes.items()}}
 
 
-def window_diagram(
-    rate: float,
-    std: float,
-    w0: ArrayLike,
-    slope: ArrayLike,
-    *,
-    t_max: float,
-    start: Start = "prior",
-    lam: float = 1.0,
-    ensemble: Ensemble = "gaussian",
-) -> Diagram:
+def window_diagram(setting: Setting, w0: ArrayLike, slope: ArrayLike) -> Diagram:
     """Linear windows w0 + slope * t: every offset against every slope, at one rate.
 
     The start matters: guidance early in the run grows like the logarithm of `t_max`.
+
+    Args:
+        setting: The class rate and the run; its own schedule plays no part.
+        w0: Strengths at clean data.
+        slope: Growths of the strength per unit of variance time.
 
     Returns:
         `w0` and `slope`, the axes; the planes of `rate_strength_diagram`, each of shape (offsets, slopes).
@@ -94,8 +86,8 @@ def window_diagram(
     """
     offset, slopes = _axis("w0", w0), _axis("slope", slope)
     rows, columns = (plane.ravel() for plane in np.meshgrid(offset, slopes, indexing="ij"))
-    solved = _solve(np.full(rows.size, float(rate)), std, LinearStrengths(rows, columns), t_max, start, lam, ensemble)
-    return {"w0": offset, "slope": slopes, **_planes(solved, std, (offset.size, slopes.size))}
+    solved = _solve(setting, np.full(rows.size, setting.rate), LinearStrengths(rows, columns))
+    return {"w0": offset, "slope": slopes, **_planes(solved, setting.law.std, (offset.size, slopes.size))}
 
 
 def region(solved: Moments, std: float) -> NDArray[Any]:
@@ -116,26 +108,8 @@ def _axis(name: str, values: ArrayLike) -> Array:
     return axis
 
 
-def _solve(
-    rate: Array,
-    std: float,
-    strengths: LinearStrengths,
-    t_max: float,
-    start: Start,
-    lam: float,
-    ensemble: Ensemble,
-) -> Moments:
-    return solve(
-        Problem(
-            rate=rate,
-            std=std,
-            strengths=strengths,
-            t_max=t_max,
-            start=start,
-            lam=lam,
-            modes=modes(ensemble),
-        )
-    )
+def _solve(setting: Setting, rate: Array, strengths: LinearStrengths) -> Moments:
+    return solve(replace(problem_of(setting.limit()), rate=rate, strengths=strengths))
 
 
 def _planes(solved: Moments, std: float, shape: tuple[int, int]) -> Diagram:

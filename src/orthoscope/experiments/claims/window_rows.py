@@ -24,11 +24,13 @@ from orthoscope.experiments.claims.claim import (
 from orthoscope.experiments.claims.mixture_rows import DENSE_RATE, dense, measured
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step, Tabulated
 from orthoscope.quantities import Estimate
+from orthoscope.settings import Setting
 from orthoscope.simulation.draw import draw
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
 from orthoscope.simulation.twin import Twin
 from orthoscope.theory import predict, window_diagram
+from orthoscope.theory.diagrams import Diagram
 
 _REGIONS = {(-0.45, 0.65): "restored", (0.25, 0.5): "distorted", (-0.15, 0.05): "reversed"}
 _LOST = (-0.9, 0.3)
@@ -97,8 +99,13 @@ def _window(w0: float, slope: float, effort: Effort) -> Estimate:
 
 def _neutral(w0: float, slope: float) -> float:
     """Variance shift by the window diagram."""
-    diagram = window_diagram(math.log(4000) / 4, 0.5, [w0], [slope], t_max=10.0)
-    return float(diagram["variance_shift"].item())
+    return float(_diagram(math.log(4000) / 4, w0, slope)["variance_shift"].item())
+
+
+def _diagram(rate: float, w0: float, slope: float) -> Diagram:
+    """One point of the window diagram."""
+    setting = Setting.of(rate=rate, std=0.5, schedule=Constant(value=0.0), t_max=10.0)
+    return window_diagram(setting, [w0], [slope])
 
 
 def _committed_window(schedule: GuidanceSchedule, effort: Effort) -> Simulation:
@@ -167,7 +174,7 @@ def window_regions(effort: Effort) -> Finding:
     comparisons = []
     for (w0, slope), region in _REGIONS.items():
         mean, variance = measured(dense(Linear(w0=w0, slope=slope), effort), "mean_shift", "variance_shift")
-        predicted = window_diagram(DENSE_RATE, 0.5, [w0], [slope], t_max=10.0)["region"].item()
+        predicted = _diagram(DENSE_RATE, w0, slope)["region"].item()
         comparisons += [
             equal(f"{region} by the diagram, as 1", float(predicted == region), 1.0),
             _signed(f"mean shift, {region}", mean, up=region != "reversed"),
