@@ -107,7 +107,7 @@ COMMANDS = {
     "demo": "demo --out demo",
     "audit": "audit --quick --out audit",
     "audit-rule": "audit --out audit-rule --steps 8 --images-per-prompt 4 --no-search --rule rescale:phi=0.7 "
-    "--schedules constant:0 constant:1 constant:3 step:early=0,late=3,switch=50%",
+    "--schedules constant:0 --schedules constant:1 --schedules constant:3 --schedules step:early=0,late=3,switch=50%",
     "calibrate": "calibrate --out calibrate --images-per-prompt 3 --steps 12 --strengths 3",
     "train-digits": "train digits --out digits --steps 4",
 }

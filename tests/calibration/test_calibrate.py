@@ -400,7 +400,7 @@ def test_proposals_are_windows_of_the_grammar() -> None:
     assert proposals(dict.fromkeys(times, math.nan), 1.0) == ()
     settings = {"model": "some where", "prompts": None}
     assert audit_command(settings, 6.5, ["constant:1"]) == (
-        "orthoscope audit --model 'some where' --schedules constant:0 constant:6.5 constant:1"
+        "orthoscope audit --model 'some where' --schedules constant:0 --schedules constant:6.5 --schedules constant:1"
     )
 
 

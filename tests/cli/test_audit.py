@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,6 @@ from orthoscope.audits import run as study
 from orthoscope.audits.plan import Audit
 from orthoscope.audits.presets import preset_settings
 from orthoscope.cli.audit import planned
-from orthoscope.cli.several import spread
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.rules import Rescaled
@@ -64,37 +64,37 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Audit, dict[str, Any]]]
 # Values of options
 
 
+def test_a_list_option_needs_a_value(run_cli: Run) -> None:
+    run = run_cli("audit", "--quick", "--schedules")
+    assert run.status == 2
+    assert run.err.strip() == "error: Option '--schedules' requires an argument."
+
+
+def test_schedules_are_repeated(run_cli: Run, tmp_path: Path, asked: list[tuple[Audit, dict[str, Any]]]) -> None:
+    specs = ("constant:0", "constant:6.5", "step:early=6.5,late=-1,switch=60%")
+    words = [word for spec in specs for word in ("--schedules", spec)]
+    assert run_cli("audit", *words, "--out", tmp_path, "--json", "--quiet").status == 0
+    assert asked[0][0] == Audit(schedules=tuple(map(parse_schedule, specs)))
+    assert asked[0][1]["command"] == f"orthoscope audit {shlex.join(words)} --out {tmp_path} --json --quiet"
+
+
 @pytest.mark.parametrize(
-    ("written", "meant"),
+    ("arguments", "option"),
     [
-        ("--schedules a b --seed 1", "--schedules a --schedules b --seed 1"),
-        ("--schedules a --schedules b c", "--schedules a --schedules b --schedules c"),
-        ("--schedules=a b --quick", "--schedules=a --schedules b --quick"),
-        ("--seed 1 2 --schedules a", "--seed 1 2 --schedules a"),
-        ("--strengths 1 -2 --seed -1", "--strengths 1 --strengths -2 --seed -1"),
-        ("", ""),
+        (("audit", "--schedules", "constant:0", "constant:1"), "--schedules"),
+        (("audit", "--schedules=constant:0", "constant:1", "--seed", 1), "--schedules"),
+        (("calibrate", "--strengths", 1, 3, "--quiet"), "--strengths"),
+        (("claims", "--quick", "--only", "boundary", "condensation"), "--only"),
     ],
 )
-def test_a_list_option_takes_all_values_that_follow(written: str, meant: str) -> None:
-    assert list(spread(written.split(), {"--schedules", "--strengths"})) == meant.split()
-
-
-@pytest.mark.parametrize("written", ["--schedules --quick", "--quick --schedules"])
-def test_a_list_option_needs_a_value(run_cli: Run, written: str) -> None:
-    run = run_cli("audit", *written.split())
-    assert run.status == 2
-    assert run.err.strip() == "error: --schedules needs one or more values after it"
-
-
-def test_schedules_may_follow_one_flag_or_each_its_own(
-    run_cli: Run, tmp_path: Path, asked: list[tuple[Audit, dict[str, Any]]]
+def test_further_values_after_one_option_are_refused_with_the_cure(
+    run_cli: Run, arguments: tuple[object, ...], option: str
 ) -> None:
-    specs = ("constant:0", "constant:6.5", "step:early=6.5,late=-1,switch=60%")
-    together = ("--schedules", *specs)
-    apart = [word for spec in specs for word in ("--schedules", spec)]
-    for words in (together, apart):
-        assert run_cli("audit", *words, "--out", tmp_path, "--json", "--quiet").status == 0
-    assert asked[0][0] == asked[1][0] == Audit(schedules=tuple(map(parse_schedule, specs)))
+    run = run_cli(*arguments)
+    assert run.status == 2
+    (line,) = run.err.splitlines()
+    assert line.startswith("error: Got unexpected extra argument")
+    assert line.endswith(f"; for several values repeat the option: {option} A {option} B")
 
 
 def test_every_option_reaches_the_plan(run_cli: Run, tmp_path: Path, asked: list[tuple[Audit, dict[str, Any]]]) -> None:
@@ -217,7 +217,7 @@ def test_a_preset_of_texts_needs_a_pipeline_of_texts() -> None:
     [
         (("--shcedules", "constant:3"), "--schedules"),
         (("--schedules", "constnat:3"), "did you mean 'constant'"),
-        (("--schedules", "constant:3", "constant:3.0"), "'constant:3' is given twice"),
+        (("--schedules", "constant:3", "--schedules", "constant:3.0"), "'constant:3' is given twice"),
         (("--schedules",), "--schedules"),
         (("constant:3",), "constant:3"),
         (("--images-per-prompt", 1), "at least 2"),

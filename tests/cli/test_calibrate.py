@@ -17,7 +17,6 @@ pytest.importorskip("diffusers")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 from orthoscope import calibration as study
-from orthoscope.cli.several import spread
 from orthoscope.datasets import read
 from tests.conftest import Finished
 from tests.integrations import pipelines
@@ -42,7 +41,7 @@ def test_a_text_model_is_calibrated_by_its_pair_beside_a_twin(run_cli: Run, tmp_
     stream = np.random.Generator(np.random.Philox(key=1))
     np.savez(data, x=stream.standard_normal((40, 4, 8, 8)), labels=np.arange(40) % 2)
     words = ("--model", text_model, "--prompts", prompts, "--data", data, "--images-per-prompt", 4, "--steps", 6)
-    run = run_cli("calibrate", *words, "--strengths", 2, 5, "--out", out, "--json", "--quiet")
+    run = run_cli("calibrate", *words, "--strengths", 2, "--strengths", 5, "--out", out, "--json", "--quiet")
     assert run.status == 0, run.err
     assert run.err == ""
     found = json.loads(run.out)
@@ -54,7 +53,7 @@ def test_a_text_model_is_calibrated_by_its_pair_beside_a_twin(run_cli: Run, tmp_
     assert pipeline > 0
     assert twin > 0
     assert all(spec.startswith(("step:early=5,", "tabulated:", "step:early=0,late=5,")) for spec in found["proposals"])
-    asked = list(spread(shlex.split(found["audit_command"])[1:], {"--schedules"}))
+    asked = shlex.split(found["audit_command"])[1:]
     assert asked[0] == "audit"
     assert asked[asked.index("--model") + 1] == str(text_model)
     assert asked[asked.index("--prompts") + 1] == str(prompts)
@@ -82,7 +81,10 @@ def test_people_read_a_table_and_the_command_to_go_on_with(
     assert shown.status == 0, shown.err
     for text in ("pipeline: windows act at variance times", "twin: side", "excess of the pair", "report"):
         assert text in shown.out
-    assert "orthoscope audit --steps 4 --schedules constant:0 constant:2 step:early=2,late=-0.5,switch=" in shown.err
+    line = (
+        "orthoscope audit --steps 4 --schedules constant:0 --schedules constant:2 --schedules step:early=2,late=-0.5,"
+    )
+    assert line in shown.err
     page = (tmp_path / "run" / "report.html").read_text()
     assert "Along reverse paths the pair tells" in page
     assert "<li>step:early=2,<wbr>late=-0.5" in page

@@ -42,7 +42,8 @@ def audit_command(settings: Mapping[str, Any], strength: float, specs: Sequence[
     """
     shared = [part for name, value in settings.items() if value is not None for part in (f"--{name}", str(value))]
     constants = [format_schedule(Constant(value=value)) for value in (0.0, strength)]
-    return shlex.join(["orthoscope", "audit", *shared, "--schedules", *constants, *specs])
+    schedules = [part for spec in (*constants, *specs) for part in ("--schedules", spec)]
+    return shlex.join(["orthoscope", "audit", *shared, *schedules])
 
 
 def _rounded(value: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -17,7 +16,6 @@ from rich.text import Text
 
 from orthoscope.cli import options
 from orthoscope.cli.output import emit, progress, remark, writable
-from orthoscope.cli.several import written
 from orthoscope.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,7 +48,7 @@ Model = Annotated[str | None, typer.Option(help="Pipeline: folder or hub id. Lef
 Prompts = Annotated[Path | None, typer.Option(help="Text file, one prompt per line.")]
 Images = Annotated[int | None, typer.Option(help="Images of every prompt under every schedule.")]
 Schedules = Annotated[
-    list[str] | None, typer.Option(help="Guidance schedules, one or more: --schedules constant:3 step:...")
+    list[str] | None, typer.Option(help="A guidance schedule; repeat it: --schedules constant:3 --schedules step:...")
 ]
 Current = Annotated[str | None, typer.Option(help="The schedule you use today; default: the strongest constant.")]
 Tolerance = Annotated[
@@ -83,6 +81,7 @@ Seed = Annotated[int | None, typer.Option(help="Root seed; equal seeds give equa
 
 
 def audit(
+    context: typer.Context,
     model: Model = None,
     prompts: Prompts = None,
     images_per_prompt: Images = None,
@@ -118,7 +117,7 @@ def audit(
     Writes report.html, figures, results.nc and spec.json; the same command goes on where it was stopped. Exit status 1
     if a schedule had to be stopped.
 
-    Example: orthoscope audit --model PATH_OR_HUB_ID --prompts FILE --schedules constant:6.5 "linear:w0=-0.5,slope=0.1"
+    Example: orthoscope audit --model PATH_OR_HUB_ID --prompts FILE --schedules constant:6.5
     """
     if scheduler is not None and ":" not in scheduler:
         raise ConfigError(
@@ -151,8 +150,7 @@ def audit(
         "device": device, "dtype": dtype, "batch": batch, "allow_pickle": allow_pickle, "save_images": images,
         "workers": workers, "scheduler": scheduler,
     }  # fmt: skip
-    command = shlex.join(["orthoscope", "audit", *written()])
-    return _told(plan, out, how, command=command, quiet=quiet, as_json=json)
+    return _told(plan, out, how, command=context.obj, quiet=quiet, as_json=json)
 
 
 def planned(given: dict[str, Any], *, prompts: Path | None, preset: str | None, quick: bool) -> Audit:

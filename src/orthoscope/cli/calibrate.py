@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,10 +10,10 @@ import typer
 
 from orthoscope.cli import options
 from orthoscope.cli.output import emit, progress, remark
-from orthoscope.cli.several import written
 
 
 def calibrate(
+    context: typer.Context,
     model: Annotated[
         str | None, typer.Option(help="Pipeline: folder or hub id. Left out: the digits model that ships.")
     ] = None,
@@ -24,7 +23,7 @@ def calibrate(
     pipeline_scheduler: options.PipelineScheduler = None,
     strengths: Annotated[
         list[float] | None,
-        typer.Option(help="Constant strengths you use, one or more: --strengths 1 3; windows keep the last."),
+        typer.Option(help="A constant strength you use; repeat it for more, and windows keep the last."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="An .npz file with x and labels, in the scheduler's units: makes a twin.")
@@ -71,7 +70,7 @@ def calibrate(
         found = findings(result)
         command = audit_command(same, calibration.strengths[-1], found["proposals"])
         found["audit_command"] = command
-        report = write_calibration(result, found, out, command=shlex.join(["orthoscope", "calibrate", *written()]))
+        report = write_calibration(result, found, out, command=context.obj)
     found |= {"report": str(report), "results": str(out / "results.nc")}
     emit(found if json else _shown(found), as_json=json, title=f"calibration of {found['model']}")
     if not json:

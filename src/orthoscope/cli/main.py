@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from contextlib import suppress
 from typing import Annotated
@@ -21,7 +22,6 @@ from orthoscope.cli.output import remark
 from orthoscope.cli.phase import phase
 from orthoscope.cli.predict import predict
 from orthoscope.cli.rerun import rerun
-from orthoscope.cli.several import SeveralValues
 from orthoscope.cli.simulate import simulate
 from orthoscope.cli.study import study
 from orthoscope.cli.sweep import sweep
@@ -64,11 +64,9 @@ def _root(
     """Measure, explain and remove the distortions of classifier-free guidance."""
 
 
-for _command in (demo, predict, simulate, gaussian, design, claims, study, rerun, sweep):
+_COMMANDS = (demo, predict, simulate, gaussian, two_class, design, claims, study, rerun, sweep, audit, calibrate)
+for _command in _COMMANDS:
     app.command()(_command)
-app.command("two-class")(two_class)
-app.command("audit", cls=SeveralValues)(audit)
-app.command("calibrate", cls=SeveralValues)(calibrate)
 app.add_typer(phase, name="phase")
 app.add_typer(bench, name="bench")
 app.add_typer(train, name="train")
@@ -77,6 +75,15 @@ app.add_typer(train, name="train")
 def _one_line(message: str) -> str:
     """The parser's message without its line breaks and without the class of the error it caught."""
     return " ".join(message.split()).replace(": Value error, ", ": ")
+
+
+def _hint(error: typer.TyperException, argv: list[str]) -> str:
+    """What to do about a value too many: an option that may have several is repeated."""
+    context = getattr(error, "ctx", None)
+    lists = [option for param in context.command.params if param.multiple for option in param.opts] if context else []
+    option = next((name for word in reversed(argv) if (name := word.partition("=")[0]) in lists), None)
+    extra = "unexpected extra argument" in error.format_message()
+    return f"; for several values repeat the option: {option} A {option} B" if option and extra else ""
 
 
 def _forget_output() -> None:
@@ -93,13 +100,13 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        status = app(argv or ["--help"], standalone_mode=False)
+        status = app(argv or ["--help"], standalone_mode=False, obj=shlex.join(["orthoscope", *argv]))
         sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
         if status == INTERRUPTED:  # the parser has caught Ctrl-C itself, without a word
             remark(_STOPPED)
         return status if isinstance(status, int) else 0
     except typer.TyperException as error:
-        remark(f"error: {_one_line(error.format_message())}")
+        remark(f"error: {_one_line(error.format_message())}{_hint(error, argv)}")
         return UNUSABLE_INPUT
     except StoppedError as error:
         remark(f"error: {error}")

@@ -1,4 +1,4 @@
-"""The values of one axis: a list, or a range of evenly spaced numbers."""
+"""The values of an axis: a list, or a range of evenly spaced numbers."""
 
 from __future__ import annotations
 
@@ -8,52 +8,50 @@ from typing import Any
 import numpy as np
 
 from orthoscope.errors import ConfigError, unknown
+from orthoscope.sweeps.kinds import Number, Read, shown, truth
 from orthoscope.sweeps.mistakes import Mistakes
 from orthoscope.sweeps.plan import Value
-from orthoscope.sweeps.settings import Entry, number, shown, truth, whole
 
 _RANGE = ("from", "to", "n", "log")
 _MOST = 100_000  # values along an axis
 _DIGITS = 12  # of the numbers of a range, so that 0.3 is 0.3
 
 
-def axis_values(name: str, raw: Any, entry: Entry, mistakes: Mistakes) -> tuple[Value, ...]:
-    """The usable values of an axis, in the order of the file; everything else goes to `mistakes`."""
-    where = ("axes", name)
+def axis_values(mistakes: Mistakes, name: str, read: Read, raw: Any) -> tuple[Value, ...]:
+    """The usable values of an axis, in the order of the file; everything else goes to `mistakes`.
+
+    Raises:
+        ConfigError: if it is neither a list nor a range.
+    """
+    kind = read.kind if isinstance(read, Number) else None
     if isinstance(raw, Mapping):
-        with mistakes.at(where, f"{name}: "):
-            if not entry.numeric:
-                raise ConfigError("a range needs numbers: list the values")
-            span = _span(name, raw, mistakes)
-            return _read(
-                [round(v) for v in span] if entry.numeric is int else span, name, entry, mistakes, listed=False
-            )
-        return ()
+        if kind is None:
+            raise ConfigError("a range needs numbers: list the values")
+        raw = _span(mistakes, name, kind, raw)
     if not isinstance(raw, list):
-        example = f"[{shown(raw)}]" + (", { from = 0.1, to = 1, n = 10 }" if entry.numeric else "")
-        mistakes.add(where, f"{name}: expected a list or a range, such as {example}, got {shown(raw)}; "
-                     "one value belongs into [fixed]")  # fmt: skip
-        return ()
+        example = f"[{shown(raw)}]" + (", { from = 0.1, to = 1, n = 10 }" if kind else "")
+        raise ConfigError(
+            f"expected a list or a range, such as {example}, got {shown(raw)}; one value belongs into [fixed]"
+        )
     if not raw:
-        mistakes.add(where, f"{name}: expected at least one value, got an empty list")
-    return _read(raw, name, entry, mistakes, listed=True)
+        raise ConfigError("expected at least one value, got an empty list")
+    return each(mistakes, ("axes", name), read, raw)
 
 
-def _read(raw: list[Any], name: str, entry: Entry, mistakes: Mistakes, *, listed: bool) -> tuple[Value, ...]:
-    values: dict[Value, None] = {}  # in order, each once
+def each(mistakes: Mistakes, where: tuple[str, str], read: Read, raw: list[Any]) -> tuple[Any, ...]:
+    """The usable elements of a list, each once; everything else goes to `mistakes`."""
+    values: dict[Any, None] = {}  # in order
     for k, one in enumerate(raw):
-        where = ("axes", name, k) if listed else ("axes", name)
-        with mistakes.at(where, f"{name}: "):
-            value = entry.read(one)
+        with mistakes.at((*where, k), f"{where[1]}: "):
+            value = read(one)
             if value in values:
-                again = f"{shown(one)} is listed twice" if listed else f"{shown(value)} comes twice: lower n"
-                raise ConfigError(again)
+                raise ConfigError(f"{shown(one)} is listed twice")
             values[value] = None
     return tuple(values)
 
 
-def _span(name: str, raw: Mapping[str, Any], mistakes: Mistakes) -> list[float]:
-    """The numbers of `{ from, to, n, log }`, ends included.
+def _span(mistakes: Mistakes, name: str, kind: type, raw: Mapping[str, Any]) -> list[float]:
+    """The numbers of `{ from, to, n, log }`, ends included, rounded for whole ones.
 
     Raises:
         ConfigError: if they are none.
@@ -63,9 +61,12 @@ def _span(name: str, raw: Mapping[str, Any], mistakes: Mistakes) -> list[float]:
             mistakes.add(("axes", name, key), f"{name}: {unknown('key of a range', key, _RANGE)}")
     if missing := [key for key in _RANGE[:3] if key not in raw]:
         raise ConfigError(f"a range needs from, to and n; missing: {', '.join(missing)}")
-    low, high, count = number()(raw["from"]), number()(raw["to"]), whole(2, _MOST)(raw["n"])
-    log = bool(truth(raw.get("log", False)))
+    low, high = Number()(raw["from"]), Number()(raw["to"])
+    count, log = Number(kind=int, least=2, most=_MOST)(raw["n"]), truth(raw.get("log", False))
     if low == high or (log and min(low, high) <= 0):
         raise ConfigError(f"expected two different ends{', both > 0' if log else ''}, got {low:g} and {high:g}")
-    values = (np.geomspace if log else np.linspace)(low, high, count)
-    return [float(f"{value:.{_DIGITS}g}") for value in values]
+    values = [float(f"{value:.{_DIGITS}g}") for value in (np.geomspace if log else np.linspace)(low, high, int(count))]
+    values = [round(value) for value in values] if kind is int else values
+    if (different := len(set(values))) < count:
+        raise ConfigError(f"only {different} of {count} numbers differ: lower n")
+    return values

@@ -29,9 +29,6 @@ class Mistakes:
         self._file, self._lines = file, lines
         self._found: dict[tuple[int, str], None] = {}  # in order, each once
 
-    def __bool__(self) -> bool:
-        return bool(self._found)
-
     def add(self, where: Path, message: object) -> None:
         """Something is wrong at this key or element, or at the nearest thing around it that the file has."""
         line = next((self._lines[where[:k]] for k in range(len(where), 0, -1) if where[:k] in self._lines), 1)
