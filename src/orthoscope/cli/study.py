@@ -22,12 +22,18 @@ def study(
     listed: Annotated[bool, typer.Option("--list", help="The studies: the question of each, and its minutes.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME if left out.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A reduced version, for a first look.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep results of the same settings.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep results of the same settings, and go on after an interruption.")
+    ] = False,
+    workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
     """Run a study and write its results, figures, page and specification; what it found is printed.
+
+    Numbers do not depend on --workers. Points that are finished stay in the run folder, and --resume goes on from them.
 
     Example: orthoscope study approach --quick
     """
@@ -38,10 +44,18 @@ def study(
         raise ConfigError(f"which study? one of {', '.join(STUDIES)}; `list` says what they answer")
     find(name)
     from orthoscope.report.studies import run_study
+    from orthoscope.sweeps.execute import Executor
+    from orthoscope.sweeps.points import PRELOADED, Points
 
     folder = out or Path("runs") / name
-    with progress(name, quiet=quiet) as advance:
-        found = run_study(name, out=folder, quick=quick, seed=seed, resume=resume, progress=advance)
+    executor = Executor(workers=workers, scheduler=scheduler, preload=PRELOADED)
+    try:
+        with executor, progress(name, quiet=quiet) as advance:
+            points = Points(executor=executor, progress=advance)
+            found = run_study(name, out=folder, quick=quick, seed=seed, resume=resume, points=points)
+    except KeyboardInterrupt:
+        remark(f"finished points stay in {folder}: the same command with `resume` goes on from there")
+        raise
     if json:
         emit(found, as_json=True, title=name)
         return

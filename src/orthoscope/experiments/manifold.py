@@ -21,6 +21,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,9 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics import mean_of
 from orthoscope.metrics.modes import own_posterior
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sampling import IndependentNoise, Run, State, geometric, sample
+from orthoscope.sweeps.points import HERE, Points
 from orthoscope.targets import Mixture, random_mixture
 from orthoscope.targets.structured import manifold_mixture, random_manifold
 from orthoscope.theory.constant import distortion
@@ -124,21 +125,18 @@ class ManifoldStudy:
         return cls(dims=(16, 32), log_classes=(4.0, 6.0), strengths=(0.0, 0.01, 2.0), draws=3, classes=24, steps=24,
                    codewords=1 << 13)  # fmt: skip
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Sample every point and draw, and lay the theories beside them."""
         cells = [(dim, max(1, round(fraction * dim))) for dim in self.dims for fraction in self.fractions]
-        records: list[list[list[Record]]] = []  # by cell, draw and number of classes
-        for k, (dim, latent_dim) in enumerate(cells):
-            records.append([self._draw(dim, latent_dim, draw) for draw in range(self.draws)])
-            if progress is not None:
-                progress(k + 1, len(cells))
-        points = [(dim, latent_dim, latent_dim / dim, size) for dim, latent_dim in cells for size in self.log_classes]
+        drawn = points.each(self._draw, [(*cell, draw) for cell, draw in product(cells, range(self.draws))])
+        places = [(dim, latent_dim, latent_dim / dim, size) for dim, latent_dim in cells for size in self.log_classes]
         variables: dict[str, Any] = {
-            f"point_{name}": (["point"], column) for name, column in zip(POINT, zip(*points, strict=True), strict=True)
+            f"point_{name}": (["point"], column) for name, column in zip(POINT, zip(*places, strict=True), strict=True)
         }
-        for name, value in records[0][0][0].items():
-            stacked = np.array([[[r[name] for r in draw] for draw in cell] for cell in records])
-            stacked = np.moveaxis(stacked, 1, -1).reshape(len(points), -1, self.draws)  # point, strength, draw
+        for name, value in drawn[0][0].items():
+            stacked = np.array([[record[name] for record in one] for one in drawn])  # cell and draw, size, strength
+            stacked = np.moveaxis(stacked.reshape(len(cells), self.draws, *stacked.shape[1:]), 1, -1)
+            stacked = stacked.reshape(len(places), -1, self.draws)  # point, strength, draw
             if isinstance(value, float):
                 variables |= self._summary(name, ["point", "draw"], stacked[:, 0])
             else:
@@ -147,7 +145,7 @@ class ManifoldStudy:
         flat = distortion(rates[:, None], self.std, np.array(self.strengths))
         variables["flat_variance"] = (["rate"], 1 / np.expm1(2 * rates))
         variables["flat_mean_shift"] = (["rate", "strength"], flat.mean_shift)
-        coords = {"strength": list(self.strengths), "draw": list(range(self.draws)), "rate": rates}
+        coords = {"strength": self.strengths, "draw": range(self.draws), "rate": rates}
         return dataset(variables, coords=coords, spec=self, std=self.std, gain=self.gain)
 
     def _draw(self, dim: int, latent_dim: int, draw: int) -> list[Record]:

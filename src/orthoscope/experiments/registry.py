@@ -12,7 +12,7 @@ from orthoscope.errors import unknown
 if TYPE_CHECKING:
     import xarray as xr
 
-    from orthoscope.datasets import Study
+    from orthoscope.sweeps.points import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,14 +14,14 @@ from orthoscope import __version__, writing
 from orthoscope.datasets import read, write
 from orthoscope.experiments.registry import Entry, find
 from orthoscope.locking import locked
-from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.report.page import Section, render, save_figure
 from orthoscope.report.sections import SECTIONS
 from orthoscope.serialize import content_hash, dumps
+from orthoscope.sweeps.points import FOLDER, HERE, Points
 from orthoscope.threads import one_thread
 
-FILES = ("results.nc", "spec.json", "report.html", "figures")  # of a run folder
+FILES = ("results.nc", "spec.json", "report.html", "figures", FOLDER)  # of a run folder
 
 
 def run_study(
@@ -31,7 +31,7 @@ def run_study(
     quick: bool = False,
     seed: int = 0,
     resume: bool = False,
-    progress: Progress | None = None,
+    points: Points = HERE,
 ) -> dict[str, Any]:
     """Run a study into a folder.
 
@@ -40,14 +40,16 @@ def run_study(
         out: The run folder.
         quick: Run the reduced version.
         seed: Root seed.
-        resume: Keep results that the folder holds of the same settings.
-        progress: Called with cells done and cells in all.
+        resume: Keep results that the folder holds of the same settings, and finished points of them.
+        points: Where points are worked on, and who is told; finished ones stay in the folder, whatever happens later.
 
     Returns:
         What the study found, and the folder.
 
     Raises:
-        ConfigError: if the study is unknown, or the folder is in use, belongs to another job, or cannot be written.
+        ConfigError: if the study is unknown, the folder is in use, belongs to another job, or cannot be written, or the
+            workers cannot be had.
+        StoppedError: if the cluster is lost, or the folder is.
     """
     entry = find(name)
     study = entry.make(quick=quick, seed=seed)
@@ -55,7 +57,7 @@ def run_study(
         result = read(out / "results.nc") if resume else None
         if result is None or result.attrs.get("spec_hash") != content_hash(study):
             with one_thread():
-                result = study.run(progress)
+                result = study.run(points.kept(out, anew=not resume))
             write(result, out / "results.nc")
         writing.write(out / "spec.json", dumps(study) + "\n")
         found = entry.findings(result)
