@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orthoscope.datasets import Study
 from orthoscope.experiments.approach import (
     ApproachStudy,
     approach_law,
@@ -20,6 +19,7 @@ from orthoscope.experiments.approach import (
     smallest_dim,
 )
 from orthoscope.plots.approach import approach_figure
+from orthoscope.sweeps.points import Points, Study
 from tests.stat.expect import expect_estimate
 
 STUDY = ApproachStudy(
@@ -31,9 +31,9 @@ STUDY = ApproachStudy(
 @cache
 def result() -> xr.Dataset:
     ticks: list[tuple[int, int]] = []
-    found = STUDY.run(lambda done, total: ticks.append((done, total)))
-    assert ticks[-1] == (10, 10)
-    assert [done for done, _ in ticks] == list(range(1, 11))
+    found = STUDY.run(Points(progress=lambda done, total: ticks.append((done, total))))
+    assert {total for _, total in ticks} == {12}  # two limits, eight planted points, two by brute force
+    assert sorted({done for done, _ in ticks}) == list(range(13))
     return found
 
 

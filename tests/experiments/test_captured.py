@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orthoscope.datasets import Study
 from orthoscope.experiments.captured import CapturedStudy, findings, limit, verdict
 from orthoscope.guidance.schedules import Constant
 from orthoscope.plots.captured import captured_figure
 from orthoscope.quantities import Estimate
 from orthoscope.simulation.coupled import coupled
+from orthoscope.sweeps.points import Study
 from tests.stat.expect import expect_estimate
 
 STUDY = CapturedStudy(

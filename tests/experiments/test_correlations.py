@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orthoscope.datasets import Study, stored
+from orthoscope.datasets import stored
 from orthoscope.experiments.correlations import CorrelationStudy, decay, findings, select
 from orthoscope.plots.correlations import correlations_figure
 from orthoscope.quantities import Estimate
+from orthoscope.sweeps.points import Study
 from tests.stat.expect import expect_estimate
 
 STUDY = CorrelationStudy(

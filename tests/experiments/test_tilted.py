@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orthoscope.datasets import Study
 from orthoscope.experiments.tilted import TiltedStudy, findings
 from orthoscope.plots.tilted import tilted_figure
 from orthoscope.serialize import dumps
+from orthoscope.sweeps.points import Study
 from orthoscope.theory import guided_gaussian
 from tests.stat.expect import expect_estimate
 

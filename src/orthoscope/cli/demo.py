@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, remark
+from orthoscope.cli.output import emit, progress, remark, resumable
 
 
 class SectionName(StrEnum):
@@ -47,7 +47,7 @@ def demo(
     from orthoscope.sweeps.points import PRELOADED, Points
 
     executor = Executor(workers=workers, scheduler=scheduler, preload=PRELOADED)
-    with locked(out, "demo", FILES), executor:
+    with locked(out, "demo", FILES), executor, resumable(out, "with --resume"):
         job = Demo(out=out, names=tuple(name.value for name in section or SectionName), seed=seed, resume=resume)
         for study in job.studies():
             with progress(study.name, quiet=quiet) as advance:

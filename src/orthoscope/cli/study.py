@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, flat, progress, remark
+from orthoscope.cli.output import emit, flat, progress, remark, resumable
 from orthoscope.errors import ConfigError
 from orthoscope.experiments.registry import STUDIES, find
 
@@ -49,13 +49,9 @@ def study(
 
     folder = out or Path("runs") / name
     executor = Executor(workers=workers, scheduler=scheduler, preload=PRELOADED)
-    try:
-        with executor, progress(name, quiet=quiet) as advance:
-            points = Points(executor=executor, progress=advance)
-            found = run_study(name, out=folder, quick=quick, seed=seed, resume=resume, points=points)
-    except KeyboardInterrupt:
-        remark(f"finished points stay in {folder}: the same command with `resume` goes on from there")
-        raise
+    with executor, resumable(folder, "with --resume"), progress(name, quiet=quiet) as advance:
+        points = Points(executor=executor, progress=advance)
+        found = run_study(name, out=folder, quick=quick, seed=seed, resume=resume, points=points)
     if json:
         emit(found, as_json=True, title=name)
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, flat, progress, remark
+from orthoscope.cli.output import emit, flat, progress, resumable
 
 train = typer.Typer(help="Train score networks.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -46,12 +46,8 @@ def digits(
     plan = Training(seed=seed) if steps is None else Training(seed=seed, steps=steps)
     study = DigitsTraining(training=plan)
     with locked(out, JOB, FILES):
-        try:
-            with progress("training", quiet=quiet) as advance:
-                trainer, pipeline = study.train(out, resume=resume, device=device, progress=advance)
-        except KeyboardInterrupt:
-            remark(f"the same command with --resume goes on from {out}")
-            raise
+        with resumable(out, "with --resume"), progress("training", quiet=quiet) as advance:
+            trainer, pipeline = study.train(out, resume=resume, device=device, progress=advance)
         with progress("examining", quiet=quiet) as advance:
             result = study.examine(trainer, pipeline, advance)
         write(result, out / RESULTS)
