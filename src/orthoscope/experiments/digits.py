@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -78,13 +79,12 @@ class DigitsStudy:
         """Search windows on one seed, judge them on others."""
         constants = [f"constant:{w:g}" for w in self.strengths]
         windows = self._windows()
-        search = [(spec, self.search_samples, "search", 0) for spec in (*constants, *windows)]
+        search = product((*constants, *windows), (self.search_samples,), ("search",), (0,))
         found = points.each(self._measure, search, ahead=(len(constants) + 4) * self.repeats)
         chosen = self._choose(dict(zip((*constants, *windows), found, strict=True)), constants, windows)
-        judge = [(spec, self.samples, "judge", k) for spec in (*constants, *chosen) for k in range(self.repeats)]
-        judged: dict[str, list[Any]] = {}
-        for (spec, *_), one in zip(judge, points.each(self._measure, judge), strict=True):
-            judged.setdefault(spec, []).append(one)
+        judge = product((*constants, *chosen), (self.samples,), ("judge",), range(self.repeats))
+        rows = iter(points.each(self._measure, judge))
+        judged = {spec: list(islice(rows, self.repeats)) for spec in (*constants, *chosen)}
         return self._label(constants, chosen, judged)
 
     def _windows(self) -> list[str]:
