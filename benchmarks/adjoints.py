@@ -72,19 +72,23 @@ def seconds(work: Callable[[], object]) -> float:
 
 def run() -> list[dict[str, float]]:
     """One row per number of directions."""
-    rows = []
     torch.set_num_threads(1)
-    for directions in (1, 8, 64):
-        cond, gap = np.linspace(0.3, 0.8, directions), np.linspace(1.0, 1.5, directions)
-        grid = linear_panels(from_schedule(SCHEDULE, base=0.3, t_max=T_MAX), 2.0)
-        (ours, slopes), (its, others) = by_hand(grid, cond, gap), by_autograd(grid, cond, gap)
-        gaps = [
-            float(np.abs(a - b).max() / np.abs(b).max()) for a, b in zip((ours, *slopes), (its, *others), strict=True)
-        ]
-        hand, auto = seconds(lambda: by_hand(grid, cond, gap)), seconds(lambda: by_autograd(grid, cond, gap))
-        rows.append({"directions": directions, "by_hand_seconds": hand, "autograd_seconds": auto, "ratio": auto / hand,
-                     "largest_gap": max(gaps)})  # fmt: skip
-    return rows
+    return [_row(directions) for directions in (1, 8, 64)]
+
+
+def _row(directions: int) -> dict[str, float]:
+    cond, gap = np.linspace(0.3, 0.8, directions), np.linspace(1.0, 1.5, directions)
+    grid = linear_panels(from_schedule(SCHEDULE, base=0.3, t_max=T_MAX), 2.0)
+    (ours, slopes), (its, others) = by_hand(grid, cond, gap), by_autograd(grid, cond, gap)
+    pairs = zip((ours, *slopes), (its, *others), strict=True)
+    hand, auto = seconds(lambda: by_hand(grid, cond, gap)), seconds(lambda: by_autograd(grid, cond, gap))
+    return {
+        "directions": directions,
+        "by_hand_seconds": hand,
+        "autograd_seconds": auto,
+        "ratio": auto / hand,
+        "largest_gap": max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs),
+    }
 
 
 def main() -> None:
@@ -94,11 +98,10 @@ def main() -> None:
     if parser.parse_args().json:
         print(dumps(rows))
         return
+    print("directions | both moments by hand, us | one of them by torch, us | ratio | largest gap")
     for row in rows:
-        print(
-            f"{row['directions']:3d} directions: shift and excess by hand {1e6 * row['by_hand_seconds']:.0f} us, excess "
-            f"alone by torch {1e6 * row['autograd_seconds']:.0f} us, ratio {row['ratio']:.2f}, gap {row['largest_gap']:.1e}"
-        )
+        hand, auto = (1e6 * row[f"{name}_seconds"] for name in ("by_hand", "autograd"))
+        print(f"{row['directions']:10d} | {hand:.0f} | {auto:.0f} | {row['ratio']:.2f} | {row['largest_gap']:.1e}")
 
 
 if __name__ == "__main__":

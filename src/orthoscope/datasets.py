@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,7 +19,6 @@ import xarray as xr
 
 from orthoscope import __version__, writing
 from orthoscope.errors import ConfigError
-from orthoscope.progress import Progress
 from orthoscope.quantities import QUANTITIES, Estimate
 from orthoscope.serialize import content_hash, dumps
 
@@ -34,20 +33,6 @@ SUFFIXES = {
 _PARTS = ("stderr", "stderr_within", "n", "dof")
 
 
-@runtime_checkable
-class Study(Protocol):
-    """An experiment whose fields are its whole specification."""
-
-    @property
-    def name(self) -> str:
-        """Name of its section, group and figures."""
-        ...
-
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
-        """Do it, and label the results."""
-        ...
-
-
 def dataset(
     variables: Mapping[str, tuple[Sequence[str], Any]], *, coords: Mapping[str, Any], spec: Any, **attrs: Any
 ) -> xr.Dataset:
@@ -60,7 +45,8 @@ def dataset(
         **attrs: Further attributes.
     """
     result = xr.Dataset(
-        {name: (tuple(dims), np.asarray(values)) for name, (dims, values) in variables.items()}, coords=dict(coords)
+        {name: (tuple(dims), np.asarray(values)) for name, (dims, values) in variables.items()},
+        coords={name: ([name], np.asarray(values)) for name, values in coords.items()},
     )
     for name in (*result.data_vars, *result.coords):
         result[name].attrs.update(_labels(str(name)))
@@ -110,15 +96,25 @@ def stored(data: xr.Dataset, name: str) -> list[Estimate]:
 
 
 def table(rows: Iterable[Mapping[str, Any]], dim: str) -> dict[str, tuple[Sequence[str], Any]]:
-    """Variables along one dimension from rows that hold numbers, texts or estimates."""
+    """Variables along one dimension from rows, as `grid` takes them."""
     listed = list(rows)
+    return grid(listed, {dim: listed})
+
+
+def grid(rows: Iterable[Mapping[str, Any]], axes: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Sequence[str], Any]]:
+    """Variables over all axes from rows in the order of their product, the last axis running fastest; none of no rows.
+
+    Rows hold numbers, texts, None for NaN, estimates, or a pair of further dimensions and values over them.
+    """
+    listed, shape = list(rows), [len(values) for values in axes.values()]
     variables: dict[str, tuple[Sequence[str], Any]] = {}
-    for name in listed[0]:
-        column = [row[name] for row in listed]
-        if isinstance(column[0], Estimate):
-            variables |= estimates(name, [dim], column)
-        else:
-            variables[name] = ([dim], [np.nan if value is None else value for value in column])
+    for name, first in (listed or [{}])[0].items():
+        within, _ = first if isinstance(first, tuple) else ((), first)
+        column = [row[name][1] if within else row[name] for row in listed]
+        values = np.asarray([np.nan if value is None else value for value in column])
+        values = values.reshape(*shape, *values.shape[1:])
+        dims = [*axes, *within]
+        variables |= estimates(name, dims, values) if values.dtype == object else {name: (dims, values)}
     return variables
 
 

@@ -16,14 +16,13 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from orthoscope import datasets
-from orthoscope.datasets import Study
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.experiments.registry import SINGLE, STUDIES, Entry, SpecTypes, find, name_of
 from orthoscope.locking import locked
-from orthoscope.progress import Progress
 from orthoscope.report.studies import FILES, write_folder
 from orthoscope.report.tables import Table, as_text, flat
 from orthoscope.serialize import content_hash, dumps, from_dict, read_json
+from orthoscope.sweeps.points import HERE, Points, Study, Summarizes
 from orthoscope.threads import one_thread
 
 _SHOWN = 60  # numbers that people read at once
@@ -48,8 +47,9 @@ class Result:
     @cached_property
     def numbers(self) -> Mapping[str, Any]:
         """What was found in plain numbers, texts and lists: the JSON object of the command."""
-        told = self.data.attrs.get("numbers")
-        return self._entry.findings(self.study, self.data) if told is None else json.loads(told)
+        if "numbers" in self.data.attrs:
+            return dict(json.loads(self.data.attrs["numbers"]))
+        return self.study.summarize(self.data) if isinstance(self.study, Summarizes) else {}
 
     def __getitem__(self, name: str) -> Any:
         """One quantity: an `Estimate`, a number or a text; an array where there are several.
@@ -123,9 +123,9 @@ class Result:
         write_folder(self.study, self.data, self.numbers, out, command or f"orthoscope rerun {out}")
 
 
-def run(study: Study, progress: Progress | None = None) -> Result:
+def run(study: Study, points: Points = HERE) -> Result:
     """Run a study."""
-    return Result(study, study.run(progress))
+    return Result(study, study.run(points))
 
 
 def read(folder: Path | str) -> Result:
@@ -158,13 +158,13 @@ def read_study(folder: Path) -> Study:
     return study
 
 
-def rerun(folder: Path | str, *, out: Path | str | None = None, progress: Progress | None = None) -> Result:
+def rerun(folder: Path | str, *, out: Path | str | None = None, points: Points = HERE) -> Result:
     """Run the specification of a folder again, and write the result.
 
     Args:
         folder: A run folder, or a specification file.
         out: Where to write; the same folder if left out.
-        progress: Told how far it is.
+        points: Where parts of the work are done, and who is told.
 
     Raises:
         ConfigError: if the specification cannot be run, or the folder cannot be written.
@@ -174,7 +174,7 @@ def rerun(folder: Path | str, *, out: Path | str | None = None, progress: Progre
     target = Path(out) if out is not None else place if place.is_dir() else place.parent
     with locked(target, job(study), FILES):
         with one_thread():
-            result = run(study, progress)
+            result = run(study, points.kept(target, anew=True))
         result.write(target)
     return result
 
@@ -191,7 +191,7 @@ def run_study(
     quick: bool = False,
     seed: int = 0,
     resume: bool = False,
-    progress: Progress | None = None,
+    points: Points = HERE,
 ) -> Result:
     """Run one of the project's studies into a folder.
 
@@ -200,11 +200,13 @@ def run_study(
         out: The run folder.
         quick: Run the reduced version.
         seed: Root seed.
-        resume: Keep results that the folder holds of the same settings.
-        progress: Called with cells done and cells in all.
+        resume: Keep results that the folder holds of the same settings, and finished points of them.
+        points: Where points are worked on, and who is told; finished ones stay in the folder, whatever happens later.
 
     Raises:
-        ConfigError: if the study is unknown, or the folder is in use, belongs to another job, or cannot be written.
+        ConfigError: if the study is unknown, the folder is in use, belongs to another job, or cannot be written, or the
+            workers cannot be had.
+        StoppedError: if the cluster is lost, or the folder is.
     """
     study = find(name).make(quick=quick, seed=seed)
     words = [*(["--quick"] if quick else []), *([f"--seed {seed}"] if seed else [])]
@@ -212,7 +214,7 @@ def run_study(
         found = datasets.read(out / "results.nc") if resume else None
         if found is None or found.attrs.get("spec_hash") != content_hash(study):
             with one_thread():
-                found = study.run(progress)
+                found = study.run(points.kept(out, anew=not resume))
         result = Result(study, found)
         result.write(out, command=" ".join(["orthoscope study", name, *words]))
     return result

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run torch on one thread inside the context."""
+    import torch  # slow to import
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 pytest.importorskip("diffusers")
 
 from orthoscope import rng
-from orthoscope.calibration import Calibration, audit_command, calibrate, findings
+from orthoscope.calibration import Calibration, audit_command, calibrate, summarize
 from orthoscope.calibration import record as records
 from orthoscope.calibration.examine import examine
 from orthoscope.calibration.host_paths import host_paths
@@ -447,7 +447,7 @@ def test_the_digits_model_is_laid_beside_its_exact_twin() -> None:
     assert ratio.values == pytest.approx(np.ones(3), abs=0.15)
     # With all told, exact scores agree and the network's do not: that is the excess.
     assert float(twin["pair_square"][-1]) < 0.05 * float(pipeline["pair_square"][-1])
-    found = findings(small)
+    found = summarize(small)
     pipeline_excess, twin_excess = (found[name]["paths"]["excess"]["value"] for name in ("pipeline", "twin"))
     assert pipeline_excess > twin_excess + 1 > 1  # the twin's is that of eight rough steps
     assert found["profile"] == "posterior"
@@ -466,7 +466,7 @@ def test_more_classes_than_can_be_asked_for_are_told_by_the_pair_and_equal_setti
     first = calibrate(tiny, progress=lambda done, total: told.append((done, total)))
     # The pipeline: two prompts at two strengths; the twin: all ten classes of the data.
     assert told == [(done, 24) for done in range(1, 25)]
-    assert findings(first)["profile"] == "pair"
+    assert summarize(first)["profile"] == "pair"
     xr.testing.assert_identical(calibrate(tiny), first)
 
 

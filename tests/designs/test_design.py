@@ -366,11 +366,11 @@ def test_a_run_of_data_that_cannot_be_is_refused(data: DataLaw, wrong: dict[str,
 
 @pytest.mark.slow
 def test_the_design_of_a_cell_leads_its_windows() -> None:
-    from orthoscope.experiments.design_grid import DesignGridStudy, findings
+    from orthoscope.experiments.design_grid import DesignGridStudy
 
     study = replace(DesignGridStudy.quick(), rates=(0.9,), stds=(0.5,), samples=512, draws=4, steps=12)
     result = study.run()
-    found = findings(result)
+    found = DesignGridStudy().summarize(result)
     assert found["cells"] == found["feasible"] == 1
     assert found["never_worse_in_theory"]
     assert found["never_worse_when_sampled"]

@@ -9,17 +9,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orthoscope.datasets import Study
 from orthoscope.experiments.approach import (
     ApproachStudy,
     approach_law,
     disagreement,
-    findings,
     gaps,
     shares,
     smallest_dim,
 )
 from orthoscope.plots.approach import approach_figure
+from orthoscope.sweeps.points import Points, Study
 from tests.stat.expect import expect_estimate
 
 STUDY = ApproachStudy(
@@ -31,9 +30,9 @@ STUDY = ApproachStudy(
 @cache
 def result() -> xr.Dataset:
     ticks: list[tuple[int, int]] = []
-    found = STUDY.run(lambda done, total: ticks.append((done, total)))
-    assert ticks[-1] == (10, 10)
-    assert [done for done, _ in ticks] == list(range(1, 11))
+    found = STUDY.run(Points(progress=lambda done, total: ticks.append((done, total))))
+    assert {total for _, total in ticks} == {12}  # two limits, eight planted points, two by brute force
+    assert sorted({done for done, _ in ticks}) == list(range(13))
     return found
 
 
@@ -98,7 +97,7 @@ def test_the_smallest_close_dimension_is_interpolated_or_bounded() -> None:
 
 
 def test_findings_are_plain_json_and_say_where_the_ensemble_holds() -> None:
-    found = json.loads(json.dumps(findings(result())))
+    found = json.loads(json.dumps(ApproachStudy().summarize(result())))
     committed = found["rate 0.2, w = 1"]
     assert committed["regime"] == "committed"
     assert committed["planted_valid"] is True

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orthoscope.datasets import Study
-from orthoscope.experiments.captured import CapturedStudy, findings, limit, verdict
+from orthoscope.experiments.captured import CapturedStudy, limit, verdict
 from orthoscope.guidance.schedules import Constant
 from orthoscope.plots.captured import captured_figure
 from orthoscope.quantities import Estimate
 from orthoscope.simulation.coupled import coupled
+from orthoscope.sweeps.points import Study
 from tests.stat.expect import expect_estimate
 
 STUDY = CapturedStudy(
@@ -73,7 +73,7 @@ def test_verdicts_follow_the_error() -> None:
 
 @pytest.mark.slow
 def test_findings_are_plain_json_with_a_verdict_each() -> None:
-    found = json.loads(json.dumps(findings(result())))
+    found = json.loads(json.dumps(CapturedStudy().summarize(result())))
     lost, returned = (found[schedule] for schedule in STUDY.schedules)
     assert lost["regime"] == "captured"
     assert lost["mean_shift"]["theory"] == pytest.approx(-1.0)

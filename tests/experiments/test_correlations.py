@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orthoscope.datasets import Study, stored
-from orthoscope.experiments.correlations import CorrelationStudy, decay, findings, select
+from orthoscope.datasets import stored
+from orthoscope.experiments.correlations import CorrelationStudy, decay, select
 from orthoscope.plots.correlations import correlations_figure
 from orthoscope.quantities import Estimate
+from orthoscope.sweeps.points import Study
 from tests.stat.expect import expect_estimate
 
 STUDY = CorrelationStudy(
@@ -66,7 +67,7 @@ def test_real_modes_have_an_excess_of_their_own_beside_their_planted_twin() -> N
         excess = estimates(sampler, 1.0, "real modes", "along_excess")[-1]
         assert excess.value < -0.1
         assert excess.stderr < 0.03
-    assert set(findings(result())["SDE, w = 1"]["real_modes"]["along_excess"]) == {"8", "14"}
+    assert set(CorrelationStudy().summarize(result())["SDE, w = 1"]["real_modes"]["along_excess"]) == {"8", "14"}
 
 
 def test_theory_and_measurement_have_no_excess_without_guidance() -> None:
@@ -76,7 +77,7 @@ def test_theory_and_measurement_have_no_excess_without_guidance() -> None:
 
 
 def test_findings_are_plain_json() -> None:
-    found = json.loads(json.dumps(findings(result())))
+    found = json.loads(json.dumps(CorrelationStudy().summarize(result())))
     assert set(found["SDE, w = 1"]["exponent"]) == {"planted", "reduced"}
     assert set(found["ODE, w = 1"]["planted_against_one_direction_z"]) == {"16"}
     assert len(found["w = 0: mean square correlation in standard errors"]) == 6

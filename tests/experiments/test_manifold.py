@@ -14,7 +14,7 @@ from orthoscope import rng
 from orthoscope.errors import ConfigError
 from orthoscope.experiments.capacity import crossing, descent, flat_rate, information, spectral_variance, subspace
 from orthoscope.experiments.collapse import collapses, theory_errors
-from orthoscope.experiments.manifold import ManifoldStudy, findings
+from orthoscope.experiments.manifold import ManifoldStudy
 from orthoscope.guidance.schedules import Constant
 from orthoscope.plots.manifold import manifold_figure
 from orthoscope.settings import Setting
@@ -175,7 +175,7 @@ def test_a_study_is_reproducible_and_labelled() -> None:
 def test_findings_answer_in_numbers_and_the_figure_draws() -> None:
     setting = SMALL | {"dims": (6, 8), "fractions": (0.5, 1.0), "log_classes": (2.5, 3.0)}
     result = ManifoldStudy(**setting).run()
-    found = json.loads(json.dumps(findings(result)))
+    found = json.loads(json.dumps(ManifoldStudy().summarize(result)))
     assert set(found["collapse"]) == {
         "speciation_time at w = 0", "mean_shift at w = 0.01", "speciation_time at w = 2", "mean_shift at w = 2",
     }  # fmt: skip

@@ -12,7 +12,7 @@ from scipy import stats
 
 from orthoscope import rng
 from orthoscope.errors import ConfigError
-from orthoscope.experiments.stages import PROBLEMS, WINDOWS, StagesStudy, at_level, findings, flow_times, stage_times
+from orthoscope.experiments.stages import PROBLEMS, WINDOWS, StagesStudy, at_level, flow_times, stage_times
 from orthoscope.guidance.schedules import Constant, Interval, Linear, Step
 from orthoscope.plots.stages import stages_figure
 from orthoscope.theory.gaussian import scheduled_gaussian
@@ -178,7 +178,7 @@ def test_a_study_is_labelled_reported_and_drawn() -> None:
     assert (result["stage_time"][:, 0] > result["stage_time"][:, 1]).all()
     assert np.isnan(result["class_posterior"].sel(problem="gaussian")).all()
     assert np.isnan(result["mode_entropy"].sel(problem="classes")).all()
-    found = json.loads(json.dumps(findings(result)))
+    found = json.loads(json.dumps(StagesStudy().summarize(result)))
     assert set(found["changes"]) == {f"{problem}, w = 1" for problem in PROBLEMS}
     assert "mode_entropy" not in found["changes"]["classes, w = 1"]["early"]
     assert len(stages_figure(result).axes) == 4

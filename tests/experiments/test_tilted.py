@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from orthoscope.datasets import Study
-from orthoscope.experiments.tilted import TiltedStudy, findings
+from orthoscope.experiments.tilted import TiltedStudy
 from orthoscope.plots.tilted import tilted_figure
 from orthoscope.serialize import dumps
+from orthoscope.sweeps.points import Study
 from orthoscope.theory import guided_gaussian
 from tests.stat.expect import expect_estimate
 
@@ -38,7 +38,7 @@ def test_densities_are_normalized(result: xr.Dataset) -> None:
 
 
 def test_tilted_samples_meet_the_tilted_law_and_guided_ones_another(result: xr.Dataset) -> None:
-    found = findings(result)
+    found = TiltedStudy().summarize(result)
     theory = guided_gaussian(0.0, 1.0, 0.0, 2.0, SMALL.gaussian_strength)
     for law, expected in (("tilted", theory.tilted_variance), ("guided", theory.variance)):
         measured = found[f"gaussian_variance_{law}"]
@@ -55,7 +55,7 @@ def test_tilted_samples_meet_the_tilted_law_and_guided_ones_another(result: xr.D
 
 
 def test_findings_are_plain_numbers(result: xr.Dataset) -> None:
-    found = findings(result)
+    found = TiltedStudy().summarize(result)
     assert all(isinstance(value, float | dict) for value in found.values())
     assert found["line_entropy_change"]["value"] < 0
     assert found["plane_entropy_change"]["value"] < 0

@@ -13,10 +13,10 @@ from orthoscope.experiments.two_class import TwoClass, two_class_law
 from orthoscope.experiments.two_class_measures import (
     EDGE,
     TOLERANCE,
-    findings,
     is_monotone,
     largest_monotone_strength,
     measured,
+    plain,
     spread,
 )
 from orthoscope.plots.two_class import two_class_figure
@@ -133,7 +133,7 @@ def test_measures_on_paper() -> None:
 
 
 def test_findings_are_plain_and_null_where_there_is_no_support() -> None:
-    found = findings(replace(SMALL, law="gaussian", samples=8, steps=100).run())
+    found = plain(replace(SMALL, law="gaussian", samples=8, steps=100).run())
     assert found["boundary_fraction"] is None
     assert found["off_support_fraction"] is None
     assert found["mean"].keys() >= {"value", "stderr", "n"}

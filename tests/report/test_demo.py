@@ -23,6 +23,7 @@ from orthoscope.quantities import Estimate
 from orthoscope.report import demo as module
 from orthoscope.report.demo import Demo
 from orthoscope.report.sections import digits_verdict
+from orthoscope.sweeps.points import Points
 
 FEW: dict[str, Any] = {"samples": 16, "draws": 2, "steps": 6}
 SMALL: dict[str, Any] = {
@@ -103,6 +104,31 @@ def test_finished_sections_stay_when_a_later_one_fails(tmp_path: Path, monkeypat
         job.run(second)
     again = Demo(out=tmp_path, names=("paths",), resume=True)
     assert run_all(again) == [None]
+
+
+def test_ctrl_c_says_how_to_go_on(run_cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Demo, "run", interrupted)
+    stopped = run_cli("demo", "--out", tmp_path)
+    assert stopped.status == 130
+    assert f"the same command with --resume goes on from {tmp_path}" in stopped.err
+
+
+@pytest.mark.usefixtures("small")
+def test_a_section_goes_on_from_its_finished_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (study,) = Demo(out=tmp_path, names=("paths",)).studies()
+    whole = study.run()
+    study.run(Points().kept(tmp_path, anew=True))
+    monkeypatch.setattr("orthoscope.experiments.paths.simulate", lambda simulation: 1 / 0)
+    again = Demo(out=tmp_path, names=("paths",), resume=True)
+    assert again.run(study) is not None
+    stored = read(tmp_path / "results.nc", group="paths")
+    assert stored is not None
+    xr.testing.assert_equal(stored, whole)
+    with pytest.raises(ZeroDivisionError):
+        Demo(out=tmp_path, names=("paths",)).run(study)
 
 
 def test_figures_show_the_data_and_leave_global_settings_alone() -> None:

@@ -6,12 +6,13 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import xarray as xr
 
 from orthoscope.cli.main import main
-from orthoscope.datasets import Study
+from orthoscope.datasets import read as read_dataset
 from orthoscope.designs.optimization import Goal, SpectrumLaw
 from orthoscope.designs.run import DesignProblem
 from orthoscope.designs.study import DesignStudy
@@ -25,12 +26,16 @@ from orthoscope.experiments.single import PredictionStudy, SimulationStudy
 from orthoscope.experiments.two_class import TwoClass
 from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.quantities import Estimate
+from orthoscope.report.studies import FILES
 from orthoscope.results import read, rerun, run, run_study
 from orthoscope.serialize import content_hash
 from orthoscope.settings import Setting
 from orthoscope.simulation.setting import Simulation
+from orthoscope.sweeps.execute import Executor
+from orthoscope.sweeps.points import HERE, Points, Study
 
 SMALL = {"dim": 8, "draws": 2, "samples": 16, "steps": 4, "strengths": (0.0, 1.0)}
+PATH = PathStudy._path
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The study of paths made small; how often it was run."""
     runs: list[int] = []
     run = PathStudy.run
-    monkeypatch.setattr(PathStudy, "run", lambda self, progress=None: runs.append(self.seed) or run(self, progress))
+    monkeypatch.setattr(PathStudy, "run", lambda self, points=HERE: runs.append(self.seed) or run(self, points))
     make = Entry.make
     monkeypatch.setattr(Entry, "make", lambda self, **how: replace(make(self, **how), **SMALL))
     return runs
@@ -60,7 +65,7 @@ def test_every_entry_leads_to_a_study_and_its_figure(name: str) -> None:
 
 def test_a_run_folder_has_everything_and_can_be_resumed(tmp_path: Path, small: list[int]) -> None:
     run_study("paths", out=tmp_path, seed=2)
-    assert {path.name for path in tmp_path.iterdir()} == {"results.nc", "spec.json", "report.html", "figures", "lock"}
+    assert {path.name for path in tmp_path.iterdir()} == {*FILES, "lock"}
     page = (tmp_path / "report.html").read_text()
     assert "orthoscope study paths --seed 2" in page
     assert not re.search(r'(src|href)="(?!data:|#)', page)
@@ -144,6 +149,54 @@ def test_a_folder_without_a_specification_cannot_be_run_again(
     (tmp_path / "lost" / "results.nc").write_bytes(b"")
     with pytest.raises(ConfigError, match="rerun"):
         read(tmp_path / "lost")
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, *, until: int = 99) -> list[float]:
+    """Strengths of which a path is made; Ctrl-C is pressed once there are so many."""
+    made: list[float] = []
+
+    def count(self: PathStudy, w: float) -> Any:
+        if len(made) == until:
+            raise KeyboardInterrupt
+        made.append(w)
+        return PATH(self, w)
+
+    count.__name__ = PATH.__name__  # a part of what a point is known by
+    monkeypatch.setattr(PathStudy, "_path", count)
+    return made
+
+
+@pytest.mark.usefixtures("small")
+def test_an_interrupted_study_goes_on(tmp_path: Path, run_cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_study("paths", out=tmp_path / "whole")
+    made = counted(monkeypatch, until=1)
+    stopped = run_cli("study", "paths", "--out", tmp_path / "again")
+    assert stopped.status == 130
+    assert f"the same command with --resume goes on from {tmp_path / 'again'}" in stopped.err
+    assert made == [0.0]
+    made = counted(monkeypatch)
+    assert run_cli("study", "paths", "--out", tmp_path / "again", "--resume").status == 0
+    assert made == [1.0]
+    one, other = (read_dataset(tmp_path / name / "results.nc") for name in ("whole", "again"))
+    assert one is not None
+    xr.testing.assert_identical(one, other)
+    assert run_cli("study", "paths", "--out", tmp_path / "again").status == 0
+    assert made == [1.0, 0.0, 1.0]  # all anew unless asked
+
+
+@pytest.mark.slow
+def test_two_workers_find_the_same_numbers() -> None:
+    study = replace(PathStudy(), **SMALL)
+    with Executor(workers=2) as executor:
+        xr.testing.assert_identical(study.run(Points(executor=executor)), study.run())
+
+
+def test_workers_that_cannot_be_had_are_refused(run_cli: Any, tmp_path: Path) -> None:
+    for name in ("study paths", "demo"):
+        refused = run_cli(*name.split(), "--workers", 0, "--out", tmp_path / "out")
+        assert refused.status == 2
+        assert "at least 1 worker, got 0" in refused.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_studies_are_listed_with_their_questions(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from orthoscope.bench.growth import SIZES, GrowthStudy, findings, typical
+from orthoscope.bench.growth import SIZES, GrowthStudy, summarize, typical
 from orthoscope.guidance.schedules import Constant
 from orthoscope.quantities import Estimate
 from orthoscope.simulation.cost import TERMS, CostModel, measure_costs
@@ -80,7 +80,7 @@ def test_growth_is_fitted_to_the_times(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(GrowthStudy, "_timed", timed)
     result = GrowthStudy.quick().run()
-    found = findings(result)
+    found = summarize(result)
     for name in SIZES:
         assert found[name]["exponent"]["value"] == pytest.approx(powers[name], abs=1e-3)
         assert 0 < found[name]["exponent"]["stderr"] < 0.1

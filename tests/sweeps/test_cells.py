@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.locking import locked
 from orthoscope.serialize import dumps
-from orthoscope.sweeps.cells import Cells, Finished, _digest, complete
+from orthoscope.sweeps.cells import Cells, Finished, _digest, complete, fingerprint
 from orthoscope.sweeps.execute import Executor
 
 KEY = "8c0c0c3512a99ac9"
@@ -225,3 +225,18 @@ def test_a_damaged_piece_is_computed_again(cells: Cells) -> None:
         list(complete(cells, missing, square, executor))
     assert all(key in cells for key in items)
     assert cells.read("1").arrays["square"] == 1
+
+
+def test_other_code_and_other_packages_have_another_fingerprint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = fingerprint()
+    assert fingerprint.__wrapped__() == here
+    with monkeypatch.context() as other:
+        other.setattr("orthoscope.sweeps.cells.versions", lambda: {"numpy": "0"})
+        assert fingerprint.__wrapped__() != here
+    (tmp_path / "module.py").write_text("x = 1\n")
+    monkeypatch.setattr("orthoscope.__file__", str(tmp_path / "__init__.py"))
+    one = fingerprint.__wrapped__()
+    (tmp_path / "module.py").write_text("x = 2\n")
+    assert len({here, one, fingerprint.__wrapped__()}) == 3

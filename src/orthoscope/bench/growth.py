@@ -122,7 +122,7 @@ def typical(times: list[float]) -> Estimate:
     )
 
 
-def findings(result: xr.Dataset) -> dict[str, Any]:
+def summarize(result: xr.Dataset) -> dict[str, Any]:
     """Exponent of the time in each size, and how far the cost model is off."""
     ratio = np.log(result["seconds_modelled"].values / result["seconds"].values)
     return {

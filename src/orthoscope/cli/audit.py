@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, remark, writable
+from orthoscope.cli.output import emit, progress, remark, resumable, writable
 from orthoscope.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -188,12 +188,8 @@ def _told(plan: Audit, out: Path, how: dict[str, Any], *, command: str, quiet: b
     with locked(out, "audit", FILES):
         for name in ("results.nc", "spec.json", "report.html"):
             writable(out / name)
-        try:
-            with progress("audit", quiet=quiet) as advance:
-                result = run(plan, out, **how, progress=advance, remark=say)
-        except KeyboardInterrupt:
-            remark(f"the same command goes on from {out}")
-            raise
+        with resumable(out), progress("audit", quiet=quiet) as advance:
+            result = run(plan, out, **how, progress=advance, remark=say)
         report = write_report(result, out, command=command)
     found = summary(result.pipeline, result.twin) | {"report": str(report), "results": str(out / "results.nc")}
     if as_json:

@@ -82,7 +82,7 @@ def scaling(
 
     Example: orthoscope bench scaling --quick --out scaling.nc
     """
-    from orthoscope.bench.growth import GrowthStudy, findings
+    from orthoscope.bench.growth import GrowthStudy, summarize
     from orthoscope.datasets import write
     from orthoscope.plots.growth import growth_figure
     from orthoscope.report.page import save_figure
@@ -97,5 +97,5 @@ def scaling(
         result = study.run(advance)
     write(result, out)
     save_figure(growth_figure(result), out)
-    shown = findings(result) | {"file": str(out), "figure": str(out.with_suffix(".svg"))}
+    shown = summarize(result) | {"file": str(out), "figure": str(out.with_suffix(".svg"))}
     emit(shown if json else flat(shown), as_json=json, title="growth of cost")

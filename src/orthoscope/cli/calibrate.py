@@ -44,7 +44,7 @@ def calibrate(
 
     Example: orthoscope calibrate --model PATH_OR_HUB_ID --prompts FILE --strengths 6.5
     """
-    from orthoscope.calibration import Calibration, audit_command, findings
+    from orthoscope.calibration import Calibration, audit_command, summarize
     from orthoscope.calibration import calibrate as run
     from orthoscope.integrations.prompts import read_prompts
     from orthoscope.locking import locked
@@ -67,7 +67,7 @@ def calibrate(
                 calibration, device=device, dtype=dtype, allow_pickle=allow_pickle, progress=advance,
                 remark=(lambda text: None) if quiet else remark,
             )  # fmt: skip
-        found = findings(result)
+        found = summarize(result)
         command = audit_command(same, calibration.strengths[-1], found["proposals"])
         found["audit_command"] = command
         report = write_calibration(result, found, out, command=context.obj)

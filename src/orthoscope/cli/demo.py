@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, remark
+from orthoscope.cli.output import emit, progress, remark, resumable
 
 
 class SectionName(StrEnum):
@@ -27,8 +27,10 @@ def demo(
     section: Annotated[list[SectionName] | None, typer.Option(help="Only this section; may be repeated.")] = None,
     seed: options.Seed = 0,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Keep sections already computed with the same settings.")
+        bool, typer.Option("--resume", help="Keep sections of the same settings, and go on after an interruption.")
     ] = False,
+    workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -41,12 +43,15 @@ def demo(
     from orthoscope.locking import locked
     from orthoscope.report.demo import Demo
     from orthoscope.report.studies import FILES
+    from orthoscope.sweeps.execute import Executor
+    from orthoscope.sweeps.points import PRELOADED, Points
 
-    with locked(out, "demo", FILES):
+    executor = Executor(workers=workers, scheduler=scheduler, preload=PRELOADED)
+    with locked(out, "demo", FILES), executor, resumable(out, "with --resume"):
         job = Demo(out=out, names=tuple(name.value for name in section or SectionName), seed=seed, resume=resume)
         for study in job.studies():
             with progress(study.name, quiet=quiet) as advance:
-                seconds = job.run(study, advance)
+                seconds = job.run(study, Points(executor=executor, progress=advance))
             if not quiet:
                 remark(f"{study.name}: " + ("kept from an earlier run" if seconds is None else f"{seconds:.0f} s"))
         result = job.finish()

@@ -75,6 +75,16 @@ def print_tables(tables: Iterable[Table], title: str = "", *, width: int | None 
 
 
 @contextmanager
+def resumable(out: Path, how: str = "") -> Iterator[None]:
+    """Tell on Ctrl-C how the same command goes on from a folder."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        remark(f"the same command {how}{' ' * bool(how)}goes on from {out}")
+        raise
+
+
+@contextmanager
 def progress(label: str, *, quiet: bool = False) -> Iterator[Progress]:
     """A bar on standard error with the time left; the yielded function takes steps done and steps in all."""
     columns = (

@@ -78,13 +78,15 @@ def window(
 def _write(study: RateStrengthDiagram | WindowDiagram, out: Path, *, workers: int, quiet: bool, as_json: bool) -> None:
     from orthoscope.datasets import write
     from orthoscope.report.page import save_figure
-    from orthoscope.results import Result
+    from orthoscope.results import run
+    from orthoscope.sweeps.execute import Executor
+    from orthoscope.sweeps.points import Points
 
     if out.suffix != ".nc":
         raise ConfigError(f"--out names the NetCDF file and must end in .nc, got {out}; figures are written beside it")
     writable(out, figures=True)
-    with progress(study.name, quiet=quiet) as advance:
-        result = Result(study, study.run(advance, workers=workers))
+    with Executor(workers=workers) as executor, progress(study.name, quiet=quiet) as advance:
+        result = run(study, Points(executor=executor, progress=advance))
     write(result.data, out)
     shown: dict[str, Any] = {**result.numbers, "file": str(out)}
     if min(result.data.sizes.values()) > 1:

@@ -14,6 +14,8 @@ from orthoscope.cli.output import emit, print_tables, progress
 def rerun(
     folder: Annotated[Path, typer.Argument(help="A run folder, or its spec.json.")],
     out: Annotated[Path | None, typer.Option(help="Run folder to write; the same one if left out.")] = None,
+    workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
@@ -22,9 +24,12 @@ def rerun(
     Example: orthoscope rerun runs/paths
     """
     from orthoscope import results
+    from orthoscope.sweeps.execute import Executor
+    from orthoscope.sweeps.points import PRELOADED, Points
 
-    with progress("running", quiet=quiet) as advance:
-        result = results.rerun(folder, out=out, progress=advance)
+    executor = Executor(workers=workers, scheduler=scheduler, preload=PRELOADED)
+    with executor, progress("running", quiet=quiet) as advance:
+        result = results.rerun(folder, out=out, points=Points(executor=executor, progress=advance))
     if json:
         emit(result.numbers, as_json=True, title=result.study.name)
     else:

@@ -81,6 +81,7 @@ def simulate(
     from orthoscope.results import run
     from orthoscope.simulation.predictions import make_schedule
     from orthoscope.simulation.setting import Simulation
+    from orthoscope.sweeps.points import Points
 
     simulation = Simulation.of(
         dim=dim, std=std, rate=rate, classes=classes, ensemble=ensemble.value,
@@ -92,7 +93,7 @@ def simulate(
         simulation=simulation, estimator=estimator.value, versus=tuple(parse_schedule(one) for one in versus or [])
     )
     with progress("sampling", quiet=quiet) as advance:
-        result = run(study, advance)
+        result = run(study, Points(progress=advance))
     if out is not None:
         result.save(out)
     if json:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, print_tables, progress
+from orthoscope.cli.output import emit, print_tables, progress, resumable
 from orthoscope.errors import ConfigError
 from orthoscope.experiments.registry import STUDIES, find
 
@@ -20,12 +20,18 @@ def study(
     listed: Annotated[bool, typer.Option("--list", help="The studies: the question of each, and its minutes.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME if left out.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A reduced version, for a first look.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep results of the same settings.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Keep results of the same settings, and go on after an interruption.")
+    ] = False,
+    workers: options.Workers = 1,
+    scheduler: options.Scheduler = None,
     seed: options.Seed = 0,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
     """Run a study and write its results, figures, page and specification; what it found is printed.
+
+    Numbers do not depend on --workers. Points that are finished stay in the run folder, and --resume goes on from them.
 
     Example: orthoscope study approach --quick
     """
@@ -36,10 +42,14 @@ def study(
         raise ConfigError(f"which study? one of {', '.join(STUDIES)}; `list` says what they answer")
     find(name)
     from orthoscope.results import run_study
+    from orthoscope.sweeps.execute import Executor
+    from orthoscope.sweeps.points import PRELOADED, Points
 
     folder = out or Path("runs") / name
-    with progress(name, quiet=quiet) as advance:
-        result = run_study(name, out=folder, quick=quick, seed=seed, resume=resume, progress=advance)
+    executor = Executor(workers=workers, scheduler=scheduler, preload=PRELOADED)
+    with executor, resumable(folder, "with --resume"), progress(name, quiet=quiet) as advance:
+        points = Points(executor=executor, progress=advance)
+        result = run_study(name, out=folder, quick=quick, seed=seed, resume=resume, points=points)
     if json:
         emit({**result.numbers, "folder": str(folder)}, as_json=True, title=name)
         return

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, remark
+from orthoscope.cli.output import emit, progress, remark, resumable
 from orthoscope.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -55,12 +55,8 @@ def sweep(
     if scheduler is None:
         check_memory(study.plan, workers)
     folder = out or study.out
-    try:
-        with progress(study.plan.name, quiet=quiet) as advance:
-            result = run_sweep(study.plan, folder, workers=workers, scheduler=scheduler, progress=advance)
-    except KeyboardInterrupt:
-        remark(f"the same command goes on from {folder}")
-        raise
+    with resumable(folder), progress(study.plan.name, quiet=quiet) as advance:
+        result = run_sweep(study.plan, folder, workers=workers, scheduler=scheduler, progress=advance)
     return _told(result, as_json=json)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, remark
+from orthoscope.cli.output import emit, progress, resumable
 from orthoscope.report.tables import flat
 
 train = typer.Typer(help="Train score networks.", no_args_is_help=True, rich_markup_mode=None)
@@ -38,7 +38,7 @@ def digits(
     Example: orthoscope train digits --out runs/digits
     """
     from orthoscope.datasets import write
-    from orthoscope.experiments.train import FILES, JOB, RESULTS, WEIGHTS, DigitsTraining, findings
+    from orthoscope.experiments.train import FILES, JOB, RESULTS, WEIGHTS, DigitsTraining, summarize
     from orthoscope.learned import Training
     from orthoscope.locking import locked
     from orthoscope.plots.training import loss_figure, sheet_figure
@@ -47,17 +47,13 @@ def digits(
     plan = Training(seed=seed) if steps is None else Training(seed=seed, steps=steps)
     study = DigitsTraining(training=plan)
     with locked(out, JOB, FILES):
-        try:
-            with progress("training", quiet=quiet) as advance:
-                trainer, pipeline = study.train(out, resume=resume, device=device, progress=advance)
-        except KeyboardInterrupt:
-            remark(f"the same command with --resume goes on from {out}")
-            raise
+        with resumable(out, "with --resume"), progress("training", quiet=quiet) as advance:
+            trainer, pipeline = study.train(out, resume=resume, device=device, progress=advance)
         with progress("examining", quiet=quiet) as advance:
             result = study.examine(trainer, pipeline, advance)
         write(result, out / RESULTS)
         save_figure(loss_figure(result), out / "loss.svg")
         save_figure(sheet_figure(result), out / "sheet.svg")
     weights = out / WEIGHTS
-    shown = findings(result) | {"weights": str(weights), "bytes": weights.stat().st_size, "folder": str(out)}
+    shown = summarize(result) | {"weights": str(weights), "bytes": weights.stat().st_size, "folder": str(out)}
     emit(shown if json else flat(shown), as_json=json, title="digits")

@@ -62,6 +62,7 @@ def two_class(
     from orthoscope.experiments.two_class_measures import largest_monotone_strength
     from orthoscope.report.page import save_figure
     from orthoscope.results import run
+    from orthoscope.sweeps.points import Points
 
     setting = TwoClass(
         law=law.value,
@@ -82,7 +83,7 @@ def two_class(
             raise ConfigError(f"--out names the figure and must end in .svg or .png (both are written), got {out}")
         writable(out, figures=True)
     with progress("sampling", quiet=quiet) as advance:
-        result = run(setting, advance)
+        result = run(setting, Points(progress=advance))
         shown: dict[str, Any] = dict(result.numbers)
         if recommend:
             shown["largest_monotone_strength"] = largest_monotone_strength(setting, advance)

@@ -10,7 +10,8 @@ from orthoscope.designs.data_design import DataProblem
 from orthoscope.designs.dataset import design_dataset
 from orthoscope.designs.options import design_report
 from orthoscope.designs.run import DesignProblem, Report
-from orthoscope.progress import Progress, Remark
+from orthoscope.progress import Remark
+from orthoscope.sweeps.points import HERE, Points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,6 @@ class DesignStudy:
         """A report as a dataset."""
         return design_dataset(report, self)
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Both."""
         return self.label(self.report())

@@ -16,17 +16,17 @@ import numpy as np
 import xarray as xr
 
 from orthoscope import rng
-from orthoscope.datasets import dataset, estimates, stored, table
+from orthoscope.datasets import dataset, grid, stored, table
 from orthoscope.errors import ConfigError
 from orthoscope.experiments.shifts import SHIFTS
 from orthoscope.guidance.schedules import Constant
 from orthoscope.laws import Start
 from orthoscope.metrics.scaling import PowerLaw, power_law
-from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.simulation.coupled import coupled
 from orthoscope.simulation.radial import radial
 from orthoscope.simulation.setting import Simulation
+from orthoscope.sweeps.points import HERE, Points
 from orthoscope.theory import predict
 from orthoscope.theory.fluctuation import along_excess
 
@@ -96,32 +96,20 @@ class ApproachStudy:
             seed=_own_seed(self.seed, rate, strength, dim),
         )
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Simulate every rate, strength and dimension."""
-        cells = list(product(self.rates, self.strengths))
+        plane = {"rate": self.rates, "strength": self.strengths}
+        axes = plane | {"dim": self.dims}
+        cells = list(product(*axes.values()))
         brute = [
-            (rate, w, dim) for (rate, w), dim in product(cells, self.brute_dims)
+            (rate, w, dim) for rate, w, dim in product(*plane.values(), self.brute_dims)
             if math.log(2) <= rate * dim <= math.log(self.most_classes)
         ]  # fmt: skip
-        done, total = 0, len(cells) * len(self.dims) + len(brute)
-        columns: list[dict[str, Any]] = []
-        for rate, w in cells:
-            columns.append(self._limits(rate, w))
-            for dim in self.dims:
-                for name, value in self._point(rate, w, dim).items():
-                    columns[-1].setdefault(name, []).append(value)
-                done += 1
-                if progress is not None:
-                    progress(done, total)
-        rows = []
-        for rate, w, dim in brute:
-            rows.append(self._brute(rate, w, dim))
-            done += 1
-            if progress is not None:
-                progress(done, total)
-        coords = {"rate": list(self.rates), "strength": list(self.strengths), "dim": list(self.dims)}
-        shape = len(self.rates), len(self.strengths)
-        return dataset(_laid_out(columns, shape) | (table(rows, "point") if rows else {}), coords=coords, spec=self)
+        limits = points.each(self._limits, product(*plane.values()), ahead=len(cells) + len(brute))
+        planted = points.each(self._point, cells, ahead=len(brute))
+        real = points.each(self._brute, brute)
+        variables = grid(limits, plane) | grid(planted, axes) | table(real, "point")
+        return dataset(variables, coords=axes, spec=self)
 
     def _limits(self, rate: float, w: float) -> dict[str, Any]:
         """Mean field for one setting, and what the finite number of steps does in the largest dimension."""
@@ -160,26 +148,31 @@ class ApproachStudy:
             row[f"theory_{name}"] = getattr(finite, name)
         return row
 
+    def summarize(self, result: xr.Dataset) -> dict[str, Any]:
+        """Exponent with its interval, smallest dimension near mean field, and where the finite-d theory is off."""
+        answer: dict[str, Any] = {}
+        for rate, w in _settings(result):
+            one = result.sel(rate=rate, strength=w)
+            entry: dict[str, Any] = {"regime": str(one["regime"].values), "planted_valid": not bool(one["condensed"])}
+            for name in SHIFTS:
+                approach = approach_law(result, name, rate, w)
+                found = gaps(result, name, rate, w)
+                entry[name] = {
+                    "mean_field": float(one[f"{name}_mean_field"]),
+                    "exponent": None if approach is None else _law_numbers(approach),
+                    "largest_gap_z": max(abs(gap.z(0.0)) for gap in found),
+                    "largest_gap": max(abs(gap.value) for gap in found),
+                    "within_5_percent_from_dim": smallest_dim(result, name, rate, w),
+                    "finite_dim_theory_relative_error": disagreement(result, name, rate, w),
+                    "finite_dim_theory_share_of_gap": shares(result, name, rate, w),
+                    "step_error": float(one[f"{name}_step_error"]),
+                }
+            answer[f"rate {rate:g}, w = {w:g}"] = entry
+        return answer
+
 
 def _own_seed(seed: int, rate: float, strength: float, dim: int) -> int:
     return rng.key(seed, "approach", f"{rate!r}", f"{strength!r}", dim) % 2**32
-
-
-def _laid_out(columns: list[dict[str, Any]], shape: tuple[int, int]) -> dict[str, tuple[Any, Any]]:
-    """Variables over (rate, strength), and over the dimension where a column holds one value per dimension."""
-    variables: dict[str, tuple[Any, Any]] = {}
-    for name, first in columns[0].items():
-        per_dim = isinstance(first, list)
-        dims = ["rate", "strength", *(["dim"] if per_dim else [])]
-        stacked = np.empty((len(columns), len(first)) if per_dim else len(columns), dtype=object)
-        for k, column in enumerate(columns):
-            stacked[k] = column[name]
-        stacked = stacked.reshape(*shape, *([len(first)] if per_dim else []))
-        if isinstance(first[0] if per_dim else first, Estimate):
-            variables |= estimates(name, dims, stacked)
-        else:
-            variables[name] = (dims, np.array(stacked.tolist()))
-    return variables
 
 
 def gaps(result: xr.Dataset, name: str, rate: float, strength: float) -> list[Estimate]:
@@ -266,29 +259,6 @@ def shares(result: xr.Dataset, name: str, rate: float, strength: float) -> dict[
 
 def _settings(result: xr.Dataset) -> Iterator[tuple[float, float]]:
     return product(result["rate"].values.tolist(), result["strength"].values.tolist())
-
-
-def findings(result: xr.Dataset) -> dict[str, Any]:
-    """Exponent with its interval, smallest dimension near mean field, and where the finite-d theory is off."""
-    answer: dict[str, Any] = {}
-    for rate, w in _settings(result):
-        one = result.sel(rate=rate, strength=w)
-        entry: dict[str, Any] = {"regime": str(one["regime"].values), "planted_valid": not bool(one["condensed"])}
-        for name in SHIFTS:
-            approach = approach_law(result, name, rate, w)
-            found = gaps(result, name, rate, w)
-            entry[name] = {
-                "mean_field": float(one[f"{name}_mean_field"]),
-                "exponent": None if approach is None else _law_numbers(approach),
-                "largest_gap_z": max(abs(gap.z(0.0)) for gap in found),
-                "largest_gap": max(abs(gap.value) for gap in found),
-                "within_5_percent_from_dim": smallest_dim(result, name, rate, w),
-                "finite_dim_theory_relative_error": disagreement(result, name, rate, w),
-                "finite_dim_theory_share_of_gap": shares(result, name, rate, w),
-                "step_error": float(one[f"{name}_step_error"]),
-            }
-        answer[f"rate {rate:g}, w = {w:g}"] = entry
-    return answer
 
 
 def _law_numbers(approach: Approach) -> dict[str, Any]:

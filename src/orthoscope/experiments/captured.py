@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,11 @@ from orthoscope import rng
 from orthoscope.datasets import dataset, stored, table
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.metrics.scaling import extrapolate
-from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.simulation.coupled import coupled
 from orthoscope.simulation.setting import Simulation
-from orthoscope.theory import Prediction, predict
+from orthoscope.sweeps.points import HERE, Points
+from orthoscope.theory import predict
 
 MEASURED = ("mean_shift", "variance_shift")
 _FALSE_ALARM = 1e-3
@@ -83,32 +84,35 @@ class CapturedStudy:
             seed=rng.key(self.seed, self.name, schedule, dim) % 2**32,
         )
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Simulate every schedule in every dimension, and lay the theory beside it."""
-        cells = [(schedule, dim) for schedule in self.schedules for dim in self.dims]
-        rows = []
-        for k, (schedule, dim) in enumerate(cells):
-            simulation = self.simulation(schedule, dim)
-            found = coupled(simulation)
-            row: dict[str, Any] = {"schedule": schedule, "point_dim": dim}
-            rows.append(row | {name: getattr(found, name) for name in (*MEASURED, "class_posterior")})
-            if progress is not None:
-                progress(k + 1, len(cells))
-        predictions = [predict(self.simulation(schedule, self.dims[-1]).mean_field) for schedule in self.schedules]
-        variables: dict[str, Any] = table(rows, "point") | _theory(predictions)
-        coords = {"path": list(self.schedules)}
-        return dataset(variables, coords=coords, spec=self, rate=self.rate, std=self.std)
+        measured = table(points.each(self._cell, product(self.schedules, self.dims)), "point")
+        variables = measured | table(map(self._theory, self.schedules), "path")
+        return dataset(variables, coords={"path": self.schedules}, spec=self, rate=self.rate, std=self.std)
 
+    def _cell(self, schedule: str, dim: int) -> dict[str, Any]:
+        found = coupled(self.simulation(schedule, dim))
+        row = {"schedule": schedule, "point_dim": dim}
+        return row | {name: getattr(found, name) for name in (*MEASURED, "class_posterior")}
 
-def _theory(predictions: list[Prediction]) -> dict[str, tuple[list[str], Any]]:
-    variables: dict[str, tuple[list[str], Any]] = {
-        f"{name}_mean_field": (["path"], [getattr(found, name) for found in predictions]) for name in MEASURED
-    }
-    times = [math.nan if found.capture_time is None else found.capture_time for found in predictions]
-    return variables | {
-        "capture_time": (["path"], times),
-        "regime": (["path"], [found.regime for found in predictions]),
-    }
+    def _theory(self, schedule: str) -> dict[str, Any]:
+        found = predict(self.simulation(schedule, self.dims[-1]).mean_field)
+        limits = {f"{name}_mean_field": getattr(found, name) for name in MEASURED}
+        return limits | {"capture_time": found.capture_time, "regime": found.regime}
+
+    def summarize(self, result: xr.Dataset) -> dict[str, Any]:
+        """Theory, extrapolated measurement and verdict for every schedule."""
+        answer: dict[str, Any] = {}
+        for schedule in result["path"].values.tolist():
+            at = result.sel(path=schedule)
+            entry: dict[str, Any] = {
+                "regime": str(at["regime"].values),
+                "capture_time": _or_none(float(at["capture_time"])),
+            }
+            for name in MEASURED:
+                entry[name] = _comparison(limit(result, schedule, name), float(at[f"{name}_mean_field"]))
+            answer[schedule] = entry
+        return answer
 
 
 def limit(result: xr.Dataset, schedule: str, name: str) -> Estimate:
@@ -131,21 +135,6 @@ def limit(result: xr.Dataset, schedule: str, name: str) -> Estimate:
 def verdict(measured: Estimate, theory: float) -> str:
     """Whether leading order holds: `agrees`, or `off by` the gap."""
     return "agrees" if measured.agrees(theory, false_alarm=_FALSE_ALARM) else "off"
-
-
-def findings(result: xr.Dataset) -> dict[str, Any]:
-    """Theory, extrapolated measurement and verdict for every schedule."""
-    answer: dict[str, Any] = {}
-    for schedule in result["path"].values.tolist():
-        at = result.sel(path=schedule)
-        entry: dict[str, Any] = {
-            "regime": str(at["regime"].values),
-            "capture_time": _or_none(float(at["capture_time"])),
-        }
-        for name in MEASURED:
-            entry[name] = _comparison(limit(result, schedule, name), float(at[f"{name}_mean_field"]))
-        answer[schedule] = entry
-    return answer
 
 
 def _comparison(measured: Estimate, theory: float) -> Mapping[str, Any]:

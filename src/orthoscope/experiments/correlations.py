@@ -17,13 +17,13 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.laws import Start
 from orthoscope.metrics.correlations import mean_square_correlation
 from orthoscope.metrics.scaling import PowerLaw, extrapolate, power_law
-from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
 from orthoscope.simulation.draw import draw
 from orthoscope.simulation.radial import radial
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
 from orthoscope.simulation.twin import Twin
+from orthoscope.sweeps.points import HERE, Points
 from orthoscope.theory.fluctuation import along_excess, correlation
 
 SAMPLERS = {"SDE": 1.0, "ODE": 0.0}
@@ -101,7 +101,7 @@ class CorrelationStudy:
             seed=rng.key(self.seed, self.name, sampler, f"{strength!r}", dim, kind) % 2**32,
         )
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Simulate every sampler, strength and dimension."""
         brute = [dim for dim in self.brute_dims if self.rate * dim <= math.log(self.most_classes)]
         kinds = {"planted": self.dims, "brute force": brute, "real modes": self.twin_dims, "reduced": self.reduced_dims}
@@ -112,17 +112,36 @@ class CorrelationStudy:
             for dim in dims
             if w != 0 or kind not in ("reduced", "real modes")
         ]
-        rows = []
-        for k, (sampler, w, dim, kind) in enumerate(cells):
-            measure = {"reduced": _excess, "real modes": _twin_excess}.get(kind, _blind)
-            simulation = self.simulation(sampler, w, dim, kind)
-            labels = {"sampler": sampler, "point_strength": w, "point_dim": dim, "kind": kind}
-            limits = {"along_excess_mean_field": along_excess(simulation.mean_field)}
-            limits[f"{_SQUARE}_mean_field"] = correlation(simulation.mean_field, dim) ** 2
-            rows.append(labels | measure(simulation) | limits)
-            if progress is not None:
-                progress(k + 1, len(cells))
+        rows = points.each(self._cell, cells)
         return dataset(table(rows, "point"), coords={}, spec=self, rate=self.rate, std=self.std)
+
+    def _cell(self, sampler: str, w: float, dim: int, kind: str) -> dict[str, Any]:
+        simulation = self.simulation(sampler, w, dim, kind)
+        measure = {"reduced": _excess, "real modes": _twin_excess}.get(kind, _blind)
+        labels = {"sampler": sampler, "point_strength": w, "point_dim": dim, "kind": kind}
+        limits = {"along_excess_mean_field": along_excess(simulation.mean_field)}
+        limits[f"{_SQUARE}_mean_field"] = correlation(simulation.mean_field, dim) ** 2
+        return labels | measure(simulation) | limits
+
+    def summarize(self, result: xr.Dataset) -> dict[str, Any]:
+        """Exponents of correlations, the negative control, and what a single direction explains."""
+        answer: dict[str, Any] = {}
+        guided = [float(w) for w in np.unique(result["point_strength"]) if w != 0]
+        for sampler, w in product(dict.fromkeys(result["sampler"].values), guided):
+            answer[f"{sampler}, w = {w:g}"] = {
+                "exponent": {kind: _half(result, sampler, w, kind) for kind in ("planted", "reduced")},
+                "along_excess_limit": _limit(_asymptotic(select(result, sampler, w, "reduced"))),
+                "planted_against_one_direction_z": _against_one_direction(result, sampler, w, "planted"),
+                "real_modes": {
+                    "exponent": _half(result, sampler, w, "real modes"),
+                    "along_excess": _excesses(select(result, sampler, w, "real modes")),
+                },
+                "brute_over_one_direction": _ratios(select(result, sampler, w, "brute force")),
+            }
+        null = result.isel(point=np.flatnonzero(result["point_strength"].values == 0))
+        if null.sizes["point"]:
+            answer["w = 0: mean square correlation in standard errors"] = [e.z(0.0) for e in stored(null, _SQUARE)]
+        return answer
 
 
 def _blind(simulation: Simulation) -> dict[str, Estimate]:
@@ -174,27 +193,6 @@ def decay(result: xr.Dataset, sampler: str, strength: float, kind: str) -> Power
 def _asymptotic(points: xr.Dataset) -> xr.Dataset:
     low = (points["kind"].values == "reduced") & (points["point_dim"].values < _ASYMPTOTIC)
     return points.isel(point=np.flatnonzero(~low))
-
-
-def findings(result: xr.Dataset) -> dict[str, Any]:
-    """Exponents of correlations, the negative control, and what a single direction explains."""
-    answer: dict[str, Any] = {}
-    guided = [float(w) for w in np.unique(result["point_strength"]) if w != 0]
-    for sampler, w in product(dict.fromkeys(result["sampler"].values), guided):
-        answer[f"{sampler}, w = {w:g}"] = {
-            "exponent": {kind: _half(result, sampler, w, kind) for kind in ("planted", "reduced")},
-            "along_excess_limit": _limit(_asymptotic(select(result, sampler, w, "reduced"))),
-            "planted_against_one_direction_z": _against_one_direction(result, sampler, w, "planted"),
-            "real_modes": {
-                "exponent": _half(result, sampler, w, "real modes"),
-                "along_excess": _excesses(select(result, sampler, w, "real modes")),
-            },
-            "brute_over_one_direction": _ratios(select(result, sampler, w, "brute force")),
-        }
-    null = result.isel(point=np.flatnonzero(result["point_strength"].values == 0))
-    if null.sizes["point"]:
-        answer["w = 0: mean square correlation in standard errors"] = [e.z(0.0) for e in stored(null, _SQUARE)]
-    return answer
 
 
 def _half(result: xr.Dataset, sampler: str, w: float, kind: str) -> dict[str, Any] | None:

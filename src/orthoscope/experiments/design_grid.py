@@ -14,15 +14,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from orthoscope.datasets import dataset, estimates
+from orthoscope.datasets import dataset, grid
 from orthoscope.designs.check import Verification, mixture_simulation
 from orthoscope.designs.optimization import Design, Goal, MixtureLaw, design, extremes
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
-from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.simulation.simulate import simulate
+from orthoscope.sweeps.points import HERE, Points
 
 FAMILIES = ("constant", "interval", "linear", "step", "three_phase")
 RIVALS = ("linear", "step")
@@ -74,21 +74,28 @@ class DesignGridStudy:
         """The mixture of one cell."""
         return MixtureLaw(rate=rate, std=std, t_max=self.t_max, dim=self.dim)
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Design and sample every cell."""
-        cells = list(product(self.rates, self.stds))
-        found: list[Design] = []
-        sampled: list[list[Estimate]] = []
-        ratios: list[list[Estimate]] = []
-        for k, (rate, std) in enumerate(cells):
-            law = self.law(rate, std)
-            found.append(one := design(law, self.goal))
-            measured = [self._sample(law, schedule) for schedule in self._rows(one).values()]
-            sampled.append([m["mean_shift"] for m in measured])
-            ratios.append([m["variance_ratio"] for m in measured])
-            if progress is not None:
-                progress(k + 1, len(cells))
-        return self._label(found, sampled, ratios)
+        axes = {"rate": self.rates, "std": self.stds}
+        coords = axes | {"family": FAMILIES, "sampled": ("design", *RIVALS)}
+        return dataset(grid(points.each(self._cell, product(*axes.values())), axes), coords=coords, spec=self)
+
+    def _cell(self, rate: float, std: float) -> dict[str, Any]:
+        """A design, by theory, and samples of it and of its rivals."""
+        law = self.law(rate, std)
+        found = design(law, self.goal)
+        measured = [self._sample(law, schedule) for schedule in self._rows(found).values()]
+        return {
+            "mean_shift_theory": found.outcome.mean_shift,
+            "variance_ratio_theory": found.outcome.variance_ratio,
+            "speciation_time": found.outcome.speciation_time,
+            "feasible": found.feasible,
+            "bang_bang": found.is_bang_bang,
+            "lowest_strength": extremes(found.schedule, self.t_max)[0],
+            "text": format_schedule(found.schedule),
+            "margin": (["family"], [_behind(found, name) for name in FAMILIES]),
+            **{name: (["sampled"], [one[name] for one in measured]) for name in ("mean_shift", "variance_ratio")},
+        }
 
     def _rows(self, found: Design) -> dict[str, GuidanceSchedule]:
         simple = {c.name: c.schedule for c in found.candidates}
@@ -100,38 +107,30 @@ class DesignGridStudy:
         budget = Verification(samples=self.samples, draws=self.draws, steps=self.steps, seed=self.seed)
         return dict(simulate(mixture_simulation(law, schedule, budget)).estimates)
 
-    def _label(self, found: list[Design], sampled: list[list[Estimate]], ratios: list[list[Estimate]]) -> xr.Dataset:
-        shape = (len(self.rates), len(self.stds))
-        plane, dims = ["rate", "std"], ["rate", "std", "family"]
-
-        def grid(values: list[Any]) -> Any:
-            return np.array(values).reshape(*shape, *np.shape(values)[1:])
-
-        behind = [[_behind(one, name) for name in FAMILIES] for one in found]
-        variables: dict[str, Any] = {
-            "mean_shift_theory": (plane, grid([one.outcome.mean_shift for one in found])),
-            "variance_ratio_theory": (plane, grid([one.outcome.variance_ratio for one in found])),
-            "speciation_time": (plane, grid([_number(one.outcome.speciation_time) for one in found])),
-            "feasible": (plane, grid([one.feasible for one in found])),
-            "bang_bang": (plane, grid([one.is_bang_bang for one in found])),
-            "lowest_strength": (plane, grid([extremes(one.schedule, self.t_max)[0] for one in found])),
-            "text": (plane, grid([format_schedule(one.schedule) for one in found])),
-            "margin": (dims, grid(behind)),
+    def summarize(self, result: xr.Dataset) -> dict[str, Any]:
+        """The least margins over the grid, by theory and in standard errors when sampled."""
+        margin = result["margin"]
+        least = {str(name): float(margin.sel(family=name).min()) for name in margin["family"].values}
+        finite = {name: value for name, value in least.items() if math.isfinite(value)}
+        over_step = margin.sel(family="step").values.ravel().tolist()
+        mean, error = result["mean_shift"], result["mean_shift_stderr"]
+        z = {}
+        for rival in RIVALS:
+            kept = np.isfinite(margin.sel(family=rival).values)
+            gap = (mean.sel(sampled="design") - mean.sel(sampled=rival)).values[kept]
+            both = np.hypot(error.sel(sampled="design").values, error.sel(sampled=rival).values)[kept]
+            z[rival] = float((gap / both).min()) if gap.size else None
+        return {
+            "cells": int(result["feasible"].size),
+            "feasible": int(result["feasible"].sum()),
+            "least_margin": finite,
+            "never_worse_in_theory": all(value >= -_THEORY_MARGIN for value in finite.values()),
+            "least_sampled_z": z,
+            "never_worse_when_sampled": all(value is None or value >= -3.0 for value in z.values()),
+            "bang_bang": int(result["bang_bang"].sum()),
+            "with_negative_window": int((result["lowest_strength"] < 0).sum()),
+            "largest_gain_over_step": max((v for v in over_step if math.isfinite(v)), default=None),
         }
-        rows = ["design", *RIVALS]
-        for name, values in (("mean_shift", sampled), ("variance_ratio", ratios)):
-            array = np.empty((*shape, len(rows)), dtype=object)
-            array.reshape(-1)[:] = [estimate for cell in values for estimate in cell]
-            variables |= estimates(name, ["rate", "std", "sampled"], array)
-        return dataset(
-            variables,
-            coords={"rate": list(self.rates), "std": list(self.stds), "family": list(FAMILIES), "sampled": rows},
-            spec=self,
-        )
-
-
-def _number(value: float | None) -> float:
-    return math.nan if value is None else value
 
 
 def _behind(found: Design, family: str) -> float:
@@ -140,29 +139,3 @@ def _behind(found: Design, family: str) -> float:
     if best is None or not best.feasible:
         return math.inf
     return found.outcome.gain(found.goal) - best.outcome.gain(found.goal)
-
-
-def findings(result: xr.Dataset) -> dict[str, Any]:
-    """The least margins over the grid, by theory and in standard errors when sampled."""
-    margin = result["margin"]
-    least = {str(name): float(margin.sel(family=name).min()) for name in margin["family"].values}
-    finite = {name: value for name, value in least.items() if math.isfinite(value)}
-    over_step = margin.sel(family="step").values.ravel().tolist()
-    mean, error = result["mean_shift"], result["mean_shift_stderr"]
-    z = {}
-    for rival in RIVALS:
-        kept = np.isfinite(margin.sel(family=rival).values)
-        gap = (mean.sel(sampled="design") - mean.sel(sampled=rival)).values[kept]
-        both = np.hypot(error.sel(sampled="design").values, error.sel(sampled=rival).values)[kept]
-        z[rival] = float((gap / both).min()) if gap.size else None
-    return {
-        "cells": int(result["feasible"].size),
-        "feasible": int(result["feasible"].sum()),
-        "least_margin": finite,
-        "never_worse_in_theory": all(value >= -_THEORY_MARGIN for value in finite.values()),
-        "least_sampled_z": z,
-        "never_worse_when_sampled": all(value is None or value >= -3.0 for value in z.values()),
-        "bang_bang": int(result["bang_bang"].sum()),
-        "with_negative_window": int((result["lowest_strength"] < 0).sum()),
-        "largest_gain_over_step": max((v for v in over_step if math.isfinite(v)), default=None),
-    }

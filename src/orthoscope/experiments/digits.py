@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
@@ -26,9 +28,9 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.process import VarianceExploding
-from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sampling import IndependentNoise, geometric, sample, start, through
+from orthoscope.sweeps.points import HERE, Points
 from orthoscope.targets import Mixture
 from orthoscope.targets.labelled import bundled_digits
 from orthoscope.theory.gaussian import variance_neutral_start
@@ -73,34 +75,20 @@ class DigitsStudy:
     t_max: float = 200.0
     seed: int = 0
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Search windows on one seed, judge them on others."""
-        data = bundled_digits().standardized().mixture()
-        laws = {label: class_law(data, label) for label in self.labels}
         constants = [f"constant:{w:g}" for w in self.strengths]
-        windows = self._windows(laws)
-        done, total = 0, len(windows) + len(constants) + (len(constants) + 4) * self.repeats
+        windows = self._windows()
+        search = product((*constants, *windows), (self.search_samples,), ("search",), (0,))
+        found = points.each(self._measure, search, ahead=(len(constants) + 4) * self.repeats)
+        chosen = self._choose(dict(zip((*constants, *windows), found, strict=True)), constants, windows)
+        judge = product((*constants, *chosen), (self.samples,), ("judge",), range(self.repeats))
+        rows = iter(points.each(self._measure, judge))
+        judged = {spec: list(islice(rows, self.repeats)) for spec in (*constants, *chosen)}
+        return self._label(constants, chosen, judged)
 
-        def advance() -> None:
-            nonlocal done
-            done += 1
-            if progress is not None:
-                progress(done, total)
-
-        searched = {}
-        for spec in (*constants, *windows):
-            searched[spec] = self._measure(data, laws, spec, self.search_samples, ("search", 0))
-            advance()
-        chosen = self._choose(searched, constants, windows)
-        judged: dict[str, list[Mapping[int, Mapping[str, Estimate]]]] = {}
-        for spec in (*constants, *chosen):
-            for repeat in range(self.repeats):
-                judged.setdefault(spec, []).append(self._measure(data, laws, spec, self.samples, ("judge", repeat)))
-                advance()
-        return self._label(data, laws, constants, list(chosen), judged)
-
-    def _windows(self, laws: Mapping[int, Law]) -> list[str]:
-        inside = float(np.mean([law.variance for law in laws.values()]))
+    def _windows(self) -> list[str]:
+        inside = float(np.mean([class_law(label).variance for label in self.labels]))
         linear = [
             f"linear:w0={max(-1.0, float(variance_neutral_start(inside, 1.0, slope))):.3g},slope={slope:g}"
             for slope in self.slopes
@@ -137,13 +125,13 @@ class DigitsStudy:
         at = measured[spec][label]
         return at["variance_ratio"].value - _line(at["mean_shift"].value, shift, ratio)
 
-    def _measure(
-        self, data: Mixture, laws: Mapping[int, Law], spec: str, samples: int, stage: tuple[str, int]
-    ) -> dict[int, dict[str, Estimate]]:
+    def _measure(self, spec: str, samples: int, stage: str, repeat: int) -> dict[int, dict[str, Estimate]]:
+        """What one schedule does to every class on one seed."""
         result = {}
-        for label, law in laws.items():
-            x = self.generate(data, label, spec, samples, stage)
-            posterior = data.class_posterior(x, label).numpy()
+        for label in self.labels:
+            law = class_law(label)
+            x = self.generate(label, spec, samples, (stage, repeat))
+            posterior = digits().class_posterior(x, label).numpy()
             is_kept = posterior > 0.5
             if is_kept.sum() < _FEWEST:
                 raise ConfigError(
@@ -161,9 +149,9 @@ class DigitsStudy:
             }
         return result
 
-    def generate(self, data: Mixture, label: int, spec: str, samples: int, stage: tuple[str, int]) -> torch.Tensor:
+    def generate(self, label: int, spec: str, samples: int, stage: tuple[str, int]) -> torch.Tensor:
         """Samples of one class under a schedule; the noise is common to all schedules."""
-        schedule = parse_schedule(spec)
+        data, schedule = digits(), parse_schedule(spec)
         narrow, offset = data.absorbed()
         process = VarianceExploding(offset=offset)
         levels = through(geometric(process, self.t_max, self.steps), process, schedule.switches())
@@ -172,9 +160,7 @@ class DigitsStudy:
         noise = IndependentNoise(streams, (data.dim,), like=x)
         return sample(classifier_free(ExactDenoiser(narrow), schedule), x, levels, noise=noise, label=label).x
 
-    def _label(
-        self, data: Mixture, laws: Mapping[int, Law], constants: list[str], chosen: list[str], judged: Mapping[str, Any]
-    ) -> xr.Dataset:
+    def _label(self, constants: list[str], chosen: list[str], judged: Mapping[str, Any]) -> xr.Dataset:
         specs = [*constants, *chosen]
         dims = ["schedule", "label"]
         variables: dict[str, tuple[Sequence[str], Any]] = {}
@@ -195,17 +181,17 @@ class DigitsStudy:
             [[metrics.mean_of(column) for column in zip(*gains[s], strict=True)] for s in chosen],
         )
         variables |= estimates("mean_gain", ["window"], [metrics.mean_of(np.mean(gains[s], axis=1)) for s in chosen])
-        shown = [[self.generate(data, label, s, 8, ("show", 0)).numpy() for label in self.labels] for s in specs]
-        digits = bundled_digits()
+        shown = [[self.generate(label, s, 8, ("show", 0)).numpy() for label in self.labels] for s in specs]
+        data = bundled_digits()
         samples = np.asarray(shown, dtype=np.float64).reshape(len(specs), len(self.labels), 8, 8, 8)
-        images = np.clip(samples * digits.scale + digits.center, 0.0, 16.0)
+        images = np.clip(samples * data.scale + data.center, 0.0, 16.0)
         variables["image"] = (["schedule", "label", "sample", "row", "column"], images)
-        variables["true_total_variance"] = (["label"], [law.total for law in laws.values()])
+        variables["true_total_variance"] = (["label"], [class_law(label).total for label in self.labels])
         return dataset(
             variables,
-            coords={"schedule": specs, "window": chosen, "label": list(self.labels)},
+            coords={"schedule": specs, "window": chosen, "label": self.labels},
             spec=self,
-            bandwidth=data.std,
+            bandwidth=digits().std,
             least_share=self.least_share,
             repeats=self.repeats,
             constants=constants,
@@ -221,8 +207,16 @@ class Law:
     variance: float
 
 
-def class_law(data: Mixture, label: int) -> Law:
+@cache
+def digits() -> Mixture:
+    """The images as a mixture."""
+    return bundled_digits().standardized().mixture()
+
+
+@cache
+def class_law(label: int) -> Law:
     """Exact moments of one class."""
+    data = digits()
     mean, covariance = data.conditional(label).moments()
     total = float(covariance.trace())
     return Law(mean=mean.numpy(), total=total, variance=total / data.dim)

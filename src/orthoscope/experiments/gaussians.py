@@ -12,13 +12,14 @@ from orthoscope import __version__
 from orthoscope.errors import ConfigError, OrthoscopeError, unknown
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.laws import Start
-from orthoscope.progress import Progress
 from orthoscope.serialize import read_json, to_dict
 from orthoscope.theory import guided_gaussian
 from orthoscope.theory.joint import GaussianLaw, JointPrediction, gaussian_law, guided_joint
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from orthoscope.sweeps.points import Points
 
 _KEYS = ("mean", "cov", "factor", "diag")
 _MOMENTS = ("cond_mean", "cond_var", "uncond_mean", "uncond_var")
@@ -77,7 +78,7 @@ class GaussianStudy:
         finite = {name: value if math.isfinite(value) else None for name, value in numbers.items()}
         return {**finite, "diagnosis": _beyond_range(numbers), **told}
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points | None = None) -> xr.Dataset:
         """The numbers as a dataset."""
         from orthoscope.datasets import labelled
 

@@ -21,6 +21,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -39,9 +40,9 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics import mean_of
 from orthoscope.metrics.modes import own_posterior
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sampling import IndependentNoise, Run, State, geometric, sample
+from orthoscope.sweeps.points import HERE, Points
 from orthoscope.targets import Mixture, random_mixture
 from orthoscope.targets.structured import manifold_mixture, random_manifold
 from orthoscope.theory.constant import distortion
@@ -124,21 +125,18 @@ class ManifoldStudy:
         return cls(dims=(16, 32), log_classes=(4.0, 6.0), strengths=(0.0, 0.01, 2.0), draws=3, classes=24, steps=24,
                    codewords=1 << 13)  # fmt: skip
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Sample every point and draw, and lay the theories beside them."""
         cells = [(dim, max(1, round(fraction * dim))) for dim in self.dims for fraction in self.fractions]
-        records: list[list[list[Record]]] = []  # by cell, draw and number of classes
-        for k, (dim, latent_dim) in enumerate(cells):
-            records.append([self._draw(dim, latent_dim, draw) for draw in range(self.draws)])
-            if progress is not None:
-                progress(k + 1, len(cells))
-        points = [(dim, latent_dim, latent_dim / dim, size) for dim, latent_dim in cells for size in self.log_classes]
+        drawn = points.each(self._draw, [(*cell, draw) for cell, draw in product(cells, range(self.draws))])
+        places = [(dim, latent_dim, latent_dim / dim, size) for dim, latent_dim in cells for size in self.log_classes]
         variables: dict[str, Any] = {
-            f"point_{name}": (["point"], column) for name, column in zip(POINT, zip(*points, strict=True), strict=True)
+            f"point_{name}": (["point"], column) for name, column in zip(POINT, zip(*places, strict=True), strict=True)
         }
-        for name, value in records[0][0][0].items():
-            stacked = np.array([[[r[name] for r in draw] for draw in cell] for cell in records])
-            stacked = np.moveaxis(stacked, 1, -1).reshape(len(points), -1, self.draws)  # point, strength, draw
+        for name, value in drawn[0][0].items():
+            stacked = np.array([[record[name] for record in one] for one in drawn])  # cell and draw, size, strength
+            stacked = np.moveaxis(stacked.reshape(len(cells), self.draws, *stacked.shape[1:]), 1, -1)
+            stacked = stacked.reshape(len(places), -1, self.draws)  # point, strength, draw
             if isinstance(value, float):
                 variables |= self._summary(name, ["point", "draw"], stacked[:, 0])
             else:
@@ -147,7 +145,7 @@ class ManifoldStudy:
         flat = distortion(rates[:, None], self.std, np.array(self.strengths))
         variables["flat_variance"] = (["rate"], 1 / np.expm1(2 * rates))
         variables["flat_mean_shift"] = (["rate", "strength"], flat.mean_shift)
-        coords = {"strength": list(self.strengths), "draw": list(range(self.draws)), "rate": rates}
+        coords = {"strength": self.strengths, "draw": range(self.draws), "rate": rates}
         return dataset(variables, coords=coords, spec=self, std=self.std, gain=self.gain)
 
     def _draw(self, dim: int, latent_dim: int, draw: int) -> list[Record]:
@@ -250,43 +248,44 @@ class ManifoldStudy:
             found[f"mean_shift_{name}"] = theory.mean_shift
         return found
 
+    def summarize(self, result: xr.Dataset) -> dict[str, Any]:
+        """Whether speciation survives, and which rate collapses what was measured.
+
+        What is collapsed is the logarithm of the speciation variance v = t_s + std^2, or of the mean shift.
+        """
+        collapse: dict[str, Any] = {}
+        theory: dict[str, Any] = {}
+        floor: dict[str, Any] = {}  # of finite size alone: the flat control by itself
+        control = result["point_fraction"].values == 1
+        times, shifts = ("speciation_time", result.attrs["std"] ** 2), ("mean_shift", 0.0)
+        rates = {name: result[f"rate_{name}"].values for name in CANDIDATES}
+        rates["information"] = (result["class_information"].sel(strength=0.0) / result["point_dim"]).values
+        for k, w in enumerate(result["strength"].values):  # the second strength is too weak to move a speciation time
+            for name, offset in {0: [times], 1: [shifts]}.get(k, [times, shifts]):
+                one, key = result.sel(strength=w), f"{name} at w = {w:g}"
+                values = _logs(one[f"{name}_draw"].values + offset)
+                collapse[key] = _plain(collapses(values, rates))
+                if control.sum() > _FEWEST:
+                    floor[key] = _plain(collapses(values[control], {"ambient": rates["ambient"][control]}))["ambient"]
+                theories = {t: _logs(one[f"{name}_{t}_draw"].values + offset) for t in THEORIES}
+                theory[key] = _plain(theory_errors(values, theories))
+        fractions = np.unique(result["point_fraction"])
+        return {
+            "transition": [_transition(result, fraction) for fraction in fractions],
+            "effective_dimension": [_dimension(result, fraction) for fraction in fractions],
+            "weak_response": [_response(result, fraction) for fraction in fractions],
+            "collapse": collapse,
+            "best": {
+                key: min(found, key=lambda name: found[name]["spread"]["value"]) for key, found in collapse.items()
+            },
+            "control_alone": floor,
+            "theory_errors": theory,
+        }
+
 
 @lru_cache(maxsize=256)
 def _predicted(size: float, eigenvalues: tuple[float, ...], std: float, w: float) -> SpectralPrediction:
     return predict_spectrum(size, eigenvalues, std, w)  # the same for every draw, unless it is the draw's spectrum
-
-
-def findings(result: xr.Dataset) -> dict[str, Any]:
-    """Whether speciation survives, and which rate collapses what was measured.
-
-    What is collapsed is the logarithm of the speciation variance v = t_s + std^2, or of the mean shift.
-    """
-    collapse: dict[str, Any] = {}
-    theory: dict[str, Any] = {}
-    floor: dict[str, Any] = {}  # of finite size alone: the flat control by itself
-    control = result["point_fraction"].values == 1
-    times, shifts = ("speciation_time", result.attrs["std"] ** 2), ("mean_shift", 0.0)
-    rates = {name: result[f"rate_{name}"].values for name in CANDIDATES}
-    rates["information"] = (result["class_information"].sel(strength=0.0) / result["point_dim"]).values
-    for k, w in enumerate(result["strength"].values):  # the second strength is too weak to move a speciation time
-        for name, offset in {0: [times], 1: [shifts]}.get(k, [times, shifts]):
-            one, key = result.sel(strength=w), f"{name} at w = {w:g}"
-            values = _logs(one[f"{name}_draw"].values + offset)
-            collapse[key] = _plain(collapses(values, rates))
-            if control.sum() > _FEWEST:
-                floor[key] = _plain(collapses(values[control], {"ambient": rates["ambient"][control]}))["ambient"]
-            theories = {t: _logs(one[f"{name}_{t}_draw"].values + offset) for t in THEORIES}
-            theory[key] = _plain(theory_errors(values, theories))
-    fractions = np.unique(result["point_fraction"])
-    return {
-        "transition": [_transition(result, fraction) for fraction in fractions],
-        "effective_dimension": [_dimension(result, fraction) for fraction in fractions],
-        "weak_response": [_response(result, fraction) for fraction in fractions],
-        "collapse": collapse,
-        "best": {key: min(found, key=lambda name: found[name]["spread"]["value"]) for key, found in collapse.items()},
-        "control_alone": floor,
-        "theory_errors": theory,
-    }
 
 
 def _at(result: xr.Dataset, fraction: float) -> xr.Dataset:

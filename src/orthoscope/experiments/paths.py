@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from orthoscope.datasets import dataset, estimates
+from orthoscope.datasets import dataset, grid
 from orthoscope.guidance.schedules import Constant
-from orthoscope.progress import Progress
 from orthoscope.simulation.comparison import theories
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
+from orthoscope.sweeps.points import HERE, Points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,32 +44,25 @@ class PathStudy:
     steps: int = 30
     seed: int = 0
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Simulate every strength and lay both theories beside it."""
-        columns: list[dict[str, Any]] = []
-        speciation = []
-        for k, w in enumerate(self.strengths):
-            simulation = Simulation.of(
-                dim=self.dim, rate=self.rate, std=self.std, schedule=Constant(value=w), t_max=self.t_max,
-                samples=self.samples, draws=self.draws, steps=self.steps, grid="geometric", seed=self.seed,
-            )  # fmt: skip
-            result = simulate(simulation)
-            found = theories(simulation)
-            column: dict[str, Any] = {"overlap": result.overlap, "variance": result.variance}
-            for name, prediction in found._asdict().items():
-                nothing = np.full((2, len(result.times)), np.nan)
-                path = nothing if prediction is None else prediction.path(result.times)
-                column[f"overlap_{name}"], column[f"variance_{name}"] = path
-            columns.append(column)
-            time = found.mean_field.speciation_time
-            speciation.append(np.nan if time is None else time)
-            if progress is not None:
-                progress(k + 1, len(self.strengths))
-        dims = ["strength", "time"]
-        variables: dict[str, Any] = {"speciation_time": (["strength"], speciation)}
-        for name in columns[0]:
-            stacked = [column[name] for column in columns]
-            is_measured = name in ("overlap", "variance")
-            variables |= estimates(name, dims, stacked) if is_measured else {name: (dims, stacked)}
-        coords = {"strength": list(self.strengths), "time": list(result.times)}
-        return dataset(variables, coords=coords, spec=self, dim=self.dim, rate=self.rate, std=self.std)
+        axes = {"strength": self.strengths}
+        times, rows = zip(*points.each(self._path, product(*axes.values())), strict=True)
+        coords = axes | {"time": times[0]}
+        return dataset(grid(rows, axes), coords=coords, spec=self, dim=self.dim, rate=self.rate, std=self.std)
+
+    def _path(self, w: float) -> tuple[Any, dict[str, Any]]:
+        """Times, and what there is at each of them for one strength."""
+        simulation = Simulation.of(
+            dim=self.dim, rate=self.rate, std=self.std, schedule=Constant(value=w), t_max=self.t_max,
+            samples=self.samples, draws=self.draws, steps=self.steps, grid="geometric", seed=self.seed,
+        )  # fmt: skip
+        result = simulate(simulation)
+        found = theories(simulation)
+        row: dict[str, Any] = {"speciation_time": found.mean_field.speciation_time}
+        row |= {"overlap": (["time"], result.overlap), "variance": (["time"], result.variance)}
+        for name, prediction in found._asdict().items():
+            nothing = np.full((2, len(result.times)), np.nan)
+            path = nothing if prediction is None else prediction.path(result.times)
+            row |= {f"overlap_{name}": (["time"], path[0]), f"variance_{name}": (["time"], path[1])}
+        return result.times, row

@@ -12,9 +12,8 @@ import xarray as xr
 
 from orthoscope.datasets import dataset
 from orthoscope.errors import ConfigError
-from orthoscope.progress import Progress
 from orthoscope.settings import Setting
-from orthoscope.sweeps.execute import execute
+from orthoscope.sweeps.points import HERE, Points
 from orthoscope.theory import rate_strength_diagram, window_diagram
 
 _MOST_VALUES = 2048  # a plane of so many points squared still fits in memory
@@ -48,8 +47,7 @@ def in_strips(
     across: int,
     *,
     axis: int,
-    workers: int = 1,
-    progress: Progress | None = None,
+    points: Points = HERE,
 ) -> Planes:
     """The planes of a diagram, solved strip by strip on any number of workers.
 
@@ -60,19 +58,18 @@ def in_strips(
         values: All values along the axis that is cut.
         across: Points along the other axis.
         axis: Which axis of the planes is cut.
-        workers: Processes to work with.
-        progress: Called with strips done and strips in all.
+        points: Where strips are solved, and who is told.
     """
     width = max(1, _STRIP // across)
     cut = [tuple(values[k : k + width]) for k in range(0, len(values), width)]
     solved: dict[int, Planes] = {}
-    with closing(execute(strip, cut, workers=workers)) as outcomes:
+    with closing(points.executor.run(strip, cut)) as outcomes:
         for k, found in outcomes:
             if isinstance(found, Exception):
                 raise found
             solved[k] = found
-            if progress is not None:
-                progress(len(solved), len(cut))
+            if points.progress is not None:
+                points.progress(len(solved), len(cut))
     first = solved[0]
     return {
         name: np.concatenate([solved[k][name] for k in range(len(cut))], axis=axis)
@@ -101,9 +98,9 @@ class WindowDiagram:
     w0: tuple[float, ...]
     slope: tuple[float, ...]
 
-    def run(self, progress: Progress | None = None, *, workers: int = 1) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Solve the moment equations over the plane, strip by strip along w0."""
-        planes = in_strips(self.strip, self.w0, len(self.slope), axis=0, workers=workers, progress=progress)
+        planes = in_strips(self.strip, self.w0, len(self.slope), axis=0, points=points)
         return dataset(
             on_axes(planes, "w0", "slope"),
             coords={"w0": list(self.w0), "slope": list(self.slope)},
@@ -134,9 +131,9 @@ class RateStrengthDiagram:
     rate: tuple[float, ...]
     strength: tuple[float, ...]
 
-    def run(self, progress: Progress | None = None, *, workers: int = 1) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Solve the moment equations over the plane, strip by strip along the strength."""
-        planes = in_strips(self.strip, self.strength, len(self.rate), axis=1, workers=workers, progress=progress)
+        planes = in_strips(self.strip, self.strength, len(self.rate), axis=1, points=points)
         return dataset(
             on_axes(planes, "rate", "strength"),
             coords={"rate": list(self.rate), "strength": list(self.strength)},

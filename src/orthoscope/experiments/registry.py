@@ -6,7 +6,7 @@ specification, whose classes `SpecTypes` knows by name.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import xarray as xr
     from matplotlib.figure import Figure
 
-    from orthoscope.datasets import Study
     from orthoscope.report.tables import Table
+    from orthoscope.sweeps.points import Study
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,14 +46,6 @@ class Entry:
         cls = _load(self.cls)
         study: Any = cls.quick() if quick and self.quick_minutes is not None else cls()
         return replace(study, seed=seed)
-
-    def findings(self, study: Study, result: xr.Dataset) -> Mapping[str, Any]:
-        """What it found in a few numbers; nothing where the dataset says it all."""
-        if hasattr(study, "summarize"):
-            return study.summarize(result)
-        module = import_module(f"orthoscope.{self.cls.partition(':')[0]}")
-        found: Callable[[xr.Dataset], Mapping[str, Any]] | None = getattr(module, "findings", None)
-        return {} if found is None else found(result)
 
     def draw(self, result: xr.Dataset) -> Figure:
         """The figure of its dataset.

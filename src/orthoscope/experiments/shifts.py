@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ import xarray as xr
 from orthoscope.datasets import dataset, table
 from orthoscope.guidance.schedules import Constant
 from orthoscope.laws import Start
-from orthoscope.progress import Progress
 from orthoscope.settings import Setting
 from orthoscope.simulation.comparison import theories
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
+from orthoscope.sweeps.points import HERE, Points
 from orthoscope.theory import predict, rate_strength_diagram
 
 SHIFTS = ("mean_shift", "variance_shift")
@@ -68,14 +69,9 @@ class RateStudy:
     steps: int = 20
     seed: int = 0
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Simulate every rate and strength, by brute force and planted."""
-        rows: list[dict[str, Any]] = []
-        cells = [(w, rate, planted) for w in self.strengths for rate in self.rates for planted in (False, True)]
-        for k, (w, rate, planted) in enumerate(cells):
-            rows.append(self._cell(w, rate, planted))
-            if progress is not None:
-                progress(k + 1, len(cells))
+        rows = points.each(self._cell, product(self.strengths, self.rates, (False, True)))
         curve = np.linspace(self.curve[0], self.curve[1], self.curve[2])
         setting = Setting.of(rate=1.0, std=self.std, schedule=Constant(value=0.0), t_max=self.t_max)
         diagram = rate_strength_diagram(setting, curve, self.strengths)
@@ -139,20 +135,15 @@ class DimStudy:
     steps: int = 20
     seed: int = 0
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Simulate both families."""
         cells = [
             (family, dim, planted)
-            for family in ("exponential", "fixed")
-            for planted in (False, True)
+            for family, planted in product(("exponential", "fixed"), (False, True))
             for dim in (self.dims if planted else self.brute_dims)
             if planted or family == "fixed" or self.rate * dim <= math.log(self.most_classes)
         ]
-        rows = []
-        for k, (family, dim, planted) in enumerate(cells):
-            rows.append(self._cell(family, dim, planted))
-            if progress is not None:
-                progress(k + 1, len(cells))
+        rows = points.each(self._cell, cells)
         variables: dict[str, Any] = table(rows, "point")
         curve = np.unique(np.geomspace(min(self.dims), max(self.dims), 40).round())
         for name in SHIFTS:

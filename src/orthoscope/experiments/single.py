@@ -12,7 +12,6 @@ import numpy as np
 from orthoscope import __version__
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.numerics import Array
-from orthoscope.progress import Progress
 from orthoscope.serialize import to_dict
 from orthoscope.settings import Setting
 from orthoscope.simulation.predictions import prediction_result
@@ -21,9 +20,11 @@ from orthoscope.theory import Prediction, predict
 if TYPE_CHECKING:
     import xarray as xr
 
+    from orthoscope.progress import Progress
     from orthoscope.simulation.comparison import Theories
     from orthoscope.simulation.setting import Simulation
     from orthoscope.simulation.simulate import SimulationResult
+    from orthoscope.sweeps.points import Points
 
 _SEEN = 100.0  # variances of all data from which on the path of a start at infinite noise is shown
 _TIMES = 121
@@ -49,7 +50,7 @@ class PredictionStudy:
         """The JSON object of `orthoscope predict`."""
         return self._result(predict(self.setting.timed(self.steps)))
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points | None = None) -> xr.Dataset:
         """The numbers, and the path that leads to them."""
         from orthoscope.datasets import labelled
 
@@ -86,12 +87,12 @@ class SimulationStudy:
     estimator: str = "plain"
     versus: tuple[GuidanceSchedule, ...] = ()
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points | None = None) -> xr.Dataset:
         """Simulate, and say what theory makes of it.
 
         Args:
-            progress: Called with levels visited and levels in all, over all draws; again for a run with half the steps
-                where theory does not explain the first; then with draws compared and their number.
+            points: Told of levels visited and levels in all, over all draws; again for a run with half the steps where
+                theory does not explain the first; then of draws compared and their number.
 
         Raises:
             ConfigError: if the setting does not allow the estimator, or schedules cannot be compared.
@@ -102,7 +103,7 @@ class SimulationStudy:
         from orthoscope.simulation.simulate import simulate
         from orthoscope.simulation.together import check_comparable
 
-        simulation = self.simulation
+        simulation, progress = self.simulation, points.progress if points else None
         check_comparable((simulation.setting.schedule, *self.versus))  # before anything is computed
         result = simulate(simulation, estimator=choose(self.estimator, simulation), progress=progress)
         predictions = theories(simulation)

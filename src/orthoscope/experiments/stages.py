@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,9 @@ from orthoscope.guidance.published import tv_triangle
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Interval, Step
 from orthoscope.metrics.modes import entropy, mode_distance, mode_entropy, mode_posteriors, mode_spread, mode_weights
 from orthoscope.process import NoiseLevel, RectifiedFlow, VarianceExploding
-from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sampling import Exponential, Run, State, geometric, sample, start, through
+from orthoscope.sweeps.points import HERE, Points
 from orthoscope.targets import Gaussian, Mixture, Pair, Target, mixture
 from orthoscope.targets.structured import multimodal_mixture
 from orthoscope.theory.separation import separate
@@ -112,29 +113,29 @@ class StagesStudy:
         """A reduced version."""
         return cls(dim=8, classes=32, strengths=(1.0, 3.0), samples=128, draws=3, steps=24)
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Sample every problem under every window and strength."""
-        cells = [(problem, draw) for problem in PROBLEMS for draw in range(self.draws)]
-        shape = (len(PROBLEMS), len(WINDOWS), len(self.strengths), self.draws)
-        drawn = {name: np.empty(shape, dtype=object) for name in MEASURES}
-        cuts = np.empty((len(PROBLEMS), self.draws, 2))
-        for k, (name, draw) in enumerate(cells):
-            p, problem = PROBLEMS.index(name), self.problem(name, draw)
-            seen = draw if name != "gaussian" else 0  # whose modes are not random
-            cuts[p, draw] = stage_times(problem, self.t_max, rng.stream(self.seed, "stages", name, seen))
-            for i, window in enumerate(WINDOWS):
-                for j, w in enumerate(self.strengths):
-                    if window == "unguided" and j > 0:
-                        found = {measure: drawn[measure][p, i, 0, draw] for measure in MEASURES}
-                    else:
-                        found = self._measure(
-                            problem, self.schedule(window, w, *cuts[p, draw]), name, draw, cuts[p, draw, 0]
-                        )
-                    for measure, estimate in found.items():
-                        drawn[measure][p, i, j, draw] = estimate
-            if progress is not None:
-                progress(k + 1, len(cells))
-        return self._label(drawn, cuts)
+        rows = points.each(self._draw, product(PROBLEMS, range(self.draws)))
+        shape = (len(PROBLEMS), self.draws, len(WINDOWS), len(self.strengths))
+        drawn = {
+            name: np.moveaxis(np.array([row[name] for row in rows], dtype=object).reshape(shape), 1, -1)
+            for name in MEASURES
+        }
+        return self._label(drawn, np.array([row["cuts"] for row in rows]).reshape(*shape[:2], 2))
+
+    def _draw(self, name: str, draw: int) -> dict[str, Any]:
+        """Where the stages of one draw are cut, and what is measured in it by window and strength."""
+        problem = self.problem(name, draw)
+        seen = draw if name != "gaussian" else 0  # whose modes are not random
+        cuts = stage_times(problem, self.t_max, rng.stream(self.seed, "stages", name, seen))
+
+        def measured(window: str) -> list[dict[str, Estimate]]:
+            strengths = self.strengths[:1] if window == "unguided" else self.strengths
+            found = [self._measure(problem, self.schedule(window, w, *cuts), name, draw, cuts[0]) for w in strengths]
+            return found * (len(self.strengths) // len(found))
+
+        windows = [measured(window) for window in WINDOWS]
+        return {"cuts": cuts} | {key: [[one[key] for one in row] for row in windows] for key in MEASURES}
 
     def problem(self, name: str, draw: int) -> Problem:
         """The modes of one draw; the class that is sampled is label 0."""
@@ -244,12 +245,39 @@ class StagesStudy:
             "true_weak_weight": (["problem"], [weights.min() for weights in laws]),
         }
         coords = {
-            "problem": list(PROBLEMS),
-            "window": list(WINDOWS),
-            "strength": list(self.strengths),
+            "problem": PROBLEMS,
+            "window": WINDOWS,
+            "strength": self.strengths,
             "cut": ["early ends", "late begins"],
         }
         return dataset(variables, coords=coords, spec=self, dim=self.dim, trajectories=self.samples * self.draws)
+
+    def summarize(self, result: xr.Dataset) -> dict[str, Any]:
+        """What guidance in each stage does, what a mean shift costs there, and how far theory is off."""
+        return {
+            "stage_times": {
+                str(problem): dict(zip(result["cut"].values.tolist(), row.tolist(), strict=True))
+                for problem, row in zip(result["problem"].values, result["stage_time"].values, strict=True)
+            },
+            "changes": {
+                f"{problem}, w = {w:g}": {
+                    str(window): _changes(result.sel(problem=problem, strength=w, window=window))
+                    for window in WINDOWS
+                    if window != "unguided"
+                }
+                for problem in PROBLEMS
+                for w in result["strength"].values
+            },
+            "prices": {
+                f"{problem}, w = {w:g}": {
+                    stage: _price(result.sel(problem=problem, strength=w, window=stage))
+                    for stage in ("early", "middle", "late")
+                }
+                for problem in PROBLEMS
+                for w in result["strength"].values
+            },
+            "theory": {name: _worst(result, name) for name in THEORY},
+        }
 
 
 def _minus(one: Estimate, other: Estimate) -> Estimate:
@@ -300,34 +328,6 @@ def stage_times(problem: Problem, t_max: float, stream: np.random.Generator, *, 
     falling = np.minimum.accumulate(known)  # measured, so not exactly monotone
     cuts = np.interp([-share for share in _KNOWN], -falling, log_v)
     return np.maximum(np.exp(cuts) - law.width, 1e-6)
-
-
-def findings(result: xr.Dataset) -> dict[str, Any]:
-    """What guidance in each stage does, what a mean shift costs there, and how far theory is off."""
-    return {
-        "stage_times": {
-            str(problem): dict(zip(result["cut"].values.tolist(), row.tolist(), strict=True))
-            for problem, row in zip(result["problem"].values, result["stage_time"].values, strict=True)
-        },
-        "changes": {
-            f"{problem}, w = {w:g}": {
-                str(window): _changes(result.sel(problem=problem, strength=w, window=window))
-                for window in WINDOWS
-                if window != "unguided"
-            }
-            for problem in PROBLEMS
-            for w in result["strength"].values
-        },
-        "prices": {
-            f"{problem}, w = {w:g}": {
-                stage: _price(result.sel(problem=problem, strength=w, window=stage))
-                for stage in ("early", "middle", "late")
-            }
-            for problem in PROBLEMS
-            for w in result["strength"].values
-        },
-        "theory": {name: _worst(result, name) for name in THEORY},
-    }
 
 
 def _changes(one: xr.Dataset) -> dict[str, Any]:

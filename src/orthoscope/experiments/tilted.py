@@ -8,6 +8,7 @@ the reverse SDE, and the density of the probability-flow ODE beside them is exac
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,11 @@ from orthoscope import metrics
 from orthoscope.datasets import dataset, estimates, stored
 from orthoscope.guidance.schedules import Constant
 from orthoscope.process import NoiseLevel
-from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.sampling.density import GuidedFlow, entropy_change
 from orthoscope.sampling.tilted import TiltedSample, sample_tilted
 from orthoscope.simulation.pairs import sample_pair
+from orthoscope.sweeps.points import HERE, Points
 from orthoscope.targets import Gaussian, Pair, mixture
 from orthoscope.theory import guided_gaussian
 
@@ -34,6 +35,7 @@ _PLANE = {
     "labels": [0, 0, 0, 1, 1, 1, 1],
     "weights": [0.2, 0.1, 0.1, 0.2, 0.15, 0.15, 0.1],
 }
+_MODES = {"line": _LINE, "plane": _PLANE}
 _SPREAD = 6.0  # half-width of the grids of densities
 _BINS = 60
 
@@ -91,17 +93,12 @@ class TiltedStudy:
         """A reduced version of a few seconds."""
         return cls(samples=4000, particles=512, islands=16, steps=50, line_points=241, plane_points=49)
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Sample and integrate all three problems."""
-        parts: list[dict[str, Any]] = []
-        tasks = (lambda: self._problem("line", _LINE), lambda: self._problem("plane", _PLANE), self._gaussian)
-        for k, task in enumerate(tasks):
-            parts.append(task())
-            if progress is not None:
-                progress(k + 1, len(tasks))
+        parts = points.each(self._part, product((*_MODES, "gaussian")))
         variables = {name: value for part in parts for name, value in part.items()}
         coords = {
-            "law": list(LAWS),
+            "law": LAWS,
             "x": self._axis(self.line_points),
             "a": self._axis(self.plane_points),
             "b": self._axis(self.plane_points),
@@ -127,9 +124,12 @@ class TiltedStudy:
         schedule = Constant(value=strength)
         return sample_pair(pair, schedule, samples=self.samples, steps=self.steps, seed=self.seed, t_max=self.t_max)
 
-    def _problem(self, name: str, modes: dict[str, Any]) -> dict[str, Any]:
+    def _part(self, name: str) -> dict[str, Any]:
+        return self._gaussian() if name == "gaussian" else self._problem(name)
+
+    def _problem(self, name: str) -> dict[str, Any]:
         """Densities, moments and samples of one mixture."""
-        pair, on_line = _pair(modes, self.std), name == "line"
+        pair, on_line = _pair(_MODES[name], self.std), name == "line"
         axis = self._axis(self.line_points if on_line else self.plane_points)
         mesh = np.stack(np.meshgrid(*[axis] * pair.dim, indexing="ij"), -1)
         grid = torch.from_numpy(mesh.reshape(-1, pair.dim))
@@ -181,6 +181,27 @@ class TiltedStudy:
         expected = [1.0, float(exact.tilted_variance), float(exact.variance)]
         return estimates("gaussian_variance", ["law"], measured) | {"gaussian_variance_theory": (["law"], expected)}
 
+    def summarize(self, result: xr.Dataset) -> dict[str, Any]:
+        """What the study found: tilted samples meet the tilted law, guided ones meet another."""
+        found: dict[str, Any] = {}
+        for law in ("tilted", "guided"):
+            for name in ("gaussian_variance", "line_mean", "line_variance"):
+                found[f"{name}_{law}"] = stored(result.sel(law=law), name)[0].as_numbers()
+        for law in ("tilted", "guided"):
+            found[f"gaussian_variance_{law}_theory"] = float(result["gaussian_variance_theory"].sel(law=law))
+        for name in ("line_mean", "line_variance"):
+            found[f"{name}_tilted_quadrature"] = float(result[f"{name}_quadrature"].sel(law="tilted")[0])
+        for name in ("line", "plane"):
+            gaps = [
+                (result[f"{name}_{part}"] - result[f"{name}_{part}_quadrature"]).sel(law="tilted")
+                / result[f"{name}_{part}_stderr"].sel(law="tilted")
+                for part in ("mean", "variance")
+            ]
+            found[f"{name}_tilted_largest_z"] = float(max(np.abs(gap).max() for gap in gaps))
+            found[f"{name}_smallest_ess"] = float(result[f"{name}_ess"].min())
+            found[f"{name}_entropy_change"] = stored(result, f"{name}_entropy_change")[0].as_numbers()
+        return found
+
 
 def _moments(x: NDArray[np.float64]) -> tuple[list[Estimate], list[Estimate]]:
     """Mean and variance of each coordinate."""
@@ -205,25 +226,3 @@ def _histograms(tilted: TiltedSample, guided: NDArray[np.float64]) -> NDArray[np
             np.histogram(guided[:, 0], edges, density=True)[0],
         ]
     )
-
-
-def findings(result: xr.Dataset) -> dict[str, Any]:
-    """What the study found: tilted samples meet the tilted law, guided ones meet another."""
-    found: dict[str, Any] = {}
-    for law in ("tilted", "guided"):
-        for name in ("gaussian_variance", "line_mean", "line_variance"):
-            found[f"{name}_{law}"] = stored(result.sel(law=law), name)[0].as_numbers()
-    for law in ("tilted", "guided"):
-        found[f"gaussian_variance_{law}_theory"] = float(result["gaussian_variance_theory"].sel(law=law))
-    for name in ("line_mean", "line_variance"):
-        found[f"{name}_tilted_quadrature"] = float(result[f"{name}_quadrature"].sel(law="tilted")[0])
-    for name in ("line", "plane"):
-        gaps = [
-            (result[f"{name}_{part}"] - result[f"{name}_{part}_quadrature"]).sel(law="tilted")
-            / result[f"{name}_{part}_stderr"].sel(law="tilted")
-            for part in ("mean", "variance")
-        ]
-        found[f"{name}_tilted_largest_z"] = float(max(np.abs(gap).max() for gap in gaps))
-        found[f"{name}_smallest_ess"] = float(result[f"{name}_ess"].min())
-        found[f"{name}_entropy_change"] = stored(result, f"{name}_entropy_change")[0].as_numbers()
-    return found

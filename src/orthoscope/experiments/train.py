@@ -182,7 +182,7 @@ class Judge:
         }
 
 
-def findings(result: xr.Dataset) -> dict[str, Any]:
+def summarize(result: xr.Dataset) -> dict[str, Any]:
     """The numbers of an examination, by strength, pooled over classes."""
     last = result.isel(update=-1)
     by_strength = {}

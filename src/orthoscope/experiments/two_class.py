@@ -37,6 +37,7 @@ from orthoscope.numerics import Array
 from orthoscope.process import OrnsteinUhlenbeck
 from orthoscope.progress import Progress
 from orthoscope.sampling import Exponential, Grid, IndependentNoise, State, geometric, sample, start
+from orthoscope.sweeps.points import HERE, Points
 from orthoscope.targets import Target, mixture
 from orthoscope.targets.blend import blend
 from orthoscope.targets.intervals import box
@@ -127,9 +128,9 @@ class TwoClass:
                 f"{self.samples} * {self.dim}; lower `samples` or `dim`"
             )
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Samples of the guided class, and paths of the probability flow from even quantiles of the start."""
-        tick = counter(progress, (self.steps + 1) * (2 if self.lam > 0 else 1))
+        tick = counter(points.progress, (self.steps + 1) * (2 if self.lam > 0 else 1))
         starts = torch.from_numpy(ndtri((np.arange(PATHS) + 0.5) / PATHS))[:, None]
         along = starts * self._axis()
         with one_thread():
@@ -166,9 +167,9 @@ class TwoClass:
 
     def summarize(self, found: xr.Dataset) -> Mapping[str, Any]:
         """What a run found, as plain values."""
-        from orthoscope.experiments.two_class_measures import findings
+        from orthoscope.experiments.two_class_measures import plain
 
-        return findings(found)
+        return plain(found)
 
     def grid(self) -> Grid:
         """Even in the log of the noise that the denoiser sees."""

@@ -82,7 +82,7 @@ def _theory(law: Law, found: xr.Dataset) -> tuple[Moments | None, Moments | None
     return flow, sde_moments(w, **begin) if law == "gaussian" and lam == 1 else None
 
 
-def findings(found: xr.Dataset) -> dict[str, Any]:
+def plain(found: xr.Dataset) -> dict[str, Any]:
     """What a run found, as plain values."""
     return {
         name: value.as_numbers() if isinstance(value, Estimate) else value for name, value in measured(found).items()

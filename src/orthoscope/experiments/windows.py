@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -12,9 +13,9 @@ from orthoscope.experiments.planes import on_axes
 from orthoscope.experiments.shifts import point
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import Constant, Linear
-from orthoscope.progress import Progress
 from orthoscope.settings import Setting
 from orthoscope.simulation.setting import Simulation
+from orthoscope.sweeps.points import HERE, Points
 from orthoscope.theory import window_diagram
 
 
@@ -56,22 +57,13 @@ class WindowStudy:
     steps: int = 20
     seed: int = 0
 
-    def run(self, progress: Progress | None = None) -> xr.Dataset:
+    def run(self, points: Points = HERE) -> xr.Dataset:
         """Solve the plane, then simulate the points."""
         w0, slope = np.linspace(*self.w0), np.linspace(*self.slope)
         setting = Setting.of(rate=self.rate, std=self.std, schedule=Constant(value=0.0), t_max=self.t_max)
         plane = window_diagram(setting, w0, slope)
         variables = on_axes(plane, "w0", "slope")
-        rows = []
-        for k, (at, growth) in enumerate(self.points):
-            schedule = Linear(w0=at, slope=growth) if growth else Constant(value=at)
-            simulation = Simulation.of(
-                dim=self.dim, rate=self.rate, std=self.std, schedule=schedule, t_max=self.t_max, samples=self.samples,
-                draws=self.draws, steps=self.steps, seed=self.seed,
-            )  # fmt: skip
-            rows.append({"point_w0": at, "point_slope": growth, "spec": format_schedule(schedule)} | point(simulation))
-            if progress is not None:
-                progress(k + 1, len(self.points))
+        rows = points.each(self._cell, self.points)
         names = [chr(ord("A") + k) for k in range(len(rows))]
         return dataset(
             variables | table(rows, "point"),
@@ -82,3 +74,11 @@ class WindowStudy:
             t_max=self.t_max,
             dim=self.dim,
         )
+
+    def _cell(self, at: float, growth: float) -> dict[str, Any]:
+        schedule = Linear(w0=at, slope=growth) if growth else Constant(value=at)
+        simulation = Simulation.of(
+            dim=self.dim, rate=self.rate, std=self.std, schedule=schedule, t_max=self.t_max, samples=self.samples,
+            draws=self.draws, steps=self.steps, seed=self.seed,
+        )  # fmt: skip
+        return {"point_w0": at, "point_slope": growth, "spec": format_schedule(schedule)} | point(simulation)

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from orthoscope import __version__, writing
-from orthoscope.datasets import Study, groups, read, write
+from orthoscope.datasets import groups, read, write
 from orthoscope.errors import ConfigError
 from orthoscope.experiments import registry
-from orthoscope.progress import Progress
 from orthoscope.report.page import render, save_figure
 from orthoscope.report.sections import SECTIONS, headline
 from orthoscope.serialize import content_hash, dumps
+from orthoscope.sweeps.points import HERE, Points, Study
 from orthoscope.threads import one_thread
 
 STUDIES = {name: registry.STUDIES[name].make for name in SECTIONS}
@@ -37,7 +37,7 @@ class Demo:
         out: The run folder.
         names: Sections to make.
         seed: Root seed.
-        resume: Keep sections already computed with the same settings.
+        resume: Keep sections already computed with the same settings, and finished points of them.
     """
 
     out: Path
@@ -61,14 +61,14 @@ class Demo:
         """The studies to run, in order."""
         return [STUDIES[name](seed=self.seed) for name in self.names]
 
-    def run(self, study: Study, progress: Progress | None = None) -> float | None:
+    def run(self, study: Study, points: Points = HERE) -> float | None:
         """Run one study and store it; seconds taken, or None if it was kept from an earlier run."""
         begin = time.perf_counter()
         stored = read(self._store, group=study.name) if self.resume else None
         if stored is not None and stored.attrs.get("spec_hash") == content_hash(study):
             return None
         with one_thread():
-            result = study.run(progress)
+            result = study.run(points.kept(self.out, anew=not self.resume))
         write(result, self._store, group=study.name)
         self._seconds[study.name] = time.perf_counter() - begin
         return self._seconds[study.name]

@@ -9,14 +9,15 @@ from typing import Any
 import xarray as xr
 
 from orthoscope import __version__, writing
-from orthoscope.datasets import Study, write
+from orthoscope.datasets import write
 from orthoscope.experiments.registry import SINGLE, STUDIES, name_of
 from orthoscope.report.page import Section, render, save_figure
 from orthoscope.report.sections import SECTIONS
 from orthoscope.report.tables import Table, flat, show_briefly
 from orthoscope.serialize import dumps
+from orthoscope.sweeps.points import FOLDER, Study
 
-FILES = ("results.nc", "spec.json", "report.html", "figures")  # of a run folder
+FILES = ("results.nc", "spec.json", "report.html", "figures", FOLDER)  # of a run folder
 
 
 def write_folder(study: Study, data: xr.Dataset, numbers: Mapping[str, Any], out: Path, command: str) -> None:

@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,11 +22,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+import orthoscope
 from orthoscope import locking, writing
 from orthoscope.errors import StoppedError
 from orthoscope.progress import Progress
 from orthoscope.serialize import dumps
-from orthoscope.sweeps.execute import Executor
+from orthoscope.sweeps.execute import Executor, versions
 
 T = TypeVar("T")
 _ABOUT, _DIGEST = "orthoscope", "digest"
@@ -155,6 +157,16 @@ def complete(
                     cells.write(key, outcome)
             yield item, outcome
             tell(done, total)
+
+
+@cache
+def fingerprint() -> str:
+    """Of what determines a result beside its settings: the source of the package, and the versions of others."""
+    sources = sorted(Path(orthoscope.__file__).parent.rglob("*.py"))
+    found = hashlib.blake2b(dumps(versions()).encode(), digest_size=8)
+    for path in sources:
+        found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def _digest(arrays: Mapping[str, NDArray[Any]], text: str = "") -> str:

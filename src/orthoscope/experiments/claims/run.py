@@ -5,19 +5,17 @@ A row kept is used again only by the same effort and the same code. What it took
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import orthoscope
 from orthoscope.experiments import claims
 from orthoscope.experiments.claims.claim import Effort, examine
 from orthoscope.locking import locked
 from orthoscope.serialize import content_hash
-from orthoscope.sweeps.cells import Cells, Finished, complete
+from orthoscope.sweeps.cells import Cells, Finished, complete, fingerprint
 from orthoscope.sweeps.execute import Executor
 from orthoscope.threads import one_thread
 
@@ -47,7 +45,7 @@ def run_claims(
         cells = None if kept is None else Cells(kept / FOLDER)
         missing = {}
         for name in names:
-            key = content_hash({"claim": name, "effort": effort, "code": _code()})
+            key = content_hash({"claim": name, "effort": effort, "code": fingerprint()})
             found = None if cells is None else cells.find(key)
             if found is None:
                 missing[key] = name
@@ -73,10 +71,3 @@ def check(effort: Effort, name: str) -> Finished:
     if examined["verdict"] == "fails":
         raise _FailedRow(examined)
     return Finished({}, examined)
-
-
-@cache
-def _code() -> str:
-    """A fingerprint of the package's source."""
-    files = sorted(Path(orthoscope.__file__).parent.rglob("*.py"))
-    return hashlib.blake2b(b"".join(path.read_bytes() for path in files), digest_size=8).hexdigest()

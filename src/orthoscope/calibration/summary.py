@@ -14,7 +14,7 @@ from orthoscope.datasets import stored
 _TOO_MANY = 50.0  # nats: of so many classes no data set has ever been made
 
 
-def findings(result: xr.Dataset) -> dict[str, Any]:
+def summarize(result: xr.Dataset) -> dict[str, Any]:
     """What a calibration found, in a few numbers, for JSON."""
     return {
         "model": result.attrs["model"],
