@@ -13,6 +13,7 @@ from orthoscope.experiments import planes
 from orthoscope.experiments.planes import RateStrengthDiagram, WindowDiagram, axis, in_strips
 from orthoscope.guidance.schedules import Constant
 from orthoscope.settings import Setting
+from orthoscope.sweeps.points import Points
 
 W0, SLOPE = tuple(np.linspace(-0.4, 0.4, 7).tolist()), tuple(np.linspace(0, 0.5, 5).tolist())
 NUMBERS = ("mean_shift", "variance_shift", "variance_ratio", "speciation_time")
@@ -28,7 +29,7 @@ def test_a_cut_plane_of_windows_is_the_whole(strip: int, monkeypatch: pytest.Mon
     monkeypatch.setattr(planes, "_STRIP", strip)
     seen: list[tuple[int, int]] = []
     found = WindowDiagram(setting=setting(rate=0.7, t_max=10.0), w0=W0, slope=SLOPE).run(
-        lambda *done: seen.append(done)
+        Points(progress=lambda *done: seen.append(done))
     )
     whole = theory.window_diagram(setting(rate=0.7, t_max=10.0), W0, SLOPE)
     assert found["mean_shift"].dims == ("w0", "slope")
