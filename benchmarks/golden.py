@@ -74,7 +74,7 @@ COMMANDS = {
     "simulate": f"simulate {_SMALL} --strength 1",
     "simulate-ode": f"simulate {_SMALL} --strength 1 --ode --dtype float64 --start exact --grid equalized --order 1",
     "simulate-planted": "simulate --dim 256 --rate 0.2 --std 0.5 --strength 3 --planted --samples 64 --draws 2",
-    "simulate-twin": f"simulate {_SMALL} --strength 3 --estimator twin",
+    "simulate-controlled": f"simulate {_SMALL} --strength 3 --estimator controlled",
     "simulate-completed": f"simulate {_SMALL} --strength 1 --estimator completed --tolerance 0.001",
     "simulate-regenerated": f"simulate {_SMALL} --strength 1 --modes regenerated",
     "simulate-active": f"simulate {_SMALL} --strength 1 --ode --tolerance 0.001",

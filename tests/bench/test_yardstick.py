@@ -74,5 +74,5 @@ def test_the_report_adds_up() -> None:
     factors = {lever["name"]: lever["factor"] for lever in found["levers"]}
     assert factors["second-order steps on a refined grid"] == pytest.approx(500 / 32)
     assert factors["stopping the scan"] > 1
-    assert factors["planted twin"] > 10
+    assert factors["planted control variate"] > 10
     assert factors["common random numbers"] > 10

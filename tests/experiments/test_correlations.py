@@ -17,7 +17,7 @@ from orthoscope.sweeps.points import Study
 from tests.stat.expect import expect_estimate
 
 STUDY = CorrelationStudy(
-    dims=(8, 16), brute_dims=(6,), twin_dims=(8, 14), reduced_dims=(16, 128, 256, 512, 1024), samples=1024, draws=3,
+    dims=(8, 16), brute_dims=(6,), real_dims=(8, 14), reduced_dims=(16, 128, 256, 512, 1024), samples=1024, draws=3,
     reduced=8192, steps=8, reduced_steps=32,
 )  # fmt: skip
 

@@ -13,11 +13,11 @@ from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.quantities import Estimate
 from orthoscope.simulation.completion import Completion
+from orthoscope.simulation.control import QUANTITIES, planted_law, row_values
 from orthoscope.simulation.draw import draw
 from orthoscope.simulation.estimators import choose
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
-from orthoscope.simulation.twin import QUANTITIES, planted_law, row_values
 from orthoscope.targets import Mixture
 from tests.stat.expect import expect_estimate
 
@@ -33,7 +33,7 @@ def expect_equal(a: Estimate, b: Estimate, *, detect: float) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("w", [1.0, -0.3])
-@pytest.mark.parametrize("name", ["twin", "completed"])
+@pytest.mark.parametrize("name", ["controlled", "completed"])
 def test_expectations_are_those_of_plain_estimates(name: str, w: float, seed: int) -> None:
     """Against other modes and other noise, so that nothing but the law is shared."""
     setting = SETTING.but(seed=seed, schedule=Constant(value=w))
@@ -44,7 +44,7 @@ def test_expectations_are_those_of_plain_estimates(name: str, w: float, seed: in
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "gain"), [("twin", 40.0), ("completed", 2.5)])
+@pytest.mark.parametrize(("name", "gain"), [("controlled", 40.0), ("completed", 2.5)])
 def test_errors_from_trajectories_are_far_smaller(name: str, gain: float, seed: int) -> None:
     """Variance of the mean shift of one trajectory; 150 and 4.7 were measured for these modes."""
     setting = SETTING.but(seed=seed)
@@ -55,7 +55,7 @@ def test_errors_from_trajectories_are_far_smaller(name: str, gain: float, seed: 
 
 def test_the_ratio_is_that_of_the_better_variance(seed: int) -> None:
     setting = SETTING.but(draws=2, seed=seed)
-    found = simulate(setting, estimator=choose("twin", setting)).estimates
+    found = simulate(setting, estimator=choose("controlled", setting)).estimates
     assert found["variance_ratio"].value == pytest.approx(1 + found["variance_shift"].value / 0.25, abs=1e-12)
 
 
@@ -133,9 +133,9 @@ def test_rows_that_are_never_decided_stay_as_they_end(seed: int) -> None:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("twins", {}, "did you mean 'twin'"),
-        ("twin", {"modes": "planted"}, "modes held in memory"),
-        ("twin", {"dim": 3, "rate": 1.0}, "at least 4 dimensions, got 3"),
+        ("controled", {}, "did you mean 'controlled'"),
+        ("controlled", {"modes": "planted"}, "modes held in memory"),
+        ("controlled", {"dim": 3, "rate": 1.0}, "at least 4 dimensions, got 3"),
         ("completed", {"tolerance": 0.0}, "`tolerance` > 0"),
         ("completed", {"lam": 0.0}, "the reverse SDE"),
     ],

@@ -9,11 +9,11 @@ from orthoscope.denoise import Active, Committed, FixedLabel
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.by_row import ByRow
 from orthoscope.guidance.schedules import Constant, Step
+from orthoscope.simulation.control import QUANTITIES
 from orthoscope.simulation.draw import draw
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
 from orthoscope.simulation.together import simulate_together
-from orthoscope.simulation.twin import QUANTITIES
 from orthoscope.theory.odds import stopping_odds
 
 SETTING = Simulation.of(

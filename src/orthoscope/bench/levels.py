@@ -1,6 +1,6 @@
-r"""The mean shift of one class of one draw of the modes, to a wanted error: planted twin and several step sizes.
+r"""The mean shift of one class of one draw of the modes, to a wanted error: control variate and several step sizes.
 
-With $D_\ell$ the difference of real modes and planted twin on the grid of level $\ell$, coarse to fine,
+With $D_\ell$ the difference of real modes and planted control variate on the grid of level $\ell$, coarse to fine,
 
 $$\delta\mu = \delta\mu^{\rm planted} + E[D_0] + \sum_{\ell\ge1} E[D_\ell - D_{\ell-1}],$$
 
@@ -29,9 +29,9 @@ from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import BrownianPath, Grid, sample
 from orthoscope.sampling.noise import Noise
+from orthoscope.simulation.control import planted_law
 from orthoscope.simulation.draw import Draw
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.twin import planted_law
 
 STEPS = (16,)  # second-order steps on the refined grid leave no bias that a further level could pay for
 PILOT = (48, 16)  # rows of the first and of later levels before their spread is trusted
@@ -64,7 +64,7 @@ class MultilevelResult:
     Attributes:
         simulation: The setting.
         mean_shift: The estimate; its error covers trajectories, not modes.
-        law: The planted twin's mean shift.
+        law: The planted control variate's mean shift.
         levels: The terms added to it, coarse to fine.
         seconds: Wall time.
     """
@@ -110,7 +110,7 @@ def multilevel(
         raise ConfigError(f"expected ascending numbers of steps, got {', '.join(map(str, steps)) or 'none'}")
     begin = time.perf_counter()
     pair = _Pair(draw)
-    law = _law(pair.twin, _LAW_SHARE * stderr)
+    law = _law(pair.control, _LAW_SHARE * stderr)
     terms = [_Term(pair, tuple(steps[max(k - 1, 0) : k + 1])) for k in range(len(steps))]
     wanted = [PILOT[min(k, 1)] for k in range(len(steps))]
     while any(term.rows < rows for term, rows in zip(terms, wanted, strict=True)):
@@ -136,7 +136,7 @@ def multilevel(
 
 
 def step_bias(draw: Draw, *, steps: int, rows: int) -> Estimate:
-    """Bias that a number of steps leaves in the differences to the twin, from twice as many on the same paths.
+    """Bias that a number of steps leaves in the differences to the control, from twice as many on the same paths.
 
     Accuracy:
         That of the extrapolation by which second-order steps lose a factor of four per doubling.
@@ -149,8 +149,8 @@ def step_bias(draw: Draw, *, steps: int, rows: int) -> Estimate:
     return term.level().correction.affine(-4 / 3)
 
 
-def _law(twin: Draw, stderr: float) -> Estimate:
-    simulation, length = twin.simulation, float(np.linalg.norm(twin.centroid.astype(np.float64)))
+def _law(control: Draw, stderr: float) -> Estimate:
+    simulation, length = control.simulation, float(np.linalg.norm(control.centroid.astype(np.float64)))
     found = planted_law(simulation, length=length)["mean_shift"]
     if found.stderr <= stderr:
         return found
@@ -172,15 +172,15 @@ def _shares(terms: Sequence[_Term], stderr: float) -> list[int]:
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """Real modes and their twin, runnable from one start on one noise."""
+    """Real modes and their control, runnable from one start on one noise."""
 
     real: Draw
-    twin: Draw = field(init=False)
+    control: Draw = field(init=False)
 
     def __post_init__(self) -> None:
         if self.simulation.setting.schedule.clock == "step":
             raise ConfigError("a schedule with clock=step changes with the steps: give it in clock=variance")
-        object.__setattr__(self, "twin", self.real.planted())
+        object.__setattr__(self, "control", self.real.planted())
 
     @property
     def simulation(self) -> Simulation:
@@ -190,10 +190,10 @@ class _Pair:
         return replace(self.real, simulation=self.simulation.but(steps=steps)).levels
 
     def difference(self, x: Tensor, grid: Grid, noise: Noise | None) -> tuple[Array, int]:
-        """Overlap of real rows minus that of their twins, and the modes read."""
-        m = self.twin.target.centroid.double()  # type: ignore[union-attr] # it is planted
+        """Overlap of real rows minus that of their controls, and the modes read."""
+        m = self.control.target.centroid.double()  # type: ignore[union-attr] # it is planted
         ends, read = [], 0
-        for one in (self.real, self.twin):
+        for one in (self.real, self.control):
             run = sample(one.denoiser(grid), x, grid, step=one.step, noise=noise, label=0)
             ends.append(run.x.double() @ m / (m @ m))
             read += run.modes_read

@@ -18,9 +18,9 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.progress import Progress
 from orthoscope.serialize import to_dict
 from orthoscope.simulation.completion import Completion
+from orthoscope.simulation.control import row_values
 from orthoscope.simulation.draw import Draw, draw
 from orthoscope.simulation.together import simulate_together
-from orthoscope.simulation.twin import row_values
 from orthoscope.targets import Mixture, mixture
 from orthoscope.targets.modes import read
 
@@ -105,8 +105,8 @@ def measure_levers(problem: Yardstick, drawn: Draw, textbook: TextbookCost) -> l
     assert isinstance(target, Mixture)
     one = replace(drawn, simulation=drawn.simulation.but(samples=ROWS, steps=STEPS[-1]))
     grid, m = one.levels, one.centroid
-    run, twin = one.run(grid, watchers=[completion.watch]), one.planted().run(grid)
-    means = run.x.double().cpu().numpy(), completion.rows(one, run)[0], twin.x.double().cpu().numpy()
+    run, control = one.run(grid, watchers=[completion.watch]), one.planted().run(grid)
+    means = run.x.double().cpu().numpy(), completion.rows(one, run)[0], control.x.double().cpu().numpy()
     plain, completed, its = (row_values(rows, m)["mean_shift"] for rows in means)
     evaluations = 2 * grid.steps
     full = ROWS * evaluations * (target.size + 1)
@@ -135,7 +135,7 @@ def measure_levers(problem: Yardstick, drawn: Draw, textbook: TextbookCost) -> l
             measures="variance of a trajectory",
         ),
         Lever(
-            name="planted twin",
+            name="planted control variate",
             factor=float(completed.var(ddof=1)) / difference,
             measures="variance of a trajectory, completed against coupled",
         ),

@@ -26,9 +26,9 @@ from orthoscope.numerics import Array
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import BrownianPath, sample, start
+from orthoscope.simulation.control import FEWEST_DIM
 from orthoscope.simulation.draw import Draw, Modes
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.twin import FEWEST_DIM
 from orthoscope.targets import Mixture, Planted
 
 BATCHES = (64, 256)  # trajectories followed together by the textbook; the cheaper counts
@@ -67,7 +67,7 @@ class Yardstick:
         if self.strength == 0:
             raise ConfigError("without guidance there is no shift to compare: expected a strength other than 0")
         if self.dim < FEWEST_DIM:
-            raise ConfigError(f"the planted twin needs at least {FEWEST_DIM} dimensions, got {self.dim}")
+            raise ConfigError(f"the planted control variate needs at least {FEWEST_DIM} dimensions, got {self.dim}")
 
     @classmethod
     def quick(cls) -> Yardstick:
@@ -165,10 +165,10 @@ def fastest(call: Callable[[], Any], device: torch.device, repeats: int = 3) -> 
     return min(seconds[1:])
 
 
-def _on_planted(problem: Yardstick, twin: Draw) -> tuple[Array, Array]:
+def _on_planted(problem: Yardstick, control: Draw) -> tuple[Array, Array]:
     """Mean shifts of textbook samples of the planted ensemble, and their gaps to fine runs on the same paths."""
-    assert isinstance(twin.target, Planted)
-    planted = replace(twin.target, centroid=twin.target.centroid.double().cpu())
+    assert isinstance(control.target, Planted)
+    planted = replace(control.target, centroid=control.target.centroid.double().cpu())
     fine = problem.simulation.but(steps=FINE_STEPS, samples=BLOCK, dtype="float64", device="cpu")
     draw = Draw(simulation=fine, index=0, target=planted)
     grid = draw.levels

@@ -17,7 +17,7 @@ class EstimatorKind(StrEnum):
 
     plain = "plain"
     completed = "completed"
-    twin = "twin"
+    controlled = "controlled"
 
 
 def _modes(modes: str, planted: bool, tolerance: float) -> str:
@@ -55,8 +55,8 @@ def simulate(
     estimator: Annotated[
         EstimatorKind,
         typer.Option(
-            help="twin: far smaller errors, by a planted control variate; completed: decided trajectories carried to "
-            "their end analytically, with a --tolerance."
+            help="controlled: far smaller errors, by a planted control variate; completed: decided trajectories carried "
+            "to their end analytically, with a --tolerance."
         ),
     ] = EstimatorKind.plain,
     tolerance: Annotated[

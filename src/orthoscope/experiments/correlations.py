@@ -18,18 +18,18 @@ from orthoscope.laws import Start
 from orthoscope.metrics.correlations import mean_square_correlation
 from orthoscope.metrics.scaling import PowerLaw, extrapolate, power_law
 from orthoscope.quantities import Estimate, pool
+from orthoscope.simulation.control import PlantedControl
 from orthoscope.simulation.draw import draw
 from orthoscope.simulation.radial import radial
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
-from orthoscope.simulation.twin import Twin
 from orthoscope.sweeps.points import HERE, Points
 from orthoscope.theory.fluctuation import along_excess, correlation
 
 SAMPLERS = {"SDE": 1.0, "ODE": 0.0}
 _ASYMPTOTIC = 100  # reduced points in lower dimensions see more than the first correction to a power law
 _SQUARE = "mean_square_correlation"
-_TWIN_ROWS, _TWIN_DRAWS = 64, 3  # rows of one draw of real modes, whose twin takes most of the noise; and more draws
+_REAL_ROWS, _REAL_DRAWS = 64, 3  # rows of one draw of real modes, whose control takes most of the noise; and more draws
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ class CorrelationStudy:
         strengths: Guidance strengths; 0 is the negative control.
         dims: Dimensions of planted points.
         brute_dims: Dimensions of brute-force points, as far as the modes are few.
-        twin_dims: Dimensions in which the excess along the centroid of real modes is measured, beside a planted twin.
+        real_dims: Dimensions in which the excess along the centroid of real modes is measured, beside planted paths.
         reduced_dims: Dimensions in which only the excess along the centroid is measured, in reduced coordinates.
         most_classes: Brute force is left out beyond so many classes.
         t_max: Variance time of the start.
@@ -63,7 +63,7 @@ class CorrelationStudy:
     strengths: tuple[float, ...] = (0.0, 1.0)
     dims: tuple[int, ...] = (16, 32, 64, 128)
     brute_dims: tuple[int, ...] = (8, 12, 16, 19)
-    twin_dims: tuple[int, ...] = (12, 16, 20, 24, 28)
+    real_dims: tuple[int, ...] = (12, 16, 20, 24, 28)
     reduced_dims: tuple[int, ...] = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
     most_classes: int = 2000
     t_max: float = 50.0
@@ -79,13 +79,13 @@ class CorrelationStudy:
     def quick(cls) -> CorrelationStudy:
         """Fewer trajectories and dimensions."""
         return cls(
-            dims=(8, 16, 32), brute_dims=(8,), twin_dims=(12, 24), reduced_dims=(32, 128, 256, 512, 1024, 4096),
+            dims=(8, 16, 32), brute_dims=(8,), real_dims=(12, 24), reduced_dims=(32, 128, 256, 512, 1024, 4096),
             samples=2048, draws=8, reduced=20_000, steps=16, reduced_steps=50,
         )  # fmt: skip
 
     def simulation(self, sampler: str, strength: float, dim: int, kind: str) -> Simulation:
         """The setting of one point; every point has streams of its own."""
-        reduced, twin = kind == "reduced", kind == "real modes"
+        reduced, real = kind == "reduced", kind == "real modes"
         return Simulation.of(
             dim=dim,
             rate=self.rate,
@@ -95,8 +95,8 @@ class CorrelationStudy:
             t_max=self.t_max,
             start=self.start,
             modes="planted" if kind in ("planted", "reduced") else "memory",
-            samples=self.reduced if reduced else _TWIN_ROWS if twin else self.samples,
-            draws=1 if reduced else _TWIN_DRAWS * self.draws if twin else self.draws,
+            samples=self.reduced if reduced else _REAL_ROWS if real else self.samples,
+            draws=1 if reduced else _REAL_DRAWS * self.draws if real else self.draws,
             steps=self.reduced_steps if reduced else self.steps,
             seed=rng.key(self.seed, self.name, sampler, f"{strength!r}", dim, kind) % 2**32,
         )
@@ -104,7 +104,7 @@ class CorrelationStudy:
     def run(self, points: Points = HERE) -> xr.Dataset:
         """Simulate every sampler, strength and dimension."""
         brute = [dim for dim in self.brute_dims if self.rate * dim <= math.log(self.most_classes)]
-        kinds = {"planted": self.dims, "brute force": brute, "real modes": self.twin_dims, "reduced": self.reduced_dims}
+        kinds = {"planted": self.dims, "brute force": brute, "real modes": self.real_dims, "reduced": self.reduced_dims}
         cells = [
             (sampler, w, dim, kind)
             for sampler, w in product(self.samplers, self.strengths)
@@ -117,7 +117,7 @@ class CorrelationStudy:
 
     def _cell(self, sampler: str, w: float, dim: int, kind: str) -> dict[str, Any]:
         simulation = self.simulation(sampler, w, dim, kind)
-        measure = {"reduced": _excess, "real modes": _twin_excess}.get(kind, _blind)
+        measure = {"reduced": _excess, "real modes": _real_excess}.get(kind, _blind)
         labels = {"sampler": sampler, "point_strength": w, "point_dim": dim, "kind": kind}
         limits = {"along_excess_mean_field": along_excess(simulation.mean_field)}
         limits[f"{_SQUARE}_mean_field"] = correlation(simulation.mean_field, dim) ** 2
@@ -163,9 +163,9 @@ def _excess(simulation: Simulation) -> dict[str, Estimate]:
     return _one_direction(simulation, found.variance_shift_along, found.variance_shift_across)
 
 
-def _twin_excess(simulation: Simulation) -> dict[str, Estimate]:
-    """The same of real modes beside their planted twin."""
-    found = simulate(simulation, estimator=Twin).estimates
+def _real_excess(simulation: Simulation) -> dict[str, Estimate]:
+    """The same of real modes beside their planted control variate."""
+    found = simulate(simulation, estimator=PlantedControl).estimates
     return _one_direction(simulation, found["variance_shift_along"], found["variance_shift_across"])
 
 

@@ -78,7 +78,7 @@ class SimulationStudy:
 
     Attributes:
         simulation: What to simulate.
-        estimator: `plain`, `completed` or `twin`.
+        estimator: `plain`, `completed` or `controlled`.
         versus: Further schedules, compared on common random numbers.
     """
 

@@ -23,9 +23,9 @@ from torch import Tensor
 from orthoscope.guidance.guided import GuidedMemory
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import Run, State
+from orthoscope.simulation.control import row_estimates, row_values
 from orthoscope.simulation.draw import Draw
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.twin import row_estimates, row_values
 
 
 class Completion:
@@ -57,7 +57,7 @@ class Completion:
         return (m + share[:, None] * (x - m)).numpy(), (last * (1 - share)).numpy()
 
     def estimates(self, draw: Draw, run: Run) -> Mapping[str, Estimate]:
-        """Estimates of all `twin.row_values` from means and variances."""
+        """Estimates of all `control.row_values` from means and variances."""
         means, variances = self.rows(draw, run)
         m, base = draw.centroid, draw.simulation.setting.law.std**2
         ends = {

@@ -1,4 +1,4 @@
-"""Real modes with an unguided twin: the same noise at strength 0, whose exact answer is known, as control variate.
+"""Real modes with an unguided baseline: the same noise at strength 0, whose exact answer is known, as control variate.
 
 After commitment both runs obey the same equation, so that most of the noise cancels in their difference. What is
 left varies from draw to draw of the modes, first of all through the length of the centroid, whose law is known too.
@@ -41,7 +41,7 @@ class CoupledResult:
 
 
 def coupled(simulation: Simulation, *, progress: Progress | None = None) -> CoupledResult:
-    """Simulate a setting and its unguided twin with the same modes and noise, and pool what differs.
+    """Simulate a setting and its unguided baseline with the same modes and noise, and pool what differs.
 
     Args:
         simulation: The setting, with Gaussian centroids and 8 draws or more, over which errors are taken.
@@ -63,9 +63,9 @@ def coupled(simulation: Simulation, *, progress: Progress | None = None) -> Coup
     for index in range(draws):
         one = draw(simulation, index)
         m = np.asarray(one.centroid, dtype=np.float64)
-        guided, twin = (each.run(levels).x for each in (one, replace(one, simulation=unguided)))
+        guided, baseline = (each.run(levels).x for each in (one, replace(one, simulation=unguided)))
         posteriors.append(metrics.share_of(one.target.class_posterior(guided, 0).cpu().numpy()))
-        shift, variance = _difference(guided.double().cpu().numpy(), twin.double().cpu().numpy(), m)
+        shift, variance = _difference(guided.double().cpu().numpy(), baseline.double().cpu().numpy(), m)
         square = float(m @ m) / simulation.dim  # of known mean 1: the ratio of means needs no division
         rows.append((square * shift, variance, square - 1))
         if progress is not None:
@@ -83,10 +83,10 @@ def coupled(simulation: Simulation, *, progress: Progress | None = None) -> Coup
     )
 
 
-def _difference(guided: Array, twin: Array, m: Array) -> tuple[float, float]:
-    """Mean shift and variance of guided samples, less those of their twins."""
-    shift = metrics.mean_shift(guided, m).value - metrics.mean_shift(twin, m).value
-    return shift, metrics.variance(guided).value - metrics.variance(twin).value
+def _difference(guided: Array, baseline: Array, m: Array) -> tuple[float, float]:
+    """Mean shift and variance of guided samples, less those of their baselines."""
+    shift = metrics.mean_shift(guided, m).value - metrics.mean_shift(baseline, m).value
+    return shift, metrics.variance(guided).value - metrics.variance(baseline).value
 
 
 def unguided_law(simulation: Simulation, grid: Grid) -> tuple[float, float]:

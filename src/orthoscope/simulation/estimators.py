@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.simulation.completion import Completion
+from orthoscope.simulation.control import FEWEST_DIM, PlantedControl
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import Estimator
-from orthoscope.simulation.twin import FEWEST_DIM, Twin
 
-ESTIMATORS: dict[str, Callable[[], Estimator] | None] = {"plain": None, "completed": Completion, "twin": Twin}
+ESTIMATORS: dict[str, Callable[[], Estimator] | None] = {
+    "plain": None,
+    "completed": Completion,
+    "controlled": PlantedControl,
+}
 
 
 def choose(name: str, simulation: Simulation) -> Callable[[], Estimator] | None:
@@ -31,8 +35,8 @@ def _missing(name: str, simulation: Simulation) -> Iterator[tuple[str, str]]:
     if name != "plain" and simulation.modes != "memory":
         yield "modes", "modes held in memory; use `estimator` plain"
     if name == "completed" and simulation.setting.lam != 1:
-        yield "lam", "the reverse SDE, which alone ends in a Gaussian; use `estimator` twin"
+        yield "lam", "the reverse SDE, which alone ends in a Gaussian; use `estimator` controlled"
     if name == "completed" and not simulation.numerics.tolerance > 0:
         yield "tolerance", "a `tolerance` > 0: trajectories are completed once they are decided"
-    if name == "twin" and simulation.dim < FEWEST_DIM:
+    if name == "controlled" and simulation.dim < FEWEST_DIM:
         yield "dim", f"at least {FEWEST_DIM} dimensions, got {simulation.dim}"

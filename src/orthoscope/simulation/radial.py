@@ -46,9 +46,9 @@ class Paths:
         length: |m| of each row's centroid.
         along: Component of the state along the centroid.
         across: Length of the rest of the state.
-        free_along: Component along the centroid of the unguided twin, measured from the centroid.
-        free_inside: Component of the twin along the rest of the state.
-        free_outside: Length of the twin outside the plane of centroid and state.
+        free_along: Component along the centroid of the unguided baseline, measured from the centroid.
+        free_inside: Component of the baseline along the rest of the state.
+        free_outside: Length of the baseline outside the plane of centroid and state.
     """
 
     length: Array
@@ -192,16 +192,16 @@ def _step(
             gamma * (1 + half * end_state),
         )
     along, *others = moved(alpha, beta, gamma)
-    twin = keep * at.free_inside + noise * second, keep * at.free_outside + noise * third, noise * rest
+    baseline = keep * at.free_inside + noise * second, keep * at.free_outside + noise * third, noise * rest
     across = _norm(*others)
-    inside = sum(x * y for x, y in zip(others, twin, strict=True)) / across
+    inside = sum(x * y for x, y in zip(others, baseline, strict=True)) / across
     return Paths(
         length=at.length,
         along=along,
         across=across,
         free_along=keep * at.free_along + noise * first,
         free_inside=inside,
-        free_outside=np.sqrt(np.maximum(_norm(*twin) ** 2 - inside**2, 0)),
+        free_outside=np.sqrt(np.maximum(_norm(*baseline) ** 2 - inside**2, 0)),
     )
 
 
@@ -210,7 +210,7 @@ def _norm(first: Array, second: Array, third: Array) -> Array:
 
 
 def pair_statistics(paths: Paths, dim: int) -> Array:
-    """Per pair: shift, variance along and across, |m|^2/d - 1, and the unguided twins' shift and variances.
+    """Per pair: shift, variance along and across, |m|^2/d - 1, and the unguided baselines' shift and variances.
 
     Two rows with one centroid give the variance about their common mean without knowing that mean.
     """
@@ -230,14 +230,14 @@ def pair_statistics(paths: Paths, dim: int) -> Array:
 
 def _result(simulation: Simulation, grid: Grid, pairs: Array, posteriors: Array, *, drawn: bool) -> RadialResult:
     dim, base = simulation.dim, simulation.setting.law.std**2
-    shift, along, across, excess, *twin = pairs
+    shift, along, across, excess, *baseline = pairs
     known_shift, known_variance = unguided_law(simulation, grid)
-    free_shift, free_along, free_across = np.array(twin) - [[known_shift], [known_variance], [known_variance]]
+    free_shift, free_along, free_across = np.array(baseline) - [[known_shift], [known_variance], [known_variance]]
     lengths = (excess, excess**2 - 2 / dim) if drawn else ()  # |m|^2/d - 1 has mean 0 and variance 2/d
     weight = 1 + excess if drawn else 1.0  # of known mean 1: the ratio of means needs no division
 
-    def estimate(values: Array, twin: Array) -> Estimate:
-        return replace(controlled(values, np.array([twin, *lengths])), n=2 * shift.size)
+    def estimate(values: Array, baseline: Array) -> Estimate:
+        return replace(controlled(values, np.array([baseline, *lengths])), n=2 * shift.size)
 
     def mixed(first: Array, second: Array) -> Array:
         return (first + (dim - 1) * second) / dim

@@ -19,9 +19,9 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sampling import IndependentNoise, Run, sample, through
+from orthoscope.simulation.control import row_estimates, row_values
 from orthoscope.simulation.draw import Draw, draw
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.twin import row_estimates, row_values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,7 @@ class TogetherResult:
         simulation: The setting; its schedule is the first.
         schedules: All of them.
         estimates: Final estimates by quantity name, one mapping per schedule.
-        differences: To the first schedule, of all `twin.row_values`, one mapping for every further one.
+        differences: To the first schedule, of all `control.row_values`, one mapping for every further one.
         modes_read: Rows times modes read, over all draws.
     """
 

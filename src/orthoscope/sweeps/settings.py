@@ -38,7 +38,7 @@ def settings(folder: Path) -> dict[str, Key]:
         "steps": Key(read=_COUNT, default=30),
         "grid": Key(read=one_of("refined", "geometric", "equalized"), default="refined"),
         "order": Key(read=Number(kind=int, least=1, most=2), default=2),
-        "estimator": Key(read=one_of("plain", "completed", "twin"), default="plain"),
+        "estimator": Key(read=one_of("plain", "completed", "controlled"), default="plain"),
         "tolerance": Key(read=Number(least=0), default=0.0),
         "dtype": Key(read=one_of("float32", "float64"), default="float32"),
         "device": Key(read=text, default="cpu"),

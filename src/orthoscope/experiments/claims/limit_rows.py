@@ -21,10 +21,10 @@ from orthoscope.experiments.correlations import CorrelationStudy
 from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics.scaling import power_law
 from orthoscope.quantities import Estimate
+from orthoscope.simulation.control import PlantedControl
 from orthoscope.simulation.radial import radial
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
-from orthoscope.simulation.twin import Twin
 from orthoscope.theory import predict
 
 _BENT = "the same fit to the finite-dimension theory"
@@ -178,7 +178,7 @@ def from_few_to_many(effort: Effort) -> Finding:
     "With exponentially many classes distortions persist in high dimension.",
     source="ventura2026emergence",
     setting="rate 0.2, std 0.5, w = 1, exact start at T = 50: planted ensemble, d = 4096; real modes beside their "
-    "planted twin, d = 32 and 48 (64 without --quick), theory in these dimensions",
+    "planted control variate, d = 32 and 48 (64 without --quick), theory in these dimensions",
 )
 def exponentially_many_classes(effort: Effort) -> Finding:
     """Not zero in a dimension that could as well be infinite, and real modes on the way there."""
@@ -189,7 +189,7 @@ def exponentially_many_classes(effort: Effort) -> Finding:
     for dim in (32, 48) if effort.quick else (32, 48, 64):
         draws = effort.pick(16, 24) if dim == 32 else effort.pick(8, 16)
         real = study.simulation(0.2, 1.0, dim).but(modes="memory", samples=32, draws=draws, steps=20)
-        shift = simulate(real, estimator=Twin).estimates["mean_shift"]
+        shift = simulate(real, estimator=PlantedControl).estimates["mean_shift"]
         comparisons += [
             in_this_dim(f"mean shift, {round(math.exp(real.log_classes))} modes, d = {dim}", shift, real),
             at_least("the same, above that of infinite dimension", shift, predict(real.mean_field).mean_shift),
@@ -236,7 +236,7 @@ def mean_field_rate(effort: Effort) -> Finding:
     "Two-point correlations between coordinates of guided samples are O(1/d).",
     source="ventura2026emergence",
     setting="rate 0.4, std 1, w = 1, SDE: planted ensemble, d = 128 to 4096, exponent of the mean square correlation, "
-    "2 if correlations fall like 1/d; real modes beside their planted twin, d = 12 to 24 (28 without --quick); without "
+    "2 if correlations fall like 1/d; real modes beside planted paths, d = 12 to 24 (28 without --quick); without "
     "guidance as control",
 )
 def coordinate_correlations(effort: Effort) -> Finding:
@@ -250,7 +250,7 @@ def coordinate_correlations(effort: Effort) -> Finding:
     return found(
         equal("exponent, planted", _fitted(law.exponent), 2.0),
         at_least(
-            f"exponent, real modes, d = {study.twin_dims[0]} to {study.twin_dims[-1]}, above that of O(1/sqrt(d))",
+            f"exponent, real modes, d = {study.real_dims[0]} to {study.real_dims[-1]}, above that of O(1/sqrt(d))",
             _fitted(real.exponent), 1.0,
         ),
         *(

@@ -25,10 +25,10 @@ from orthoscope.experiments.claims.mixture_rows import DENSE_RATE, dense, measur
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Linear, Step, Tabulated
 from orthoscope.quantities import Estimate
 from orthoscope.settings import Setting
+from orthoscope.simulation.control import PlantedControl
 from orthoscope.simulation.draw import draw
 from orthoscope.simulation.setting import Simulation
 from orthoscope.simulation.simulate import simulate
-from orthoscope.simulation.twin import Twin
 from orthoscope.theory import predict, window_diagram
 from orthoscope.theory.diagrams import Diagram
 
@@ -63,7 +63,7 @@ _ASIDE = 0.02
     "variance-neutral-line",
     "A line in the plane of windows w0 + omega t separates lost from restored variance.",
     source="ventura2026emergence",
-    setting="brute force beside planted twins: 4000 modes in d = 4, std 0.5, T = 10; w0 of zero variance shift, "
+    setting="brute force beside planted paths: 4000 modes in d = 4, std 0.5, T = 10; w0 of zero variance shift, "
     f"from runs {_ASIDE:g} to either side of the diagram's line, at omega = {_SLOPES[0]:g} and {_SLOPES[1]:g}",
 )
 def variance_neutral_line(effort: Effort) -> Finding:
@@ -94,7 +94,7 @@ def _window(w0: float, slope: float, effort: Effort) -> Estimate:
         dim=4, classes=4000, std=0.5, schedule=Linear(w0=w0, slope=slope), t_max=10.0, samples=64,
         draws=effort.pick(10, 64), steps=effort.pick(20, 30), seed=effort.seed,
     )  # fmt: skip
-    return simulate(simulation, estimator=Twin).estimates["variance_shift"]
+    return simulate(simulation, estimator=PlantedControl).estimates["variance_shift"]
 
 
 def _neutral(w0: float, slope: float) -> float:

@@ -1,4 +1,4 @@
-r"""Real modes beside their planted twin: the same centroid, start and noise, the other modes averaged.
+r"""Real modes beside their planted control variate: the same centroid, start and noise, the other modes averaged.
 
 The planted ensemble has almost the same answer as the real modes and costs almost nothing, so that the modes are needed
 only for the difference of the two,
@@ -68,16 +68,16 @@ def planted_law(
     }
 
 
-class Twin:
-    """The `Estimator` of one draw: real modes minus their planted twin, of `QUANTITIES`."""
+class PlantedControl:
+    """The `Estimator` of one draw: real modes minus their planted control variate, of `QUANTITIES`."""
 
     def watch(self, state: State) -> None:
         """The end of a run is enough."""
 
     def estimates(self, draw: Draw, run: Run) -> Mapping[str, Estimate]:
-        """Mean differences to the twin's run on the same noise."""
-        twin = draw.planted().run(run.grid)
-        ours, its = (row_values(one.x.double().cpu().numpy(), draw.centroid) for one in (run, twin))
+        """Mean differences to the control's run on the same noise."""
+        control = draw.planted().run(run.grid)
+        ours, its = (row_values(one.x.double().cpu().numpy(), draw.centroid) for one in (run, control))
         return row_estimates({name: ours[name] - its[name] for name in QUANTITIES}, draw.centroid)
 
     @staticmethod
