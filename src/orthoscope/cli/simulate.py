@@ -55,7 +55,7 @@ def simulate(
     estimator: Annotated[
         EstimatorKind,
         typer.Option(
-            help="controlled: far smaller errors, by a planted control variate; completed: decided trajectories carried "
+            help="controlled: far smaller errors, by planted control variates; completed: decided trajectories carried "
             "to their end analytically, with a --tolerance."
         ),
     ] = EstimatorKind.plain,

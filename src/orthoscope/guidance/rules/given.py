@@ -1,0 +1,30 @@
+"""Where a rule is meant, a text, a file or an object will do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.rules.base import Rule
+from orthoscope.guidance.rules.grammar import parse_rule, read_rule
+from orthoscope.guidance.rules.linear import LinearCFG
+
+
+def as_rule(given: Any = None) -> Rule:
+    """The rule that is meant: a text in the grammar, a JSON file, or a rule itself; linear guidance if None.
+
+    Raises:
+        ConfigError: if it is none of these.
+    """
+    if given is None:
+        return LinearCFG()
+    if isinstance(given, Rule):
+        return given
+    if isinstance(given, str):
+        return parse_rule(given)
+    if isinstance(given, Path):
+        return read_rule(given)
+    raise ConfigError(
+        f"a `rule` is a text such as 'rescale:phi=0.7', a JSON file or a rule, got {given!r:.80}", field="rule"
+    )
