@@ -1,5 +1,34 @@
 __version__: str
 
+# isort: off
+# What people type: verbs, then what they take.
+from .face.exact import predict as predict
+from .face.exact import simulate as simulate
+from .face.samples import sample as sample
+from .face.samples import measure as measure
+from .face.compare import compare as compare
+from .face.exact import design as design
+from .results import read as read
+from .results import rerun as rerun
+from .laws import RandomMixture as RandomMixture
+from .face.samples import mixture as mixture
+from .guidance.given import as_schedule as as_schedule
+from .results import Result as Result
+
+# Floors of the house.
+from . import bench as bench
+from . import denoise as denoise
+from . import designs as designs
+from . import experiments as experiments
+from . import guidance as guidance
+from . import metrics as metrics
+from . import plots as plots
+from . import sampling as sampling
+from . import simulation as simulation
+from . import targets as targets
+from . import theory as theory
+
+# isort: on
 from .denoise import Denoiser as Denoiser
 from .denoise import ExactDenoiser as ExactDenoiser
 from .denoise import FixedLabel as FixedLabel
@@ -37,7 +66,6 @@ from .sampling import sample_tilted as sample_tilted
 from .sampling import trajectory as trajectory
 from .settings import Setting as Setting
 from .simulation.setting import Simulation as Simulation
-from .simulation.simulate import simulate as simulate
 from .targets import Ball as Ball
 from .targets import Blend as Blend
 from .targets import Covariant as Covariant
@@ -51,9 +79,7 @@ from .targets import blend as blend
 from .targets import box as box
 from .targets import covariant as covariant
 from .targets import empirical_mixture as empirical_mixture
-from .targets import mixture as mixture
 from .targets import random_mixture as random_mixture
 from .theory import Prediction as Prediction
 from .theory import gaussian_law as gaussian_law
 from .theory import guided_joint as guided_joint
-from .theory import predict as predict

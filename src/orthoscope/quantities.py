@@ -58,6 +58,7 @@ QUANTITIES: dict[str, Quantity] = {
         ("variance_ratio", r"V/s^2", "1", "variance ratio"),
         ("total_variance", r"\mathrm{tr}\,C", "data units squared", "total variance"),
         ("participation_ratio", r"\mathrm{PR}", "1", "participation ratio"),
+        ("energy_distance", r"E/\overline{|y - y'|}", "1", "energy distance from exact samples of the class"),
         ("frechet_distance", r"d_F^2/d", "data units squared", "squared Fréchet distance per dimension"),
         ("log_volume_ratio", r"\log(\det C/\det C_0)/k", "nats", "log-volume ratio per direction"),
         ("vendi", r"\mathrm{VS}", "1", "Vendi score"),

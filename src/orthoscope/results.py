@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from orthoscope import datasets
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.experiments.registry import SINGLE, STUDIES, Entry, SpecTypes, find, name_of
+from orthoscope.guidance.schedules import SCHEDULES, GuidanceSchedule
 from orthoscope.locking import locked
 from orthoscope.report.studies import FILES, write_folder
 from orthoscope.report.tables import Table, as_text, flat
@@ -65,6 +66,18 @@ class Result:
         if name in self.numbers:
             return self.numbers[name]
         raise unknown("quantity", name, sorted({*map(str, self.data.data_vars), *self.numbers}))
+
+    @property
+    def schedule(self) -> GuidanceSchedule:
+        """The schedule that was found.
+
+        Raises:
+            ConfigError: if this kind of result finds none.
+        """
+        if not isinstance(self.numbers.get("schedule"), Mapping):
+            raise ConfigError(f"a result of {name_of(self.study)} finds no schedule; `design` does")
+        found: GuidanceSchedule = from_dict(self.numbers["schedule"], SCHEDULES)
+        return found
 
     def __iter__(self) -> Iterator[str]:
         """Names of what was measured, and of other numbers."""
@@ -149,6 +162,8 @@ def read_study(folder: Path) -> Study:
         ConfigError: if there is none, or none that can be run.
     """
     spec = read_json(folder / "spec.json" if folder.is_dir() else folder)
+    if isinstance(spec, Mapping) and "type" not in spec:
+        raise ConfigError(f"{folder} was made of what was in memory: it describes that, and cannot be run again")
     try:
         study = from_dict(spec, SpecTypes())
     except ConfigError as error:

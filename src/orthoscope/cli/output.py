@@ -11,17 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as ProgressBar
 
-from orthoscope import locking
 from orthoscope.errors import ConfigError, named, unwritable
-from orthoscope.progress import Progress
+from orthoscope.report.bars import bar
 from orthoscope.report.tables import Table, plain_tables
 from orthoscope.serialize import dumps
 from orthoscope.writing import is_foreign, is_stream
 
-_LONGEST = 30 * 86400.0  # seconds between two steps for which the time left can still be told
+progress = bar  # what a command shows while it works
 
 
 def writable(path: Path, *, figures: bool = False) -> None:
@@ -82,26 +79,3 @@ def resumable(out: Path, how: str = "") -> Iterator[None]:
     except KeyboardInterrupt:
         remark(f"the same command {how}{' ' * bool(how)}goes on from {out}")
         raise
-
-
-@contextmanager
-def progress(label: str, *, quiet: bool = False) -> Iterator[Progress]:
-    """A bar on standard error with the time left; the yielded function takes steps done and steps in all."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    hidden = quiet or not console.is_terminal
-    with ProgressBar(*columns, console=console, disable=hidden, transient=True, speed_estimate_period=_LONGEST) as bar:
-        task = bar.add_task(label, total=None)
-
-        def advance(done: int, total: int) -> None:
-            locking.check()  # work that could not be stored is not worth going on with
-            bar.update(task, completed=done, total=total)
-
-        yield advance

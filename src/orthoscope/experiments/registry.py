@@ -149,6 +149,20 @@ SINGLE: dict[str, Entry] = {
         question="What does every linear window do?", cls="experiments.planes:WindowDiagram",
         figure="diagrams:phase_figure",
     ),
+    "samples": Entry(
+        question="What does guidance make of one class?", cls="face.samples:SampleStudy",
+        figure="samples:samples_figure",
+    ),
+    "measures": Entry(
+        question="What did guidance do to samples of one class?", cls="face.samples:MeasureStudy",
+    ),
+    "rules": Entry(
+        question="Which rule does best at equal effect?", cls="face.compare:RuleComparison", table="rule_tables",
+        figure="samples:rules_figure",
+    ),
+    "theory": Entry(
+        question="Does theory explain what was sampled?", cls="face.compare:TheoryComparison", table="theory_tables",
+    ),
 }  # fmt: skip
 # Classes that stand inside a specification.
 _PARTS = {

@@ -17,6 +17,7 @@ from orthoscope.metrics.diversity import median_distance as median_distance
 from orthoscope.metrics.diversity import participation_within as participation_within
 from orthoscope.metrics.diversity import variance_within as variance_within
 from orthoscope.metrics.diversity import vendi as vendi
+from orthoscope.metrics.energy import energy_distance as energy_distance
 from orthoscope.metrics.estimators import jackknife as jackknife
 from orthoscope.metrics.estimators import mean_of as mean_of
 from orthoscope.metrics.estimators import share_of as share_of

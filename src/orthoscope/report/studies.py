@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,7 @@ def write_folder(study: Study, data: xr.Dataset, numbers: Mapping[str, Any], out
         ConfigError: if the folder cannot be written.
     """
     write(data, out / "results.nc")
-    writing.write(out / "spec.json", dumps(study) + "\n")
+    writing.write(out / "spec.json", dumps(json.loads(data.attrs["spec"])) + "\n")
     name = name_of(study)
     section = _section(name, data, numbers, command)
     for file, figure in section.figures.items():

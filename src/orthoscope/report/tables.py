@@ -151,6 +151,42 @@ def design_tables(numbers: Mapping[str, Any]) -> list[Table]:
     return [Table(lead=[schedule], rows=outcome), Table(head=head, rows=rows, notes=notes)]
 
 
+def theory_tables(numbers: Mapping[str, Any]) -> list[Table]:
+    """Measured quantities beside both theories, with the distance from the nearer one in standard errors."""
+    rows = [
+        [
+            _title(row["quantity"]),
+            _text(row["measured"]),
+            *(_or_blank(row[name]) for name in _DIMENSION),
+            "" if row["z"] is None else f"{row['z']:.1f}",
+        ]
+        for row in numbers["quantities"]
+    ]
+    head = ("", "measured", *(f"theory, {_DIMENSION[name]}" for name in _DIMENSION), "z")
+    return [Table(head=head, rows=rows, notes=[f"\ndiagnosis: {numbers['diagnosis']}"])]
+
+
+def rule_tables(numbers: Mapping[str, Any]) -> list[Table]:
+    """What every rule does at the strength of equal effect, and by how much more than the first."""
+    known = [name for name in numbers["rules"][0] if name not in ("rule", "strength") and not name.endswith("_change")]
+    rows = [
+        [row["rule"], _or_blank(row["strength"]), *(_or_blank(row[name]) for name in known)] for row in numbers["rules"]
+    ]
+    lines = []
+    for row in numbers["rules"][1:]:
+        gaps = (f"{_title(name)} {_text(row[f'{name}_change'])}" for name in known if f"{name}_change" in row)
+        reached = row["strength"] is not None
+        lines.append(f"{row['rule']} minus {numbers['rules'][0]['rule']}: {', '.join(gaps)}" if reached else
+                     f"{row['rule']} reaches this {_title(numbers['match'])} at no strength")  # fmt: skip
+    head = ("rule", "strength", *map(_title, known))
+    return [Table(head=head, rows=rows, notes=lines)]
+
+
+def _or_blank(value: Any) -> str:
+    missing = value is None or (isinstance(value, Mapping) and value.get("value") is None)
+    return "" if missing else _text(value)
+
+
 def _behind(value: Any) -> str:
     """By how much the design is better; nothing where a constraint is missed."""
     if value is None:

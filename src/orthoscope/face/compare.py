@@ -1,0 +1,248 @@
+"""`compare`: a simulation beside its theories, or guidance rules beside each other at equal effect on common noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+
+from orthoscope import metrics
+from orthoscope.datasets import dataset, stored, table
+from orthoscope.errors import ConfigError, DivergenceError, unknown
+from orthoscope.face.samples import class_run, measures
+from orthoscope.guidance.rules import Rule, format_rule
+from orthoscope.guidance.rules.given import as_rule
+from orthoscope.guidance.schedules import Constant
+from orthoscope.metrics.energy import energy_difference
+from orthoscope.metrics.estimators import as_samples
+from orthoscope.quantities import Estimate
+from orthoscope.report.bars import shown
+from orthoscope.results import Result
+from orthoscope.serialize import dumps
+from orthoscope.simulation.classes import ClassMoments, ClassRun, moments_of
+from orthoscope.sweeps.points import HERE, Points
+from orthoscope.threads import one_thread
+
+Rows = NDArray[np.float64]
+MATCHED = ("mean_shift", "variance_ratio", "class_posterior")
+_COMPARED = ("mean_shift", "variance_ratio", "class_posterior", "energy_distance")
+_STRONGEST = 60.0  # strength up to which an equal effect is sought
+_CLOSE = 1e-3  # of strength
+
+
+def compare(
+    what: Any,
+    rules: Sequence[Any] | None = None,
+    *,
+    label: int = 0,
+    match: str | None = "mean_shift",
+    strength: float = 3.0,
+    n: int = 512,
+    seed: int = 0,
+    progress: Any = None,
+    **how: Any,
+) -> Result:
+    """A simulation beside its theories; or rules beside each other, each at the strength of equal effect.
+
+    Rules are searched on one seed and judged on another, all on the same noise. Differences to the first are paired.
+
+    Args:
+        what: What `simulate` returned; or a target such as `mixture(x, labels=y)`.
+        rules: Rules to compare: texts, functions, objects; the first at `strength`, every other where it does as much.
+        label: The class.
+        match: What must be equal: `mean_shift`, `variance_ratio` or `class_posterior`; None for equal strength.
+        strength: Strength of the first rule.
+        n: Samples.
+        seed: Root seed.
+        progress: A function of parts done and parts in all; True or False for a bar or none.
+        **how: As in `sample`: steps, t_max, start, ode, step.
+
+    Raises:
+        ConfigError: with one clear line, if there is nothing to compare.
+    """
+    if isinstance(what, Result):
+        return _beside_theory(what)
+    if not rules:
+        raise ConfigError("expected `rules` to compare, such as ['cfg', 'rescale:phi=0.7']", field="rules")
+    if match is not None and match not in MATCHED:
+        raise unknown("quantity to match", match, MATCHED, field="match")
+    if "ode" in how:
+        how["lam"] = 0.0 if how.pop("ode") else 1.0
+    base = class_run(what, label, Constant(value=strength), as_rule(None), samples=n, seed=seed, **how)
+    study = RuleComparison(base=base, rules=tuple(map(as_rule, rules)), match=match)
+    with shown("comparing", progress) as tell:
+        return Result(study, study.run(Points(progress=tell)))
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RuleComparison:
+    """Rules at the strength of equal effect, on common noise.
+
+    Attributes:
+        base: The run of the first rule, but for its rule.
+        rules: The rules.
+        match: What must be equal; None for equal strength.
+    """
+
+    base: ClassRun
+    rules: tuple[Rule, ...]
+    match: str | None
+
+    @property
+    def name(self) -> str:
+        """Name of its figures."""
+        return "comparison"
+
+    def run(self, points: Points = HERE) -> xr.Dataset:
+        """Find every strength, then judge on fresh noise."""
+        tell, moments = points.progress or (lambda done, total: None), moments_of(self.base.target, self.base.label)
+        judged = self.base.but(seed=self.base.seed + 1)
+        goal: float | None = None
+        rows: list[dict[str, Any]] = []
+        first: Rows | None = None
+        reference = judged.reference().double().numpy(force=True)
+        for k, rule in enumerate(self.rules):
+            tell(k, len(self.rules))
+            strength: float | None = float(self.base.schedule.at_time(1.0))
+            if self.match is not None and k == 0:
+                goal = self._value(rule, float(strength or 0.0), moments)
+            elif goal is not None:
+                strength = self._strength(rule, goal, moments)
+            if strength is None:
+                rows.append({"rule": format_rule(rule), "strength": np.nan, **_nothing()})
+                continue
+            x = _sample(judged.but(rule=rule, schedule=Constant(value=strength)))
+            first = x if first is None else first
+            found: Mapping[str, Estimate] = measures(x, judged)
+            gaps = _differences(x, first, reference, judged, moments)
+            rows.append(
+                {"rule": format_rule(rule), "strength": strength}
+                | {name: found[name] for name in _COMPARED if name in found}
+                | {f"{name}_change": gap for name, gap in gaps.items()}
+            )
+        tell(len(self.rules), len(self.rules))
+        told = {"label": self.base.label, "match": self.match or "strength", "samples": self.base.samples}
+        return dataset(table(rows, "rank"), coords={}, spec={"compared": [row["rule"] for row in rows], **told}, **told)
+
+    def summarize(self, result: xr.Dataset) -> dict[str, Any]:
+        """Every rule with its strength, what it does, and by how much more than the first."""
+        columns = {name: stored(result, name) for name in (*_COMPARED, *(f"{n}_change" for n in _COMPARED))
+                   if name in result}  # fmt: skip
+        rules = [
+            {
+                "rule": str(result["rule"].values[k]),
+                "strength": float(result["strength"].values[k]),
+                **{name: column[k].as_numbers() for name, column in columns.items()},
+            }
+            for k in range(result.sizes["rank"])
+        ]
+        return {"match": result.attrs["match"], "label": int(result.attrs["label"]), "rules": rules}
+
+    def _value(self, rule: Rule, strength: float, moments: ClassMoments) -> float:
+        x = _sample(self.base.but(rule=rule, schedule=Constant(value=strength)))
+        return _statistics(self.base, moments)[str(self.match)](x)
+
+    def _strength(self, rule: Rule, goal: float, moments: ClassMoments) -> float | None:
+        """Where a rule does as much as the first on the noise of the search; None if it does nowhere."""
+
+        def gap(w: float) -> float:
+            try:
+                return self._value(rule, w, moments) - goal
+            except DivergenceError:
+                return np.nan
+
+        low, high = 0.0, float(self.base.schedule.at_time(1.0)) or 1.0
+        at_low, at_high = gap(low), gap(high)
+        while np.isfinite(at_high) and at_low * at_high > 0 and high < _STRONGEST:
+            low, at_low = high, at_high
+            high *= 2
+            at_high = gap(high)
+        if not np.isfinite(at_high) or at_low * at_high > 0:
+            return None
+        return float(brentq(gap, low, high, xtol=_CLOSE, rtol=_CLOSE))
+
+
+def _sample(run: ClassRun) -> Rows:
+    with one_thread():
+        return run.run().x.double().numpy(force=True)
+
+
+def _statistics(run: ClassRun, moments: ClassMoments) -> dict[str, Callable[[Rows], float]]:
+    """What can be matched, of all rows."""
+    import torch
+
+    axis = moments.mean - moments.center
+    found: dict[str, Callable[[Rows], float]] = {
+        "mean_shift": lambda x: float(((x - moments.mean) @ axis).mean() / (axis @ axis)),
+        "variance_ratio": lambda x: float(x.var(0, ddof=1).sum() / np.trace(moments.covariance)),
+    }
+    if hasattr(run.target, "class_posterior"):
+        as_target = run.target.dtype
+        found["class_posterior"] = lambda x: float(
+            run.target.class_posterior(torch.from_numpy(x).to(as_target), run.label).mean()  # type: ignore[attr-defined]
+        )
+    return found
+
+
+def _differences(x: Rows, first: Rows, reference: Rows, run: ClassRun, moments: ClassMoments) -> dict[str, Estimate]:
+    """By how much more samples do than others on the same noise; errors are those of pairs."""
+    dim = x.shape[1]
+    both = as_samples(np.hstack([x, first]), least=8)
+    found = {
+        name: metrics.jackknife(lambda rows, one=one: one(rows[:, :dim]) - one(rows[:, dim:]), both)  # type: ignore[misc]
+        for name, one in _statistics(run, moments).items()
+    }
+    if "class_posterior" in found:  # one class that was lost in one of the two may not have come
+        found["class_posterior"] = found["class_posterior"].plus(Estimate(value=0.0, stderr=1 / (len(x) + 4), n=len(x)))
+    return found | {"energy_distance": energy_difference(x, first, reference)}
+
+
+def _nothing() -> dict[str, Estimate]:
+    """Numbers of a rule that never does as much."""
+    nan = Estimate(value=np.nan, stderr=np.nan, n=0)
+    return dict.fromkeys((*_COMPARED, *(f"{name}_change" for name in _COMPARED)), nan)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TheoryComparison:
+    """A simulation beside its theories.
+
+    Attributes:
+        of: The simulation's result.
+    """
+
+    of: Result
+
+    @property
+    def name(self) -> str:
+        """Name of its figures."""
+        return "theory"
+
+    def run(self, points: Points = HERE) -> xr.Dataset:
+        """Every measured quantity that a theory knows, with the distance from it in standard errors."""
+        theories = self.of.numbers["theory"]
+        rows = []
+        for name, told in self.of.numbers.items():
+            if not (isinstance(told, Mapping) and "stderr" in told):
+                continue
+            measured = self.of[name]
+            known = {kind: (found or {}).get(name) for kind, found in theories.items()}
+            nearest = known["mean_field"] if known["finite_dim"] is None else known["finite_dim"]
+            z = None if nearest is None else measured.z(nearest)
+            rows.append({"quantity": name, "measured": measured, **known, "z": z})
+        told = {"diagnosis": self.of.numbers["diagnosis"]}
+        numbers = {"quantities": [row | {"measured": row["measured"].as_numbers()} for row in rows], **told}
+        spec = {"compared": "simulation", "numbers": self.of.numbers["spec"]}
+        return dataset(table(rows, "rank"), coords={}, spec=spec, numbers=dumps(numbers, indent=None), **told)
+
+
+def _beside_theory(simulated: Result) -> Result:
+    if "theory" not in simulated.numbers:
+        raise ConfigError(f"expected what `simulate` returns, or a target with `rules`, got {simulated.study.name}")
+    study = TheoryComparison(of=simulated)
+    return Result(study, study.run())

@@ -1,0 +1,247 @@
+"""`mixture`, `sample` and `measure`: data with an exact score, samples of one class, and what guidance did to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from orthoscope import metrics
+from orthoscope.datasets import dataset, labelled
+from orthoscope.errors import ConfigError, ShapeError
+from orthoscope.guidance.given import as_schedule
+from orthoscope.guidance.grammar import format_schedule
+from orthoscope.guidance.rules import format_rule
+from orthoscope.guidance.rules.given import as_rule
+from orthoscope.laws import Start
+from orthoscope.quantities import Estimate
+from orthoscope.results import Result
+from orthoscope.simulation.classes import ClassRun, moments_of
+from orthoscope.sweeps.points import HERE, Points
+from orthoscope.targets import Mixture, Target, empirical_mixture
+from orthoscope.targets.labelled import read_labelled
+from orthoscope.targets.mixture import mixture as modes_as_mixture
+from orthoscope.threads import one_thread
+
+_LEAST_FOR_FRECHET = 2  # rows per dimension
+
+
+def mixture(
+    x: ArrayLike | torch.Tensor | str | Path,
+    *,
+    labels: ArrayLike | torch.Tensor | None = None,
+    std: float | None = None,
+    weights: ArrayLike | torch.Tensor | None = None,
+) -> Mixture:
+    """Labelled points as a distribution whose score is known exactly: every point a mode of one width.
+
+    Args:
+        x: Points, one per row: numpy, torch or lists; or a data set: digits, FILE.npz, FILE.csv.
+        labels: Class of each point; every point its own class if None.
+        std: Width of the modes; the one of the largest leave-one-out likelihood unless given.
+        weights: Weights of the modes; equal unless given.
+
+    Raises:
+        ConfigError: if the points hold NaN, are all alike, or have a single class.
+        ShapeError: if there is not one label per point.
+    """
+    if isinstance(x, str | Path):
+        data = read_labelled(x)
+        x, labels = data.x.reshape(len(data.x), -1), data.labels if labels is None else labels
+    points = _tensor(x, "x")
+    if points.ndim != 2:
+        raise ShapeError(f"expected `x` with one point per row, got shape {tuple(points.shape)}")
+    classes = torch.arange(len(points)) if labels is None else _tensor(labels, "labels", whole=True)
+    if std is None or labels is not None:
+        found = empirical_mixture(points, classes, std=std)
+        if weights is None:
+            return found
+        std = found.std
+    share = None if weights is None else _tensor(weights, "weights")
+    return modes_as_mixture(points, std=std, labels=classes, weights=share)
+
+
+def _tensor(values: Any, name: str, *, whole: bool = False) -> torch.Tensor:
+    try:
+        found = values if isinstance(values, torch.Tensor) else torch.as_tensor(np.asarray(values))
+        if whole and not torch.equal(found, found.round() if found.is_floating_point() else found):
+            raise ConfigError(f"`{name}` must be whole numbers, got {values!r:.60}", field=name)
+        return found.long() if whole else found.to(torch.float32) if not found.is_floating_point() else found
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"`{name}` must be numbers in rows of equal length: {error}", field=name) from error
+
+
+class Samples(Result):
+    """Samples of one class of a target, made under guidance."""
+
+    study: SampleStudy
+
+    @property
+    def x(self) -> NDArray[Any]:
+        """The samples, one per row."""
+        return np.asarray(self.data["x"].values)
+
+
+class SampleStudy:
+    """Samples of one class; what they are made of is held in memory, so they cannot be made again from a file.
+
+    Attributes:
+        of: The run.
+    """
+
+    name = "samples"
+
+    def __init__(self, of: ClassRun) -> None:
+        """Keep the run."""
+        self.of = of
+
+    def run(self, points: Points = HERE) -> xr.Dataset:
+        """Sample, on one thread."""
+        with one_thread():
+            found = self.of.run()
+        return dataset(
+            {
+                "x": (["row", "coordinate"], found.x.numpy(force=True)),
+                "reference": (["row", "coordinate"], self.of.reference().numpy(force=True)),
+            },
+            coords={},
+            spec=_about(self.of),
+            model_calls=found.calls,
+        )
+
+    def summarize(self, result: xr.Dataset) -> dict[str, Any]:
+        """What was sampled."""
+        rows, dim = result["x"].shape
+        return {**_about(self.of), "rows": rows, "dimension": dim, "model_calls": int(result.attrs["model_calls"])}
+
+
+def _about(run: ClassRun) -> dict[str, Any]:
+    """A run in words."""
+    return {
+        "target": f"{type(run.target).__name__} of {run.target.size} modes",
+        "label": run.label,
+        "schedule": format_schedule(run.schedule),
+        "rule": format_rule(run.rule),
+        "start": run.start,
+        "sampler": "ODE" if run.lam == 0 else "SDE",
+        "steps": run.levels.steps,
+        "seed": run.seed,
+    }
+
+
+def sample(
+    target: Any,
+    schedule: Any = 0.0,
+    *,
+    label: int = 0,
+    n: int = 256,
+    seed: int = 0,
+    rule: Any = None,
+    step: Any = None,
+    steps: int = 48,
+    t_max: float | None = None,
+    start: Start = "exact",
+    ode: bool = False,
+) -> Samples:
+    """Samples of one class of a target under guidance, with the target's exact score.
+
+    Args:
+        target: A target such as `mixture(x, labels=y)`; or a data set as text.
+        schedule: Guidance strength: a number, a text, a file, a schedule, or a function of the noise level.
+        label: The class.
+        n: Samples.
+        seed: Root seed: equal seeds share their noise whatever the schedule and the rule.
+        rule: How predictions are combined; linear guidance if None.
+        step: What leads from one level to the next; second-order steps if None.
+        steps: Steps, to which the jumps of the schedule are added.
+        t_max: Variance time of the start; 200 variances of the data unless given.
+        start: `exact`, the noised class, or `prior`, noise of the data's variance.
+        ode: Probability-flow ODE instead of the reverse SDE.
+
+    Raises:
+        ConfigError: with one clear line, if the target has no such class, or something cannot be used.
+        DivergenceError: if a state stops being finite.
+    """
+    return sampled(class_run(target, label, as_schedule(schedule), as_rule(rule), samples=n, seed=seed, step=step,
+                             steps=steps, t_max=t_max, start=start, lam=0.0 if ode else 1.0))  # fmt: skip
+
+
+def class_run(target: Any, label: int, schedule: Any, rule: Any, **how: Any) -> ClassRun:
+    """One class of whatever stands for a target.
+
+    Raises:
+        ConfigError: if it is no target.
+    """
+    law = mixture(target) if isinstance(target, str | Path) else target
+    if not all(hasattr(law, name) for name in ("denoised", "conditional", "sample", "width")):
+        raise ConfigError(
+            f"expected a target with an exact score, such as mixture(x, labels=y), got {type(target).__name__}; "
+            "a law such as RandomMixture is for `simulate`"
+        )
+    found: Target = law
+    return ClassRun(target=found, label=label, schedule=schedule, rule=rule, **how)
+
+
+def sampled(run: ClassRun) -> Samples:
+    """The samples of a run."""
+    study = SampleStudy(run)
+    return Samples(study, study.run())
+
+
+class MeasureStudy:
+    """What guidance did to samples of a class.
+
+    Attributes:
+        samples: The samples.
+    """
+
+    name = "measures"
+
+    def __init__(self, samples: Samples) -> None:
+        """Keep the samples."""
+        self.samples = samples
+
+    def run(self, points: Points = HERE) -> xr.Dataset:
+        """Measure them."""
+        of = self.samples.study.of
+        numbers = {name: found.as_numbers() for name, found in measures(self.samples.x, of).items()}
+        told = {"schedule": format_schedule(of.schedule), "rule": format_rule(of.rule), "label": of.label}
+        return labelled(numbers | told, spec=_about(of))
+
+
+def measure(samples: Samples) -> Result:
+    """What guidance did to samples: shift of the mean, variance and directions left, class kept, distance to the class.
+
+    More variance is not more diversity: the energy distance from exact samples of the class stands beside it.
+
+    Raises:
+        ConfigError: if these are no samples of `sample`.
+    """
+    if not isinstance(samples, Samples):
+        raise ConfigError(f"expected what `sample` returns, got {type(samples).__name__}")
+    study = MeasureStudy(samples)
+    return Result(study, study.run())
+
+
+def measures(x: NDArray[Any], run: ClassRun) -> dict[str, Estimate]:
+    """Every measure of samples of a class, by quantity name."""
+    moments, rows = moments_of(run.target, run.label), np.asarray(x, dtype=np.float64)
+    axis = moments.mean - moments.center
+    reference = run.reference(len(rows)).double().numpy(force=True)
+    total = float(np.trace(moments.covariance))
+    found = {
+        "mean_shift": metrics.mean_shift(rows - moments.center, axis),
+        "variance_ratio": metrics.total_variance(rows).times(1 / total),
+        "participation_ratio": metrics.participation_ratio(rows),
+        "energy_distance": metrics.energy_distance(rows, reference),
+    }
+    if hasattr(run.target, "class_posterior"):
+        posterior = run.target.class_posterior(torch.from_numpy(np.asarray(x)), run.label)
+        found["class_posterior"] = metrics.share_of(posterior.numpy(force=True))
+    if len(rows) >= _LEAST_FOR_FRECHET * rows.shape[1]:
+        found["frechet_distance"] = metrics.frechet_distance(rows, moments.mean, moments.covariance)
+    return found

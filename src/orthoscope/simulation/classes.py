@@ -1,0 +1,143 @@
+"""One class of any target, sampled under guidance: levels, start, noise and width are found from the target itself.
+
+A rule that is linear in its predictions counts the target's width as noise, which makes steps exact. One that bends
+gets the target's own denoised mean on levels that end just above 0, and so leaves a ten-thousandth of the width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from orthoscope import rng
+from orthoscope.denoise import ExactDenoiser
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.guided import classifier_free
+from orthoscope.guidance.rules import LinearCFG, Rule
+from orthoscope.guidance.schedules import GuidanceSchedule
+from orthoscope.laws import STARTS, Start
+from orthoscope.process import VarianceExploding
+from orthoscope.sampling import Exponential, Grid, IndependentNoise, Run, geometric, sample, start, through
+from orthoscope.sampling.steps import Step
+from orthoscope.targets import Target
+
+_FAR = 200.0  # variances of the data at which a run starts, far above the times at which classes are told apart
+_LEFT = 1e-4  # of the width, or of the data's variance, that levels which cannot reach 0 leave
+_LOOK = 4096  # exact samples from which scales are taken
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClassRun:
+    """One class of a target under guidance; equal fields give equal samples.
+
+    Attributes:
+        target: The data's law.
+        label: The class.
+        schedule: Guidance strength.
+        rule: How predictions are combined.
+        samples: Trajectories.
+        steps: Steps, to which the jumps of a schedule are added.
+        t_max: Variance time of the start; None for 200 variances of the data.
+        start: `exact`, the noised class, or `prior`, noise of the data's variance.
+        lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
+        step: What leads from one level to the next; second order if None.
+        seed: Root seed; runs of one seed share their noise.
+    """
+
+    target: Target
+    label: int
+    schedule: GuidanceSchedule
+    rule: Rule = field(default_factory=LinearCFG)
+    samples: int = 256
+    steps: int = 48
+    t_max: float | None = None
+    start: Start = "exact"
+    lam: float = 1.0
+    step: Step | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Reject what cannot be run."""
+        if self.samples < 2 or self.steps < 1:
+            raise ConfigError(f"expected `n` >= 2 and `steps` >= 1, got {self.samples} and {self.steps}")
+        if self.start not in STARTS:
+            raise ConfigError(f"a `start` is one of {', '.join(STARTS)}, got {self.start!r}", field="start")
+        if not 0 <= self.lam <= 1:
+            raise ConfigError(f"`lam` must lie in [0, 1] (1 is the SDE, 0 the ODE), got {self.lam}", field="lam")
+        self.law  # noqa: B018 - says which labels there are
+
+    @cached_property
+    def law(self) -> Target:
+        """The law of the class."""
+        return self.target.conditional(self.label)
+
+    @cached_property
+    def spread(self) -> float:
+        """Variance of the data per coordinate."""
+        return float(self.target.sample(_LOOK, rng.stream(0, "spread")).double().var(0).mean())
+
+    @cached_property
+    def levels(self) -> Grid:
+        """The levels to visit."""
+        begin, process = self._begin, self._process
+        end = 0.0 if process.offset > 0 else _LEFT * (self.target.width or self.spread)
+        base = geometric(process, begin, self.steps, end=end)
+        return base if self.schedule.clock == "step" else through(base, process, self.schedule.switches())
+
+    @property
+    def _begin(self) -> float:
+        return _FAR * self.spread if self.t_max is None else self.t_max
+
+    @property
+    def _process(self) -> VarianceExploding:
+        return VarianceExploding(offset=self.target.width if self.rule.is_linear else 0.0)
+
+    def run(self) -> Run:
+        """Sample it."""
+        levels = self.levels
+        target = self.target.absorbed()[0] if self.rule.is_linear else self.target
+        guided = classifier_free(ExactDenoiser(target), self.schedule, self.rule.resolved(levels.times))
+        streams = rng.row_streams(self.seed, "class", self.label, rows=range(self.samples))
+        x = start(self.start, self.law, levels.levels[0], streams, prior_variance=self.spread)
+        step = self.step or Exponential(lam=self.lam)
+        noise = IndependentNoise(streams, (self.target.dim,), like=x)
+        return sample(guided, x, levels, step=step, noise=noise, label=self.label)
+
+    def reference(self, samples: int | None = None) -> Tensor:
+        """Exact samples of the class, on noise of their own."""
+        return self.law.sample(samples or self.samples, rng.stream(self.seed, "reference", self.label))
+
+    def but(self, **fields: Any) -> ClassRun:
+        """The same with some fields changed."""
+        return replace(self, **fields)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ClassMoments:
+    """Moments of a class and of the data around it, exact where the target knows them.
+
+    Attributes:
+        mean: Mean of the class.
+        covariance: Its covariance.
+        center: Mean of the data.
+    """
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    center: np.ndarray
+
+
+def moments_of(target: Target, label: int) -> ClassMoments:
+    """Moments of a class: exact for mixtures, from samples elsewhere."""
+    law = target.conditional(label)
+    if hasattr(law, "moments") and hasattr(target, "moments"):
+        (mean, covariance), (center, _) = law.moments(), target.moments()
+        return ClassMoments(mean=mean.numpy(), covariance=covariance.numpy(), center=center.numpy())
+    many = 16 * _LOOK
+    x, all_of_it = (one.sample(many, rng.stream(0, "moments", name)).double().numpy() for one, name in
+                    ((law, "class"), (target, "data")))  # fmt: skip
+    return ClassMoments(mean=x.mean(0), covariance=np.atleast_2d(np.cov(x.T)), center=all_of_it.mean(0))
