@@ -58,13 +58,13 @@ class Result:
         Raises:
             ConfigError: if there is none of this name, naming the nearest.
         """
-        if name in self.data:
-            found = self.data[name]
-            if found.ndim:
-                return found
+        found = self.data.get(name)
+        if found is not None and found.ndim == 0:
             return datasets.stored(self.data, name)[0] if f"{name}_stderr" in self.data else found.item()
         if name in self.numbers:
             return self.numbers[name]
+        if found is not None:
+            return found
         raise unknown("quantity", name, sorted({*map(str, self.data.data_vars), *self.numbers}))
 
     @property

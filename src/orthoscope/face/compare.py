@@ -242,7 +242,7 @@ class TheoryComparison:
 
 
 def _beside_theory(simulated: Result) -> Result:
-    if "theory" not in simulated.numbers:
+    if not isinstance(simulated.numbers.get("theory"), Mapping):
         raise ConfigError(f"expected what `simulate` returns, or a target with `rules`, got {simulated.study.name}")
     study = TheoryComparison(of=simulated)
     return Result(study, study.run())

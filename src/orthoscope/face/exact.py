@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    law: RandomMixture | Setting,
+    law: Any,
     schedule: Any = None,
     *,
     dim: int | None = None,
@@ -170,7 +170,8 @@ def _setting(law: Any, schedule: Any, fields: dict[str, Any]) -> Setting:
         return law
     if not isinstance(law, RandomMixture):
         raise ConfigError(
-            f"expected a law such as RandomMixture(rate=0.7, std=0.5), got {law!r:.80}; data sets are for `sample`"
+            f"expected a law such as RandomMixture(rate=0.7, std=0.5), got a {type(law).__name__}; data sets are for "
+            "`sample`"
         )
     if schedule is None:
         raise ConfigError("expected a `schedule` after the law: a number such as 3.0, or step:early=3,late=-1,switch=1")
@@ -203,7 +204,7 @@ def _law_to_design(law: Any, *, label: int | None, **run: Any) -> Any:
     if not isinstance(law, RandomMixture):
         raise ConfigError(
             "expected a RandomMixture, a law of designs.optimization, or a data set such as 'digits' with its `label`, "
-            f"got {law!r:.80}"
+            f"got a {type(law).__name__}"
         )
     if law.ensemble != "gaussian":
         raise ConfigError("designs know Gaussian centroids only; use ensemble='gaussian'")

@@ -1,0 +1,119 @@
+"""The verbs of the exact laboratory, as people type them."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import orthoscope as osc
+from orthoscope import theory
+from orthoscope.errors import ConfigError
+from orthoscope.guidance.schedules import Constant, Step
+from orthoscope.quantities import Estimate
+from orthoscope.settings import Setting
+from orthoscope.simulation.setting import Simulation
+
+LAW = osc.RandomMixture(rate=0.7, std=0.5)
+WINDOW = Step(early=3, late=-1, switch=1)
+
+
+def test_a_prediction_is_that_of_theory() -> None:
+    found = osc.predict(LAW, 3.0, t_max=10)
+    expected = theory.predict(Setting(law=LAW, schedule=Constant(value=3.0), t_max=10))
+    assert found["mean_shift"] == expected.mean_shift
+    assert found["regime"] == expected.regime
+    here = osc.predict(LAW, 3.0, t_max=10, dim=32)
+    assert here["class_posterior"] == theory.predict(expected.setting.__class__.of(
+        rate=0.7, std=0.5, schedule=Constant(value=3.0), t_max=10, dim=32)).class_posterior  # fmt: skip
+    assert here.plot().axes
+
+
+def test_whatever_stands_for_a_schedule_is_one(tmp_path: Path) -> None:
+    osc.write_schedule(WINDOW, tmp_path / "window.json")
+    given = ("step:early=3,late=-1,switch=1", tmp_path / "window.json", str(tmp_path / "window.json"), WINDOW)
+    shifts = {osc.predict(LAW, one, t_max=10)["mean_shift"] for one in given}
+    assert len(shifts) == 1
+    assert {osc.as_schedule(one) for one in (3, 3.0, np.float32(3), "constant:3")} == {Constant(value=3.0)}
+
+
+def test_a_run_has_estimates_data_and_theory_beside_it() -> None:
+    run = osc.simulate(LAW, 3.0, dim=8, t_max=10, draws=4, samples=32, steps=8, seed=3, progress=False)
+    assert isinstance(run["mean_shift"], Estimate)
+    assert {"overlap", "overlap_stderr", "mean_shift_finite_dim"} <= set(run.data)
+    assert run.data.sizes["time"] >= 9
+    compared = osc.compare(run)
+    rows = {row["quantity"]: row for row in compared.numbers["quantities"]}
+    here = theory.predict(Setting(law=LAW, schedule=Constant(value=3.0), t_max=10, dim=8))
+    assert rows["mean_shift"]["finite_dim"] == here.mean_shift
+    assert rows["mean_shift"]["z"] == pytest.approx(run["mean_shift"].z(here.mean_shift))
+    for shown in (repr(run), repr(compared)):
+        assert len(shown) < 1500
+        assert max(map(len, shown.splitlines())) <= 100
+    same = osc.simulate(Simulation.of(dim=8, rate=0.7, std=0.5, schedule=Constant(value=3.0), t_max=10, draws=4,
+                                      samples=32, steps=8, seed=3))  # fmt: skip
+    assert same["mean_shift"] == run["mean_shift"]
+
+
+def test_progress_is_told() -> None:
+    seen: list[tuple[int, int]] = []
+    osc.simulate(LAW, 1.0, dim=6, t_max=10, draws=2, samples=16, steps=4, progress=lambda *done: seen.append(done))
+    assert seen[-1][0] == seen[-1][1]
+
+
+def test_a_design_has_a_schedule_that_other_verbs_take() -> None:
+    best = osc.design(LAW, mean_shift=0.05, high=3, t_max=10, simulate=False, margin_strength=0, margin_switch="0")
+    assert best["mean_shift"] == pytest.approx(0.05, abs=1e-6)
+    assert osc.predict(LAW, best.schedule, t_max=10)["mean_shift"] == pytest.approx(best["mean_shift"], abs=1e-6)
+    assert best.plot().axes
+    with pytest.raises(ConfigError, match="finds no schedule"):
+        osc.predict(LAW, 1.0).schedule  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: osc.predict(LAW), "expected a `schedule` after the law"),
+        (lambda: osc.predict(LAW, [3.0]), "a `schedule` is a number"),
+        (lambda: osc.predict(LAW, "constnat:3"), "did you mean 'constant'"),
+        (lambda: osc.predict(np.eye(3), 1.0), "expected a law such as RandomMixture"),
+        (lambda: osc.predict(Setting(law=LAW, schedule=WINDOW), 1.0), "has a schedule already"),
+        (lambda: osc.simulate(LAW, 1.0), "`dim` is needed"),
+        (lambda: osc.simulate(LAW, 1.0, dim=8, sample=3), "sample"),
+        (lambda: osc.design(LAW, maximize="mean_shift", keep={"variance": 1.0}), "`keep` holds least values"),
+        (lambda: osc.design(LAW, maximize="mean-shfit"), "mean_shift"),
+        (lambda: osc.design(np.eye(2), maximize="mean_shift"), "expected a RandomMixture"),
+        (lambda: osc.design("digits", maximize="mean_shift"), "`label`"),
+        (lambda: osc.compare(osc.predict(LAW, 1.0)), "expected what `simulate` returns"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line(call: object, match: str) -> None:
+    with pytest.raises(ConfigError, match=match) as caught:
+        call()  # type: ignore[operator]
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_package_loads_no_torch_and_shows_its_verbs_and_floors() -> None:
+    code = """
+import sys
+import orthoscope as osc
+law = osc.RandomMixture(rate=0.7, std=0.5)
+osc.predict(law, 3.0)["mean_shift"]
+assert "torch" not in sys.modules
+assert {"predict", "simulate", "sample", "measure", "compare", "design"} <= set(dir(osc))
+osc.metrics.mean_of, osc.theory.predict
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_infinite_starts_are_the_default_of_predictions() -> None:
+    assert osc.predict(LAW, 1.0)["mean_shift"] == osc.predict(LAW, 1.0, t_max=math.inf)["mean_shift"]
+
+
+def test_torch_numbers_are_strengths() -> None:
+    assert osc.as_schedule(torch.tensor(2.0).item()) == Constant(value=2.0)
