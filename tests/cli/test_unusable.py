@@ -143,7 +143,7 @@ def test_an_interrupted_command_says_so(run_cli: Run, monkeypatch: pytest.Monkey
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("orthoscope.cli.gaussian.GaussianStudy", interrupt)
+    monkeypatch.setattr("orthoscope.experiments.gaussians.GaussianStudy", interrupt)
     run = run_cli("gaussian", "--strength", 1)
     assert (run.status, run.out, run.err) == (130, "", "interrupted; what was already written stays\n")
 

@@ -108,7 +108,8 @@ assert "torch" not in sys.modules
 assert {"predict", "simulate", "sample", "measure", "compare", "design"} <= set(dir(osc))
 osc.metrics.mean_of, osc.theory.predict
 """
-    subprocess.run([sys.executable, "-c", code], check=True)
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
 
 
 def test_infinite_starts_are_the_default_of_predictions() -> None:

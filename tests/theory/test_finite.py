@@ -148,10 +148,20 @@ def test_infinity_is_the_limit_of_late_starts(lam: float) -> None:
 
 
 def test_without_guidance() -> None:
-    solved = solve_finite(problem(Constant(value=0.0), t_max=50.0, exact=True), 12, [50.0, 1.0, 0.0])
+    solved = solve_finite(problem(Constant(value=0.0), t_max=50.0, exact=True), 12)
     assert solved.mean_shift == solved.variance_shift == 0
-    np.testing.assert_allclose(solved.overlap, 1, rtol=0, atol=1e-15)
-    np.testing.assert_allclose(solved.variance, [50.25, 1.25, 0.25], rtol=1e-15)
+    overlap, variance = solved.path([50.0, 1.0, 0.0])
+    np.testing.assert_allclose(overlap, 1, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(variance, [50.25, 1.25, 0.25], rtol=1e-14)
+
+
+def test_a_path_between_the_solvers_steps_is_that_which_stops_there() -> None:
+    """A strength that jumps to itself makes the solver stop at the time."""
+    times = [20.0, 3.0, 0.7, 0.05]
+    through = solve_finite(problem(Constant(value=2.0), t_max=50.0), 20).path(times)
+    stops = [solve_finite(problem(Step(early=2.0, late=2.0, switch=t), t_max=50.0), 20).path([t]) for t in times]
+    for found, expected in zip(through, zip(*stops, strict=True), strict=True):
+        np.testing.assert_allclose(found, np.ravel(expected), rtol=1e-6)
 
 
 LIMITS = {

@@ -10,7 +10,6 @@ import typer
 
 from orthoscope.cli import options
 from orthoscope.cli.output import emit
-from orthoscope.experiments.gaussians import GaussianStudy
 from orthoscope.report.tables import show
 from orthoscope.simulation.predictions import make_schedule
 
@@ -37,6 +36,8 @@ def gaussian(
 
     Example: orthoscope gaussian --cond-mean 1 --cond-var 0.5 --uncond-mean 0.2 --uncond-var 2 --strength 2
     """
+    from orthoscope.experiments.gaussians import GaussianStudy
+
     study = GaussianStudy(
         schedule=make_schedule(strength, schedule), cond_mean=cond_mean, cond_var=cond_var, uncond_mean=uncond_mean,
         uncond_var=uncond_var, laws=None if laws is None else str(laws), lam=0.0 if ode else 1.0,

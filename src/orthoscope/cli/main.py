@@ -5,28 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Collection
 from contextlib import suppress
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from orthoscope import __version__
-from orthoscope.cli.audit import audit
-from orthoscope.cli.bench import bench
-from orthoscope.cli.calibrate import calibrate
-from orthoscope.cli.claims import claims
-from orthoscope.cli.demo import demo
-from orthoscope.cli.design import design
-from orthoscope.cli.gaussian import gaussian
 from orthoscope.cli.output import remark
-from orthoscope.cli.phase import phase
-from orthoscope.cli.predict import predict
-from orthoscope.cli.rerun import rerun
-from orthoscope.cli.simulate import simulate
-from orthoscope.cli.study import study
-from orthoscope.cli.sweep import sweep
-from orthoscope.cli.train import train
-from orthoscope.cli.two_class import two_class
 from orthoscope.errors import NO_ROOM, OrthoscopeError, StoppedError
 
 UNUSABLE_INPUT, FAILED, INTERRUPTED, BUG = 2, 1, 130, 70
@@ -40,13 +27,14 @@ _EXTRAS = {
 }
 _STOPPED = "interrupted; what was already written stays"
 
-app = typer.Typer(
-    name="orthoscope",
-    help="Measure, explain and remove the distortions of classifier-free guidance.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
+# Every verb and where it is: only those that a command line names are loaded.
+_VERBS = {
+    name: f"orthoscope.cli.{name.replace('-', '_')}"
+    for name in (
+        "demo", "predict", "simulate", "gaussian", "two-class", "design", "claims", "study", "rerun", "sweep", "audit",
+        "calibrate", "phase", "bench", "train",
+    )
+}  # fmt: skip
 
 
 def _version(wanted: bool | None) -> None:
@@ -55,7 +43,6 @@ def _version(wanted: bool | None) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
@@ -64,12 +51,19 @@ def _root(
     """Measure, explain and remove the distortions of classifier-free guidance."""
 
 
-_COMMANDS = (demo, predict, simulate, gaussian, two_class, design, claims, study, rerun, sweep, audit, calibrate)
-for _command in _COMMANDS:
-    app.command()(_command)
-app.add_typer(phase, name="phase")
-app.add_typer(bench, name="bench")
-app.add_typer(train, name="train")
+def _app(argv: Collection[str]) -> typer.Typer:
+    """The verbs that these arguments name, or all of them."""
+    app = typer.Typer(
+        name="orthoscope", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
+    )  # fmt: skip
+    app.callback()(_root)
+    for name in [name for name in _VERBS if name in argv] or _VERBS:
+        verb = getattr(import_module(_VERBS[name]), name.replace("-", "_"))
+        if isinstance(verb, typer.Typer):
+            app.add_typer(verb, name=name)
+        else:
+            app.command(name)(verb)
+    return app
 
 
 def _one_line(message: str) -> str:
@@ -100,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        status = app(argv or ["--help"], standalone_mode=False, obj=shlex.join(["orthoscope", *argv]))
+        status = _app(argv)(argv or ["--help"], standalone_mode=False, obj=shlex.join(["orthoscope", *argv]))
         sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
         if status == INTERRUPTED:  # the parser has caught Ctrl-C itself, without a word
             remark(_STOPPED)

@@ -21,8 +21,9 @@ Source:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -51,16 +52,32 @@ class FiniteMoments:
         variance_shift: Mean variance per coordinate minus s^2, at t = 0.
         variance_ratio: Mean variance per coordinate over s^2, at t = 0.
         class_posterior: Mean posterior of the own mode, at t = 0.
-        overlap: Overlap at the recorded times.
-        variance: Mean variance per coordinate at the recorded times.
+        stretches: The path between jumps of the strength, noise side first, each from a variance time down to another.
     """
 
     mean_shift: float
     variance_shift: float
     variance_ratio: float
     class_posterior: float
-    overlap: Array
-    variance: Array
+    stretches: tuple[Stretch, ...] = field(repr=False)
+
+    def path(self, times: Sequence[float]) -> tuple[Array, Array]:
+        """Overlap and mean variance per coordinate at variance times of the run."""
+        found = [next(one for one in reversed(self.stretches) if t <= one.high).at(t) for t in times]
+        return np.array([1 + shift for shift, _, _ in found]), np.array([variance for _, variance, _ in found])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """A path where the strength does not jump.
+
+    Attributes:
+        high: Variance time of its noise side.
+        at: Mean shift, mean variance and its excess at a variance time within.
+    """
+
+    high: float
+    at: Callable[[float], tuple[float, float, float]]
 
 
 def log_others(rate: float, dim: int) -> float:
@@ -143,7 +160,7 @@ def spread(shift: Array, excess: Array, variance: Array) -> Array:
     return np.sqrt(centroid**2 / 2 + cross**2 + noise**2 / 2)
 
 
-def solve_finite(problem: Problem, dim: int, times: Sequence[float] = ()) -> FiniteMoments:
+def solve_finite(problem: Problem, dim: int) -> FiniteMoments:
     """Follow the paths of the first parameter set of a problem to t = 0 in `dim` dimensions.
 
     Accuracy:
@@ -160,28 +177,34 @@ def solve_finite(problem: Problem, dim: int, times: Sequence[float] = ()) -> Fin
     """
     against = contest(float(problem.rate[0]), dim)
     xi, weights = normal_grid(_NODES)
-    marks = [t for t in (*problem.strengths.knots, *times, 0.0) if 0 <= t]
+    marks = [t for t in (*problem.strengths.knots, 0.0) if 0 <= t]
     top = problem.t_max if np.isfinite(problem.t_max) else max(_FAR * dim, *marks)
     edges = [top, *sorted({t for t in marks if t < top}, reverse=True)]
     # At infinite noise the own mode has its prior weight 1/M, and guidance acts with the rest.
     shift, excess = problem.begin(top, share=float(expit(against.others)))
     path = _Scaled(problem, against, xi)
     state = np.repeat(path.scaled(shift[0], excess[0], problem.base + top), xi.size)
-    states = {top: state}
+    stretches = []
     for high, low in pairwise(edges):
-        state = states[low] = path.follow(state, high, low)
+        state, between = path.follow(state, high, low)
+        stretches.append(Stretch(high, partial(_averaged, path, between, weights)))
     p, log_ratio = path.plain(state, problem.base)
     own = expit(against.log_odds(p, problem.base * np.expm1(log_ratio), np.asarray(problem.base), xi)[0])
-    recorded = [_mixed(*path.plain(states[t], problem.base + t), problem.base + t, weights) for t in (0.0, *times)]
-    mean_shift, variance, variance_shift = recorded[0]
+    mean_shift, variance, variance_shift = _mixed(p, log_ratio, problem.base, weights)
     return FiniteMoments(
         mean_shift=mean_shift,
         variance_shift=variance_shift,
         variance_ratio=variance / problem.base,
         class_posterior=float(weights @ own),
-        overlap=np.array([1 + p for p, _, _ in recorded[1:]]),
-        variance=np.array([variance for _, variance, _ in recorded[1:]]),
+        stretches=tuple(stretches),
     )
+
+
+def _averaged(
+    path: _Scaled, between: Callable[[float], Array], weights: Array, time: float
+) -> tuple[float, float, float]:
+    v = path.problem.base + time
+    return _mixed(*path.plain(np.asarray(between(float(np.log(v)))), v), v, weights)
 
 
 def _mixed(shift: Array, log_ratio: Array, v: float, weights: Array) -> tuple[float, float, float]:
@@ -215,8 +238,8 @@ class _Scaled:
         sizes = self._sizes(v)
         return shift * sizes[0], log_ratio * sizes[1]
 
-    def follow(self, state: Array, high: float, low: float) -> Array:
-        """The state at the time `low` from that at `high`, with no jump in between."""
+    def follow(self, state: Array, high: float, low: float) -> tuple[Array, Callable[[float], Array]]:
+        """The state at the time `low` from that at `high`, with no jump in between, and at any log v between them."""
         # Loaded on first use: the solver is slow to import, and mean-field theory does without it.
         from scipy.integrate import solve_ivp
 
@@ -242,7 +265,10 @@ class _Scaled:
             )
 
         with np.errstate(over="ignore", invalid="ignore"):  # of trial steps, which are taken back
-            run = solve_ivp(slope, (y_high, y_low), state, method="DOP853", rtol=_TOLERANCE, atol=_LEAST * _TOLERANCE)
+            run = solve_ivp(
+                slope, (y_high, y_low), state, method="DOP853", rtol=_TOLERANCE, atol=_LEAST * _TOLERANCE,
+                dense_output=True,
+            )  # fmt: skip
         if not (run.success and np.isfinite(run.y[:, -1]).all()):
             raise ConfigError(f"the finite-dimension theory cannot follow this path ({run.message}); leave out dim")
-        return np.asarray(run.y[:, -1])
+        return np.asarray(run.y[:, -1]), run.sol

@@ -20,7 +20,6 @@ from __future__ import annotations
 from itertools import pairwise
 
 import numpy as np
-from scipy.integrate import solve_ivp
 
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
@@ -128,6 +127,8 @@ class _Flow:
 
     def follow(self, state: Array, high: float, low: float) -> Array:
         """The state at `low` from that at `high`, with no jump in between."""
+        from scipy.integrate import solve_ivp  # slow to import
+
         n, base = len(self.cond), self.base
         # A level on a jump has the strength of its data side: the upper end is taken as it is, the lower from above.
         lowest = max(np.nextafter(low, np.inf), _ROUNDING * base)

@@ -14,7 +14,7 @@ event times are mean-field notions and refer to infinite dimension in all cases.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
@@ -27,7 +27,7 @@ from orthoscope.numerics import Array
 from orthoscope.settings import Setting
 from orthoscope.theory import constant, moments
 from orthoscope.theory.energy import modes
-from orthoscope.theory.finite import solve_finite
+from orthoscope.theory.finite import FiniteMoments, solve_finite
 from orthoscope.theory.problem import OneSchedule, Problem
 from orthoscope.theory.stages import Stage
 
@@ -57,6 +57,7 @@ class Prediction:
             posterior.
         lost: Whether the path ends in another mode.
         theory: What the moments are: "finite_dim" if `dim` was given and there is no capture time, else "mean_field".
+        finite: The path in finite dimension, if that is what the moments are of.
     """
 
     setting: Setting
@@ -70,6 +71,7 @@ class Prediction:
     class_posterior: float | None
     lost: bool
     theory: Theory
+    finite: FiniteMoments | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def critical_rate(self) -> float | None:
@@ -86,9 +88,9 @@ class Prediction:
         if not (np.isfinite(wanted).all() and (wanted >= 0).all() and (wanted <= self.setting.t_max).all()):
             raise ConfigError(f"path times must be finite and lie between 0 and t_max = {self.setting.t_max}")
         flat = [float(t) for t in wanted.ravel()]
-        if self.setting.dim is not None and self.theory == "finite_dim":
-            finite = solve_finite(problem_of(self.setting), self.setting.dim, flat)
-            return finite.overlap.reshape(wanted.shape), finite.variance.reshape(wanted.shape)
+        if self.finite is not None:
+            overlap, variance = self.finite.path(flat)
+            return overlap.reshape(wanted.shape), variance.reshape(wanted.shape)
         solved = moments.solve(problem_of(self.setting), flat)
         return solved.overlap[0].reshape(wanted.shape), solved.variance[0].reshape(wanted.shape)
 
@@ -175,7 +177,7 @@ def predict(setting: Setting) -> Prediction:
     lost = stage == Stage.CAPTURED
     theory: Theory = "mean_field"
     found: dict[str, float] = {name: float(getattr(mean_field, name)[0]) for name in _SHIFTS}
-    class_posterior = None
+    class_posterior, finite = None, None
     if setting.dim is not None and np.isnan(mean_field.capture_time[0]):
         theory, finite = "finite_dim", solve_finite(problem, setting.dim)
         found = {name: getattr(finite, name) for name in _SHIFTS}
@@ -190,6 +192,7 @@ def predict(setting: Setting) -> Prediction:
         class_posterior=class_posterior,
         lost=lost,
         theory=theory,
+        finite=finite,
     )
 
 

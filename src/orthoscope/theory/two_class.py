@@ -20,8 +20,6 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.integrate import quad, solve_ivp
-from scipy.interpolate import PchipInterpolator
 from scipy.special import log_expit, log_ndtr, log_softmax, ndtr, ndtri
 
 from orthoscope.errors import ConfigError, unknown
@@ -86,6 +84,8 @@ def guided_ends(
     Source:
         [chidambaram2024does], guided probability flow; derived in explanation/compact.
     """
+    from scipy.integrate import solve_ivp  # slow to import
+
     y = np.atleast_1d(np.asarray(starts, dtype=np.float64))
     clock, flow = ((1 + t_max) ** -0.5, 1.0), partial(_gaussian_flow, strength, CENTER * math.sqrt(dim))
     if law == "uniform":
@@ -196,6 +196,8 @@ def guided_share(law: Law, strength: float, beyond: float, *, sigma_end: float =
     Source:
         [chidambaram2024does], concentration at the edge of the support; derived in explanation/compact.
     """
+    from scipy.interpolate import PchipInterpolator  # slow to import
+
     check_strength(strength)
     starts = np.linspace(-8, 8, 321)
     ends = _unscaled(guided_ends(starts, law, strength, sigma_end=sigma_end), law, sigma_end)
@@ -261,6 +263,8 @@ def largest_monotone_strength(law: Law, *, sigma_end: float = 1e-6) -> float:
     Source:
         [chidambaram2024does], its rule for choosing the strength; derived in explanation/compact.
     """
+    from scipy.integrate import solve_ivp  # slow to import
+
     if law == "gaussian":
         return math.inf  # the flow is a sum of positive terms
     low, high = 0.0, 32.0
@@ -340,6 +344,8 @@ def _tilted(x: Any, strength: float, center: float) -> Any:
 
 
 def _tilted_integral(power: int, about: float, strength: float, center: float) -> float:
+    from scipy.integrate import quad  # slow to import
+
     marks = _around(strength, center)
     return quad(
         lambda x: (x - about) ** power * _tilted(x, strength, center), marks[0], marks[-1],
@@ -376,5 +382,7 @@ def large_strength_coefficient() -> float:
     Source:
         derived in explanation/compact; sharpens the order sqrt(w) of [chidambaram2024does].
     """
+    from scipy.integrate import solve_ivp  # slow to import
+
     solution = solve_ivp(lambda s, y: 1 - np.tanh(s * y), (0.0, 40.0), [0.0], method="DOP853", rtol=1e-12, atol=1e-13)
     return float(solution.y[0, -1])
