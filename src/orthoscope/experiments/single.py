@@ -97,14 +97,21 @@ class SimulationStudy:
         Raises:
             ConfigError: if the setting does not allow the estimator, or schedules cannot be compared.
         """
+        from orthoscope.simulation.together import check_comparable
+        from orthoscope.threads import threads_for
+
+        simulation, progress = self.simulation, points.progress if points else None
+        check_comparable((simulation.setting.schedule, *self.versus))  # before anything is computed
+        with threads_for(simulation.numbers_read):
+            return self._run(progress)
+
+    def _run(self, progress: Progress | None) -> xr.Dataset:
         from orthoscope.datasets import labelled
         from orthoscope.simulation.comparison import diagnose, theories, unexplained
         from orthoscope.simulation.estimators import choose
         from orthoscope.simulation.simulate import simulate
-        from orthoscope.simulation.together import check_comparable
 
-        simulation, progress = self.simulation, points.progress if points else None
-        check_comparable((simulation.setting.schedule, *self.versus))  # before anything is computed
+        simulation = self.simulation
         result = simulate(simulation, estimator=choose(self.estimator, simulation), progress=progress)
         predictions = theories(simulation)
         halved, steps = None, simulation.numerics.steps

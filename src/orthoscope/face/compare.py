@@ -26,7 +26,6 @@ from orthoscope.results import Result
 from orthoscope.serialize import dumps
 from orthoscope.simulation.classes import ClassMoments, ClassRun, moments_of
 from orthoscope.sweeps.points import HERE, Points
-from orthoscope.threads import one_thread
 
 Rows = NDArray[np.float64]
 MATCHED = ("mean_shift", "variance_ratio", "class_posterior")
@@ -168,8 +167,7 @@ class RuleComparison:
 
 
 def _sample(run: ClassRun) -> Rows:
-    with one_thread():
-        return run.run().x.double().numpy(force=True)
+    return run.run().x.double().numpy(force=True)
 
 
 def _statistics(run: ClassRun, moments: ClassMoments) -> dict[str, Callable[[Rows], float]]:

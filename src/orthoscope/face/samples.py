@@ -25,7 +25,6 @@ from orthoscope.sweeps.points import HERE, Points
 from orthoscope.targets import Mixture, Target, empirical_mixture
 from orthoscope.targets.labelled import read_labelled
 from orthoscope.targets.mixture import mixture as modes_as_mixture
-from orthoscope.threads import one_thread
 
 _LEAST_FOR_FRECHET = 2  # rows per dimension
 
@@ -100,9 +99,8 @@ class SampleStudy:
         self.of = of
 
     def run(self, points: Points = HERE) -> xr.Dataset:
-        """Sample, on one thread."""
-        with one_thread():
-            found = self.of.run()
+        """Sample."""
+        found = self.of.run()
         return dataset(
             {
                 "x": (["row", "coordinate"], found.x.numpy(force=True)),

@@ -24,6 +24,7 @@ from orthoscope.process import VarianceExploding
 from orthoscope.sampling import Exponential, Grid, IndependentNoise, Run, geometric, sample, start, through
 from orthoscope.sampling.steps import Step
 from orthoscope.targets import Target
+from orthoscope.threads import threads_for
 
 _FAR = 200.0  # variances of the data at which a run starts, far above the times at which classes are told apart
 _LEFT = 1e-4  # of the width, or of the data's variance, that levels which cannot reach 0 leave
@@ -97,7 +98,11 @@ class ClassRun:
         return VarianceExploding(offset=self.target.width if self.rule.is_linear else 0.0)
 
     def run(self) -> Run:
-        """Sample it."""
+        """Sample it; small work on one thread."""
+        with threads_for(self.samples * self.target.size * self.target.dim):
+            return self._run()
+
+    def _run(self) -> Run:
         levels = self.levels
         target = self.target.absorbed()[0] if self.rule.is_linear else self.target
         guided = classifier_free(ExactDenoiser(target), self.schedule, self.rule.resolved(levels.times))

@@ -145,6 +145,12 @@ class Simulation(Record):
         return math.log(class_count(self.dim, rate=law.rate, classes=law.classes))
 
     @property
+    def numbers_read(self) -> float:
+        """Numbers that one evaluation reads: rows times modes times dimension; the planted ensemble has one mode."""
+        modes = 0.0 if self.planted else min(self.log_classes, 700.0)
+        return self.budget.samples * self.dim * math.exp(modes)
+
+    @property
     def finite_dim(self) -> Setting:
         """What theory is asked for in the same dimension."""
         return self.setting.timed(self.numerics.steps)
