@@ -24,7 +24,7 @@ from orthoscope.report.studies import FILES, write_folder
 from orthoscope.report.tables import Table, as_text, flat
 from orthoscope.serialize import content_hash, dumps, from_dict, read_json
 from orthoscope.sweeps.points import HERE, Points, Study, Summarizes
-from orthoscope.threads import one_thread
+from orthoscope.threads import threads_for
 
 _SHOWN = 60  # numbers that people read at once
 
@@ -137,8 +137,9 @@ class Result:
 
 
 def run(study: Study, points: Points = HERE) -> Result:
-    """Run a study."""
-    return Result(study, study.run(points))
+    """Run a study, on one thread unless it reads much at a time."""
+    with threads_for(getattr(study, "numbers_read", 0.0)):
+        return Result(study, study.run(points))
 
 
 def read(folder: Path | str) -> Result:
@@ -188,8 +189,7 @@ def rerun(folder: Path | str, *, out: Path | str | None = None, points: Points =
     study = read_study(place)
     target = Path(out) if out is not None else place if place.is_dir() else place.parent
     with locked(target, job(study), FILES):
-        with one_thread():
-            result = run(study, points.kept(target, anew=True))
+        result = run(study, points.kept(target, anew=True))
         result.write(target)
     return result
 
@@ -227,9 +227,9 @@ def run_study(
     words = [*(["--quick"] if quick else []), *([f"--seed {seed}"] if seed else [])]
     with locked(out, job(study), FILES):
         found = datasets.read(out / "results.nc") if resume else None
-        if found is None or found.attrs.get("spec_hash") != content_hash(study):
-            with one_thread():
-                found = study.run(points.kept(out, anew=not resume))
-        result = Result(study, found)
+        is_same = found is not None and found.attrs.get("spec_hash") == content_hash(study)
+        result = (
+            Result(study, found) if found is not None and is_same else run(study, points.kept(out, anew=not resume))
+        )
         result.write(out, command=" ".join(["orthoscope study", name, *words]))
     return result

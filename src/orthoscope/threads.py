@@ -1,4 +1,4 @@
-"""How many threads work gets: small work gains nothing from more than one, and equal numbers of threads give equal bits."""
+"""How many threads work gets: small work gains nothing from more than one, and equal numbers give equal bits."""
 
 from __future__ import annotations
 

@@ -77,6 +77,7 @@ def design(
     from orthoscope.designs.options import LawOptions, make_goal, make_margin, make_problem
     from orthoscope.designs.study import DesignStudy
     from orthoscope.results import Result
+    from orthoscope.threads import one_thread
 
     goal = make_goal(
         maximize=maximize.value if maximize else None,
@@ -100,7 +101,8 @@ def design(
     if out is not None:
         writable(out, figures=True)
     study = DesignStudy(problem=problem)
-    report = study.report((lambda text: None) if quiet else remark)
+    with one_thread():
+        report = study.report((lambda text: None) if quiet else remark)
     result = Result(study, study.label(report))
     written = {} if out is None else _write(result, report, out)
     if json:

@@ -87,6 +87,11 @@ class SimulationStudy:
     estimator: str = "plain"
     versus: tuple[GuidanceSchedule, ...] = ()
 
+    @property
+    def numbers_read(self) -> float:
+        """Numbers that one evaluation reads, which decide how many threads pay."""
+        return self.simulation.numbers_read
+
     def run(self, points: Points | None = None) -> xr.Dataset:
         """Simulate, and say what theory makes of it.
 
@@ -97,21 +102,14 @@ class SimulationStudy:
         Raises:
             ConfigError: if the setting does not allow the estimator, or schedules cannot be compared.
         """
-        from orthoscope.simulation.together import check_comparable
-        from orthoscope.threads import threads_for
-
-        simulation, progress = self.simulation, points.progress if points else None
-        check_comparable((simulation.setting.schedule, *self.versus))  # before anything is computed
-        with threads_for(simulation.numbers_read):
-            return self._run(progress)
-
-    def _run(self, progress: Progress | None) -> xr.Dataset:
         from orthoscope.datasets import labelled
         from orthoscope.simulation.comparison import diagnose, theories, unexplained
         from orthoscope.simulation.estimators import choose
         from orthoscope.simulation.simulate import simulate
+        from orthoscope.simulation.together import check_comparable
 
-        simulation = self.simulation
+        simulation, progress = self.simulation, points.progress if points else None
+        check_comparable((simulation.setting.schedule, *self.versus))  # before anything is computed
         result = simulate(simulation, estimator=choose(self.estimator, simulation), progress=progress)
         predictions = theories(simulation)
         halved, steps = None, simulation.numerics.steps
