@@ -51,7 +51,9 @@ def test_a_run_has_estimates_data_and_theory_beside_it() -> None:
     rows = {row["quantity"]: row for row in compared.numbers["quantities"]}
     here = theory.predict(Setting(law=LAW, schedule=Constant(value=3.0), t_max=10, dim=8))
     assert rows["mean_shift"]["finite_dim"] == here.mean_shift
-    assert rows["mean_shift"]["z"] == pytest.approx(run["mean_shift"].z(here.mean_shift))
+    slack = 0.15 * here.mean_shift  # the theory's stated accuracy in so few dimensions
+    assert rows["mean_shift"]["z"] == pytest.approx(run["mean_shift"].z(here.mean_shift, slack=slack))
+    assert rows["class_posterior"]["z"] == pytest.approx(run["class_posterior"].z(here.class_posterior))
     for shown in (repr(run), repr(compared)):
         assert len(shown) < 1500
         assert max(map(len, shown.splitlines())) <= 100

@@ -25,6 +25,7 @@ from orthoscope.report.bars import shown
 from orthoscope.results import Result
 from orthoscope.serialize import dumps
 from orthoscope.simulation.classes import ClassMoments, ClassRun, moments_of
+from orthoscope.simulation.comparison import FINITE_DIM_SLACK, finite_dim_slack
 from orthoscope.sweeps.points import HERE, Points
 
 Rows = NDArray[np.float64]
@@ -222,7 +223,10 @@ class TheoryComparison:
         return "theory"
 
     def run(self, points: Points = HERE) -> xr.Dataset:
-        """Every measured quantity that a theory knows, with the distance from it in standard errors."""
+        """Every measured quantity with both theories, and how far it is from that of its dimension, in standard errors.
+
+        Distances are beyond the theory's stated accuracy.
+        """
         theories = self.of.numbers["theory"]
         rows = []
         for name, told in self.of.numbers.items():
@@ -230,13 +234,18 @@ class TheoryComparison:
                 continue
             measured = self.of[name]
             known = {kind: (found or {}).get(name) for kind, found in theories.items()}
-            nearest = known["mean_field"] if known["finite_dim"] is None else known["finite_dim"]
-            z = None if nearest is None else measured.z(nearest)
-            rows.append({"quantity": name, "measured": measured, **known, "z": z})
+            rows.append({"quantity": name, "measured": measured, **known, "z": self._distance(name, measured, known)})
         told = {"diagnosis": self.of.numbers["diagnosis"]}
         numbers = {"quantities": [row | {"measured": row["measured"].as_numbers()} for row in rows], **told}
         spec = {"compared": "simulation", "numbers": self.of.numbers["spec"]}
         return dataset(table(rows, "rank"), coords={}, spec=spec, numbers=dumps(numbers, indent=None), **told)
+
+    def _distance(self, name: str, measured: Estimate, known: Mapping[str, float | None]) -> float | None:
+        here, limit = known["finite_dim"], known["mean_field"]
+        if here is None:
+            return None if limit is None else measured.z(limit)
+        slack = finite_dim_slack(name, int(self.of.data.attrs["dim"])) * abs(here) if name in FINITE_DIM_SLACK else 0.0
+        return measured.z(here, slack=slack)
 
 
 def _beside_theory(simulated: Result) -> Result:

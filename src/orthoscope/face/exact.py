@@ -41,10 +41,11 @@ def predict(
         ConfigError: with one clear line, if the setting cannot be predicted.
     """
     from orthoscope.experiments.single import PredictionStudy
-    from orthoscope.results import run
+    from orthoscope.results import Result
 
     run_of = {"dim": dim, "t_max": t_max, "start": start, "lam": 0.0 if ode else 1.0}
-    return run(PredictionStudy(setting=_setting(law, schedule, run_of), steps=steps))
+    study = PredictionStudy(setting=_setting(law, schedule, run_of), steps=steps)
+    return Result(study, study.run())  # on any threads: theory loads no torch that could have some
 
 
 def simulate(
