@@ -35,7 +35,8 @@ from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.rules import LinearCFG
 from orthoscope.guidance.schedules import Constant
 from orthoscope.integrations.digits import digit_images, load_digits_pipeline
-from orthoscope.integrations.host import Host, host_of, open_host
+from orthoscope.integrations.host import Host, host_of
+from orthoscope.integrations.source import Source
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import IndependentNoise, geometric
@@ -177,7 +178,7 @@ def test_a_path_that_is_not_finite_is_stopped() -> None:
 def test_paths_run_in_single_precision_whatever_the_pipelines() -> None:
     found = []
     for dtype in (torch.float32, torch.bfloat16):
-        host = open_host(dtype=str(dtype).removeprefix("torch."))
+        host = Source(dtype=str(dtype).removeprefix("torch.")).host()
         time, told = np.array([300.0, 30.0, 3.0, 0.3]), {0.0: np.array([0.0, 0.1, 1.0, 3.0])}
         found.extend(host_paths(host, time, told, Calibration(images_per_prompt=3, path_steps=5), lambda: None))
         assert next(host.pipe.unet.parameters()).dtype == dtype  # the pipeline keeps its own

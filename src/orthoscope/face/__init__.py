@@ -1,0 +1,1 @@
+"""What people call: pipelines measured, guided and laid beside what is exact."""
