@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from orthoscope.report import calibrate as calibration_page
 from orthoscope.report.audit_table import audit_tables
 from orthoscope.report.findings import Findings
 from orthoscope.report.intervals import summary
-from orthoscope.report.tables import Table, plain_tables
+from orthoscope.report.tables import Table
 
 
 class AuditReport(Findings):
@@ -126,8 +125,7 @@ class CalibrationReport(Findings):
         return found | {"audit_command": self._audit(float(self.data["strength"][-1]), found["proposals"])}
 
     def tables(self) -> list[Table]:
-        (table,) = plain_tables(calibration_page.shown(self.numbers))
-        return [replace(table, notes=["windows to test:", *(f"- {spec}" for spec in self.proposals)])]
+        return [calibration_page.calibration_table(self.numbers)]
 
     def plot(self) -> Figure:
         """What the noisy images tell of their class, by noise level."""

@@ -57,7 +57,7 @@ class Source:
         if not isinstance(given, DiffusionPipeline):
             raise ConfigError(
                 "a pipeline is one of diffusers that is loaded, a folder, a hub id, or 'digits' for the model that "
-                f"ships, got {given!r:.80}"
+                f"ships, got {type(given).__name__}"
             )
         if set_already := [name for name in ("device", "dtype") if how.pop(name, "auto") != "auto"]:
             raise ConfigError(

@@ -14,6 +14,7 @@ from orthoscope.datasets import write
 from orthoscope.plots.calibrate import calibrate_figure
 from orthoscope.quantities import Estimate
 from orthoscope.report.page import Card, Section, render, save_figure
+from orthoscope.report.tables import Table, show
 
 FOOTER = (
     "Numbers in brackets are standard errors of the last digits; bands and bars are 95 % intervals over images, or "
@@ -172,6 +173,17 @@ def shown(found: Mapping[str, Any]) -> dict[str, Any]:
             for at, ratio in one["variance_ratio"].items()
         }
     return table
+
+
+def calibration_table(found: Mapping[str, Any]) -> Table:
+    """The same with pipeline and twin beside each other, and the windows to test below."""
+    entries = {tuple(name.split(": ", 1)): str(show(value)) for name, value in shown(found).items()}
+    sources, names = (list(dict.fromkeys(column)) for column in zip(*entries, strict=True))
+    return Table(
+        head=["", *sources],
+        rows=[[name, *(entries.get((source, name), "") for source in sources)] for name in names],
+        notes=["", "windows to test:", *(f"- {spec}" for spec in found["proposals"])],
+    )
 
 
 def _number(value: float) -> str:
