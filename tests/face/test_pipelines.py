@@ -33,7 +33,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:Depreca
 WINDOW = "step:early=2,late=-1,switch=0.5,clock=step"
 TURNING = osc.Step(early=3, late=-1, switch=0.6, clock="step")
 SMALL: dict[str, Any] = {"images_per_prompt": 4, "steps": 4, "search": False, "match": False}
-TEXTS: dict[str, Any] = {"schedules": [2], "images_per_prompt": 4, "steps": 2, "match": False}
+TEXTS: dict[str, Any] = {"schedules": [2], "images_per_prompt": 4, "steps": 2, "size": 8, "match": False}
 SHORT: dict[str, Any] = {"images_per_prompt": 4, "steps": 4, "path_steps": 4, "strengths": 2}
 
 

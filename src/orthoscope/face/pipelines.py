@@ -12,14 +12,14 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from orthoscope import calibration
-from orthoscope.face.asked import audit_job, calibration_asked
-from orthoscope.face.reports import AuditReport, CalibrationReport
 from orthoscope.integrations.diffusers import guided as guided
 from orthoscope.integrations.source import Source
 from orthoscope.progress import Progress
+
+if TYPE_CHECKING:
+    from orthoscope.face.reports import AuditReport, CalibrationReport
 
 
 def pipeline(model: Any = None, **how: Any) -> Any:
@@ -61,6 +61,9 @@ def audit(
         ConfigError: if something cannot be used, or does not fit the pipeline.
         StoppedError: if images without guidance are not finite, not one fits into memory, or the cluster is lost.
     """
+    from orthoscope.face.asked import audit_job
+    from orthoscope.face.reports import AuditReport
+
     remarks: list[str] = []
     remark: Callable[[str], None] = settings.pop("remark", None) or remarks.append
     job = audit_job(pipe, prompts, settings | {"schedules": schedules})
@@ -93,6 +96,10 @@ def calibrate(
         ConfigError: if something cannot be used, or does not fit the pipeline.
         StoppedError: if the pipeline makes numbers that are not finite.
     """
+    from orthoscope.calibration import calibrate as run
+    from orthoscope.face.asked import calibration_asked
+    from orthoscope.face.reports import CalibrationReport
+
     remark = settings.pop("remark", None)
     plan, source = calibration_asked(pipe, prompts, settings)
-    return CalibrationReport(calibration.calibrate(plan, source, progress=progress, remark=remark))
+    return CalibrationReport(run(plan, source, progress=progress, remark=remark))
