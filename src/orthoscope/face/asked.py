@@ -32,7 +32,7 @@ def audit_job(pipe: Any, prompts: Any, settings: Mapping[str, Any]) -> Job:
     Raises:
         ConfigError: if a setting is not known, or cannot be used.
     """
-    rest = dict(settings)
+    rest = {name: value for name, value in settings.items() if value is not None}
     opening, planning, place, making = (_taken(rest, names) for names in (_OPENING, _PLANNING, _PLACE, _MAKING))
     address = place.get("scheduler")
     if address is not None and ":" not in address:
@@ -56,7 +56,7 @@ def calibration_asked(pipe: Any, prompts: Any, settings: Mapping[str, Any]) -> t
     Raises:
         ConfigError: if a setting is not known, or cannot be used.
     """
-    rest = dict(settings)
+    rest = {name: value for name, value in settings.items() if value is not None}
     source = Source.of(pipe, **_taken(rest, _OPENING))
     given = _fields(Calibration, rest, _OPENING, source, prompts)
     if "prompts" in given:
@@ -87,6 +87,6 @@ def _fields(
     for name in settings:
         if name not in known:
             raise unknown("setting", name, {*known, *others}, field=name)
-    given = {"model": source.model, "prompts": prompts, **settings}
-    given["scheduler"] = given.pop("pipeline_scheduler", None)
-    return {name: value for name, value in given.items() if value is not None}
+    own = {"model": source.model, "prompts": prompts, "scheduler": settings.get("pipeline_scheduler")}
+    given = {name: value for name, value in settings.items() if name != "pipeline_scheduler"}
+    return given | {name: value for name, value in own.items() if value is not None}

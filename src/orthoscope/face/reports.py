@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import Any
 import xarray as xr
 from matplotlib.figure import Figure
 
+from orthoscope import writing
 from orthoscope.audits.result import AuditResult
 from orthoscope.audits.run import FILES, MADE
 from orthoscope.calibration import summarize
-from orthoscope.errors import unwritable
 from orthoscope.plots.audit import pareto_figure
 from orthoscope.plots.calibrate import calibrate_figure
 from orthoscope.report import audit as page
@@ -78,12 +77,8 @@ class AuditReport(Findings):
         """Take along what was made elsewhere, so that a later run finds it."""
         if self._made is None or os.path.realpath(self._made) == os.path.realpath(out):
             return
-        for name in MADE:
-            if (self._made / name).is_dir():
-                try:
-                    shutil.copytree(self._made / name, out / name, dirs_exist_ok=True)
-                except OSError as error:
-                    raise unwritable(out / name, error) from error
+        for file in (file for name in MADE for file in sorted((self._made / name).rglob("*")) if file.is_file()):
+            writing.write(out / file.relative_to(self._made), file.read_bytes())
 
     @property
     def _call(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ class Source:
     device: str = "auto"
     dtype: str = "auto"
     allow_pickle: bool = False
-    loaded: Any = None
+    loaded: Any = field(default=None, repr=False)
 
     @classmethod
     def of(cls, given: Any = None, **how: Any) -> Source:
