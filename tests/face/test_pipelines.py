@@ -177,7 +177,7 @@ def test_a_table_is_never_more_than_a_screen(count: int) -> None:
 
 
 def test_a_saved_audit_is_the_folder_of_the_command(
-    report: AuditReport, tmp_path: Path, run_cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    report: AuditReport, tmp_path: Path, run_cli: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, unchecked: None
 ) -> None:
     monkeypatch.setattr("orthoscope.report.audit.save_figure", lambda figure, path: None)  # the page has them, too
     prompts, out = tmp_path / "prompts.txt", tmp_path / "run"

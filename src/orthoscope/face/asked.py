@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from orthoscope.audits.plan import Audit
@@ -42,7 +42,7 @@ def audit_job(pipe: Any, prompts: Any, settings: Mapping[str, Any]) -> Job:
         )
     source = Source.of(pipe, **opening)
     plan = planned(_fields(Audit, rest, (*_OPENING, *_PLANNING, *_PLACE, *_MAKING), source, prompts), **planning)
-    return Job(plan=plan, source=source.scheduled(plan.scheduler), executor=executor_of(**place), **making)
+    return Job(plan=plan, source=replace(source, scheduler=plan.scheduler), executor=executor_of(**place), **making)
 
 
 def calibration_asked(pipe: Any, prompts: Any, settings: Mapping[str, Any]) -> tuple[Calibration, Source]:
@@ -67,7 +67,7 @@ def calibration_asked(pipe: Any, prompts: Any, settings: Mapping[str, Any]) -> t
         strengths = given["strengths"]
         given["strengths"] = tuple(strengths) if isinstance(strengths, Iterable) else (strengths,)
     plan = Calibration(**given)
-    return plan, source.scheduled(plan.scheduler)
+    return plan, replace(source, scheduler=plan.scheduler)
 
 
 def _taken(settings: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:

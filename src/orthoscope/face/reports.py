@@ -19,6 +19,7 @@ from orthoscope.plots.audit import pareto_figure
 from orthoscope.plots.calibrate import calibrate_figure
 from orthoscope.report import audit as page
 from orthoscope.report import calibrate as calibration_page
+from orthoscope.report.audit_sections import sources
 from orthoscope.report.audit_table import audit_tables
 from orthoscope.report.findings import Findings
 from orthoscope.report.intervals import summary
@@ -65,8 +66,7 @@ class AuditReport(Findings):
 
     def plot(self) -> Figure:
         """Variance kept against mean shift and adherence, by schedule; the twin below."""
-        named = {"Pipeline": self.data} | ({} if self.twin is None else {"Exact score of the same data": self.twin})
-        return pareto_figure(named, page.schedule_marks(self.data, self.twin))
+        return pareto_figure(sources(self.data, self.twin), page.schedule_marks(self.data, self.twin))
 
     def write(self, out: Path, *, command: str | None = None) -> None:
         self._copy(out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +71,6 @@ class Source:
     def name(self) -> str:
         """What the pipeline is called in results."""
         return DIGITS if self.model is None else self.model
-
-    def scheduled(self, scheduler: str | None) -> Source:
-        """The same with another scheduler."""
-        return replace(self, scheduler=scheduler)
 
     def pipe(self) -> Any:
         """The pipeline. Of one that is loaded it is a shallow copy, so that its owner keeps scheduler and settings.
