@@ -8,10 +8,14 @@ from .face.samples import sample as sample
 from .face.samples import measure as measure
 from .face.compare import compare as compare
 from .face.exact import design as design
+from .face.pipelines import guided as guided
+from .face.pipelines import audit as audit
+from .face.pipelines import calibrate as calibrate
 from .results import read as read
 from .results import rerun as rerun
 from .laws import RandomMixture as RandomMixture
 from .face.samples import mixture as mixture
+from .face.pipelines import pipeline as pipeline
 from .guidance.given import as_schedule as as_schedule
 from .results import Result as Result
 

@@ -6,9 +6,8 @@ A result in a folder (`save`) is read again (`read`), and made again from its sp
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,21 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from orthoscope import datasets
-from orthoscope.errors import ConfigError, unknown
+from orthoscope.errors import ConfigError
 from orthoscope.experiments.registry import SINGLE, STUDIES, Entry, SpecTypes, find, name_of
 from orthoscope.guidance.schedules import SCHEDULES, GuidanceSchedule
 from orthoscope.locking import locked
+from orthoscope.report.findings import Findings
 from orthoscope.report.studies import FILES, write_folder
-from orthoscope.report.tables import Table, as_text, flat
-from orthoscope.serialize import content_hash, dumps, from_dict, read_json
+from orthoscope.report.tables import Table, flat
+from orthoscope.serialize import content_hash, from_dict, read_json
 from orthoscope.sweeps.points import HERE, Points, Study, Summarizes
 from orthoscope.threads import threads_for
 
 _SHOWN = 60  # numbers that people read at once
 
 
-class Result:
+class Result(Findings):
     """What one study came to.
 
     Attributes:
@@ -37,9 +37,20 @@ class Result:
         data: Value, standard error and prediction of every quantity along named dimensions.
     """
 
+    files = FILES
+
     def __init__(self, study: Study, data: xr.Dataset) -> None:
         """Keep both."""
-        self.study, self.data = study, data
+        super().__init__(data)
+        self.study = study
+
+    @property
+    def job(self) -> str:
+        return job(self.study)
+
+    @property
+    def title(self) -> str:
+        return name_of(self.study)
 
     @property
     def _entry(self) -> Entry:
@@ -51,21 +62,6 @@ class Result:
         if "numbers" in self.data.attrs:
             return dict(json.loads(self.data.attrs["numbers"]))
         return self.study.summarize(self.data) if isinstance(self.study, Summarizes) else {}
-
-    def __getitem__(self, name: str) -> Any:
-        """One quantity: an `Estimate`, a number or a text; an array where there are several.
-
-        Raises:
-            ConfigError: if there is none of this name, naming the nearest.
-        """
-        found = self.data.get(name)
-        if found is not None and found.ndim == 0:
-            return datasets.stored(self.data, name)[0] if f"{name}_stderr" in self.data else found.item()
-        if name in self.numbers:
-            return self.numbers[name]
-        if found is not None:
-            return found
-        raise unknown("quantity", name, sorted({*map(str, self.data.data_vars), *self.numbers}))
 
     @property
     def schedule(self) -> GuidanceSchedule:
@@ -79,12 +75,7 @@ class Result:
         found: GuidanceSchedule = from_dict(self.numbers["schedule"], SCHEDULES)
         return found
 
-    def __iter__(self) -> Iterator[str]:
-        """Names of what was measured, and of other numbers."""
-        return iter([str(name) for name in self.data.data_vars if not str(name).endswith(tuple(datasets.SUFFIXES))])
-
     def tables(self) -> list[Table]:
-        """What people read of it."""
         return self._entry.tables(self._shown())
 
     def _shown(self) -> Mapping[str, Any]:
@@ -97,13 +88,6 @@ class Result:
         more = {"": f"{len(rows) - _SHOWN} more numbers in JSON"} if len(rows) > _SHOWN else {}
         return dict(list(rows.items())[:_SHOWN]) | more
 
-    def __repr__(self) -> str:
-        """The tables as text."""
-        return as_text(self.tables(), name_of(self.study))
-
-    def _repr_html_(self) -> str:
-        return f"<pre>{escape(repr(self))}</pre>"
-
     def plot(self) -> Figure:
         """The picture.
 
@@ -112,27 +96,7 @@ class Result:
         """
         return self._entry.draw(self.data)
 
-    def to_json(self) -> str:
-        """The JSON object of the command."""
-        return dumps(self.numbers)
-
-    def save(self, folder: Path | str, *, command: str | None = None) -> Path:
-        """Write a run folder: results.nc, spec.json, figures and report.html.
-
-        Args:
-            folder: Where; results of the same kind are replaced.
-            command: The command that the page shows; by default the one that makes the folder again.
-
-        Raises:
-            ConfigError: if the folder is in use, belongs to another kind of job, or cannot be written.
-        """
-        out = Path(folder)
-        with locked(out, job(self.study), FILES):
-            self.write(out, command=command)
-        return out
-
     def write(self, out: Path, *, command: str | None = None) -> None:
-        """The same into a folder that is held already."""
         write_folder(self.study, self.data, self.numbers, out, command or f"orthoscope rerun {out}")
 
 

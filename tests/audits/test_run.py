@@ -16,14 +16,15 @@ from PIL import Image
 from orthoscope.audits import studio as studio_of_audits
 from orthoscope.audits.plan import Audit
 from orthoscope.audits.result import AuditResult, about
-from orthoscope.audits.run import Session, run
-from orthoscope.audits.studio import Elsewhere, Source, Studio
+from orthoscope.audits.run import Job, Session, executor_of
+from orthoscope.audits.studio import Elsewhere, Recipe, Studio
 from orthoscope.audits.yardstick import Yardstick
 from orthoscope.datasets import groups, read
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.guidance.schedules import Constant
 from orthoscope.integrations import features, judge
 from orthoscope.integrations.host import host_of
+from orthoscope.integrations.source import Source
 from orthoscope.serialize import read_json
 from tests.audits.cells import named, parsed
 from tests.integrations import pipelines
@@ -64,7 +65,7 @@ def told() -> Told:
 
 @pytest.fixture(scope="module")
 def result(out: Path, told: Told) -> AuditResult:
-    return run(AUDIT, out, progress=told.advance, remark=told.remarks.append)
+    return Job(plan=AUDIT).run(out, progress=told.advance, remark=told.remarks.append)
 
 
 def test_the_folder_says_what_was_done_and_found(result: AuditResult, out: Path) -> None:
@@ -116,7 +117,7 @@ def test_the_same_command_finds_everything_made(
 ) -> None:
     again = Told()
     monkeypatch.setattr(AuditResult, "write", lambda self, path: None)
-    found = run(AUDIT, out, progress=again.advance)
+    found = Job(plan=AUDIT).run(out, progress=again.advance)
     assert len(again.progress) == 0  # but for what was stopped, which stops again before it counts
     xr.testing.assert_identical(found.pipeline, result.pipeline)
 
@@ -126,8 +127,9 @@ def test_two_workers_find_the_same_numbers(tmp_path: Path) -> None:
     """Bit for bit: batches are of equal shape, and the digits are made on one thread everywhere."""
     audit = replace(AUDIT, images_per_prompt=4, steps=2, search=True)
     told = Told()
-    alone = run(audit, tmp_path / "alone")
-    together = run(audit, tmp_path / "together", workers=2, progress=told.advance, save_images=True)
+    alone = Job(plan=audit).run(tmp_path / "alone")
+    job = Job(plan=audit, executor=executor_of(workers=2), images=True)
+    together = job.run(tmp_path / "together", progress=told.advance)
     for name in ("pipeline", "twin", "search"):
         one, other = getattr(alone, name), getattr(together, name)
         dropped = [cost for cost in ("seconds", "memory") if cost in one]
@@ -139,23 +141,23 @@ def test_two_workers_find_the_same_numbers(tmp_path: Path) -> None:
 
 
 def test_a_worker_with_another_pipeline_is_refused(tmp_path: Path) -> None:
-    source = Source(plan=AUDIT)
-    studio = source.studio(source.host())
-    assert Elsewhere(source=source, fingerprint=studio.fingerprint).studio().fingerprint == studio.fingerprint
-    twin = Elsewhere(source=source, fingerprint=studio.twin.fingerprint, is_twin=True).studio()
-    assert twin is Elsewhere(source=source, fingerprint=studio.twin.fingerprint, is_twin=True).studio()
+    recipe = Recipe(plan=AUDIT)
+    studio = recipe.studio()
+    assert Elsewhere(recipe=recipe, fingerprint=studio.fingerprint).studio().fingerprint == studio.fingerprint
+    twin = Elsewhere(recipe=recipe, fingerprint=studio.twin.fingerprint, is_twin=True).studio()
+    assert twin is Elsewhere(recipe=recipe, fingerprint=studio.twin.fingerprint, is_twin=True).studio()
     with pytest.raises(ConfigError, match="opened another pipeline than the one here"):
-        Elsewhere(source=source, fingerprint=studio.twin.fingerprint).studio()
+        Elsewhere(recipe=recipe, fingerprint=studio.twin.fingerprint).studio()
 
 
 def test_workers_take_turns_over_accelerators(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for number in range(5):
         monkeypatch.setattr(studio_of_audits, "turn", lambda number=number: number)
-        assert Source(plan=AUDIT)._how["device"] == f"cuda:{number % 2}"
-        assert Source(plan=AUDIT, device="cuda:1")._how["device"] == "cuda:1"
+        assert Recipe(plan=AUDIT).here.device == f"cuda:{number % 2}"
+        assert Recipe(plan=AUDIT, source=Source(device="cuda:1")).here.device == "cuda:1"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert Source(plan=AUDIT)._how["device"] == "auto"
+    assert Recipe(plan=AUDIT).here.device == "auto"
 
 
 def test_a_pipeline_of_texts_has_no_twin_and_no_class(tmp_path: Path) -> None:
@@ -164,7 +166,7 @@ def test_a_pipeline_of_texts_has_no_twin_and_no_class(tmp_path: Path) -> None:
         model="tiny", prompts=("a cat", "a dog"), schedules=(Constant(value=2),), images_per_prompt=4, steps=2
     )
     plan = audit.completed(host)
-    studio = Source(plan=plan).studio(host)
+    studio = Recipe(plan=plan).studio(host)
     found = Session(plan=plan, studio=studio, yardstick=Yardstick.of(plan, studio), out=tmp_path).run()
     assert found.twin is None
     assert found.search is None
@@ -177,7 +179,7 @@ def test_many_prompts_fit_the_attributes_of_a_file(tmp_path: Path) -> None:
     studio = Studio(host=host, features=features.LatentFeatures())
     plan = Audit(prompts=tuple(f"{'a long prompt ' * 8}{n}" for n in range(300))).completed(host)
     long = about(plan, studio)
-    AuditResult(pipeline=xr.Dataset(attrs=long)).write(tmp_path / "results.nc")
+    AuditResult(pipeline=xr.Dataset(attrs=long)).write(tmp_path)
     stored = read(tmp_path / "results.nc", group="pipeline")
     assert stored is not None
     assert json.loads(stored.attrs["spec"])["prompts"] == "300 prompts, see spec.json"
@@ -193,7 +195,7 @@ def test_leave_to_read_pickles_reaches_every_network(tmp_path: Path, monkeypatch
     monkeypatch.setattr(features, "features_of", refused)
     monkeypatch.setattr(judge, "judge_of", refused)
     with pytest.raises(ConfigError, match="enough"):
-        run(AUDIT, tmp_path, allow_pickle=True)
+        Job(plan=AUDIT, source=Source(allow_pickle=True)).run(tmp_path)
     assert asked == [True, True]
 
 
@@ -236,5 +238,5 @@ def test_what_cannot_be_had_is_said_before_anything_is_made(
     if audit.reference in ("REFERENCES", "FEW"):
         audit = replace(audit, reference=str(tmp_path / audit.reference))
     with pytest.raises(ConfigError, match=said):
-        run(audit, tmp_path / "out", **given)
+        Job(plan=audit, source=Source(scheduler=audit.scheduler), **given).run(tmp_path / "out")
     assert not (tmp_path / "out").exists()

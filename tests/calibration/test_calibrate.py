@@ -35,7 +35,8 @@ from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.rules import LinearCFG
 from orthoscope.guidance.schedules import Constant
 from orthoscope.integrations.digits import digit_images, load_digits_pipeline
-from orthoscope.integrations.host import Host, host_of, open_host
+from orthoscope.integrations.host import Host, host_of
+from orthoscope.integrations.source import Source
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import IndependentNoise, geometric
@@ -177,7 +178,7 @@ def test_a_path_that_is_not_finite_is_stopped() -> None:
 def test_paths_run_in_single_precision_whatever_the_pipelines() -> None:
     found = []
     for dtype in (torch.float32, torch.bfloat16):
-        host = open_host(dtype=str(dtype).removeprefix("torch."))
+        host = Source(dtype=str(dtype).removeprefix("torch.")).host()
         time, told = np.array([300.0, 30.0, 3.0, 0.3]), {0.0: np.array([0.0, 0.1, 1.0, 3.0])}
         found.extend(host_paths(host, time, told, Calibration(images_per_prompt=3, path_steps=5), lambda: None))
         assert next(host.pipe.unet.parameters()).dtype == dtype  # the pipeline keeps its own
@@ -431,7 +432,7 @@ def test_unusable_settings_are_refused(changes: dict[str, Any], message: str) ->
 @pytest.mark.slow
 def test_the_digits_model_is_laid_beside_its_exact_twin() -> None:
     asked, told = Calibration(images_per_prompt=3, steps=6, path_steps=8, strengths=(1.0,)), list[tuple[int, int]]()
-    small = calibrate(asked, progress=lambda done, total: told.append((done, total)))
+    small = calibrate(asked, Source(), progress=lambda done, total: told.append((done, total)))
     assert told == [(done, 72) for done in range(1, 73)]  # of both: ten prompts, and eight steps, at two strengths
     assert small["source"].values.tolist() == ["pipeline", "twin"]
     pipeline, twin = (small.sel(source=name) for name in ("pipeline", "twin"))
@@ -463,16 +464,16 @@ def test_more_classes_than_can_be_asked_for_are_told_by_the_pair_and_equal_setti
     path = saved(tmp_path, x=points, labels=np.arange(60) % 10)
     tiny = Calibration(prompts=("0", "1"), images_per_prompt=4, steps=4, path_steps=4, strengths=(1.0,), data=str(path))
     told: list[tuple[int, int]] = []
-    first = calibrate(tiny, progress=lambda done, total: told.append((done, total)))
+    first = calibrate(tiny, Source(), progress=lambda done, total: told.append((done, total)))
     # The pipeline: two prompts at two strengths; the twin: all ten classes of the data.
     assert told == [(done, 24) for done in range(1, 25)]
     assert summarize(first)["profile"] == "pair"
-    xr.testing.assert_identical(calibrate(tiny), first)
+    xr.testing.assert_identical(calibrate(tiny, Source()), first)
 
 
 def test_too_little_to_measure_is_one_clear_line(tmp_path: Path) -> None:
     path = saved(tmp_path, x=np.eye(64).reshape(-1, 8, 8), labels=np.arange(64) % 3)
     with pytest.raises(ConfigError, match="every class of digits, 0 to 9"):
-        calibrate(Calibration(data=str(path)))
+        calibrate(Calibration(data=str(path)), Source())
     with pytest.raises(ConfigError, match="at least 2 prompts and 8 images"):
-        calibrate(Calibration(prompts=("0", "1"), images_per_prompt=3, steps=4))
+        calibrate(Calibration(prompts=("0", "1"), images_per_prompt=3, steps=4), Source())

@@ -8,19 +8,19 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import xarray as xr
 
-from orthoscope.audits import run as study
 from orthoscope.audits.plan import Audit
-from orthoscope.audits.presets import preset_settings
-from orthoscope.cli.audit import planned
+from orthoscope.audits.presets import planned, preset_settings
+from orthoscope.audits.result import AuditResult
+from orthoscope.audits.run import Job
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.rules import Rescaled
 from orthoscope.guidance.schedules import Constant
+from orthoscope.integrations.source import Source
+from orthoscope.progress import Progress, Remark
 from orthoscope.report import audit as report
 from tests.conftest import Finished
 from tests.report.audits import ROLES, WINDOW, audited
@@ -31,32 +31,32 @@ Run = Callable[..., Finished]
 SMALL = {spec: ROLES[spec] for spec in ("constant:0", "constant:3", WINDOW)}
 
 
-@dataclass(frozen=True)
-class Result:
-    """What `run` returns."""
+@dataclass
+class Asked:
+    """What was asked for: the job, and the command that its page shows."""
 
-    pipeline: xr.Dataset
-    twin: xr.Dataset | None = None
-    search: xr.Dataset | None = None
+    job: Job
+    command: str = ""
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Audit, dict[str, Any]]]:
-    """Plans that were run, and how; nothing is generated."""
-    calls: list[tuple[Audit, dict[str, Any]]] = []
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
+    """Jobs that were run; nothing is generated."""
+    calls: list[Asked] = []
 
-    def run(plan: Audit, out: Path, **how: Any) -> Result:
-        calls.append((plan, how))
-        how["remark"]("a remark")
-        how["progress"](1, 2)
-        bare = audited(roles=SMALL, stopped={"constant:9": "images are not finite"} if plan.seed == 9 else None)
-        return Result(bare)
+    def run(self: Job, out: Path, *, progress: Progress, remark: Remark) -> AuditResult:
+        calls.append(Asked(self))
+        remark("a remark")
+        progress(1, 2)
+        is_stopped = self.plan.seed == 9
+        bare = audited(roles=SMALL, stopped={"constant:9": "images are not finite"} if is_stopped else None)
+        return AuditResult(pipeline=bare)
 
-    def write_report(result: Result, out: Path, *, command: str) -> Path:
-        calls[-1][1]["command"] = command
+    def write_report(result: AuditResult, out: Path, *, command: str) -> Path:
+        calls[-1].command = command
         return out / "report.html"
 
-    monkeypatch.setattr(study, "run", run)
+    monkeypatch.setattr(Job, "run", run)
     monkeypatch.setattr(report, "write_report", write_report)
     return calls
 
@@ -70,12 +70,12 @@ def test_a_list_option_needs_a_value(run_cli: Run) -> None:
     assert run.err.strip() == "error: Option '--schedules' requires an argument."
 
 
-def test_schedules_are_repeated(run_cli: Run, tmp_path: Path, asked: list[tuple[Audit, dict[str, Any]]]) -> None:
+def test_schedules_are_repeated(run_cli: Run, tmp_path: Path, asked: list[Asked]) -> None:
     specs = ("constant:0", "constant:6.5", "step:early=6.5,late=-1,switch=60%")
     words = [word for spec in specs for word in ("--schedules", spec)]
     assert run_cli("audit", *words, "--out", tmp_path, "--json", "--quiet").status == 0
-    assert asked[0][0] == Audit(schedules=tuple(map(parse_schedule, specs)))
-    assert asked[0][1]["command"] == f"orthoscope audit {shlex.join(words)} --out {tmp_path} --json --quiet"
+    assert asked[0].job.plan == Audit(schedules=tuple(map(parse_schedule, specs)))
+    assert asked[0].command == f"orthoscope audit {shlex.join(words)} --out {tmp_path} --json --quiet"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_further_values_after_one_option_are_refused_with_the_cure(
     assert line.endswith(f"; for several values repeat the option: {option} A {option} B")
 
 
-def test_every_option_reaches_the_plan(run_cli: Run, tmp_path: Path, asked: list[tuple[Audit, dict[str, Any]]]) -> None:
+def test_every_option_reaches_the_plan(run_cli: Run, tmp_path: Path, asked: list[Asked]) -> None:
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("a cat\n\n# no prompt\na dog\n")
     settings = {
@@ -106,27 +106,28 @@ def test_every_option_reaches_the_plan(run_cli: Run, tmp_path: Path, asked: list
         "classifier": "some/vit", "reference": "photos", "size": 64, "seed": 3,
     }  # fmt: skip
     words = [word for name, value in settings.items() for word in (f"--{name.replace('_', '-')}", value)]
-    where = ("--workers", 2, "--scheduler", "tcp://host:8786")
-    how = ("--batch", 3, "--device", "cpu", "--dtype", "float16", "--allow-pickle", "--images", *where)
+    how = ("--batch", 3, "--device", "cpu", "--dtype", "float16", "--allow-pickle", "--images", "--workers", 2)
     flags = ("--prompts", prompts, "--schedules", "constant:2", "--search", "--no-match", *how, "--out", tmp_path)
     run = run_cli("audit", *words, *flags)
     assert run.status == 0, run.err
-    plan, given = asked[0]
+    job = asked[0].job
     expected = {"prompts": ("a cat", "a dog"), "schedules": (Constant(value=2),), "search": True, "match": False}
     settings["scheduler"] = settings.pop("pipeline_scheduler")
     settings |= {"current": Constant(value=2), "rule": Rescaled(phi=0.7)}
-    assert plan == Audit(**settings | expected)
-    assert given | {
-        "batch": 3, "device": "cpu", "dtype": "float16", "allow_pickle": True, "save_images": True, "workers": 2,
-        "scheduler": "tcp://host:8786",
-    } == given  # fmt: skip
+    assert job.plan == Audit(**settings | expected)
+    assert job.source == Source(
+        model="some/model", scheduler="DDIMScheduler", device="cpu", dtype="float16", allow_pickle=True
+    )
+    assert (job.batch, job.images, job.executor.workers, job.executor.scheduler) == (3, True, 2, None)
     assert "a remark" in run.err
+    assert run_cli("audit", "--scheduler", "tcp://host:8786", "--out", tmp_path, "--quiet").status == 0
+    assert asked[1].job.executor.scheduler == "tcp://host:8786"
 
 
 # What it prints
 
 
-def test_json_is_all_there_is_on_output(run_cli: Run, tmp_path: Path, asked: list[Any]) -> None:
+def test_json_is_all_there_is_on_output(run_cli: Run, tmp_path: Path, asked: list[Asked]) -> None:
     run = run_cli("audit", "--quick", "--out", tmp_path, "--json", "--quiet")
     assert run.status == 0
     assert run.err == ""
@@ -136,10 +137,10 @@ def test_json_is_all_there_is_on_output(run_cli: Run, tmp_path: Path, asked: lis
     assert found["schedules"][0]["gain"] is None
     assert found["recommendation"]["schedule"] is None
     assert found["report"] == str(tmp_path / "report.html")
-    assert asked[0][1]["command"] == f"orthoscope audit --quick --out {tmp_path} --json --quiet"
+    assert asked[0].command == f"orthoscope audit --quick --out {tmp_path} --json --quiet"
 
 
-def test_people_get_a_table_and_the_advice(run_cli: Run, tmp_path: Path, asked: list[Any]) -> None:
+def test_people_get_a_table_and_the_advice(run_cli: Run, tmp_path: Path, asked: list[Asked]) -> None:
     run = run_cli("audit", "--quick", "--out", tmp_path, "--quiet")
     lines = run.out.splitlines()
     assert any(line.startswith("variance kept") or "variance kept" in line for line in lines)
@@ -156,7 +157,7 @@ def test_people_get_a_table_and_the_advice(run_cli: Run, tmp_path: Path, asked: 
 
 
 def test_a_narrow_terminal_gets_a_list_and_whole_words(
-    run_cli: Run, tmp_path: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+    run_cli: Run, tmp_path: Path, asked: list[Asked], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     *lines, last = run_cli("audit", "--quick", "--out", tmp_path, "--quiet").out.splitlines()
@@ -166,7 +167,7 @@ def test_a_narrow_terminal_gets_a_list_and_whole_words(
 
 
 def test_a_place_that_cannot_be_written_is_found_before_anything_is_made(
-    run_cli: Run, tmp_path: Path, asked: list[Any]
+    run_cli: Run, tmp_path: Path, asked: list[Asked]
 ) -> None:
     (tmp_path / "report.html").mkdir()
     run = run_cli("audit", "--quick", "--out", tmp_path, "--quiet")
@@ -174,7 +175,7 @@ def test_a_place_that_cannot_be_written_is_found_before_anything_is_made(
     assert "report.html" in run.err
 
 
-def test_a_stopped_schedule_is_told_and_fails(run_cli: Run, tmp_path: Path, asked: list[Any]) -> None:
+def test_a_stopped_schedule_is_told_and_fails(run_cli: Run, tmp_path: Path, asked: list[Asked]) -> None:
     run = run_cli("audit", "--seed", 9, "--out", tmp_path, "--json", "--quiet")
     assert run.status == 1
     assert json.loads(run.out)["stopped"] == {"constant:9": "images are not finite"}
@@ -185,7 +186,7 @@ def test_ctrl_c_says_how_to_go_on(run_cli: Run, tmp_path: Path, monkeypatch: pyt
     def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(study, "run", interrupted)
+    monkeypatch.setattr(Job, "run", interrupted)
     run = run_cli("audit", "--out", tmp_path)
     assert run.status == 130
     assert f"the same command goes on from {tmp_path}" in run.err
@@ -198,10 +199,10 @@ def test_a_preset_is_an_audit_whose_every_setting_can_be_replaced() -> None:
     settings = preset_settings("ventura", model="some/model")
     assert len(set(settings["prompts"])) == 50
     given = {"model": "some/model", "images_per_prompt": 2, "steps": 4}
-    plan = planned(given, prompts=None, preset="ventura", quick=False)
+    plan = planned(given, preset="ventura")
     assert plan == Audit(**settings | given)
     assert plan.schedules[:2] == (Constant(value=0), Constant(value=6.5))
-    assert planned(given, prompts=None, preset=None, quick=True) == Audit.quick(**given)
+    assert planned(given, quick=True) == Audit.quick(**given)
 
 
 def test_a_preset_of_texts_needs_a_pipeline_of_texts() -> None:

@@ -73,7 +73,9 @@ def test_people_read_a_table_and_the_command_to_go_on_with(
     run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = study.calibrate
-    monkeypatch.setattr(study, "calibrate", lambda asked, **how: run(replace(asked, path_steps=4), **how))
+    monkeypatch.setattr(
+        study, "calibrate", lambda asked, *where, **how: run(replace(asked, path_steps=4), *where, **how)
+    )
     points = np.random.Generator(np.random.Philox(key=2)).uniform(-1, 1, (60, 8, 8))
     np.savez(tmp_path / "data.npz", x=points, labels=np.arange(60) % 10)
     words = ("--data", tmp_path / "data.npz", "--images-per-prompt", 3, "--steps", 4, "--strengths", 2)

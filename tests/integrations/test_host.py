@@ -29,8 +29,9 @@ from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.diffusers.layout import LAYOUTS
 from orthoscope.integrations.families import FAMILIES
 from orthoscope.integrations.fingerprint import fingerprint
-from orthoscope.integrations.host import Generated, Host, host_of, is_out_of_memory, open_host
+from orthoscope.integrations.host import Generated, Host, host_of, is_out_of_memory
 from orthoscope.integrations.hub import check_tokenizer, reading, rescheduled
+from orthoscope.integrations.source import Source
 from orthoscope.serialize import content_hash, dumps
 from tests.integrations import pipelines
 from tests.integrations.pipelines import TOKENS, WIDTH
@@ -229,7 +230,7 @@ def test_a_checker_that_blanks_images_is_told_of() -> None:
 
 
 def test_classes_are_asked_by_number_or_by_word() -> None:
-    host = open_host()
+    host = Source().host()
     assert (host.name, host.kind, host.classes) == ("digits", "class", 10)
     assert host.default_prompts == tuple("0123456789")
     host.check_prompts(host.default_prompts)
@@ -255,7 +256,7 @@ def test_classes_are_asked_by_number_or_by_word() -> None:
 )
 def test_prompts_that_name_no_class_are_refused(prompts: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        open_host().check_prompts(prompts)
+        Source().host().check_prompts(prompts)
 
 
 def test_what_a_pipeline_cannot_do_is_told_in_one_line(hosts: dict[str, Host]) -> None:
@@ -263,7 +264,7 @@ def test_what_a_pipeline_cannot_do_is_told_in_one_line(hosts: dict[str, Host]) -
     with pytest.raises(ConfigError, match=r"^StableDiffusionPipeline refuses: .*divisible by 8.*$"):
         generated(host, "a cat", 1, size=13)
     with pytest.raises(ConfigError, match="one size only"):
-        generated(open_host(), "3", 1, size=16)
+        generated(Source().host(), "3", 1, size=16)
     with pytest.raises(ConfigError, match="no seeds"):
         generated(host, "a cat")
 
@@ -279,7 +280,7 @@ def test_pipelines_that_need_more_than_a_prompt_are_refused() -> None:
 
 
 def test_another_scheduler_keeps_the_settings_of_the_pipelines_own() -> None:
-    own, other = open_host(), open_host(scheduler="EulerAncestralDiscreteScheduler")
+    own, other = Source().host(), Source(scheduler="EulerAncestralDiscreteScheduler").host()
     config = other.pipe.scheduler.config
     assert type(other.pipe.scheduler) is diffusers.EulerAncestralDiscreteScheduler
     assert (config.beta_schedule, config.prediction_type) == ("linear", "v_prediction")
@@ -303,7 +304,7 @@ def test_a_scheduler_with_a_warm_up_is_taken_without_it() -> None:
 )
 def test_schedulers_that_do_not_fit_are_refused(name: str, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        open_host(scheduler=name)
+        Source(scheduler=name).host()
 
 
 def test_a_pipeline_that_starts_at_unit_noise_needs_a_scheduler_that_does() -> None:
@@ -327,7 +328,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(saved: Path) -> Host:
-    return open_host(str(saved / "whole"))
+    return Source(model=str(saved / "whole")).host()
 
 
 @pytest.mark.parametrize("name", ["whole", "digits"])
@@ -336,7 +337,7 @@ def test_a_saved_pipeline_makes_the_same_images(name: str, saved: Path) -> None:
         "whole": lambda: pipelines.stable_diffusion(**pipelines.texts_of_letters()),
         "digits": pipelines.digits,
     }
-    built, opened = host_of(builds[name]()), open_host(str(saved / name))
+    built, opened = host_of(builds[name]()), Source(model=str(saved / name)).host()
     prompt = "3" if name == "digits" else "a cat"
     assert same(generated(opened, prompt, *SEEDS).images, generated(built, prompt, *SEEDS).images)
     assert content_hash(json.loads(dumps(opened.identity))) == content_hash(json.loads(dumps(built.identity)))
@@ -380,14 +381,18 @@ def test_a_digits_file_or_its_folder_is_opened(tmp_path: Path) -> None:
     from orthoscope.integrations.digits import SHIPPED
 
     shutil.copy(SHIPPED, tmp_path / "digits.safetensors")
-    shipped = open_host().identity
-    assert open_host(str(tmp_path)).identity == open_host(str(tmp_path / "digits.safetensors")).identity == shipped
+    shipped = Source().host().identity
+    assert (
+        Source(model=str(tmp_path)).host().identity
+        == Source(model=str(tmp_path / "digits.safetensors")).host().identity
+        == shipped
+    )
 
 
 def test_pickles_are_read_only_if_allowed(saved: Path, whole: Host) -> None:
     with pytest.raises(ConfigError, match=r"^\S+ holds weights that are not safetensors.*`allow_pickle`.*$"):
-        open_host(str(saved / "pickled"))
-    allowed = open_host(str(saved / "pickled"), allow_pickle=True)
+        Source(model=str(saved / "pickled")).host()
+    allowed = Source(model=str(saved / "pickled"), allow_pickle=True).host()
     assert allowed.identity == whole.identity
 
 
@@ -397,8 +402,8 @@ def test_a_text_encoder_in_pickles_is_no_exception(saved: Path, whole: Host, tmp
     torch.save(load_file(encoder / "model.safetensors"), encoder / "pytorch_model.bin")
     (encoder / "model.safetensors").unlink()
     with pytest.raises(ConfigError, match=r"not safetensors.*`allow_pickle`"):
-        open_host(str(tmp_path / "mixed"))
-    allowed = open_host(str(tmp_path / "mixed"), allow_pickle=True)
+        Source(model=str(tmp_path / "mixed")).host()
+    allowed = Source(model=str(tmp_path / "mixed"), allow_pickle=True).host()
     assert allowed.identity == whole.identity
 
 
@@ -421,21 +426,21 @@ def test_what_needs_foreign_code_or_is_unknown_is_refused(
     index = json.loads((saved / "whole" / "model_index.json").read_text())
     (tmp_path / "model_index.json").write_text(json.dumps(index | change))
     with pytest.raises(ConfigError, match=message):
-        open_host(str(tmp_path))
+        Source(model=str(tmp_path)).host()
 
 
 def test_damaged_folders_are_told_in_one_line(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^cannot read \S+: .*model_index\.json.*$"):
-        open_host(str(tmp_path))
+        Source(model=str(tmp_path)).host()
     folder = tmp_path / "copy"
     shutil.copytree(saved / "whole", folder)
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(ConfigError, match=r"^cannot read \S+: .*unet.*$"):
-        open_host(str(folder))
+        Source(model=str(folder)).host()
     weights.unlink()
     with pytest.raises(ConfigError, match=r"^cannot read \S+: .*no file named.*unet.*$"):
-        open_host(str(folder))
+        Source(model=str(folder)).host()
 
 
 @pytest.mark.parametrize(
@@ -459,7 +464,7 @@ def test_a_part_whose_files_are_empty_or_gone_is_not_replaced_by_defaults(
         if content is not None:
             file.write_text(content)
     with pytest.raises(ConfigError, match=message) as raised:
-        open_host(str(tmp_path / "copy"))
+        Source(model=str(tmp_path / "copy")).host()
     assert len(str(raised.value).splitlines()) == 1
 
 
@@ -476,12 +481,12 @@ def test_no_tokenizer_s_defaults_are_a_vocabulary(kind: str, tmp_path: Path) -> 
 )
 def test_a_missing_folder_is_told(model: str) -> None:
     with pytest.raises(ConfigError, match=rf"^no such folder: {re.escape(model)}; expected .* org/name$"):
-        open_host(model)
+        Source(model=model).host()
 
 
 def test_a_hub_out_of_reach_is_told_with_the_cure() -> None:
     with pytest.raises(ConfigError, match=r"^org/name is no folder here.*cannot be reached.*hf download org/name.*$"):
-        open_host("org/name")
+        Source(model="org/name").host()
     with pytest.raises(ConfigError, match="needs code of its own"), reading("org/name"):
         raise ValueError(f"The repository holds custom code. {'Read it. ' * 50}Pass `trust_remote_code=True`.")
     with pytest.raises(ConfigError, match="cannot be reached"), reading("org/name"):
@@ -506,11 +511,11 @@ def test_an_unknown_repository_is_told() -> None:
 )
 def test_devices_and_precisions_that_are_not_there_are_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        open_host(**options)
+        Source(**options).host()
 
 
 def test_half_precision_is_half_precision(saved: Path, whole: Host) -> None:
-    host = open_host(str(saved / "whole"), dtype="bfloat16", device="cpu")
+    host = Source(model=str(saved / "whole"), dtype="bfloat16", device="cpu").host()
     assert host.pipe.unet.dtype == torch.bfloat16
     assert host.identity["dtype"] == "torch.bfloat16"
     found = generated(host, "a cat", *SEEDS)

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.features import features_of
-from orthoscope.integrations.host import host_of, open_host
+from orthoscope.integrations.host import host_of
 from orthoscope.integrations.hub import reading
 from orthoscope.integrations.judge import judge_of
+from orthoscope.integrations.source import Source
 from orthoscope.integrations.weights import check_finite, read_network
 from tests.integrations import networks, pipelines
 
@@ -117,7 +118,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", ["sd3", "wan"])
 def test_a_whole_pipeline_is_read_as_it_was_saved(name: str, saved: Path) -> None:
-    built, found = PIPELINES[name](), open_host(str(saved / name))
+    built, found = PIPELINES[name](), Source(model=str(saved / name)).host()
     assert host_of(built).identity == found.identity
 
 
@@ -127,7 +128,7 @@ def test_every_part_must_be_whole(name: str, part: str, saved: Path, tmp_path: P
     file = weights_in(tmp_path / name / part)
     lost = middle(file)
     changed(file, lambda weights: weights.pop(lost))
-    assert_refused(lambda: open_host(str(tmp_path / name)), rf"{name}/{part} lacks weights of \w+: .*{lost}")
+    assert_refused(lambda: Source(model=str(tmp_path / name)).host(), rf"{name}/{part} lacks weights of \w+: .*{lost}")
 
 
 # Networks of either library
@@ -215,7 +216,9 @@ def test_a_variant_is_not_taken_for_the_network(saved: Path, tmp_path: Path) -> 
     shutil.copytree(saved / "sd", tmp_path / "sd")
     file = weights_in(tmp_path / "sd" / "unet")
     file.rename(file.with_suffix(".fp16.safetensors"))
-    assert_refused(lambda: open_host(str(tmp_path / "sd")), r"model\.fp16\.safetensors, but variants are not read")
+    assert_refused(
+        lambda: Source(model=str(tmp_path / "sd")).host(), r"model\.fp16\.safetensors, but variants are not read"
+    )
 
 
 def test_weights_must_be_numbers(saved: Path, tmp_path: Path) -> None:
@@ -227,15 +230,15 @@ def test_weights_must_be_numbers(saved: Path, tmp_path: Path) -> None:
         assert_refused(lambda: check_finite(network, "here"), "here: bias holds NaN or infinity as float32")
     shutil.copytree(saved / "digits", tmp_path / "digits")
     changed(weights_in(tmp_path / "digits" / "unet"), lambda weights: weights["conv_in.bias"].fill_(float("nan")))
-    assert_refused(lambda: open_host(str(tmp_path / "digits")), r"digits/unet: conv_in\.bias holds NaN")
+    assert_refused(lambda: Source(model=str(tmp_path / "digits")).host(), r"digits/unet: conv_in\.bias holds NaN")
 
 
 def test_weights_may_be_too_large_for_half_precision(saved: Path, tmp_path: Path) -> None:
     shutil.copytree(saved / "digits", tmp_path / "digits")
     changed(weights_in(tmp_path / "digits" / "unet"), lambda weights: weights["conv_in.weight"].fill_(1e6))
-    assert open_host(str(tmp_path / "digits")).identity
+    assert Source(model=str(tmp_path / "digits")).host().identity
     assert_refused(
-        lambda: open_host(str(tmp_path / "digits"), dtype="float16"), "conv_in.weight .* as float16.*float32"
+        lambda: Source(model=str(tmp_path / "digits"), dtype="float16").host(), "conv_in.weight .* as float16.*float32"
     )
 
 
@@ -373,7 +376,7 @@ def test_no_route_follows_an_index_to_a_pickle(part: str, saved: Path, tmp_path:
         read = partial(features_of, part, model=model)
     else:
         shutil.copytree(saved / "sd", tmp_path / "sd")
-        folder, read = tmp_path / "sd" / part, partial(open_host, str(tmp_path / "sd"))
+        folder, read = tmp_path / "sd" / part, Source(model=str(tmp_path / "sd")).host
     replaced(folder, "named by an index", tmp_path / "ran")
     assert_refused(read, r"not safetensors \(\S+index\.json names evil\.bin\)")
     assert unpickled == []

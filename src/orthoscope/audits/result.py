@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import xarray as xr
 
-from orthoscope import __version__
+from orthoscope import __version__, writing
 from orthoscope.audits.plan import Audit
 from orthoscope.audits.studio import Studio
 from orthoscope.datasets import write_all
 from orthoscope.serialize import content_hash, dumps
 
-SPEC = "spec.json"
+RESULTS: Final = "results.nc"
+SPEC: Final = "spec.json"
 _LONGEST_SPEC = 30_000  # characters; NetCDF attributes hold 64 KB, so prompts beyond that stand in spec.json only
 
 
@@ -27,11 +29,13 @@ class AuditResult:
         pipeline: Measures, logs, costs and thumbnails of the pipeline, by schedule.
         twin: The same of its twin with the exact score; None without one.
         search: Candidates beside constant strength; None without a search.
+        spec: Everything that is needed to do it again.
     """
 
     pipeline: xr.Dataset
     twin: xr.Dataset | None = None
     search: xr.Dataset | None = None
+    spec: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def recommendation(self) -> dict[str, Any]:
@@ -43,14 +47,15 @@ class AuditResult:
         """Why schedules were stopped, by schedule."""
         return dict(json.loads(self.pipeline.attrs["stopped"]))
 
-    def write(self, path: Path) -> None:
-        """Write every dataset as a group of one NetCDF file.
+    def write(self, out: Path) -> None:
+        """Write the specification, and every dataset as a group of one NetCDF file, into a folder.
 
         Raises:
-            ConfigError: if it cannot be written.
+            ConfigError: if they cannot be written.
         """
+        writing.write(out / SPEC, dumps(self.spec) + "\n")
         found = {"pipeline": self.pipeline, "twin": self.twin, "search": self.search}
-        write_all({name: result for name, result in found.items() if result is not None}, path)
+        write_all({name: result for name, result in found.items() if result is not None}, out / RESULTS)
 
 
 def about(plan: Audit, studio: Studio) -> dict[str, Any]:

@@ -27,13 +27,14 @@ from orthoscope.audits.matching import matching_constants
 from orthoscope.audits.measure import measured
 from orthoscope.audits.plan import Audit, Role, role_of, strongest
 from orthoscope.audits.recommend import recommendation
-from orthoscope.audits.result import SPEC, AuditResult, about
-from orthoscope.audits.studio import Elsewhere, Source, Studio
+from orthoscope.audits.result import RESULTS, SPEC, AuditResult, about
+from orthoscope.audits.studio import Elsewhere, Recipe, Studio
 from orthoscope.audits.tally import Tally
 from orthoscope.audits.yardstick import Yardstick
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
+from orthoscope.integrations.source import Source
 from orthoscope.locking import locked
 from orthoscope.progress import Progress, Remark
 from orthoscope.serialize import dumps
@@ -41,78 +42,101 @@ from orthoscope.sweeps.execute import PRELOADED, Executor
 from orthoscope.threads import one_thread
 
 Roles = Mapping[GuidanceSchedule, Role]
-RESULTS = "results.nc"
-FILES = (RESULTS, SPEC, "report.html", "figures", "cells", "search", "twin", "images")  # of its folder
+MADE: tuple[str, ...] = ("cells", "search", "twin", "images")  # folders of images and what is kept of them
+FILES: tuple[str, ...] = (RESULTS, SPEC, "report.html", "figures", *MADE)  # of its folder
 _PRELOADED = ("orthoscope.integrations.features", "orthoscope.integrations.host")  # by workers, all together
 
 
-def run(
-    audit: Audit,
-    out: Path,
-    *,
-    device: str = "auto",
-    dtype: str = "auto",
-    batch: int | None = None,
-    allow_pickle: bool = False,
-    save_images: bool = False,
-    workers: int = 1,
-    scheduler: str | None = None,
-    progress: Progress | None = None,
-    remark: Remark | None = None,
-) -> AuditResult:
-    """Audit the pipeline that a plan names.
+def executor_of(workers: int = 1, scheduler: str | None = None) -> Executor:
+    """Where images are made; workers on this machine import what that needs once, all together.
 
     Args:
-        audit: The plan.
-        out: Folder of results.nc, spec.json, and the cells that a later run takes over.
-        device: Where networks run; "auto" is an accelerator if there is one, and workers take turns over several.
-        dtype: Precision of the pipeline.
-        batch: Images per call of the pipeline; None for what suits it.
-        allow_pickle: Whether weights that are not safetensors may be read.
-        save_images: Whether images are kept as PNG files, in the folder `images`.
         workers: 1 for this process, more for as many processes, each with a pipeline of its own.
         scheduler: Address of a running Dask scheduler, whose workers are used instead.
-        progress: Told the number of images done and, as far as known, of all.
-        remark: Told what a user should know.
 
     Raises:
-        ConfigError: if the plan does not fit the pipeline, something it names cannot be had, or the folder is in use.
-        StoppedError: if images without guidance are not finite, not one fits into memory, or the cluster is lost.
+        ConfigError: if there are fewer workers than one, or more beside a scheduler.
     """
-    if batch is not None and batch < 1:
-        raise ConfigError(f"batch is the number of images per call and must be at least 1, got {batch}")
-    say = remark or (lambda text: None)
-    source = Source(plan=audit, device=device, dtype=dtype, allow_pickle=allow_pickle, batch=batch or 0)
     # A process that was forked from one that has asked for an accelerator has none, and imports may ask.
     preload = PRELOADED if torch.cuda.is_available() else _PRELOADED
-    executor = Executor(workers=workers, scheduler=scheduler, preload=preload)
-    with locked(out, "audit", FILES), executor:
-        host = source.host()
-        plan = audit.completed(host, say)
-        host.check_prompts(plan.prompts)
-        studio = source.studio(host)
-        session = Session(
-            plan=plan,
-            studio=studio,
-            yardstick=Yardstick.of(plan, studio, say),
-            out=out,
-            executor=executor,
-            elsewhere=_elsewhere(source, studio, executor),
-            pictures=out / "images" if save_images else None,
-            tally=Tally(progress),
-            remark=say,
-        )
-        return session.run()
+    return Executor(workers=workers, scheduler=scheduler, preload=preload)
 
 
-def _elsewhere(source: Source, studio: Studio, executor: Executor) -> Elsewhere | None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """An audit that can be run.
+
+    Attributes:
+        plan: What is generated and measured.
+        source: Where the pipeline comes from.
+        executor: Where images are made.
+        batch: Images per call of the pipeline; None for what suits it.
+        images: Whether images are kept as PNG files, in the folder `images`.
+    """
+
+    plan: Audit
+    source: Source = field(default_factory=Source)
+    executor: Executor = field(default_factory=executor_of)
+    batch: int | None = None
+    images: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done.
+
+        Raises:
+            ConfigError: if batches are empty, or workers would need a pipeline that only this process has.
+        """
+        if self.batch is not None and self.batch < 1:
+            raise ConfigError(f"batch is the number of images per call and must be at least 1, got {self.batch}")
+        if self.source.loaded is not None and self.executor.is_elsewhere:
+            raise ConfigError(
+                "other processes cannot open a pipeline that is loaded here; leave out `workers` and `scheduler`, or "
+                "give the pipeline's folder or hub id",
+                field=("workers", "scheduler"),
+            )
+
+    def run(self, out: Path, *, progress: Progress | None = None, remark: Remark | None = None) -> AuditResult:
+        """Audit the pipeline.
+
+        Args:
+            out: Folder of results.nc, spec.json, and the cells that a later run takes over.
+            progress: Told the number of images done and, as far as known, of all.
+            remark: Told what a user should know.
+
+        Raises:
+            ConfigError: if the plan does not fit the pipeline, something it names cannot be had, or the folder is in
+                use.
+            StoppedError: if images without guidance are not finite, not one fits into memory, or the cluster is lost.
+        """
+        say = remark or (lambda text: None)
+        recipe = Recipe(plan=self.plan, source=self.source, batch=self.batch or 0)
+        with locked(out, "audit", FILES), self.executor:
+            host = recipe.here.host()
+            plan = self.plan.completed(host, say)
+            host.check_prompts(plan.prompts)
+            studio = recipe.studio(host)
+            session = Session(
+                plan=plan,
+                studio=studio,
+                yardstick=Yardstick.of(plan, studio, say),
+                out=out,
+                executor=self.executor,
+                elsewhere=_elsewhere(recipe, studio, self.executor),
+                pictures=out / "images" if self.images else None,
+                tally=Tally(progress),
+                remark=say,
+            )
+            return session.run()
+
+
+def _elsewhere(recipe: Recipe, studio: Studio, executor: Executor) -> Elsewhere | None:
     """How workers open what is open here, which makes room for them; None where there are none."""
     if not executor.is_elsewhere:
         return None
     shared = None if executor.scheduler else max(1, (os.cpu_count() or 1) // executor.workers)
     studio.make_room()
-    source = replace(source, threads=1 if studio.host.is_small else shared)
-    return Elsewhere(source=source, fingerprint=studio.fingerprint)
+    recipe = replace(recipe, threads=1 if studio.host.is_small else shared)
+    return Elsewhere(recipe=recipe, fingerprint=studio.fingerprint)
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -149,7 +173,7 @@ class Session:
 
     def _run(self) -> AuditResult:
         plan, twin = self.plan, self._twin()
-        self._write_spec()
+        writing.write(self.out / SPEC, dumps(self._spec) + "\n")
         self._foresee(len(plan.schedules) * (2 if twin else 1))
         found, chosen = self._searched() if plan.search else (None, [])
         roles: dict[GuidanceSchedule, Role] = {schedule: role_of(schedule) for schedule in plan.schedules}
@@ -234,14 +258,14 @@ class Session:
         cells = maker.cells(self.out / "twin" / "cells")
         return self._measured(twin, cells, roles, maker.fill(cells, roles, self.plan.prompts))
 
-    def _write_spec(self) -> None:
+    @property
+    def _spec(self) -> dict[str, Any]:
         """Everything that is needed to do it again."""
-        settings = {"audit": self.plan.texts, "orthoscope": __version__, "host": self.studio.host.identity}
-        writing.write(self.out / SPEC, dumps(settings) + "\n")
+        return {"audit": self.plan.texts, "orthoscope": __version__, "host": self.studio.host.identity}
 
     def _finished(self, pipeline: xr.Dataset, twin: xr.Dataset | None, found: xr.Dataset | None) -> AuditResult:
         if found is not None:
             found.attrs |= about(self.plan, self.studio)
-        result = AuditResult(pipeline=pipeline, twin=twin, search=found)
-        result.write(self.out / RESULTS)
+        result = AuditResult(pipeline=pipeline, twin=twin, search=found, spec=self._spec)
+        result.write(self.out)
         return result

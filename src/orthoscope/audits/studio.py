@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ import torch
 
 from orthoscope.audits.plan import Audit
 from orthoscope.errors import ConfigError
+from orthoscope.integrations.source import Source
 from orthoscope.serialize import content_hash
 from orthoscope.sweeps.cluster import turn
 
@@ -26,65 +27,55 @@ if TYPE_CHECKING:
     from orthoscope.integrations.judge import Judge
 
 _BATCH, _BATCH_SMALL = 4, 64
-_NETWORKS = ("model", "scheduler", "features", "features_model", "classifier")
+_MEASURES = ("features", "features_model", "classifier")
 _OPENING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class Recipe:
     """All that a process needs to open a pipeline and what measures its images.
 
     Attributes:
-        plan: An audit, of which only counts what names networks.
-        device: Where they run; "auto" is an accelerator if there is one, and workers take turns over several.
-        dtype: Precision of the pipeline.
-        allow_pickle: Whether weights that are not safetensors may be read.
+        plan: An audit, of which only counts what measures images.
+        source: Where the pipeline comes from; with the device "auto" workers take turns over several.
         batch: Images per call of the pipeline, 0 for what suits it.
         threads: Threads of torch; None to leave them as they are.
     """
 
     plan: Audit
-    device: str = "auto"
-    dtype: str = "auto"
-    allow_pickle: bool = False
+    source: Source = field(default_factory=Source)
     batch: int = 0
     threads: int | None = None
 
     def __post_init__(self) -> None:
         """Forget prompts and schedules, of which there may be many."""
-        object.__setattr__(self, "plan", Audit(**{name: getattr(self.plan, name) for name in _NETWORKS}))
+        object.__setattr__(self, "plan", Audit(**{name: getattr(self.plan, name) for name in _MEASURES}))
 
-    def host(self) -> Host:
-        """The pipeline, opened.
+    @property
+    def here(self) -> Source:
+        """The source with the device of this process."""
+        several = torch.cuda.device_count()
+        if self.source.device == "auto" and several > 1:
+            return replace(self.source, device=f"cuda:{turn() % several}")
+        return self.source
 
-        Raises:
-            ConfigError: if it cannot be had.
-        """
-        from orthoscope.integrations.host import open_host
-
-        return open_host(self.plan.model, scheduler=self.plan.scheduler, dtype=self.dtype, **self._how)
-
-    def studio(self, host: Host) -> Studio:
-        """The pipeline, and what measures its images, opened too.
+    def studio(self, host: Host | None = None) -> Studio:
+        """The pipeline, opened unless it is already, and what measures its images, opened too.
 
         Raises:
-            ConfigError: if a network cannot be had, or does not fit the pipeline.
+            ConfigError: if the pipeline or a network cannot be had, or one does not fit the other.
         """
         from orthoscope.integrations.features import features_of
         from orthoscope.integrations.judge import judge_of
 
-        plan = self.plan
+        plan, here = self.plan, self.here
+        host = host or here.host()
         if plan.classifier is not None and host.kind == "text":
             raise ConfigError(f"a classifier judges classes, but {host.name} is asked by text; use `features` clip")
-        features = features_of(plan.features, model=plan.features_model, **self._how)
-        judge = judge_of(host, classifier=plan.classifier, **self._how)
+        how: dict[str, Any] = {"device": here.device, "allow_pickle": here.allow_pickle}
+        features = features_of(plan.features, model=plan.features_model, **how)
+        judge = judge_of(host, classifier=plan.classifier, **how)
         return Studio(host=host, features=features, judge=judge, batch=self.batch)
-
-    @property
-    def _how(self) -> dict[str, Any]:
-        several = torch.cuda.device_count()
-        own = f"cuda:{turn() % several}" if self.device == "auto" and several > 1 else self.device
-        return {"device": own, "allow_pickle": self.allow_pickle}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -143,12 +134,12 @@ class Elsewhere:
     """A studio that a worker opens, keeps, and finds again.
 
     Attributes:
-        source: How it is opened.
+        recipe: How it is opened.
         fingerprint: Of the studio that it must equal.
         is_twin: Whether its twin is meant.
     """
 
-    source: Source
+    recipe: Recipe
     fingerprint: str
     is_twin: bool = False
 
@@ -159,7 +150,7 @@ class Elsewhere:
             ConfigError: if a network cannot be had here, or is another one.
         """
         with _OPENING:
-            studio = _opened(self.source)
+            studio = _opened(self.recipe)
             studio = studio.twin if self.is_twin else studio
         if studio.fingerprint != self.fingerprint:
             raise ConfigError(
@@ -170,7 +161,7 @@ class Elsewhere:
 
 
 @lru_cache(maxsize=1)
-def _opened(source: Source) -> Studio:
-    if source.threads is not None:
-        torch.set_num_threads(source.threads)
-    return source.studio(source.host())
+def _opened(recipe: Recipe) -> Studio:
+    if recipe.threads is not None:
+        torch.set_num_threads(recipe.threads)
+    return recipe.studio()

@@ -19,6 +19,7 @@ from orthoscope.calibration.proposals import proposals
 from orthoscope.calibration.threshold import MEASURED, PREDICTED, side
 from orthoscope.datasets import dataset, estimates
 from orthoscope.errors import ConfigError
+from orthoscope.integrations.source import Source
 from orthoscope.progress import Progress, Remark
 from orthoscope.targets.labelled import read_labelled
 from orthoscope.threads import one_thread
@@ -38,10 +39,8 @@ def _numbered(path: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 def calibrate(
     calibration: Calibration,
+    source: Source,
     *,
-    device: str = "auto",
-    dtype: str = "auto",
-    allow_pickle: bool = False,
     progress: Progress | None = None,
     remark: Remark | None = None,
 ) -> xr.Dataset:
@@ -49,9 +48,7 @@ def calibrate(
 
     Args:
         calibration: What to do.
-        device: Torch device; "auto" takes the accelerator if there is one.
-        dtype: Number type of the network.
-        allow_pickle: Whether weights that are no safetensors may be read.
+        source: Where the pipeline comes from.
         progress: Called with parts done and parts in all.
         remark: Called with lines for people.
 
@@ -59,13 +56,10 @@ def calibrate(
         ConfigError: if something cannot be used.
         StoppedError: if the pipeline makes numbers that are not finite.
     """
-    from orthoscope.integrations.host import open_host
     from orthoscope.integrations.twin import twin_of
 
     data = None if calibration.data is None else _numbered(calibration.data)
-    host = open_host(
-        calibration.model, scheduler=calibration.scheduler, device=device, dtype=dtype, allow_pickle=allow_pickle
-    )
+    host = source.host()
     prompts = calibration.prompts or host.default_prompts
     if not prompts:
         raise ConfigError("this model needs prompts; give `prompts` FILE with one in every line")

@@ -16,12 +16,9 @@ from rich.text import Text
 
 from orthoscope.cli import options
 from orthoscope.cli.output import emit, progress, remark, resumable, writable
-from orthoscope.errors import ConfigError
 
 if TYPE_CHECKING:
     import xarray as xr
-
-    from orthoscope.audits.plan import Audit
 
 STOPPED = 1  # exit status where a schedule made images that are no numbers
 _NOTES = 6  # of the measuring that people read here; the page has all
@@ -119,83 +116,24 @@ def audit(
 
     Example: orthoscope audit --model PATH_OR_HUB_ID --prompts FILE --schedules constant:6.5
     """
-    if scheduler is not None and ":" not in scheduler:
-        raise ConfigError(
-            f"--scheduler is the address of a Dask cluster, such as tcp://host:8786, got {scheduler!r}; "
-            "the scheduler of the pipeline is --pipeline-scheduler"
-        )
-    given = {
-        "model": model,
-        "images_per_prompt": images_per_prompt,
-        "schedules": tuple(schedules) if schedules else None,
-        "current": current,
-        "tolerance": tolerance,
-        "rule": rule,
-        "steps": steps,
-        "scheduler": pipeline_scheduler,
-        "features": features and features.value,
-        "features_model": features_model,
-        "classifier": classifier,
-        "reference": reference and str(reference),
-        "size": size,
-        "search": search,
-        "match": match,
-        "seed": seed,
-    }
-    plan = planned(
-        {name: value for name, value in given.items() if value is not None},
-        prompts=prompts, preset=preset and preset.value, quick=quick,
-    )  # fmt: skip
-    how = {
-        "device": device, "dtype": dtype, "batch": batch, "allow_pickle": allow_pickle, "save_images": images,
-        "workers": workers, "scheduler": scheduler,
-    }  # fmt: skip
-    return _told(plan, out, how, command=context.obj, quiet=quiet, as_json=json)
-
-
-def planned(given: dict[str, Any], *, prompts: Path | None, preset: str | None, quick: bool) -> Audit:
-    """The audit asked for: what was given, before the preset's settings, before the defaults.
-
-    Schedules and rule are given as texts.
-
-    Raises:
-        ConfigError: if settings contradict each other or cannot be used.
-    """
-    from orthoscope.audits.plan import Audit
-    from orthoscope.audits.presets import preset_settings
-    from orthoscope.guidance.grammar import parse_schedule
-    from orthoscope.guidance.rules import parse_rule
-    from orthoscope.integrations.prompts import read_prompts
-
-    read = {"schedules": lambda texts: tuple(map(parse_schedule, texts)), "current": parse_schedule, "rule": parse_rule}
-    given = {name: read[name](value) if name in read else value for name, value in given.items()}
-    if preset and quick:
-        raise ConfigError("give either --preset or --quick; with a preset, --images-per-prompt makes it smaller")
-    settings = preset_settings(preset, model=given.get("model")) if preset else {}
-    if prompts is not None:
-        given = given | {"prompts": read_prompts(prompts)}
-    return Audit.quick(**given) if quick else Audit(**settings | given)
-
-
-def _told(plan: Audit, out: Path, how: dict[str, Any], *, command: str, quiet: bool, as_json: bool) -> int:
-    """Run the audit, write its page, print what it found; the exit status."""
-    from orthoscope.audits.run import FILES, run
+    settings = options.given(locals())
+    from orthoscope.face.asked import audit_job
+    from orthoscope.face.reports import AuditReport
     from orthoscope.locking import locked
-    from orthoscope.report.audit import write_report
-    from orthoscope.report.intervals import summary
 
+    job = audit_job(model, prompts, settings)
     say = (lambda text: None) if quiet else remark
-    with locked(out, "audit", FILES):
+    with locked(out, "audit", AuditReport.files):
         for name in ("results.nc", "spec.json", "report.html"):
             writable(out / name)
         with resumable(out), progress("audit", quiet=quiet) as advance:
-            result = run(plan, out, **how, progress=advance, remark=say)
-        report = write_report(result, out, command=command)
-    found = summary(result.pipeline, result.twin) | {"report": str(report), "results": str(out / "results.nc")}
-    if as_json:
+            report = AuditReport(job.run(out, progress=advance, remark=say))
+        report.write(out, command=context.obj)
+    found = {**report.numbers, "report": str(out / "report.html"), "results": str(out / "results.nc")}
+    if json:
         emit(found, as_json=True, title="audit")
     else:
-        _print(result.pipeline, found)
+        _print(report.data, found)
     for spec, reason in found["stopped"].items():
         remark(f"stopped: {spec}: {reason}")
     return STOPPED if found["stopped"] else 0

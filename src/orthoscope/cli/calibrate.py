@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -44,58 +43,27 @@ def calibrate(
 
     Example: orthoscope calibrate --model PATH_OR_HUB_ID --prompts FILE --strengths 6.5
     """
-    from orthoscope.calibration import Calibration, audit_command, summarize
-    from orthoscope.calibration import calibrate as run
-    from orthoscope.integrations.prompts import read_prompts
+    settings = options.given(locals())
+    from orthoscope.calibration import audit_command, calibrate
+    from orthoscope.face.asked import calibration_asked
+    from orthoscope.face.reports import CalibrationReport
     from orthoscope.locking import locked
-    from orthoscope.report.calibrate import FILES, write_calibration
+    from orthoscope.report.calibrate import shown
 
-    given: dict[str, Any] = {"strengths": tuple(strengths)} if strengths else {}
-    calibration = Calibration(
-        model=model, prompts=() if prompts is None else read_prompts(prompts), images_per_prompt=images_per_prompt,
-        steps=steps, scheduler=pipeline_scheduler, data=None if data is None else str(data), seed=seed, **given,
-    )  # fmt: skip
+    plan, source = calibration_asked(model, prompts, settings)
     same = {
         "model": model,
         "prompts": prompts,
         "pipeline_scheduler": pipeline_scheduler,
         "steps": steps if steps != 30 else None,
     }
-    with locked(out, "calibrate", FILES):
+    with locked(out, "calibrate", CalibrationReport.files):
         with progress("calibrate", quiet=quiet) as advance:
-            result = run(
-                calibration, device=device, dtype=dtype, allow_pickle=allow_pickle, progress=advance,
-                remark=(lambda text: None) if quiet else remark,
-            )  # fmt: skip
-        found = summarize(result)
-        command = audit_command(same, calibration.strengths[-1], found["proposals"])
-        found["audit_command"] = command
-        report = write_calibration(result, found, out, command=context.obj)
-    found |= {"report": str(report), "results": str(out / "results.nc")}
-    emit(found if json else _shown(found), as_json=json, title=f"calibration of {found['model']}")
+            say = (lambda text: None) if quiet else remark
+            result = calibrate(plan, source, progress=advance, remark=say)
+        report = CalibrationReport(result, lambda *windows: audit_command(same, *windows))
+        report.write(out, command=context.obj)
+    found = {**report.numbers, "report": str(out / "report.html"), "results": str(out / "results.nc")}
+    emit(found if json else shown(found) | {"report": found["report"]}, as_json=json, title=report.title)
     if not json:
-        remark(f"\nto be tested by:\n{command}")
-
-
-def _shown(found: Mapping[str, Any]) -> dict[str, Any]:
-    """What people read, pipeline before twin."""
-    from orthoscope.report.calibrate import between
-
-    table: dict[str, Any] = {}
-    for source in ("pipeline", "twin"):
-        one = found.get(source)
-        if one is None:
-            continue
-        table |= {f"{source}: {name}": one[name] for name in ("rate", "critical_rate")}
-        table |= {
-            f"{source}: side": one["side"],
-            f"{source}: windows act at variance times, strength {one['strength']:g}": between(one["range"]),
-            f"{source}: half told at strength 0": one["half_told"],
-            f"{source}: predicted by mean field": one["predicted"]["half_time"],
-        }
-        table |= {f"{source}: excess of the pair, nats": one["paths"]["excess"]} if "paths" in one else {}
-        table |= {
-            f"{source}: variance ratio, {at}": f"{ratio['value']:.3g} [{ratio['low']:.3g}, {ratio['high']:.3g}]"
-            for at, ratio in one["variance_ratio"].items()
-        }
-    return table | {"report": found["report"]}
+        remark(f"\nto be tested by:\n{found['audit_command']}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from collections.abc import Mapping
+from enum import Enum, StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,3 +60,14 @@ Scheduler = Annotated[
     str | None, typer.Option(help="Address of a running Dask cluster, such as tcp://host:8786, instead of --workers.")
 ]
 PipelineScheduler = Annotated[str | None, typer.Option(help="Scheduler of diffusers in place of the pipeline's own.")]
+
+_OF_COMMANDS = ("context", "model", "prompts", "out", "quiet", "json")
+
+
+def given(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings among the parameters of a command: those that were given, choices as their texts."""
+    return {
+        name: value.value if isinstance(value, Enum) else value
+        for name, value in options.items()
+        if value is not None and value != [] and name not in _OF_COMMANDS
+    }

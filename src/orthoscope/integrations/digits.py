@@ -251,7 +251,10 @@ def load_digits_pipeline(path: Path | str | None = None) -> DigitsPipeline:
     check_complete(unet, file, missing=found.missing_keys, unexpected=found.unexpected_keys)
     check_floating(unet, file, integers=(name for name, value in weights.items() if not value.is_floating_point()))
     check_finite(unet, file)
-    return pipeline_of(unet)
+    pipeline = pipeline_of(unet)
+    source = "digits" if file == SHIPPED else str(file)  # as other pipelines say it
+    pipeline.register_to_config(_name_or_path=source)  # type: ignore[no-untyped-call]
+    return pipeline
 
 
 def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -23,10 +23,9 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.diffusers import guided
 from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.diffusers.layout import layout_of, networks_of
-from orthoscope.integrations.digits import CLASSES, SHIPPED, SIDE
+from orthoscope.integrations.digits import CLASSES, SIDE
 from orthoscope.integrations.families import Kind, family_of
 from orthoscope.integrations.fingerprint import fingerprint, settings
-from orthoscope.integrations.hub import read_pipeline, rescheduled
 from orthoscope.integrations.randomness import own_randomness, restored_randomness
 
 _SEEDS = 2**64  # what a torch generator takes
@@ -222,34 +221,6 @@ def host_of(pipe: Any, name: str | None = None) -> Host:
         ConfigError: if it is not one of the known families, or its scheduler is not known.
     """
     return Host(pipe, name or type(pipe).__name__)
-
-
-def open_host(
-    model: str | None = None,
-    *,
-    scheduler: str | None = None,
-    device: str = "auto",
-    dtype: str = "auto",
-    allow_pickle: bool = False,
-) -> Host:
-    """A host around a pipeline read from disk or from the hub; without a model, the digits that ship with the package.
-
-    Args:
-        model: Folder of a pipeline, a digits.safetensors file, or the name of a repository of the hub.
-        scheduler: Class of diffusers to use instead of the pipeline's own, with its settings.
-        device: "auto" takes the accelerator if there is one.
-        dtype: "float32", "float16", "bfloat16"; "auto" is half precision on an accelerator and single otherwise.
-        allow_pickle: Whether weights that are not safetensors may be read.
-
-    Raises:
-        ConfigError: if it cannot be had, is not known here, or would need code or pickles of the repository.
-    """
-    pipe = read_pipeline(
-        str(SHIPPED) if model is None else model, device=device, dtype=dtype, allow_pickle=allow_pickle
-    )
-    if scheduler is not None:
-        pipe.scheduler = rescheduled(pipe.scheduler, scheduler)
-    return host_of(pipe, "digits" if model is None else model)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

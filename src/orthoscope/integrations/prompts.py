@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numbers
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from orthoscope.errors import ConfigError
 
@@ -32,6 +34,25 @@ def read_prompts(path: Path) -> tuple[str, ...]:
         raise ConfigError(f"{path}, line {longest[0]}: a prompt of more than {_LONGEST} characters; write one per line")
     each_once("prompt", prompts, f"{path}: ")
     return prompts
+
+
+def as_prompts(given: Any = None) -> tuple[str, ...]:
+    """The prompts that are meant: texts or numbers of classes, one or several, or a file as above; none if None.
+
+    Raises:
+        ConfigError: if they are none of these.
+    """
+    if given is None:
+        return ()
+    if isinstance(given, Path):
+        return read_prompts(given)
+    listed = list(given) if isinstance(given, Iterable) and not isinstance(given, str) else [given]
+    for prompt in listed:
+        if not isinstance(prompt, str | numbers.Integral) or isinstance(prompt, bool):
+            raise ConfigError(f"a prompt is a text, or the number of a class, got {prompt!r:.80}", field="prompts")
+    if not listed:
+        raise ConfigError("`prompts` is empty; give at least one, or leave it out for all classes", field="prompts")
+    return tuple(map(str, listed))
 
 
 def each_once(what: str, names: Sequence[str], where: str = "") -> None:

@@ -91,14 +91,15 @@ def pareto_section(audit: xr.Dataset, twin: xr.Dataset | None, marks: Marks) -> 
             f"line. “Yours” is {current}."
         ),
         command="",
-        figures={"audit-pareto": pareto_figure(_named(audit, twin), marks)},
-        points=cost_of_strength(_named(audit, twin)),
+        figures={"audit-pareto": pareto_figure(sources(audit, twin), marks)},
+        points=cost_of_strength(sources(audit, twin)),
         head=["schedule", *(head(name) for name in names)],
         rows=table(audit, names, marks),
     )
 
 
-def _named(audit: xr.Dataset, twin: xr.Dataset | None) -> dict[str, xr.Dataset]:
+def sources(audit: xr.Dataset, twin: xr.Dataset | None) -> dict[str, xr.Dataset]:
+    """Pipeline and twin by the names that figures give them."""
     return {"Pipeline": audit} | ({} if twin is None else {"Exact score of the same data": twin})
 
 

@@ -14,12 +14,13 @@ from orthoscope.datasets import write
 from orthoscope.plots.calibrate import calibrate_figure
 from orthoscope.quantities import Estimate
 from orthoscope.report.page import Card, Section, render, save_figure
+from orthoscope.report.tables import Table, show
 
 FOOTER = (
     "Numbers in brackets are standard errors of the last digits; bands and bars are 95 % intervals over images, or "
     "over prompts where there are at least ten texts."
 )
-FILES = ("results.nc", "spec.json", "report.html", "calibrate.svg", "calibrate.png")  # of its folder
+FILES: tuple[str, ...] = ("results.nc", "spec.json", "report.html", "calibrate.svg", "calibrate.png")  # of its folder
 _ROWS = {
     "information": "information by the pair, I(0), nats",
     "participation_ratio": "effective directions d",
@@ -150,6 +151,39 @@ def between(ends: Mapping[str, float]) -> str:
     if not math.isfinite(ends["high"]):
         return f"from {ends['low']:.3g} up"
     return f"{ends['low']:.3g} to {ends['high']:.3g}"
+
+
+def shown(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What people read on a terminal, pipeline before twin."""
+    table: dict[str, Any] = {}
+    for source in ("pipeline", "twin"):
+        one = found.get(source)
+        if one is None:
+            continue
+        table |= {f"{source}: {name}": one[name] for name in ("rate", "critical_rate")}
+        table |= {
+            f"{source}: side": one["side"],
+            f"{source}: windows act at variance times, strength {one['strength']:g}": between(one["range"]),
+            f"{source}: half told at strength 0": one["half_told"],
+            f"{source}: predicted by mean field": one["predicted"]["half_time"],
+        }
+        table |= {f"{source}: excess of the pair, nats": one["paths"]["excess"]} if "paths" in one else {}
+        table |= {
+            f"{source}: variance ratio, {at}": f"{ratio['value']:.3g} [{ratio['low']:.3g}, {ratio['high']:.3g}]"
+            for at, ratio in one["variance_ratio"].items()
+        }
+    return table
+
+
+def calibration_table(found: Mapping[str, Any]) -> Table:
+    """The same with pipeline and twin beside each other, and the windows to test below."""
+    entries = {tuple(name.split(": ", 1)): str(show(value)) for name, value in shown(found).items()}
+    sources, names = (list(dict.fromkeys(column)) for column in zip(*entries, strict=True))
+    return Table(
+        head=["", *sources],
+        rows=[[name, *(entries.get((source, name), "") for source in sources)] for name in names],
+        notes=["", "windows to test:", *(f"- {spec}" for spec in found["proposals"])],
+    )
 
 
 def _number(value: float) -> str:

@@ -18,7 +18,7 @@ from orthoscope.report.tables import Table, flat, show_briefly
 from orthoscope.serialize import dumps
 from orthoscope.sweeps.points import FOLDER, Study
 
-FILES = ("results.nc", "spec.json", "report.html", "figures", FOLDER)  # of a run folder
+FILES: tuple[str, ...] = ("results.nc", "spec.json", "report.html", "figures", FOLDER)  # of a run folder
 
 
 def write_folder(study: Study, data: xr.Dataset, numbers: Mapping[str, Any], out: Path, command: str) -> None:

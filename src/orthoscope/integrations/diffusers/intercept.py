@@ -17,8 +17,10 @@ import torch
 
 from orthoscope.denoise import Memory
 from orthoscope.errors import ConfigError, StoppedError
-from orthoscope.guidance.grammar import format_schedule, parse_schedule
-from orthoscope.guidance.rules import RULES, LinearCFG, Rule, format_rule, parse_rule
+from orthoscope.guidance.given import as_schedule
+from orthoscope.guidance.grammar import format_schedule
+from orthoscope.guidance.rules import RULES, Rule, format_rule
+from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.diffusers.combine import combined, strength
 from orthoscope.integrations.diffusers.evidence import check_run, clock_of
@@ -30,9 +32,7 @@ _PLANNED = "_num_timesteps"  # where pipelines say how many of the scheduler's t
 
 
 @contextmanager
-def guided(
-    pipe: Any, schedule: str | GuidanceSchedule, rule: str | Rule | None = None, *, layout: Layout | None = None
-) -> Iterator[GuidanceLog]:
+def guided(pipe: Any, schedule: Any, rule: Any = None, *, layout: Layout | None = None) -> Iterator[GuidanceLog]:
     """Guide every call of a diffusers pipeline inside the context by a schedule and a rule.
 
     The pipeline must still be asked for guidance (`guidance_scale > 1`, mostly its default), so that it makes both
@@ -41,9 +41,9 @@ def guided(
 
     Args:
         pipe: A pipeline whose class is listed in `layout.LAYOUTS`, or derives from one that is.
-        schedule: Strength over noise level, or its text in the grammar of schedules; w = 0 is the plain conditional
-            model, -1 the unconditional one.
-        rule: How the pair is combined, or its text in the grammar of rules; linear if None.
+        schedule: Strength over noise level: a number, a text in the grammar of schedules, a JSON file or a schedule;
+            w = 0 is the plain conditional model, -1 the unconditional one.
+        rule: How the pair is combined: a text in the grammar of rules, a JSON file or a rule; linear if None.
         layout: How the pipeline calls its network, where that is not known here. The run checks it.
 
     Yields:
@@ -53,11 +53,7 @@ def guided(
         ConfigError: if pipeline, scheduler, schedule or rule cannot be used, or the pipeline makes no pair.
         StoppedError: if the run contradicts the layout.
     """
-    parsed = parse_schedule(schedule) if isinstance(schedule, str) else schedule
-    if not isinstance(parsed, GuidanceSchedule):
-        raise ConfigError(f"expected a schedule or its text, such as constant:3, got {schedule!r}")
-    combining = parse_rule(rule) if isinstance(rule, str) else rule or LinearCFG()
-    session = _Session(pipe, parsed, combining, layout or layout_of(pipe))
+    session = _Session(pipe, as_schedule(schedule), as_rule(rule), layout or layout_of(pipe))
     with ExitStack() as undo:
         session.attach(undo)
         yield session.log

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from html import escape
 
 import numpy as np
 import torch
@@ -16,6 +18,8 @@ from orthoscope.prediction import Form, to_denoised
 from orthoscope.process import NoiseLevel
 from orthoscope.quantities import QUANTITIES
 from orthoscope.typing import Events
+
+_HEAD = ("run", "steps", "mean strength", "mean |D_c - D_u| in the first half", "in the second", "passes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,7 +63,7 @@ def measured(
     }
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False, repr=False)
 class GuidanceLog:
     """The record of one `guided` context.
 
@@ -93,6 +97,21 @@ class GuidanceLog:
         """
         return [self._labelled(run) for run in self.runs if run]
 
+    def __repr__(self) -> str:
+        """What was guided by what, and a line for every run."""
+        told = self.attrs
+        title = f"{told['schedule']} with rule {told['rule']}: {told['pipeline']}, {told['scheduler']}"
+        rows = [_brief(number, run) for number, run in enumerate(filter(None, self.runs), 1)]
+        if not rows:
+            return f"{title}; nothing ran yet"
+        table = [_HEAD, *rows]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = ("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)) for row in table)
+        return "\n".join((title, *map(str.rstrip, lines)))
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{escape(repr(self))}</pre>"
+
     def _labelled(self, run: list[Evaluation]) -> xr.Dataset:
         levels = [evaluation.level for evaluation in run]
         per_row = {
@@ -119,3 +138,16 @@ class GuidanceLog:
             quantity = QUANTITIES[str(name)]
             result[name].attrs |= {"units": quantity.unit, "long_name": quantity.long_name}
         return result
+
+
+def _brief(number: int, run: list[Evaluation]) -> tuple[str, ...]:
+    """One run in few numbers, as the head says."""
+    strength = np.mean([evaluation.strength for evaluation in run])
+    apart = torch.stack([evaluation.measured["pair_distance"] for evaluation in run]).nanmean(1)
+    halves = (
+        part.nanmean().item() if len(part) else math.nan for part in (apart[: len(run) // 2], apart[len(run) // 2 :])
+    )
+    steps = {evaluation.level.step for evaluation in run}
+    passes = sum(evaluation.passes for evaluation in run)
+    shown = (f"{mean:.3g}" if math.isfinite(mean) else "–" for mean in halves)
+    return (str(number), str(len(steps)), f"{strength:.3g}", *shown, str(passes))

@@ -1,0 +1,92 @@
+"""What people ask for, in whatever form they have it, as plans, with the pipelines they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+from orthoscope.audits.plan import Audit
+from orthoscope.audits.presets import planned
+from orthoscope.audits.run import Job, executor_of
+from orthoscope.calibration import Calibration
+from orthoscope.errors import ConfigError, unknown
+from orthoscope.integrations.prompts import as_prompts
+from orthoscope.integrations.source import Source
+
+_OPENING = ("device", "dtype", "allow_pickle")
+_PLANNING = ("preset", "quick")
+_PLACE = ("workers", "scheduler")
+_MAKING = ("batch", "images")
+_OWN = {"name", "model", "prompts", "scheduler"}  # fields of plans that are asked for in other words
+
+
+def audit_job(pipe: Any, prompts: Any, settings: Mapping[str, Any]) -> Job:
+    """The audit that is asked for.
+
+    Args:
+        pipe: A pipeline, as `Source.of` takes it.
+        prompts: What it is asked for, as `as_prompts` takes it; None for its classes, where they are few.
+        settings: The options of `orthoscope audit` by name.
+
+    Raises:
+        ConfigError: if a setting is not known, or cannot be used.
+    """
+    rest = {name: value for name, value in settings.items() if value is not None}
+    opening, planning, place, making = (_taken(rest, names) for names in (_OPENING, _PLANNING, _PLACE, _MAKING))
+    address = place.get("scheduler")
+    if address is not None and ":" not in address:
+        raise ConfigError(
+            f"`scheduler` is the address of a Dask cluster, such as tcp://host:8786, got {address!r}; the scheduler of "
+            "the pipeline is `pipeline_scheduler`"
+        )
+    source = Source.of(pipe, **opening)
+    plan = planned(_fields(Audit, rest, (*_OPENING, *_PLANNING, *_PLACE, *_MAKING), source, prompts), **planning)
+    return Job(plan=plan, source=replace(source, scheduler=plan.scheduler), executor=executor_of(**place), **making)
+
+
+def calibration_asked(pipe: Any, prompts: Any, settings: Mapping[str, Any]) -> tuple[Calibration, Source]:
+    """The calibration that is asked for, and where its pipeline comes from.
+
+    Args:
+        pipe: A pipeline, as `Source.of` takes it.
+        prompts: What it is asked for, as `as_prompts` takes it; None for its classes, where they are few.
+        settings: The options of `orthoscope calibrate` by name.
+
+    Raises:
+        ConfigError: if a setting is not known, or cannot be used.
+    """
+    rest = {name: value for name, value in settings.items() if value is not None}
+    source = Source.of(pipe, **_taken(rest, _OPENING))
+    given = _fields(Calibration, rest, _OPENING, source, prompts)
+    if "prompts" in given:
+        given["prompts"] = as_prompts(given["prompts"])
+    if "data" in given:
+        given["data"] = str(given["data"])
+    if "strengths" in given:
+        strengths = given["strengths"]
+        given["strengths"] = tuple(strengths) if isinstance(strengths, Iterable) else (strengths,)
+    plan = Calibration(**given)
+    return plan, replace(source, scheduler=plan.scheduler)
+
+
+def _taken(settings: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The settings of these names, taken out."""
+    return {name: settings.pop(name) for name in names if name in settings}
+
+
+def _fields(
+    kind: type[Audit | Calibration], settings: Mapping[str, Any], others: Iterable[str], source: Source, prompts: Any
+) -> dict[str, Any]:
+    """The fields of a plan that are set.
+
+    Raises:
+        ConfigError: if there is none of a name, naming the nearest; `others` would have been understood, too.
+    """
+    known = ({field.name for field in fields(kind)} - _OWN) | {"pipeline_scheduler"}
+    for name in settings:
+        if name not in known:
+            raise unknown("setting", name, {*known, *others}, field=name)
+    own = {"model": source.model, "prompts": prompts, "scheduler": settings.get("pipeline_scheduler")}
+    given = {name: value for name, value in settings.items() if name != "pipeline_scheduler"}
+    return given | {name: value for name, value in own.items() if value is not None}

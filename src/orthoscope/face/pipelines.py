@@ -1,0 +1,105 @@
+"""A pipeline opened, guided, audited and calibrated from Python; what ships with the package stands in for any.
+
+pipe = pipeline("digits")
+report = audit(pipe, ["3", "5"], schedules=[3, "step:early=3,late=-1,switch=60%"])
+with guided(pipe, report.advice["schedule"] or 3) as log:
+pipe([3, 5], guidance_scale=2)
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from orthoscope.integrations.diffusers import guided as guided
+from orthoscope.integrations.source import Source
+from orthoscope.progress import Progress
+
+if TYPE_CHECKING:
+    from orthoscope.face.reports import AuditReport, CalibrationReport
+
+
+def pipeline(model: Any = None, **how: Any) -> Any:
+    """A pipeline of diffusers.
+
+    Args:
+        model: Folder of a pipeline, or the name of a repository of the hub; None or "digits" for the small model of
+            handwritten digits that ships with the package.
+        **how: `scheduler`, `device`, `dtype` and `allow_pickle`, as fields of `Source`.
+
+    Raises:
+        ConfigError: if it cannot be had, is not known here, or would need code or pickles of the repository.
+    """
+    return Source.of(model, **how).pipe()
+
+
+def audit(
+    pipe: Any = None,
+    prompts: Any = None,
+    *,
+    schedules: Any = None,
+    out: Path | str | None = None,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> AuditReport:
+    """Diversity and adherence of a pipeline's images under guidance schedules, and which schedule to use.
+
+    Args:
+        pipe: A pipeline that is loaded, a folder or hub id, or None or "digits" for the model that ships.
+        prompts: Texts, or numbers of classes; None for all classes, where they are few.
+        schedules: Numbers (constant strengths), texts, files or schedules; None for the usual ones.
+        out: Folder where finished images are kept, so that the same call goes on where it was stopped; None for one
+            that lasts as long as the report.
+        progress: Told the number of images done and, as far as known, of all.
+        **settings: The options of `orthoscope audit` by name, such as `images_per_prompt`, `rule`, `current`, `steps`,
+            `features`, `search`, `quick`, `seed` or `workers`; and `remark`, told what a user should know as it comes.
+
+    Raises:
+        ConfigError: if something cannot be used, or does not fit the pipeline.
+        StoppedError: if images without guidance are not finite, not one fits into memory, or the cluster is lost.
+    """
+    from orthoscope.face.asked import audit_job
+    from orthoscope.face.reports import AuditReport
+
+    remarks: list[str] = []
+    remark: Callable[[str], None] = settings.pop("remark", None) or remarks.append
+    job = audit_job(pipe, prompts, settings | {"schedules": schedules})
+    if out is not None:
+        return AuditReport(job.run(Path(out), progress=progress, remark=remark), Path(out), remarks)
+    folder = TemporaryDirectory(prefix="orthoscope-", ignore_cleanup_errors=True)
+    try:
+        made = Path(folder.name)
+        report = AuditReport(job.run(made, progress=progress, remark=remark), made, remarks)
+    except BaseException:
+        folder.cleanup()
+        raise
+    weakref.finalize(report, folder.cleanup)
+    return report
+
+
+def calibrate(
+    pipe: Any = None, prompts: Any = None, *, progress: Progress | None = None, **settings: Any
+) -> CalibrationReport:
+    """At which noise levels a pipeline tells its classes apart, and windows of guidance worth an audit.
+
+    Args:
+        pipe: A pipeline that is loaded, a folder or hub id, or None or "digits" for the model that ships.
+        prompts: Texts, or numbers of classes; None for all classes, where they are few.
+        progress: Told parts done and parts in all.
+        **settings: The options of `orthoscope calibrate` by name, such as `strengths`, `images_per_prompt`, `steps`,
+            `data` or `seed`; and `remark`, told what a user should know.
+
+    Raises:
+        ConfigError: if something cannot be used, or does not fit the pipeline.
+        StoppedError: if the pipeline makes numbers that are not finite.
+    """
+    from orthoscope.calibration import calibrate as run
+    from orthoscope.face.asked import calibration_asked
+    from orthoscope.face.reports import CalibrationReport
+
+    remark = settings.pop("remark", None)
+    plan, source = calibration_asked(pipe, prompts, settings)
+    return CalibrationReport(run(plan, source, progress=progress, remark=remark))

@@ -1,0 +1,56 @@
+"""An audit on one screen: its schedules with what decides between them, and the advice."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+
+import xarray as xr
+
+from orthoscope.report.audit_sections import specs
+from orthoscope.report.intervals import attribute, cells, measured
+from orthoscope.report.tables import Table
+
+WIDTH = 100  # characters
+_ROWS, _LINES, _STOPPED = 12, 6, 2  # schedules, lines of advice and schedules that were stopped, at most
+_GAP = 2  # characters between columns
+
+
+def audit_tables(audit: xr.Dataset) -> list[Table]:
+    """Every schedule's variance ratio, adherence and gain with their intervals, then what to use."""
+    names = measured(audit, ["variance_ratio", str(audit.attrs["adherence"]), "gain"])
+    listed = _chosen(audit)
+    numbers = [cells(audit, names, spec, between=" ") for spec in listed]
+    heads = [name.replace("_", " ") for name in names]
+    taken = sum(_GAP + max(map(len, column)) for column in zip(heads, *numbers, strict=True))
+    rows = [[_short(spec, WIDTH - taken), *row] for spec, row in zip(listed, numbers, strict=True)]
+    more = len(specs(audit)) - len(listed)
+    return [
+        Table(
+            head=["schedule", *heads],
+            rows=rows,
+            notes=[*([f"and {more} more schedules"] if more else []), "", *_advice(audit), *_stopped(audit)],
+        )
+    ]
+
+
+def _chosen(audit: xr.Dataset) -> list[str]:
+    """The schedules that are shown, in their order: those that the advice names, and the first of the others."""
+    found, advice = specs(audit), attribute(audit, "recommendation")
+    named = [str(audit.attrs["current"]), *(advice.get(name) for name in ("schedule", "nearest", "against"))]
+    kept = sorted(found, key=lambda spec: spec not in named)[:_ROWS]
+    return [spec for spec in found if spec in kept]
+
+
+def _advice(audit: xr.Dataset) -> list[str]:
+    lines = wrap(str(attribute(audit, "recommendation").get("text", "")), WIDTH, break_on_hyphens=False)
+    return lines if len(lines) <= _LINES else [*lines[: _LINES - 1], _short(" ".join(lines[_LINES - 1 :]), WIDTH)]
+
+
+def _stopped(audit: xr.Dataset) -> list[str]:
+    told = [f"stopped: {spec}: {reason}" for spec, reason in attribute(audit, "stopped").items()]
+    more = [f"and {len(told) - _STOPPED} more were stopped"] if len(told) > _STOPPED else []
+    return [_short(line, WIDTH) for line in (*told[:_STOPPED], *more)]
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
