@@ -18,12 +18,12 @@ WINDOW = "step:early=3,late=-1,switch=60%"
 def main(folder: Path) -> None:
     pipe = osc.pipeline("digits")
     with osc.guided(pipe, WINDOW) as log:
-        pipe(class_labels=[3, 5], num_inference_steps=12)
+        pipe(class_labels=[3, 5], num_inference_steps=12, guidance_scale=2.0)
     print(log)
 
     report = osc.audit(pipe, [3, 5], schedules=[0.0, 3.0, WINDOW], images_per_prompt=4, steps=12, search=False)
     print(report)
-    print("advice:", report.advice["text"] if "text" in report.advice else report.advice)
+    print("schedule advised:", report.advice["schedule"])
     report.save(folder)
 
 
