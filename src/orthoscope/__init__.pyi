@@ -9,10 +9,14 @@ from .guidance.grammar import read_schedule as read_schedule
 from .guidance.grammar import write_schedule as write_schedule
 from .guidance.guided import Guided as Guided
 from .guidance.guided import classifier_free as classifier_free
+from .guidance.own import FunctionSchedule as FunctionSchedule
+from .guidance.own import schedule as schedule
+from .guidance.rules import FunctionRule as FunctionRule
 from .guidance.rules import LinearCFG as LinearCFG
 from .guidance.rules import Rule as Rule
 from .guidance.rules import format_rule as format_rule
 from .guidance.rules import parse_rule as parse_rule
+from .guidance.rules.own import rule as rule
 from .guidance.schedules import Constant as Constant
 from .guidance.schedules import GuidanceSchedule as GuidanceSchedule
 from .guidance.schedules import Interval as Interval
