@@ -104,30 +104,33 @@ def geometric(process: Process, t_max: float, steps: int, *, end: float = 0.0) -
     return _through_density(process, t_max, steps, lambda log_v: -log_v, end)
 
 
-def refined(process: Process, t_max: float, steps: int, *, center: float, width: float, weight: float = 0.5) -> Grid:
+def refined(
+    process: Process, t_max: float, steps: int, *, center: float, width: float, weight: float = 0.5, end: float = 0.0
+) -> Grid:
     """Geometric, with a share of the levels concentrated round one variance time.
 
     Args:
-        process: Chart with an offset.
+        process: Chart.
         t_max: Variance time of the first level.
         steps: Number of steps.
         center: Variance time at which the class is decided.
         width: Width of the concentration in log v; the transition's is about dim**-0.5.
         weight: Share of the levels that is concentrated.
+        end: Variance time of the last level; above 0 for a process without offset.
 
     Raises:
-        ConfigError: if a number is out of range, or the process has no offset.
+        ConfigError: if a number is out of range, or neither the process has an offset nor the grid an end > 0.
     """
-    _check(process, t_max, steps)
+    _check(process, t_max, steps, end)
     if not (width > 0 and 0 <= weight < 1 and center >= 0):
         raise ConfigError(f"expected width > 0, 0 <= weight < 1 and center >= 0, got {width}, {weight} and {center}")
     middle = math.log(process.offset + center)
-    span = math.log((process.offset + t_max) / process.offset)
+    span = math.log((process.offset + t_max) / (process.offset + end))
 
     def share(log_v: FloatArray) -> FloatArray:
         return -(1 - weight) * log_v / span - weight / 2 * np.tanh((log_v - middle) / width)
 
-    return _through_density(process, t_max, steps, share)
+    return _through_density(process, t_max, steps, share, end)
 
 
 def equalized(
@@ -183,5 +186,5 @@ def posterior_variance(target: Target, *, n: int = 256, seed: int = 0) -> Callab
 
 def through(base: Grid, process: Process, times: Sequence[float]) -> Grid:
     """The grid with further variance times inserted, so that no step straddles a jump of a schedule."""
-    inside = {t for t in times if 0 < t < base.times[0]}
+    inside = {t for t in times if base.times[-1] < t < base.times[0]}
     return grid(process, sorted(inside | set(base.times), reverse=True))

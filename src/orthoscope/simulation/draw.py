@@ -22,7 +22,8 @@ from orthoscope.denoise import Active, Committed, Denoiser, ExactDenoiser, Fixed
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.by_row import Strength
 from orthoscope.guidance.guided import Guided
-from orthoscope.process import VarianceExploding
+from orthoscope.guidance.rules import LinearCFG, Renoised, Rule
+from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import (
     Exponential,
@@ -41,11 +42,12 @@ from orthoscope.sampling import (
 from orthoscope.simulation.setting import Simulation
 from orthoscope.targets import Mixture, Planted, Target, class_count, random_mixture, random_planted
 from orthoscope.targets.streamed import OnFile, Regenerated, Streamed, streamed
-from orthoscope.theory import predict
 from orthoscope.theory.odds import stopping_odds
+from orthoscope.theory.predict import predict
 from orthoscope.typing import Events
 
 Modes: TypeAlias = Mixture | Planted | Streamed
+BENT_END = 0.01  # standard deviations of a mode down to which runs of bent rules go: 1e-4 of its variance is left
 REFINED_WIDTH = 8.0  # in units of dim**-0.5; measured by benchmarks/grids.py
 _FRECHET_ROWS_PER_DIM = 2  # below, the covariance is too ill-determined for a distance to mean anything
 
@@ -66,13 +68,18 @@ class Draw:
 
     @cached_property
     def narrow(self) -> Target:
-        """The target without the width that is absorbed into the noise."""
-        return self.target.absorbed()[0]
+        """The target without the width that is absorbed into the noise; with all of it for a rule that bends."""
+        return self.target if self.simulation.bends else self.target.absorbed()[0]
 
     @cached_property
     def process(self) -> VarianceExploding:
-        """The process that carries that width."""
-        return VarianceExploding(offset=self.target.absorbed()[1])
+        """The process that carries that width; a rule that bends sees the true denoised mean, without offset."""
+        return VarianceExploding(offset=0.0 if self.simulation.bends else self.target.absorbed()[1])
+
+    @property
+    def end(self) -> float:
+        """Variance time of the last level: above clean data for a rule that bends, as levels divide log(sigma^2)."""
+        return (BENT_END * self.simulation.setting.law.std) ** 2 if self.simulation.bends else 0.0
 
     @cached_property
     def law(self) -> Target:
@@ -90,20 +97,22 @@ class Draw:
     def levels(self) -> Grid:
         """The levels to visit: as asked for, with the schedule's jumps inserted.
 
-        A schedule with clock=step means something only on a given grid: it always gets the geometric one.
+        A schedule with clock=step means something only on a given grid: it always gets the geometric one. Where levels
+        are refined is told by the theory of classifier-free guidance, whatever the rule.
         """
         setting, numerics = self.simulation.setting, self.simulation.numerics
         process, run = self.process, (setting.t_max, numerics.steps)
         if setting.schedule.clock == "step":
-            return geometric(process, *run)
+            return geometric(process, *run, end=self.end)
         match numerics.grid:
             case "equalized":
                 spread = posterior_variance(self.narrow, seed=self.simulation.budget.seed)
                 base = equalized(process, *run, posterior_variance=spread)
             case "refined" if (center := decision_time(self.simulation)) is not None:
-                base = refined(process, *run, center=center, width=REFINED_WIDTH / math.sqrt(self.simulation.dim))
+                width = REFINED_WIDTH / math.sqrt(self.simulation.dim)
+                base = refined(process, *run, center=max(center, self.end), width=width, end=self.end)
             case _:
-                base = geometric(process, *run)
+                base = geometric(process, *run, end=self.end)
         return through(base, process, setting.schedule.switches())
 
     def streams(self) -> list[np.random.Generator]:
@@ -126,7 +135,13 @@ class Draw:
     def denoiser(self, levels: Grid, schedule: Strength | None = None) -> Guided:
         """The guided denoiser of a run over these levels; under another schedule, or several by row, if given."""
         schedule = self.simulation.setting.schedule if schedule is None else schedule
-        return Guided(main=ExactDenoiser(self.narrow), reference=self._reference(levels, schedule), schedule=schedule)
+        reference, rule = self._reference(levels, schedule), self._rule(levels)
+        return Guided(main=ExactDenoiser(self.narrow), reference=reference, schedule=schedule, rule=rule)
+
+    def _rule(self, levels: Grid) -> Rule:
+        """The rule on the levels of a run."""
+        rule: Rule = self.simulation.setting.rule or LinearCFG()
+        return rule.resolved(levels.times)
 
     def _reference(self, levels: Grid, schedule: Strength) -> Denoiser:
         """The unconditional denoiser; with a tolerance, one that reads fewer modes once no row needs them."""
@@ -139,8 +154,13 @@ class Draw:
                     "only modes in memory can be left out of an ODE's scans: use a `tolerance` of 0", field="tolerance"
                 )
             return FixedLabel(Active(law, tolerance=tolerance * math.sqrt(law.dim)))
-        by_level = np.atleast_2d(np.array([schedule.strength(level) for level in levels.levels[:-1]]).T)
+        by_level = np.atleast_2d(np.array([self._strength(levels, schedule, level) for level in levels.levels[:-1]]).T)
         return Committed(law, 0, odds=min(stopping_odds(tolerance, one) for one in np.unique(by_level, axis=0)))
+
+    def _strength(self, levels: Grid, schedule: Strength, level: NoiseLevel) -> Any:
+        """Strength that linear guidance has at a level; that of the rule, if it is linear guidance of another one."""
+        rule, w = self._rule(levels), schedule.strength(level)
+        return rule.strength(level, w) if isinstance(rule, Renoised) else w
 
     def run(self, levels: Grid | None = None, *, watchers: Sequence[Callable[[State], None]] = ()) -> Run:
         """Sample the class once, over its own or other levels, recording overlap and variance at every level.
@@ -202,8 +222,8 @@ def draw(simulation: Simulation, index: int = 0) -> Draw:
 
 
 def decision_time(simulation: Simulation) -> float | None:
-    """Variance time at which the path is committed or captured, by mean-field theory; None if neither."""
-    found = predict(simulation.mean_field)
+    """Variance time at which the path is committed or captured, by theory of plain guidance; None if neither."""
+    found = predict(simulation.mean_field.but(rule=None))
     times = [t for t in (found.speciation_time, found.capture_time) if t is not None]
     return max(times) if times else None
 

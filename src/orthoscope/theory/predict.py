@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant
 from orthoscope.numerics import Array
-from orthoscope.settings import Setting
+from orthoscope.settings import Setting, rule_name
 from orthoscope.theory import constant, moments
 from orthoscope.theory.energy import modes
 from orthoscope.theory.finite import solve_finite
@@ -133,8 +133,15 @@ def problem_of(setting: Setting) -> Problem:
     """A setting as a problem with one parameter set, in infinite dimension.
 
     Raises:
-        ConfigError: if its schedule has no noise levels, or no theory knows its ensemble in finite dimension.
+        ConfigError: if no theory knows its rule, its schedule has no noise levels, or no theory knows its ensemble in
+            finite dimension.
     """
+    if setting.rule is not None:
+        raise ConfigError(
+            f"theory knows plain classifier-free guidance only, got the `rule` {rule_name(setting.rule)}: "
+            "leave it out, or simulate",
+            field="rule",
+        )
     if setting.schedule.clock == "step":
         raise ConfigError(
             "theory needs a schedule in time, got clock=step; resolve it on the grid of a run first", field="schedule"
