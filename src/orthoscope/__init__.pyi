@@ -3,6 +3,7 @@ __version__: str
 from .denoise import Denoiser as Denoiser
 from .denoise import ExactDenoiser as ExactDenoiser
 from .denoise import FixedLabel as FixedLabel
+from .denoise import denoiser as denoiser
 from .guidance.grammar import format_schedule as format_schedule
 from .guidance.grammar import parse_schedule as parse_schedule
 from .guidance.grammar import read_schedule as read_schedule

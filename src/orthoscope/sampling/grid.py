@@ -104,33 +104,30 @@ def geometric(process: Process, t_max: float, steps: int, *, end: float = 0.0) -
     return _through_density(process, t_max, steps, lambda log_v: -log_v, end)
 
 
-def refined(
-    process: Process, t_max: float, steps: int, *, center: float, width: float, weight: float = 0.5, end: float = 0.0
-) -> Grid:
+def refined(process: Process, t_max: float, steps: int, *, center: float, width: float, weight: float = 0.5) -> Grid:
     """Geometric, with a share of the levels concentrated round one variance time.
 
     Args:
-        process: Chart.
+        process: Chart with an offset.
         t_max: Variance time of the first level.
         steps: Number of steps.
         center: Variance time at which the class is decided.
         width: Width of the concentration in log v; the transition's is about dim**-0.5.
         weight: Share of the levels that is concentrated.
-        end: Variance time of the last level; above 0 for a process without offset.
 
     Raises:
-        ConfigError: if a number is out of range, or neither the process has an offset nor the grid an end > 0.
+        ConfigError: if a number is out of range, or the process has no offset.
     """
-    _check(process, t_max, steps, end)
+    _check(process, t_max, steps)
     if not (width > 0 and 0 <= weight < 1 and center >= 0):
         raise ConfigError(f"expected width > 0, 0 <= weight < 1 and center >= 0, got {width}, {weight} and {center}")
     middle = math.log(process.offset + center)
-    span = math.log((process.offset + t_max) / (process.offset + end))
+    span = math.log((process.offset + t_max) / process.offset)
 
     def share(log_v: FloatArray) -> FloatArray:
         return -(1 - weight) * log_v / span - weight / 2 * np.tanh((log_v - middle) / width)
 
-    return _through_density(process, t_max, steps, share, end)
+    return _through_density(process, t_max, steps, share)
 
 
 def equalized(

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 
 from orthoscope import metrics, rng
-from orthoscope.denoise import Active, Committed, Denoiser, ExactDenoiser, FixedLabel
+from orthoscope.denoise import Active, Committed, Counted, Denoiser, ExactDenoiser, FixedLabel
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.by_row import Strength
-from orthoscope.guidance.guided import Guided
+from orthoscope.guidance.guided import Guided, classifier_free
 from orthoscope.guidance.rules import LinearCFG, Renoised, Rule
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
@@ -33,6 +33,7 @@ from orthoscope.sampling import (
     State,
     equalized,
     geometric,
+    grid,
     posterior_variance,
     refined,
     sample,
@@ -68,18 +69,13 @@ class Draw:
 
     @cached_property
     def narrow(self) -> Target:
-        """The target without the width that is absorbed into the noise; with all of it for a rule that bends."""
-        return self.target if self.simulation.bends else self.target.absorbed()[0]
+        """The target without the width that is absorbed into the noise."""
+        return self.target.absorbed()[0]
 
     @cached_property
     def process(self) -> VarianceExploding:
-        """The process that carries that width; a rule that bends sees the true denoised mean, without offset."""
-        return VarianceExploding(offset=0.0 if self.simulation.bends else self.target.absorbed()[1])
-
-    @property
-    def end(self) -> float:
-        """Variance time of the last level: above clean data for a rule that bends, as levels divide log(sigma^2)."""
-        return (BENT_END * self.simulation.setting.law.std) ** 2 if self.simulation.bends else 0.0
+        """The process that carries that width."""
+        return VarianceExploding(offset=self.target.absorbed()[1])
 
     @cached_property
     def law(self) -> Target:
@@ -103,17 +99,23 @@ class Draw:
         setting, numerics = self.simulation.setting, self.simulation.numerics
         process, run = self.process, (setting.t_max, numerics.steps)
         if setting.schedule.clock == "step":
-            return geometric(process, *run, end=self.end)
+            return self._above(geometric(process, *run))
         match numerics.grid:
             case "equalized":
                 spread = posterior_variance(self.narrow, seed=self.simulation.budget.seed)
                 base = equalized(process, *run, posterior_variance=spread)
             case "refined" if (center := decision_time(self.simulation)) is not None:
-                width = REFINED_WIDTH / math.sqrt(self.simulation.dim)
-                base = refined(process, *run, center=max(center, self.end), width=width, end=self.end)
+                base = refined(process, *run, center=center, width=REFINED_WIDTH / math.sqrt(self.simulation.dim))
             case _:
-                base = geometric(process, *run, end=self.end)
-        return through(base, process, setting.schedule.switches())
+                base = geometric(process, *run)
+        return through(self._above(base), process, setting.schedule.switches())
+
+    def _above(self, base: Grid) -> Grid:
+        """The same levels; under a rule that bends the last is just above clean data, where denoised means say nothing."""
+        if not self.simulation.bends:
+            return base
+        end = (BENT_END * self.simulation.setting.law.std) ** 2
+        return grid(self.process, [*(time for time in base.times if time > end), end])
 
     def streams(self) -> list[np.random.Generator]:
         """Random streams of the trajectories, one each."""
@@ -132,10 +134,16 @@ class Draw:
         """The sampler's step."""
         return Exponential(lam=self.simulation.setting.lam, order=self.simulation.numerics.order)
 
-    def denoiser(self, levels: Grid, schedule: Strength | None = None) -> Guided:
-        """The guided denoiser of a run over these levels; under another schedule, or several by row, if given."""
+    def denoiser(self, levels: Grid, schedule: Strength | None = None) -> Denoiser:
+        """The guided denoiser of a run over these levels; under another schedule, or several by row, if given.
+
+        A rule that bends sees the denoised means of the target itself, and not of its absorbed form.
+        """
         schedule = self.simulation.setting.schedule if schedule is None else schedule
-        reference, rule = self._reference(levels, schedule), self._rule(levels)
+        rule = self._rule(levels)
+        if self.simulation.bends:
+            return Counted(classifier_free(ExactDenoiser(self.target), schedule, rule))
+        reference = self._reference(levels, schedule)
         return Guided(main=ExactDenoiser(self.narrow), reference=reference, schedule=schedule, rule=rule)
 
     def _rule(self, levels: Grid) -> Rule:

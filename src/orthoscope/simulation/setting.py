@@ -184,12 +184,6 @@ class Simulation(Record):
                 f"a `tolerance` rests on the odds of a class under linear guidance; use 0 with the `rule` {name}",
                 field=("tolerance", "rule"),
             )
-        if self.bends and self.numerics.grid == "equalized":
-            raise ConfigError(
-                f"the `grid` equalized ends at clean data, and a run of the `rule` {name}, which is not linear, ends "
-                "above it: use refined or geometric",
-                field=("grid", "rule"),
-            )
 
     def _check_file(self) -> None:
         if not self.modes.endswith(".npy"):
