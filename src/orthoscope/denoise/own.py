@@ -55,15 +55,22 @@ class OwnDenoiser(Denoiser):
         if self.sees not in _SEES:
             raise unknown("argument of a denoiser", str(self.sees), _SEES, field="sees")
         if self.predicts == "edm" and self.sees != "sigma":
-            raise ConfigError(f"an EDM network is given its own `sees`, got {self.sees!r}; leave it out", field="sees")
+            raise ConfigError(f"an EDM network is given sigma; leave out `sees` {self.sees}", field="sees")
 
     def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
         """The denoised mean behind what the function returns.
 
         Raises:
-            ConfigError: if the function fails, or returns no floating-point tensor of finite numbers.
+            ConfigError: if the level counts some of the data's width as noise, which only a function that sees the
+                whole level can know of; if the function fails, or returns no floating-point tensor of finite numbers.
             ShapeError: if it returns another shape than that of the state.
         """
+        if level.offset > 0 and self.sees != "level":
+            raise ConfigError(
+                f"`f` ({name_of(self.f)}) knows the whole law, and this process counts some width as noise: "
+                "use a process without offset, or denoise.Counted",
+                field="f",
+            )
         labels = _labels(label, x, self.classes)
         if self.predicts == "edm":
             return Evaluation(denoised=self._preconditioned(x, level, labels), memory=memory)
@@ -107,9 +114,8 @@ class OwnDenoiser(Denoiser):
             got = f"a tensor of {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
             raise ConfigError(f"`f` ({name_of(self.f)}) must return a floating-point tensor, got {got}", field="f")
         if found.shape != x.shape:
-            raise ShapeError(
-                f"`f` ({name_of(self.f)}) must return the shape of the state, {tuple(x.shape)}, got {tuple(found.shape)}"
-            )
+            shapes = f"{tuple(x.shape)}, got {tuple(found.shape)}"
+            raise ShapeError(f"`f` ({name_of(self.f)}) must return the shape of the state, {shapes}")
         if not bool(found.isfinite().all()) and bool(x.isfinite().all()):
             raise ConfigError(f"`f` ({name_of(self.f)}) returns NaN or infinity for a finite state", field="f")
         return found.to(x)
@@ -143,6 +149,8 @@ def denoiser(
         ConfigError: if there is no such reading, or `check` shows that it is another one.
     """
     made = OwnDenoiser(f=f, predicts=predicts, sees=sees, sigma_data=sigma_data, classes=classes)
+    if check is not None and sees == "t":
+        raise ConfigError("a `check` knows no clock of a process; use it with `sees` sigma or level", field="check")
     if check is not None:
         _check(made, check)
     return made
@@ -180,7 +188,7 @@ def _error(made: OwnDenoiser, law: Target) -> float:
     spread = float(clean.double().var(dim=0).mean() ** 0.5)
     worst = 0.0
     for sigma in (place * spread for place in _PLACES.values()):
-        level = NoiseLevel(time=sigma**2, t=sigma**2)
+        level = NoiseLevel(time=sigma**2)
         x = clean + sigma * normal
         off = (made(x, level) - law.denoised(x, level)).double().square().mean()
         worst = max(worst, float(off) / (sigma**2 * spread**2 / (sigma**2 + spread**2)))

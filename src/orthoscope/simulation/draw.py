@@ -111,7 +111,7 @@ class Draw:
         return through(self._above(base), process, setting.schedule.switches())
 
     def _above(self, base: Grid) -> Grid:
-        """The same levels; under a rule that bends the last is just above clean data, where denoised means say nothing."""
+        """The same levels; under a rule that bends the last is above clean data, where denoised means say nothing."""
         if not self.simulation.bends:
             return base
         end = (BENT_END * self.simulation.setting.law.std) ** 2
