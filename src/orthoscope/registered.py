@@ -115,6 +115,17 @@ class Registry:
                 raise ConfigError(f"{self.unknown(name)}; nor is there a module {name!r}", field=self.kind) from error
         return None
 
+    def thing(self, text: str) -> Any:
+        """The class or function that a name or a place means, for what has no settings in texts: targets and steps.
+
+        Raises:
+            ConfigError: if it means none.
+        """
+        found = self.find(text)
+        if found is None or found[1]:
+            raise self.unknown(text)
+        return found[0]
+
     def at(self, place: str, *, imports: bool) -> Any:
         """The thing in a place.
 

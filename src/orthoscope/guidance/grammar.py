@@ -110,6 +110,14 @@ def format_schedule(schedule: GuidanceSchedule) -> str:
     return f"{kind}:{body}" + ("" if clock == "variance" else f",clock={clock}")
 
 
+def shown_schedule(schedule: GuidanceSchedule) -> str:
+    """The text of a schedule for messages and records; of one that has none, the name of its class or function."""
+    try:
+        return format_schedule(schedule)
+    except ConfigError:
+        return schedule.name if isinstance(schedule, FunctionSchedule) else type(schedule).__name__
+
+
 def read_schedule(path: Path) -> GuidanceSchedule:
     """The schedule in a JSON file.
 

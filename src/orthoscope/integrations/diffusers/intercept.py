@@ -17,8 +17,10 @@ import torch
 
 from orthoscope.denoise import Memory
 from orthoscope.errors import ConfigError, StoppedError
-from orthoscope.guidance.grammar import format_schedule, parse_schedule
-from orthoscope.guidance.rules import RULES, LinearCFG, Rule, format_rule, parse_rule
+from orthoscope.guidance.given import as_schedule
+from orthoscope.guidance.grammar import shown_schedule
+from orthoscope.guidance.rules import Rule, shown_rule
+from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.diffusers.combine import combined, strength
 from orthoscope.integrations.diffusers.evidence import check_run, clock_of
@@ -41,9 +43,10 @@ def guided(
 
     Args:
         pipe: A pipeline whose class is listed in `layout.LAYOUTS`, or derives from one that is.
-        schedule: Strength over noise level, or its text in the grammar of schedules; w = 0 is the plain conditional
-            model, -1 the unconditional one.
-        rule: How the pair is combined, or its text in the grammar of rules; linear if None.
+        schedule: Strength over noise level, its text in the grammar of schedules, or a function of the level; w = 0 is
+            the plain conditional model, -1 the unconditional one.
+        rule: How the pair is combined, or its text in the grammar of rules, or a function of the predictions; linear
+            if None.
         layout: How the pipeline calls its network, where that is not known here. The run checks it.
 
     Yields:
@@ -53,11 +56,9 @@ def guided(
         ConfigError: if pipeline, scheduler, schedule or rule cannot be used, or the pipeline makes no pair.
         StoppedError: if the run contradicts the layout.
     """
-    parsed = parse_schedule(schedule) if isinstance(schedule, str) else schedule
-    if not isinstance(parsed, GuidanceSchedule):
+    if not isinstance(schedule, str | GuidanceSchedule) and not callable(schedule):
         raise ConfigError(f"expected a schedule or its text, such as constant:3, got {schedule!r}")
-    combining = parse_rule(rule) if isinstance(rule, str) else rule or LinearCFG()
-    session = _Session(pipe, parsed, combining, layout or layout_of(pipe))
+    session = _Session(pipe, as_schedule(schedule), as_rule(rule), layout or layout_of(pipe))
     with ExitStack() as undo:
         session.attach(undo)
         yield session.log
@@ -87,9 +88,9 @@ class _Session:
             attrs={
                 "pipeline": self._name,
                 "scheduler": type(self._scheduler).__name__,
-                "schedule": format_schedule(schedule),
+                "schedule": shown_schedule(schedule),
                 "clock": schedule.clock,
-                "rule": format_rule(rule) if type(rule).__name__ in RULES else repr(rule),
+                "rule": shown_rule(rule),
                 "prediction": self._clock.output,
             }
         )
