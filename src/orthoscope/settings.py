@@ -53,7 +53,7 @@ class Setting(Record):
     """
 
     law: RandomMixture
-    schedule: GuidanceSchedule
+    schedule: GuidanceSchedule | Any
     dim: int | None = None
     t_max: float = math.inf
     start: Start = "prior"

@@ -40,8 +40,8 @@ class Guided(Denoiser):
 
     main: Denoiser
     reference: Denoiser
-    schedule: Strength
-    rule: Rule = field(default_factory=LinearCFG)
+    schedule: Strength | Any
+    rule: Rule | Any = field(default_factory=LinearCFG)
     extra: Mapping[str, Denoiser] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -204,7 +204,7 @@ def _critical_rate(setting: Setting) -> float | None:
     schedule = setting.schedule
     closed = isinstance(schedule, Constant) and schedule.value >= 0 and setting.t_max == math.inf
     if closed and setting.law.ensemble == "gaussian":
-        return float(constant.critical_rate(setting.law.std, schedule.value, setting.lam))  # type: ignore[attr-defined]
+        return float(constant.critical_rate(setting.law.std, schedule.value, setting.lam))  # type: ignore[union-attr]
     return moments.critical_rate(problem_of(setting))
 
 
