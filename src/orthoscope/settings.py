@@ -16,6 +16,7 @@ from orthoscope.laws import STARTS, RandomMixture, Start
 from orthoscope.records import Record
 
 _LATEST = 1e12  # largest finite time of a start: squares and exponents stay far from the ends of float64
+_PLAIN = ("orthoscope.guidance.rules.linear", "LinearCFG")  # known by name: the class itself loads torch
 _FEWEST = 2 - 1e-9  # classes: a rate of log(2)/dim may have been rounded
 
 
@@ -63,7 +64,7 @@ class Setting(Record):
     def __post_init__(self) -> None:
         """Reject numbers out of range, and dimensions that hold fewer than two classes."""
         object.__setattr__(self, "schedule", as_schedule(self.schedule))
-        if self.rule == "cfg" or type(self.rule).__qualname__ == "LinearCFG":
+        if self.rule == "cfg" or (type(self.rule).__module__, type(self.rule).__name__) == _PLAIN:
             object.__setattr__(self, "rule", None)
         check_run(self.t_max, self.start, self.lam)
         if self.dim is not None and not (math.isfinite(self.dim) and self.dim >= 1):

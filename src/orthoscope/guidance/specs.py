@@ -36,8 +36,8 @@ class Types(Mapping[str, type]):
         """
         if name in self._known:
             return self._known[name]
-        thing, _ = self._registry.find(name, imports=False) or (None, "")
-        if not (isinstance(thing, type) and issubclass(thing, self._base)):
+        thing, settings = self._registry.find(name, imports=False) or (None, "")
+        if settings or not (isinstance(thing, type) and issubclass(thing, self._base)):
             raise KeyError(name)
         return thing
 
