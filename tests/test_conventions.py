@@ -67,11 +67,12 @@ except SystemExit as stop:
         "import orthoscope.theory",
         "import orthoscope.process, orthoscope.quantities, orthoscope.serialize",
         "import orthoscope.guidance.schedules, orthoscope.guidance.grammar",
+        "import orthoscope as osc\nosc.schedule('mine')(abs)\nosc.parse_schedule('mine')",
         CALL.format(["--help"]),
         CALL.format(["audit", "--help"]),
         CALL.format(["predict", "--rate", "0.2", "--std", "0.5", "--strength", "1"]),
     ],
-    ids=["orthoscope", "theory", "foundations", "schedules", "--help", "audit --help", "predict"],
+    ids=["orthoscope", "theory", "foundations", "schedules", "own schedule", "--help", "audit --help", "predict"],
 )
 def test_a_fresh_interpreter_loads_nothing_heavy(statement: str) -> None:
     report = f"sys.stderr.write('loaded: ' + ' '.join(name for name in {HEAVY} if name in sys.modules) + '\\n')"

@@ -123,3 +123,28 @@ def test_unreadable_files_are_named(content: bytes, message: str, tmp_path: Path
         read_json(tmp_path / "other.json")
     with pytest.raises(ConfigError, match="cannot read"):
         read_json(tmp_path)
+
+
+@dataclass(frozen=True)
+class Lens:
+    """Written by its power, read back from it."""
+
+    length: float
+
+    def to_spec(self) -> dict[str, object]:
+        return {"type": "Lens", "version": 1, "power": 1 / self.length, "inner": Estimate(value=0.1, stderr=0.2, n=3)}
+
+    @classmethod
+    def from_spec(cls, power: float, inner: Estimate | None = None) -> Lens:
+        return cls(length=1 / power)
+
+
+def test_an_object_may_say_itself_what_stands_for_it() -> None:
+    types = {"Lens": Lens, "Estimate": Estimate}
+    data = json.loads(dumps({"of": Lens(length=4.0)}))["of"]
+    assert (data["power"], data["inner"]["type"]) == (0.25, "Estimate")
+    assert from_dict(data, types) == Lens(length=4.0)
+    with pytest.raises(ConfigError, match="unknown key of Lens 'powder'; did you mean 'power'"):
+        from_dict({"type": "Lens", "powder": 1}, types)
+    with pytest.raises(ConfigError, match="keys not given: inner, power"):
+        from_dict({"type": "Lens"}, types)

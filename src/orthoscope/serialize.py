@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import inspect
 import json
 import math
 from collections.abc import Mapping
@@ -22,7 +23,12 @@ Registry = Mapping[str, type]
 
 
 def to_dict(value: Any) -> Any:
-    """A dataclass, recursively, as a dictionary of plain values with `type` and `version`."""
+    """A dataclass, recursively, as a dictionary of plain values with `type` and `version`.
+
+    What has a method `to_spec` says itself what stands for it.
+    """
+    if not isinstance(value, type) and hasattr(value, "to_spec"):
+        return {key: to_dict(part) for key, part in value.to_spec().items()}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, "version": VERSION, **fields}
@@ -50,18 +56,29 @@ def from_dict(data: Any, registry: Registry) -> Any:
     if version != VERSION or isinstance(version, bool):
         raise ConfigError(f"{name}: format version {version!r} is not supported; this release reads version {VERSION}")
     cls = registry[name]
-    known = {f.name: f for f in dataclasses.fields(cls) if f.init}
-    fixed = {f.name for f in dataclasses.fields(cls)} - known.keys()
+    make, known, fixed = _maker(cls)
     for key in fields:
         if key not in known and key not in fixed:
             raise unknown(f"key of {name}", str(key), known)
     given = {k: v for k, v in fields.items() if k in known and not (v is None and known[k].default == math.inf)}
     values = {k: _read(v, registry) for k, v in given.items()}
     try:
-        return cls(**values)
+        return make(**values)
     except TypeError as error:
         missing = sorted(known.keys() - fields.keys())
         raise ConfigError(f"{name}: {error}; keys not given: {', '.join(missing) or 'none'}") from error
+
+
+def _maker(cls: Any) -> tuple[Any, Mapping[str, Any], set[str]]:
+    """What makes an object of a class from a file, the keys that it takes, and those that it ignores.
+
+    A dataclass is made from its fields; a class with a method `from_spec` by that.
+    """
+    if hasattr(cls, "from_spec"):
+        return cls.from_spec, inspect.signature(cls.from_spec).parameters, set()
+    every = {f.name: f for f in dataclasses.fields(cls)} if dataclasses.is_dataclass(cls) else {}
+    known = {name: f for name, f in every.items() if f.init}
+    return cls, known, every.keys() - known.keys()
 
 
 def _read(value: Any, registry: Registry) -> Any:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 from orthoscope.errors import ConfigError, unknown
+from orthoscope.guidance.given import as_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.laws import STARTS, RandomMixture, Start
 from orthoscope.records import Record
 
 _LATEST = 1e12  # largest finite time of a start: squares and exponents stay far from the ends of float64
+_PLAIN = ("orthoscope.guidance.rules.linear", "LinearCFG")  # known by name: the class itself loads torch
 _FEWEST = 2 - 1e-9  # classes: a rate of log(2)/dim may have been rounded
 
 
@@ -41,22 +44,28 @@ class Setting(Record):
 
     Attributes:
         law: The mixture.
-        schedule: Guidance strength.
+        schedule: Guidance strength; also a number, a text or a function of the noise level.
         dim: Dimension, in which there must be at least 2 classes; None for the limit of infinitely many.
         t_max: Variance time at which the run starts; may be infinite where nothing is sampled.
         start: "prior", N(0, t_max + std^2 + 1), or "exact", the true conditional law; forgotten if t_max is infinite.
         lam: Noise content, 1 for the reverse SDE, 0 for the probability-flow ODE.
+        rule: How predictions are combined, where something is sampled; also a text or a function. None for
+            classifier-free guidance, the only rule that theory knows.
     """
 
     law: RandomMixture
-    schedule: GuidanceSchedule
+    schedule: GuidanceSchedule | Any
     dim: int | None = None
     t_max: float = math.inf
     start: Start = "prior"
     lam: float = 1.0
+    rule: Any = None  # a Rule, which is not named here: rules load torch
 
     def __post_init__(self) -> None:
         """Reject numbers out of range, and dimensions that hold fewer than two classes."""
+        object.__setattr__(self, "schedule", as_schedule(self.schedule))
+        if self.rule == "cfg" or (type(self.rule).__module__, type(self.rule).__name__) == _PLAIN:
+            object.__setattr__(self, "rule", None)
         check_run(self.t_max, self.start, self.lam)
         if self.dim is not None and not (math.isfinite(self.dim) and self.dim >= 1):
             raise ConfigError(f"`dim` must be >= 1, got {self.dim}; leave it out for infinite dimension", field="dim")
@@ -102,3 +111,8 @@ def on_geometric_steps(schedule: GuidanceSchedule, std: float, t_max: float, ste
     low = std**2
     times = [(low + t_max) * (low / (low + t_max)) ** (k / steps) - low for k in range(steps)]
     return schedule.resolved([*times, 0.0])
+
+
+def rule_name(rule: Any) -> str:
+    """What messages call a rule, whether it is a rule yet, its text or its function."""
+    return rule if isinstance(rule, str) else str(getattr(rule, "name", None) or getattr(rule, "__qualname__", rule))

@@ -23,6 +23,7 @@ from orthoscope.guidance.rules import (
     format_rule,
     parse_rule,
     read_rule,
+    shown_rule,
     write_rule,
 )
 
@@ -98,11 +99,13 @@ def test_files_are_strict(tmp_path: Path) -> None:
         parse_rule(str(path))
 
 
-def test_a_rule_of_ones_own_is_called_by_its_class() -> None:
+def test_a_rule_that_cannot_be_found_again_has_no_text() -> None:
     class Mine(LinearCFG):
         pass
 
-    assert format_rule(Mine()) == "Mine"
+    with pytest.raises(ConfigError, match=r"Mine has no text: .* put it in a module, or register it"):
+        format_rule(Mine())
+    assert shown_rule(Mine()) == "Mine"
 
 
 def test_every_rule_declares_itself() -> None:

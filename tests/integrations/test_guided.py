@@ -19,6 +19,7 @@ from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.guidance.rules import Rule
 from orthoscope.guidance.schedules import Constant
 from orthoscope.integrations.diffusers import Layout, guided
+from tests.guidance import mine
 from tests.integrations import pipelines
 from tests.integrations.families import FAMILIES, ROWS, STEPS, is_same, reference, run, states, watched
 
@@ -288,6 +289,24 @@ def test_a_rule_sees_the_unscaled_state_its_level_and_its_memory(pipe: Any) -> N
     with guided(pipe, MIXED):
         assert is_same(final, run(pipe, FAMILY))
     np.testing.assert_allclose(log.dataset["sigma"], [level.sigma for _, level, _ in rule.seen[:7]], rtol=1e-12)
+
+
+def test_functions_are_rules_and_schedules_of_a_pipeline(pipe: Any) -> None:
+    with guided(pipe, "constant:1.5"):
+        wanted = run(pipe, FAMILY)
+    with guided(pipe, lambda level: 1.5, mine.Plain) as log:
+        assert is_same(run(pipe, FAMILY), wanted)
+    assert log.dataset.attrs["rule"] == f"{mine.__name__}:Plain"
+    assert "<lambda>" in log.dataset.attrs["schedule"]
+    with (
+        pytest.raises(ConfigError, match="the rule bad returns what is no prediction"),
+        guided(pipe, "constant:1", bad),
+    ):
+        run(pipe, FAMILY)
+
+
+def bad(x: Any, level: Any, predictions: Any, w: Any) -> Any:
+    return None
 
 
 @pytest.mark.parametrize("text", ["cfg", "rescale:phi=0.7", "apg:eta=0,momentum=-0.5,threshold=15", "cfg++"])

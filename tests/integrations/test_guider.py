@@ -20,9 +20,10 @@ from diffusers.modular_pipelines.modular_pipeline import BlockState
 from torch import Tensor
 
 from orthoscope.errors import ConfigError
-from orthoscope.guidance.rules import Projected
+from orthoscope.guidance.rules import FunctionRule, Projected
 from orthoscope.guidance.schedules import Step
 from orthoscope.integrations.guider import OrthoscopeGuidance
+from tests.guidance import mine
 from tests.integrations.modular import (
     LATENTS,
     STEPS,
@@ -357,6 +358,30 @@ def test_objects_are_written_as_texts_and_a_copy_keeps_its_scheduler() -> None:
     assert (copy.config["schedule"], copy.config["rule"]) == (guider.config["schedule"], "cfg")
     assert copy._scheduler is scheduler
     assert "step:early=2" in repr(copy)
+
+
+def test_functions_guide_as_what_they_write_out(flow: Case) -> None:
+    wanted = flow.run(OrthoscopeGuidance("constant:2").attach(flow.scheduler))
+    own = OrthoscopeGuidance(lambda level: 2.0, mine.Plain).attach(flow.scheduler)  # type: ignore[arg-type]
+    expect_equal(flow.run(own), wanted)
+
+
+def test_what_has_no_text_guides_but_is_not_saved(tmp_path: Path) -> None:
+    for schedule, rule in (("constant:3", lambda x, level, p, w: p["cond"]), (lambda level: 3.0, "cfg")):
+        guider = OrthoscopeGuidance(schedule, rule)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="has no text"):
+            guider.save_pretrained(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_config_imports_nothing(tmp_path: Path) -> None:
+    OrthoscopeGuidance("constant:3", mine.bent).save_pretrained(tmp_path)  # type: ignore[arg-type]
+    again = OrthoscopeGuidance.from_pretrained(tmp_path)
+    assert again._rule == FunctionRule(call=mine.bent)
+    file = tmp_path / "guider_config.json"
+    file.write_text(file.read_text().replace(mine.__name__, "never_imported"))
+    with pytest.raises(ConfigError, match="a file may not import: import never_imported first"):
+        OrthoscopeGuidance.from_pretrained(tmp_path)
 
 
 # Refusals

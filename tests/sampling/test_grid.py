@@ -126,3 +126,10 @@ def test_a_measured_posterior_variance_places_levels_where_a_mixture_decides(see
     inside = [g.times for g in (geometric(carrier, 1e4, 40), levels)]
     counts = [sum(2 < t < 60 for t in times) for times in inside]
     assert counts[1] > 2 * counts[0]
+
+
+def test_nothing_is_inserted_below_the_end_of_a_grid() -> None:
+    base = geometric(CARRIER, 10.0, 4, end=0.01)
+    assert through(base, CARRIER, [20.0, 10.0, 0.5, 0.01, 0.001]).times == tuple(
+        sorted({*base.times, 0.5}, reverse=True)
+    )

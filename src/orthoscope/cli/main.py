@@ -15,6 +15,7 @@ import typer
 from orthoscope import __version__
 from orthoscope.cli.output import remark
 from orthoscope.errors import NO_ROOM, OrthoscopeError, StoppedError
+from orthoscope.registered import import_named
 
 UNUSABLE_INPUT, FAILED, INTERRUPTED, BUG = 2, 1, 130, 70
 # Packages that not every installation has, and the extra that brings each.
@@ -43,10 +44,26 @@ def _version(wanted: bool | None) -> None:
         raise typer.Exit
 
 
+def _importable(modules: list[str] | None) -> None:
+    """Let commands find modules of the current folder, after all others, and import those that are named."""
+    if "" not in sys.path:
+        sys.path.append("")
+    import_named(modules or [])
+
+
 def _root(
     version: Annotated[
         bool | None, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    modules: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--import",
+            callback=_importable,
+            metavar="MODULE",
+            help="Import a module first, with the rules and schedules that it registers; may be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Measure, explain and remove the distortions of classifier-free guidance."""
 

@@ -42,7 +42,16 @@ Strength = Annotated[
 ]
 Schedule = Annotated[
     str | None,
-    typer.Option(help="Guidance schedule instead of --strength, e.g. step:early=3,late=-1,switch=1, or a JSON file."),
+    typer.Option(
+        help="Guidance schedule instead of --strength, e.g. step:early=3,late=-1,switch=1, MODULE:NAME or a JSON file."
+    ),
+]
+Rule = Annotated[
+    str | None,
+    typer.Option(
+        help="How predictions are combined instead of linear guidance, e.g. rescale:phi=0.7, a name, MODULE:NAME or a "
+        "JSON file."
+    ),
 ]
 Ode = Annotated[bool, typer.Option("--ode", help="Probability-flow ODE instead of the reverse SDE.")]
 TMax = Annotated[float | None, typer.Option(help="Variance time at which runs start.")]

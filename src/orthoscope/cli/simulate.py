@@ -36,6 +36,7 @@ def simulate(
     classes: options.Classes = None,
     strength: options.Strength = None,
     schedule: options.Schedule = None,
+    rule: options.Rule = None,
     ode: options.Ode = False,
     t_max: Annotated[float, typer.Option(help="Variance time at which runs start.")] = 50.0,
     start: options.Start = options.StartKind.prior,
@@ -85,7 +86,7 @@ def simulate(
 
     simulation = Simulation.of(
         dim=dim, std=std, rate=rate, classes=classes, ensemble=ensemble.value,
-        schedule=make_schedule(strength, schedule), t_max=t_max, start=start.value, lam=0.0 if ode else 1.0,
+        schedule=make_schedule(strength, schedule), rule=rule, t_max=t_max, start=start.value, lam=0.0 if ode else 1.0,
         modes=_modes(modes, planted, tolerance), samples=samples, draws=draws, seed=seed,
         steps=steps, grid=grid.value, order=order, tolerance=tolerance, dtype=dtype, device=device,
     )  # fmt: skip

@@ -149,6 +149,7 @@ class Active(Denoiser):
         """
         if label is not None:
             return self._exact.evaluate(x, level, label, memory)
+        self._exact.check(level)
         kept = self._checked(x, memory)
         width, noise = self.target.width, per_row(level.variance, x)
         v = torch.as_tensor(noise + width, dtype=x.dtype, device=x.device).expand(len(x), 1)

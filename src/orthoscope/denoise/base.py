@@ -13,11 +13,13 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
+from orthoscope.errors import ConfigError
 from orthoscope.process import NoiseLevel
 from orthoscope.targets import Target
 from orthoscope.typing import Events, Rows
 
 Label: TypeAlias = int | Tensor | None
+_ROUNDED = 1 + 1e-5  # what may be lost where a width was kept in float32
 Memory: TypeAlias = Any  # whatever a rule carries from step to step; None before the first
 
 
@@ -50,11 +52,22 @@ class Denoiser(ABC):
         return self.evaluate(x, level, label).denoised
 
 
+def _size(law: Any) -> int:
+    """Modes read by one evaluation of one row; one where a law does not tell."""
+    return getattr(law, "size", 1)
+
+
 @dataclass(frozen=True, eq=False)
 class ExactDenoiser(Denoiser):
-    """The exact denoiser of a target, conditional on the label or unconditional."""
+    """The exact denoiser of a target, conditional on the label or unconditional.
+
+    Attributes:
+        target: The law, or any object with what a `Target` has.
+        taken: Variance that its width lacks because it is counted as noise, where it does not tell itself.
+    """
 
     target: Target
+    taken: float | None = field(default=None, kw_only=True)
     _classes: dict[int, Target] = field(default_factory=dict, repr=False)
 
     def law(self, label: int | None) -> Target:
@@ -65,17 +78,39 @@ class ExactDenoiser(Denoiser):
             self._classes[label] = self.target.conditional(label)
         return self._classes[label]
 
+    def check(self, level: NoiseLevel) -> None:
+        """Refuse to count width as noise that the target still has: it would be there twice.
+
+        Raises:
+            ConfigError: if the offset is more than what was taken from the target, and there is width left.
+        """
+        taken = getattr(self.target, "taken", None) if self.taken is None else self.taken
+        if not level.offset or taken is None or level.offset <= taken * _ROUNDED:
+            return
+        if (width := self.target.width) > (_ROUNDED - 1) * level.offset:
+            raise ConfigError(
+                f"the process counts {level.offset:g} as noise, which the target, of width {width:g}, still has: "
+                "use `narrow, offset = target.absorbed()`, or a process without offset; of a target that was narrowed "
+                "otherwise say `taken`",
+                field="target",
+            )
+
     def evaluate(self, x: Rows, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
-        """The exact denoised mean; rows with different labels are read class by class."""
+        """The exact denoised mean; rows with different labels are read class by class.
+
+        Raises:
+            ConfigError: if the level counts width as noise that the target still has.
+        """
+        self.check(level)
         if not isinstance(label, Tensor):
             law = self.law(label)
-            return Evaluation(denoised=law.denoised(x, level), memory=memory, modes_read=len(x) * law.size)
+            return Evaluation(denoised=law.denoised(x, level), memory=memory, modes_read=len(x) * _size(law))
         denoised, read = torch.empty_like(x), 0
         for one in torch.unique(label).tolist():
             rows = label == one
             law = self.law(one)
             denoised[rows] = law.denoised(x[rows], level.of_rows(rows.numpy(force=True)))
-            read += int(rows.sum()) * law.size
+            read += int(rows.sum()) * _size(law)
         return Evaluation(denoised=denoised, memory=memory, modes_read=read)
 
 

@@ -67,6 +67,7 @@ class Committed(Denoiser):
             ConfigError: if a label is not present.
             ShapeError: if labels or memory do not have one entry per row.
         """
+        self._exact.check(level)
         committed = self._mask(x, memory)
         noise = per_row(level.variance, x)
         v = torch.as_tensor(noise + self.target.width, dtype=x.dtype, device=x.device).expand(len(x), 1)

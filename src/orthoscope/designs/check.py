@@ -147,7 +147,9 @@ def check_mixture(
 def _mixture_checks(
     measured: Mapping[str, Estimate], found: Theories, positive: Theories, law: MixtureLaw, dim: int
 ) -> dict[str, Check]:
-    theory, alone = (each.finite_dim or each.mean_field for each in (found, positive))
+    assert found.mean_field is not None  # classifier-free guidance has its theory
+    assert positive.mean_field is not None
+    theory, alone = found.finite_dim or found.mean_field, positive.finite_dim or positive.mean_field
     most = _DENSE_SLACK if found.mean_field.regime == positive.mean_field.regime == "dense" else 1.0
     slack = {
         name: min(finite_dim_slack(name, dim), most) * max(abs(getattr(theory, name)), abs(getattr(alone, name)))

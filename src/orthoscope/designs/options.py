@@ -15,7 +15,7 @@ from orthoscope.designs.data_design import DataProblem, run_data_design
 from orthoscope.designs.optimization import Goal, Margin, MixtureLaw, SpectrumLaw
 from orthoscope.designs.run import DesignProblem, Report, run_design
 from orthoscope.errors import ConfigError, unknown
-from orthoscope.guidance.grammar import number
+from orthoscope.guidance.texts import number
 from orthoscope.laws import Start
 from orthoscope.progress import Remark
 from orthoscope.serialize import read_json

@@ -59,6 +59,7 @@ class PathStudy:
         )  # fmt: skip
         result = simulate(simulation)
         found = theories(simulation)
+        assert found.mean_field is not None  # classifier-free guidance has its theory
         row: dict[str, Any] = {"speciation_time": found.mean_field.speciation_time}
         row |= {"overlap": (["time"], result.overlap), "variance": (["time"], result.variance)}
         for name, prediction in found._asdict().items():

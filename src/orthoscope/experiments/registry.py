@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from orthoscope.errors import ConfigError, unknown
 
@@ -179,6 +179,10 @@ _PARTS = {
     "SpectrumLaw": "designs.optimization:SpectrumLaw",
     "Goal": "designs.optimization:Goal",
     "Margin": "designs.optimization:Margin",
+    **{
+        name: f"guidance.rules:{name}"
+        for name in ("LinearCFG", "Rescaled", "PowerLaw", "Projected", "ZeroStar", "Renoised", "FunctionRule")
+    },
 }
 
 
@@ -204,18 +208,19 @@ class SpecTypes(Mapping[str, type]):
     """Every class that a specification can be made of, by name, loaded when it is asked for."""
 
     def __init__(self) -> None:
-        """Know the studies, their parts, and the schedules."""
-        from orthoscope.guidance.schedules import SCHEDULES
+        """Know the studies, their parts, the schedules and, once one is asked for, the rules."""
+        from orthoscope.guidance.own import SCHEDULE_TYPES
 
         places = [entry.cls for entry in (STUDIES | SINGLE).values()]
         self._places = {place.partition(":")[2]: place for place in places} | _PARTS
-        self._schedules: Mapping[str, type] = SCHEDULES
+        self._schedules: Mapping[str, type] = SCHEDULE_TYPES
 
     def __getitem__(self, name: str) -> type:
+        if name in self._places:
+            return cast(type, _load(self._places[name]))
         if name in self._schedules:
             return self._schedules[name]
-        found: type = _load(self._places[name])
-        return found
+        return cast(type, _load("guidance.rules:RULE_TYPES")[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter([*self._places, *self._schedules])

@@ -110,6 +110,7 @@ class SimulationStudy:
 
         simulation, progress = self.simulation, points.progress if points else None
         check_comparable((simulation.setting.schedule, *self.versus))  # before anything is computed
+        spec = to_dict(self)  # which is refused if the rule or a schedule cannot be written down
         result = simulate(simulation, estimator=choose(self.estimator, simulation), progress=progress)
         predictions = theories(simulation)
         halved, steps = None, simulation.numerics.steps
@@ -120,7 +121,7 @@ class SimulationStudy:
         numbers = self._numbers(result, predictions, diagnose(result.estimates, predictions, simulation, halved))
         numbers["versus"] = self._versus(progress)
         return labelled(
-            numbers | {"spec": to_dict(self)},
+            numbers | {"spec": spec},
             spec=self,
             variables=_beside(result, predictions),
             coords={"time": list(result.times)},
@@ -173,7 +174,7 @@ def _beside(result: SimulationResult, predictions: Theories) -> Mapping[str, tup
     """Overlap and variance over time, measured and by both theories; and final numbers by both."""
     from orthoscope.datasets import estimates
 
-    time = predictions.mean_field.speciation_time
+    time = predictions.mean_field and predictions.mean_field.speciation_time
     variables: dict[str, tuple[Sequence[str], Any]] = {"speciation_time": ((), math.nan if time is None else time)}
     for name in _PATH:
         variables |= estimates(name, ["time"], getattr(result, name))

@@ -1,4 +1,4 @@
-"""Where a schedule is meant, a number, a text, a file or an object will do."""
+"""Where a schedule is meant, a number, a text, a file, a function or an object will do."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import Any
 
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import parse_schedule, read_schedule
+from orthoscope.guidance.own import own_schedule
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 
 
 def as_schedule(given: Any) -> GuidanceSchedule:
-    """The schedule that is meant: a constant strength, a text in the grammar, a JSON file, or a schedule itself.
+    """The schedule that is meant: a constant strength, a text in the grammar, a JSON file, any function of
+    the noise level, a class or an object of such, or a schedule itself.
 
     Raises:
         ConfigError: if it is none of these.
@@ -25,8 +27,10 @@ def as_schedule(given: Any) -> GuidanceSchedule:
         return read_schedule(given)
     if isinstance(given, numbers.Real) and not isinstance(given, bool):
         return Constant(value=float(given))
+    if callable(given):
+        return own_schedule(given)
     raise ConfigError(
-        "a `schedule` is a number (a constant strength), a text such as 'step:early=3,late=-1,switch=1', a JSON file "
-        f"or a schedule, got {given!r:.80}",
+        "a `schedule` is a number (a constant strength), a text such as 'step:early=3,late=-1,switch=1', a JSON file, "
+        f"a function of the noise level or a schedule, got {given!r:.80}",
         field="schedule",
     )

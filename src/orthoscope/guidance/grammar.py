@@ -7,6 +7,7 @@
     interval:inside=3,low=0.2,high=5
     tabulated:at=0/1/4,strengths=-1/0/3       straight lines between points
     some/file.json                            written by `write_schedule`
+    my-schedule, module:name                  one's own: registered, or a function or class in a module
 
 Any of them may end in `clock=variance|sigma|logsnr|step`; a position like `60%` means clock=step.
 """
@@ -14,13 +15,14 @@ Any of them may end in `clock=variance|sigma|logsnr|step`; a position like `60%`
 from __future__ import annotations
 
 import dataclasses
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
-from orthoscope import serialize, writing
+from orthoscope import registered, serialize, writing
 from orthoscope.errors import ConfigError, unknown
-from orthoscope.guidance.schedules import SCHEDULES, GuidanceSchedule
+from orthoscope.guidance.own import SCHEDULE_TYPES, FunctionSchedule, own_schedule
+from orthoscope.guidance.schedules import SCHEDULES, Constant, GuidanceSchedule
+from orthoscope.guidance.texts import joined, number, own_settings, settings, written
 
 _KINDS = {name.lower(): cls for name, cls in SCHEDULES.items()}
 _EXAMPLES = "constant:3, linear:w0=-0.25,slope=0.3, step:early=3,late=-1,switch=1, interval:inside=3,low=0.2,high=5"
@@ -32,14 +34,36 @@ def parse_schedule(text: str) -> GuidanceSchedule:
     Raises:
         ConfigError: if the kind or a key is unknown (with the nearest known), a value is missing or no number.
     """
+    return schedule_of(text, imports=True)
+
+
+def schedule_of(text: str, *, imports: bool) -> GuidanceSchedule:
+    """The same; a text out of a file may not import the module that it names.
+
+    Args:
+        text: A kind with its settings, a name or a place of one's own, or a file.
+        imports: Whether the module of a place may be imported.
+
+    Raises:
+        ConfigError: if the kind or a key is unknown (with the nearest known), a value is missing or no number.
+    """
     kind, colon, body = text.strip().partition(":")
     if kind.lower() in _KINDS and colon:
         return _parse(_KINDS[kind.lower()], body, text)
     if text.endswith(".json") or _is_file(text):
         return read_schedule(Path(text))
+    if found := registered.SCHEDULES.find(text, imports=imports):
+        return _parse_own(*found, text)
     if colon:
-        raise unknown("schedule", kind, _KINDS)
+        raise unknown("schedule", kind, registered.SCHEDULES.names())
     raise ConfigError(f"expected a schedule such as {_EXAMPLES}, or a JSON file, got {text!r}")
+
+
+def _parse_own(thing: Any, body: str, text: str) -> GuidanceSchedule:
+    if isinstance(thing, type) and issubclass(thing, GuidanceSchedule):
+        return _parse(thing, body, text)
+    values, options = own_settings(thing, body, "schedule", text, FunctionSchedule.OPTIONS)
+    return own_schedule(registered.put_together(thing, values, "schedule"), **options)
 
 
 def _is_file(text: str) -> bool:
@@ -69,70 +93,29 @@ def _parse(cls: type[GuidanceSchedule], body: str, text: str) -> GuidanceSchedul
     return cls(**values)
 
 
-def settings(what: str, kind: str, body: str, text: str, names: list[str], bare: str | None = None) -> dict[str, str]:
-    """The key=value pairs after the colon of a schedule or rule, each key known and given once.
-
-    Args:
-        what: What the text describes, for messages.
-        kind: The word before the colon.
-        body: What follows it.
-        text: The whole text, for messages.
-        names: Known keys.
-        bare: The key that a value without one belongs to.
-
-    Raises:
-        ConfigError: if a key is unknown (with the nearest known), missing, or given twice.
-    """
-    values: dict[str, str] = {}
-    for part in filter(None, (p.strip() for p in body.split(","))):
-        name, equals, raw = (p.strip() for p in part.partition("="))
-        if not equals and bare is not None and bare not in values:
-            name, raw = bare, name
-        elif not equals:
-            raise ConfigError(f"{what} {text!r}: expected key=value, got {part!r}")
-        if name not in names:
-            raise unknown(f"key of {what} {kind!r}", name, names)
-        if name in values:
-            raise ConfigError(f"{what} {text!r}: {name} is given twice")
-        values[name] = raw
-    return values
-
-
-def number(raw: str, name: str, where: str, several: bool = False) -> float | tuple[float, ...]:
-    """A number, with % for hundredths, or several between slashes.
-
-    Raises:
-        ConfigError: if it is none.
-    """
-    if "/" in raw or several:
-        return tuple(_scalar(part, name, where) for part in raw.split("/"))
-    return _scalar(raw, name, where)
-
-
-def _scalar(raw: str, name: str, where: str) -> float:
-    try:
-        # In decimal, so that 0.7% is the same number as step 7 of 1000.
-        return float(Decimal(raw[:-1]) / 100) if raw.endswith("%") else float(raw)
-    except (ValueError, InvalidOperation) as error:
-        raise ConfigError(f"{where}: {name} must be a number, got {raw!r}") from error
-
-
 def format_schedule(schedule: GuidanceSchedule) -> str:
-    """The text that `parse_schedule` reads back as the same schedule."""
+    """The text that `parse_schedule` reads back as the same schedule.
+
+    Raises:
+        ConfigError: if a schedule of one's own has none.
+    """
+    if isinstance(schedule, FunctionSchedule):
+        return schedule.text()
     kind = type(schedule).__name__.lower()
+    if type(schedule) not in SCHEDULES.values():
+        kind = registered.SCHEDULES.text(type(schedule))
     values = {f.name: getattr(schedule, f.name) for f in dataclasses.fields(schedule)}
     clock = values.pop("clock")
-    parts = [f"{name}={written(value)}" for name, value in values.items()]
-    if kind == "constant":
-        parts = [written(schedule.value)]  # type: ignore[attr-defined]
-    return f"{kind}:{','.join(parts)}" + ("" if clock == "variance" else f",clock={clock}")
+    body = written(schedule.value) if isinstance(schedule, Constant) else joined(values)
+    return f"{kind}:{body}" + ("" if clock == "variance" else f",clock={clock}")
 
 
-def written(value: float | tuple[float, ...]) -> str:
-    """A number, or several between slashes, as `number` reads it."""
-    if isinstance(value, tuple):
-        return "/".join(map(written, value))
-    return repr(float(value)).removesuffix(".0")
+def shown_schedule(schedule: GuidanceSchedule) -> str:
+    """The text of a schedule for messages and records; of one that has none, the name of its class or function."""
+    try:
+        return format_schedule(schedule)
+    except ConfigError:
+        return schedule.name if isinstance(schedule, FunctionSchedule) else type(schedule).__name__
 
 
 def read_schedule(path: Path) -> GuidanceSchedule:
@@ -142,7 +125,7 @@ def read_schedule(path: Path) -> GuidanceSchedule:
         ConfigError: if the file is missing, malformed, or holds no schedule of a supported version.
     """
     try:
-        schedule: GuidanceSchedule = serialize.from_dict(serialize.read_json(path), SCHEDULES)
+        schedule: GuidanceSchedule = serialize.from_dict(serialize.read_json(path), SCHEDULE_TYPES)
     except ConfigError as error:
         raise ConfigError(f"schedule file {path}: {error}") from error
     return schedule

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from orthoscope.denoise import Denoiser, Evaluation, FixedLabel, Label, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.by_row import Strength
-from orthoscope.guidance.rules import LinearCFG, Rule, apply
+from orthoscope.guidance.given import as_schedule
+from orthoscope.guidance.rules import FunctionRule, LinearCFG, Rule, apply
+from orthoscope.guidance.rules.given import as_rule
 from orthoscope.process import NoiseLevel
 from orthoscope.typing import Events
 
@@ -30,22 +33,29 @@ class Guided(Denoiser):
     Attributes:
         main: The denoiser that is asked with the label (`cond`).
         reference: The denoiser that is guided away from (`uncond`).
-        schedule: Strength over noise level.
-        rule: How the two are combined.
+        schedule: Strength over noise level; also what `as_schedule` takes: a number, a text, a function.
+        rule: How the two are combined; also what `as_rule` takes: a text, a function.
         extra: Further denoisers by name, for rules that need more than two predictions.
     """
 
     main: Denoiser
     reference: Denoiser
-    schedule: Strength
-    rule: Rule = field(default_factory=LinearCFG)
+    schedule: Strength | Any
+    rule: Rule | Any = field(default_factory=LinearCFG)
     extra: Mapping[str, Denoiser] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Reject a rule whose predictions nobody makes."""
+        object.__setattr__(self, "rule", as_rule(self.rule))
+        if not isinstance(self.schedule, Strength):
+            object.__setattr__(self, "schedule", as_schedule(self.schedule))
         missing = set(self.rule.needs) - {"cond", "uncond", *self.extra}
         if missing:
-            raise ConfigError(f"{type(self.rule).__name__} needs {', '.join(sorted(missing))}; pass it in `extra`")
+            raise ConfigError(f"{self._rule_name} needs {', '.join(sorted(missing))}; pass it in `extra`")
+
+    @property
+    def _rule_name(self) -> str:
+        return self.rule.name if isinstance(self.rule, FunctionRule) else type(self.rule).__name__
 
     def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
         """The guided denoised mean; predictions that the strength makes irrelevant are not computed.
@@ -55,7 +65,7 @@ class Guided(Denoiser):
         """
         if level.offset > 0 and not self.rule.is_linear:
             raise ConfigError(
-                f"{type(self.rule).__name__} is not linear: it needs the target's own denoised mean, not that of its "
+                f"{self._rule_name} is not linear: it needs the target's own denoised mean, not that of its "
                 "absorbed form; use a process without offset"
             )
         w = self.schedule.strength(level)
@@ -78,6 +88,12 @@ class Guided(Denoiser):
         )
 
 
-def classifier_free(denoiser: Denoiser, schedule: Strength, rule: Rule | None = None) -> Guided:
-    """Classifier-free guidance of one denoiser: its conditional prediction against its own unconditional one."""
-    return Guided(main=denoiser, reference=FixedLabel(denoiser), schedule=schedule, rule=rule or LinearCFG())
+def classifier_free(denoiser: Denoiser, schedule: Any, rule: Any = None) -> Guided:
+    """Classifier-free guidance of one denoiser: its conditional prediction against its own unconditional one.
+
+    Args:
+        denoiser: What is guided.
+        schedule: Strength over noise level: a schedule, a number, a text, or a function of the level.
+        rule: How the two are combined: a rule, a text, or a function of the predictions; linear if None.
+    """
+    return Guided(main=denoiser, reference=FixedLabel(denoiser), schedule=schedule, rule=as_rule(rule))

@@ -24,7 +24,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from orthoscope import registered
 from orthoscope.errors import ConfigError, unknown
+from orthoscope.guidance.specs import spec_of
 from orthoscope.process import NoiseLevel
 
 Clock = Literal["variance", "sigma", "logsnr", "step"]
@@ -117,6 +119,15 @@ class GuidanceSchedule(ABC):
     @abstractmethod
     def limit(self) -> float | None:
         """Strength at infinite noise, None if it has none: then a run must start at a finite time."""
+
+    @property
+    def graded(self) -> bool:
+        """Whether strengths may not be smooth at clean data, as on any clock but variance time."""
+        return self.clock != "variance"
+
+    def to_spec(self) -> dict[str, Any]:
+        """What stands in a file."""
+        return spec_of(self, registered.SCHEDULES)
 
     def strength(self, level: NoiseLevel) -> float | NDArray[np.float64]:
         """The strength w at a noise level: a number, or one per row.

@@ -20,8 +20,11 @@ from diffusers.guiders.guider_utils import BaseGuidance, GuiderOutput
 
 from orthoscope.denoise import Memory
 from orthoscope.errors import ConfigError
-from orthoscope.guidance.grammar import format_schedule, parse_schedule
-from orthoscope.guidance.rules import LinearCFG, Rule, format_rule, parse_rule
+from orthoscope.guidance.given import as_schedule
+from orthoscope.guidance.grammar import format_schedule, schedule_of, shown_schedule
+from orthoscope.guidance.rules import LinearCFG, Rule, format_rule, shown_rule
+from orthoscope.guidance.rules.given import as_rule
+from orthoscope.guidance.rules.grammar import rule_of
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.integrations.diffusers.clock import Position, SchedulerClock
 from orthoscope.integrations.diffusers.combine import combined, strength
@@ -53,10 +56,11 @@ class OrthoscopeGuidance(BaseGuidance):
             ConfigError: if one of them cannot be read.
         """
         super().__init__()
-        self._schedule = parse_schedule(schedule) if isinstance(schedule, str) else schedule
-        self._rule = parse_rule(rule) if isinstance(rule, str) else rule
+        # A text may come from the config of a saved pipeline, which imports nothing.
+        self._schedule = schedule_of(schedule, imports=False) if isinstance(schedule, str) else as_schedule(schedule)
+        self._rule = rule_of(rule, imports=False) if isinstance(rule, str) else as_rule(rule)
         # Texts, and none of them a default: diffusers takes arguments without a keyword for such, and drops them later.
-        texts = {"schedule": format_schedule(self._schedule), "rule": format_rule(self._rule)}
+        texts = {"schedule": shown_schedule(self._schedule), "rule": shown_rule(self._rule)}
         self.register_to_config(**texts, _use_default_values=[])  # type: ignore[no-untyped-call]
         self._scheduler: Any = None
         self._clock: SchedulerClock | None = None
@@ -71,6 +75,15 @@ class OrthoscopeGuidance(BaseGuidance):
         """
         self._scheduler, self._clock = scheduler, clock_of(scheduler)
         return self
+
+    def save_config(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Write the two texts.
+
+        Raises:
+            ConfigError: if the schedule or the rule has none that could be read back.
+        """
+        format_schedule(self._schedule), format_rule(self._rule)  # refused here, where they are written
+        super().save_config(save_directory, push_to_hub, **kwargs)
 
     def new(self, **kwargs: Any) -> OrthoscopeGuidance:
         """A copy with another config and the same scheduler."""
@@ -126,7 +139,7 @@ class OrthoscopeGuidance(BaseGuidance):
             return replace(position, level=level)
         if self._rule != LinearCFG() or not (self._schedule.clock == "step" or isinstance(self._schedule, Constant)):
             raise ConfigError(
-                f"schedule {format_schedule(self._schedule)} with rule {format_rule(self._rule)} needs noise levels, "
+                f"schedule {shown_schedule(self._schedule)} with rule {shown_rule(self._rule)} needs noise levels, "
                 "which modular pipelines do not tell; call guider.attach(pipe.scheduler), or use clock=step and cfg"
             )
         if step >= steps:
@@ -203,12 +216,12 @@ class OrthoscopeGuidance(BaseGuidance):
         if self._network not in _KNOWN_NETWORKS:
             raise ConfigError(
                 f"how {self._network or 'this network'} states its prediction is not established here, which rule "
-                f"{format_rule(self._rule)} must know; use a linear rule, or one of {', '.join(_KNOWN_NETWORKS)}"
+                f"{shown_rule(self._rule)} must know; use a linear rule, or one of {', '.join(_KNOWN_NETWORKS)}"
             )
         if self._state is None or self._state.shape != prediction.shape:
             raise ConfigError(
                 f"the input of {self._network} is not the state alone (its shape is not that of the prediction), so "
-                f"rule {format_rule(self._rule)} cannot be applied; use a linear rule"
+                f"rule {shown_rule(self._rule)} cannot be applied; use a linear rule"
             )
         if self._clock is not None and self._clock.chart == "exploding" and self._position is not None:
             return self._state * (1 + self._position.level.sigma**2) ** 0.5  # undo scale_model_input

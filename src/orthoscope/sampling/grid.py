@@ -183,5 +183,5 @@ def posterior_variance(target: Target, *, n: int = 256, seed: int = 0) -> Callab
 
 def through(base: Grid, process: Process, times: Sequence[float]) -> Grid:
     """The grid with further variance times inserted, so that no step straddles a jump of a schedule."""
-    inside = {t for t in times if 0 < t < base.times[0]}
+    inside = {t for t in times if base.times[-1] < t < base.times[0]}
     return grid(process, sorted(inside | set(base.times), reverse=True))

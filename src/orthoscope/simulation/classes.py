@@ -1,7 +1,7 @@
 """One class of any target, sampled under guidance: levels, start, noise and width are found from the target itself.
 
-A rule that is linear in its predictions counts the target's width as noise, which makes steps exact. One that bends
-gets the target's own denoised mean on levels that end just above 0, and so leaves a ten-thousandth of the width.
+The target's width counts as noise, which makes steps exact. A rule that bends sees the target's own denoised means all
+the same (`denoise.Counted`), on levels that end just above 0: they leave a ten-thousandth of the width.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from orthoscope import rng
-from orthoscope.denoise import ExactDenoiser
+from orthoscope.denoise import Counted, ExactDenoiser
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.rules import LinearCFG, Rule
@@ -84,18 +84,15 @@ class ClassRun:
     @cached_property
     def levels(self) -> Grid:
         """The levels to visit."""
-        begin, process = self._begin, self._process
-        end = 0.0 if process.offset > 0 else _LEFT * (self.target.width or self.spread)
+        begin, process = self._begin, VarianceExploding(offset=self.target.width)
+        ends = process.offset > 0 and self.rule.is_linear
+        end = 0.0 if ends else _LEFT * (self.target.width or self.spread)
         base = geometric(process, begin, self.steps, end=end)
         return base if self.schedule.clock == "step" else through(base, process, self.schedule.switches())
 
     @property
     def _begin(self) -> float:
         return _FAR * self.spread if self.t_max is None else self.t_max
-
-    @property
-    def _process(self) -> VarianceExploding:
-        return VarianceExploding(offset=self.target.width if self.rule.is_linear else 0.0)
 
     def run(self) -> Run:
         """Sample it; small work on one thread."""
@@ -104,8 +101,10 @@ class ClassRun:
 
     def _run(self) -> Run:
         levels = self.levels
-        target = self.target.absorbed()[0] if self.rule.is_linear else self.target
-        guided = classifier_free(ExactDenoiser(target), self.schedule, self.rule.resolved(levels.times))
+        linear, rule = self.rule.is_linear, self.rule.resolved(levels.times)
+        target = self.target.absorbed()[0] if linear else self.target
+        plain = classifier_free(ExactDenoiser(target), self.schedule, rule)
+        guided = plain if linear else Counted(plain)
         streams = rng.row_streams(self.seed, "class", self.label, rows=range(self.samples))
         x = start(self.start, self.law, levels.levels[0], streams, prior_variance=self.spread)
         step = self.step or Exponential(lam=self.lam)

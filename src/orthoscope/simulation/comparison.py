@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from orthoscope.quantities import Estimate
+from orthoscope.settings import rule_name
 from orthoscope.simulation.setting import Simulation
 from orthoscope.theory import Prediction, predict
 
@@ -20,16 +21,18 @@ class Theories(NamedTuple):
     """What both theories say about a simulation.
 
     Attributes:
-        mean_field: In infinite dimension.
+        mean_field: In infinite dimension; None for a rule that no theory knows.
         finite_dim: In the simulation's own; None where there is no such theory (sphere, captured paths).
     """
 
-    mean_field: Prediction
+    mean_field: Prediction | None
     finite_dim: Prediction | None
 
 
 def theories(simulation: Simulation) -> Theories:
-    """Both theories for the time and start of a simulation."""
+    """Both theories for the time and start of a simulation; neither where the rule is not classifier-free guidance."""
+    if simulation.setting.rule is not None:
+        return Theories(None, None)
     mean_field, finite = predict(simulation.mean_field), None
     if simulation.setting.law.ensemble == "gaussian":
         found = predict(simulation.finite_dim)
@@ -80,8 +83,24 @@ def diagnose(
         halved: The same with half the steps, where a shift is unexplained.
     """
     mean_field = predictions.mean_field
-    condensed = mean_field.condensation_time
     remarks = []
+    if mean_field is None:
+        remarks.append(f"no theory knows the rule {rule_name(simulation.setting.rule)}: measured only")
+    else:
+        remarks += _stages(mean_field, simulation)
+    open_ones = unexplained(measured, predictions, simulation)
+    for name in SHIFTS if mean_field is not None else ():
+        if not measured[name].agrees(getattr(mean_field, name), false_alarm=FALSE_ALARM):
+            text = _gap(name, measured[name], predictions, simulation)
+            remarks.append(text + _steps(name, measured, predictions, halved) if name in open_ones else text)
+    if simulation.budget.draws == 1:
+        remarks.append("a single draw of the modes: errors cover trajectories only, use more --draws")
+    return "; ".join(remarks) or "none"
+
+
+def _stages(mean_field: Prediction, simulation: Simulation) -> list[str]:
+    """What the stages of the path say of the measurement."""
+    condensed, remarks = mean_field.condensation_time, []
     if mean_field.regime != "committed" or mean_field.capture_time is not None:
         remarks.append(mean_field.diagnosis().rstrip("."))
     elif condensed is not None and not simulation.planted:
@@ -94,14 +113,7 @@ def diagnose(
             f"the planted ensemble is not valid below t = {condensed:.3g}, where the other classes condense: "
             "what it gives is not that of real modes; leave out --planted"
         )
-    open_ones = unexplained(measured, predictions, simulation)
-    for name in SHIFTS:
-        if not measured[name].agrees(getattr(mean_field, name), false_alarm=FALSE_ALARM):
-            text = _gap(name, measured[name], predictions, simulation)
-            remarks.append(text + _steps(name, measured, predictions, halved) if name in open_ones else text)
-    if simulation.budget.draws == 1:
-        remarks.append("a single draw of the modes: errors cover trajectories only, use more --draws")
-    return "; ".join(remarks) or "none"
+    return remarks
 
 
 def _gap(name: str, measured: Estimate, predictions: Theories, simulation: Simulation) -> str:
@@ -110,7 +122,8 @@ def _gap(name: str, measured: Estimate, predictions: Theories, simulation: Simul
     there = f"{getattr(mean_field, name):.4g} in infinite dimension"
     title = f"{name.replace('_', ' ')} {measured} measured"
     if finite is None:
-        known = "on the sphere is" if mean_field.capture_time is None else "of captured paths is of leading order,"
+        captured = mean_field is not None and mean_field.capture_time is not None
+        known = "on the sphere is" if not captured else "of captured paths is of leading order,"
         return f"theory {known} for infinite dimension only: {title}, {there}"
     here = getattr(finite, name)
     text = f"{title}, {here:.4g} in this dimension, {there}"

@@ -48,9 +48,12 @@ def coupled(simulation: Simulation, *, progress: Progress | None = None) -> Coup
         progress: Called with the draws done and their number.
 
     Raises:
-        ConfigError: if there are too few draws, or the centroids lie on a sphere.
+        ConfigError: if there is another rule, there are too few draws, or the centroids lie on a sphere.
     """
     draws, ensemble = simulation.budget.draws, simulation.setting.law.ensemble
+    if simulation.setting.rule is not None:
+        raise ConfigError("the baseline of coupled runs is that of classifier-free guidance; leave out the `rule`",
+                          field="rule")  # fmt: skip
     if draws < _FEWEST_DRAWS or ensemble != "gaussian":
         raise ConfigError(
             f"coupled runs take their errors over draws of Gaussian centroids: expected at least {_FEWEST_DRAWS} "

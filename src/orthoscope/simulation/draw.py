@@ -18,11 +18,12 @@ import torch
 from numpy.typing import NDArray
 
 from orthoscope import metrics, rng
-from orthoscope.denoise import Active, Committed, Denoiser, ExactDenoiser, FixedLabel
+from orthoscope.denoise import Active, Committed, Counted, Denoiser, ExactDenoiser, FixedLabel
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.by_row import Strength
-from orthoscope.guidance.guided import Guided
-from orthoscope.process import VarianceExploding
+from orthoscope.guidance.guided import Guided, classifier_free
+from orthoscope.guidance.rules import LinearCFG, Renoised, Rule
+from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import (
     Exponential,
@@ -32,6 +33,7 @@ from orthoscope.sampling import (
     State,
     equalized,
     geometric,
+    grid,
     posterior_variance,
     refined,
     sample,
@@ -41,11 +43,12 @@ from orthoscope.sampling import (
 from orthoscope.simulation.setting import Simulation
 from orthoscope.targets import Mixture, Planted, Target, class_count, random_mixture, random_planted
 from orthoscope.targets.streamed import OnFile, Regenerated, Streamed, streamed
-from orthoscope.theory import predict
 from orthoscope.theory.odds import stopping_odds
+from orthoscope.theory.predict import predict
 from orthoscope.typing import Events
 
 Modes: TypeAlias = Mixture | Planted | Streamed
+BENT_END = 0.01  # standard deviations of a mode down to which runs of bent rules go: 1e-4 of its variance is left
 REFINED_WIDTH = 8.0  # in units of dim**-0.5; measured by benchmarks/grids.py
 _FRECHET_ROWS_PER_DIM = 2  # below, the covariance is too ill-determined for a distance to mean anything
 
@@ -90,12 +93,13 @@ class Draw:
     def levels(self) -> Grid:
         """The levels to visit: as asked for, with the schedule's jumps inserted.
 
-        A schedule with clock=step means something only on a given grid: it always gets the geometric one.
+        A schedule with clock=step means something only on a given grid: it always gets the geometric one. Where levels
+        are refined is told by the theory of classifier-free guidance, whatever the rule.
         """
         setting, numerics = self.simulation.setting, self.simulation.numerics
         process, run = self.process, (setting.t_max, numerics.steps)
         if setting.schedule.clock == "step":
-            return geometric(process, *run)
+            return self._above(geometric(process, *run))
         match numerics.grid:
             case "equalized":
                 spread = posterior_variance(self.narrow, seed=self.simulation.budget.seed)
@@ -104,7 +108,14 @@ class Draw:
                 base = refined(process, *run, center=center, width=REFINED_WIDTH / math.sqrt(self.simulation.dim))
             case _:
                 base = geometric(process, *run)
-        return through(base, process, setting.schedule.switches())
+        return through(self._above(base), process, setting.schedule.switches())
+
+    def _above(self, base: Grid) -> Grid:
+        """The same levels; under a rule that bends the last is above clean data, where denoised means say nothing."""
+        if not self.simulation.bends:
+            return base
+        end = (BENT_END * self.simulation.setting.law.std) ** 2
+        return grid(self.process, [*(time for time in base.times if time > end), end])
 
     def streams(self) -> list[np.random.Generator]:
         """Random streams of the trajectories, one each."""
@@ -123,10 +134,22 @@ class Draw:
         """The sampler's step."""
         return Exponential(lam=self.simulation.setting.lam, order=self.simulation.numerics.order)
 
-    def denoiser(self, levels: Grid, schedule: Strength | None = None) -> Guided:
-        """The guided denoiser of a run over these levels; under another schedule, or several by row, if given."""
+    def denoiser(self, levels: Grid, schedule: Strength | None = None) -> Denoiser:
+        """The guided denoiser of a run over these levels; under another schedule, or several by row, if given.
+
+        A rule that bends sees the denoised means of the target itself, and not of its absorbed form.
+        """
         schedule = self.simulation.setting.schedule if schedule is None else schedule
-        return Guided(main=ExactDenoiser(self.narrow), reference=self._reference(levels, schedule), schedule=schedule)
+        rule = self._rule(levels)
+        if self.simulation.bends:
+            return Counted(classifier_free(ExactDenoiser(self.target), schedule, rule))
+        reference = self._reference(levels, schedule)
+        return Guided(main=ExactDenoiser(self.narrow), reference=reference, schedule=schedule, rule=rule)
+
+    def _rule(self, levels: Grid) -> Rule:
+        """The rule on the levels of a run."""
+        rule: Rule = self.simulation.setting.rule or LinearCFG()
+        return rule.resolved(levels.times)
 
     def _reference(self, levels: Grid, schedule: Strength) -> Denoiser:
         """The unconditional denoiser; with a tolerance, one that reads fewer modes once no row needs them."""
@@ -139,8 +162,13 @@ class Draw:
                     "only modes in memory can be left out of an ODE's scans: use a `tolerance` of 0", field="tolerance"
                 )
             return FixedLabel(Active(law, tolerance=tolerance * math.sqrt(law.dim)))
-        by_level = np.atleast_2d(np.array([schedule.strength(level) for level in levels.levels[:-1]]).T)
+        by_level = np.atleast_2d(np.array([self._strength(levels, schedule, level) for level in levels.levels[:-1]]).T)
         return Committed(law, 0, odds=min(stopping_odds(tolerance, one) for one in np.unique(by_level, axis=0)))
+
+    def _strength(self, levels: Grid, schedule: Strength, level: NoiseLevel) -> Any:
+        """Strength that linear guidance has at a level; that of the rule, if it is linear guidance of another one."""
+        rule, w = self._rule(levels), schedule.strength(level)
+        return rule.strength(level, w) if isinstance(rule, Renoised) else w
 
     def run(self, levels: Grid | None = None, *, watchers: Sequence[Callable[[State], None]] = ()) -> Run:
         """Sample the class once, over its own or other levels, recording overlap and variance at every level.
@@ -202,8 +230,8 @@ def draw(simulation: Simulation, index: int = 0) -> Draw:
 
 
 def decision_time(simulation: Simulation) -> float | None:
-    """Variance time at which the path is committed or captured, by mean-field theory; None if neither."""
-    found = predict(simulation.mean_field)
+    """Variance time at which the path is committed or captured, by theory of plain guidance; None if neither."""
+    found = predict(simulation.mean_field.but(rule=None))
     times = [t for t in (found.speciation_time, found.capture_time) if t is not None]
     return max(times) if times else None
 

@@ -38,5 +38,7 @@ def _missing(name: str, simulation: Simulation) -> Iterator[tuple[str, str]]:
         yield "lam", "the reverse SDE, which alone ends in a Gaussian; use `estimator` controlled"
     if name == "completed" and not simulation.numerics.tolerance > 0:
         yield "tolerance", "a `tolerance` > 0: trajectories are completed once they are decided"
+    if name == "controlled" and simulation.setting.rule is not None:
+        yield "rule", "classifier-free guidance: the law of its control is known for that alone; use `estimator` plain"
     if name == "controlled" and simulation.dim < FEWEST_DIM:
         yield "dim", f"at least {FEWEST_DIM} dimensions, got {simulation.dim}"

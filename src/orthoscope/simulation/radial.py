@@ -91,8 +91,10 @@ def radial(simulation: Simulation, *, length: float | None = None, progress: Pro
         progress: Called with the blocks done and their number.
 
     Raises:
-        ConfigError: if the setting is not planted, or in fewer than 4 dimensions.
+        ConfigError: if the setting has another rule, is not planted, or in fewer than 4 dimensions.
     """
+    if simulation.setting.rule is not None:
+        raise ConfigError("reduced coordinates follow linear guidance only; leave out the `rule`", field="rule")
     if not simulation.planted or simulation.dim < _FEWEST_DIM:
         raise ConfigError(
             f"reduced coordinates need the planted ensemble in at least {_FEWEST_DIM} dimensions, "

@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 
 from orthoscope.errors import ConfigError, unknown
+from orthoscope.guidance.rules import Renoised
+from orthoscope.guidance.rules.given import as_rule
 from orthoscope.records import Record
-from orthoscope.settings import Setting
+from orthoscope.settings import Setting, rule_name
 from orthoscope.targets.ensembles import class_count, mixture_bytes
 from orthoscope.targets.streamed import OnFile
 
@@ -109,6 +111,9 @@ class Simulation(Record):
 
     def __post_init__(self) -> None:
         """Reject what cannot be run, before anything is computed."""
+        if self.setting.rule is not None:
+            object.__setattr__(self, "setting", replace(self.setting, rule=as_rule(self.setting.rule)))
+            self._check_rule()
         setting = self.setting
         if setting.dim is None:
             raise ConfigError("`dim` is needed to simulate", field="dim")
@@ -135,6 +140,11 @@ class Simulation(Record):
     def planted(self) -> bool:
         """Whether the other modes are averaged."""
         return self.modes == "planted"
+
+    @property
+    def bends(self) -> bool:
+        """Whether the rule is not linear, so that the width of the modes cannot be counted as noise."""
+        return self.setting.rule is not None and not self.setting.rule.is_linear
 
     @property
     def log_classes(self) -> float:
@@ -164,6 +174,22 @@ class Simulation(Record):
         """The same with all modes but the own averaged, at the rate that its whole number of classes has."""
         law = replace(self.setting.law, ensemble="gaussian", rate=self.log_classes / self.dim, classes=None)
         return replace(self, modes="planted", setting=replace(self.setting, law=law))
+
+    def _check_rule(self) -> None:
+        """Reject a rule that needs more than a simulation has, and what rests on a linear one."""
+        rule, name = self.setting.rule, rule_name(self.setting.rule)
+        if rule is None:
+            return
+        if further := sorted(set(rule.needs) - {"cond", "uncond"}):
+            raise ConfigError(
+                f"a simulation predicts cond and uncond; the `rule` {name} also needs {', '.join(further)}",
+                field="rule",
+            )
+        if self.numerics.tolerance and not isinstance(rule, Renoised):
+            raise ConfigError(
+                f"a `tolerance` rests on the odds of a class under linear guidance; use 0 with the `rule` {name}",
+                field=("tolerance", "rule"),
+            )
 
     def _check_file(self) -> None:
         if not self.modes.endswith(".npy"):

@@ -108,6 +108,18 @@ def beside(folder: Path, suffix: str, expected: str = "a text") -> Callable[[Any
     return read
 
 
+def rule(folder: Path) -> Callable[[Any], str]:
+    """Reads a guidance rule, or a JSON file of one, as its own text."""
+    written = beside(folder, ".json", "a rule such as rescale:phi=0.7")
+
+    def read(raw: Any) -> str:
+        from orthoscope.guidance.rules import format_rule, parse_rule  # loads torch
+
+        return format_rule(parse_rule(written(raw)))
+
+    return read
+
+
 def schedule(folder: Path) -> Callable[[Any], str]:
     """Reads a guidance schedule, or a JSON file of one, as its own text: equal ones read the same."""
     written = beside(folder, ".json", "a schedule such as linear:w0=-0.25,slope=0.3")

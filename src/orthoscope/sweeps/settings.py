@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orthoscope.sweeps.kinds import Key, Number, beside, one_of, schedule, text, truth
+from orthoscope.sweeps.kinds import Key, Number, beside, one_of, rule, schedule, text, truth
 
 _POSITIVE = Number(above=0)
 _COUNT = Number(kind=int, least=1)
@@ -33,6 +33,7 @@ def settings(folder: Path) -> dict[str, Key]:
         "t_max": Key(read=_POSITIVE, default=50.0),
         "planted": Key(read=truth, default=0),
         "modes": Key(read=beside(folder, ".npy"), default="memory"),
+        "rule": Key(read=rule(folder)),
         "samples": Key(read=Number(kind=int, least=8), default=512),
         "draws": Key(read=_COUNT, default=4),
         "steps": Key(read=_COUNT, default=30),

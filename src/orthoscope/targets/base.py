@@ -11,6 +11,10 @@ returns the narrower law with the offset $s^2$ for the process.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,8 +27,35 @@ from orthoscope.typing import PerRow, Rows
 CLEAN = NoiseLevel(time=0.0)
 
 
+def _remembering(make: Callable[..., Any], *, narrows: bool) -> Callable[..., Any]:
+    """A method that makes another target, which knows what was taken from it."""
+
+    @wraps(make)
+    def made(self: Target, *args: Any, **kwargs: Any) -> Target:
+        found: Target = make(self, *args, **kwargs)
+        taken = self.taken + (args[0] if args else kwargs["offset"]) if narrows else self.taken
+        if found is not self and getattr(found, "taken", taken) < taken:
+            with suppress(AttributeError):  # targets made of targets know it from these
+                object.__setattr__(found, "taken", taken)
+        return found
+
+    return made
+
+
 class Target(ABC):
-    """A distribution with exact score, density and samples at every noise level."""
+    """A distribution with exact score, density and samples at every noise level.
+
+    Attributes:
+        taken: Variance that `narrowed` took from it, which is to be counted as noise.
+    """
+
+    taken: float = 0.0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Let what a class makes of itself know how much was taken."""
+        super().__init_subclass__(**kwargs)
+        for name in {"narrowed", "conditional", "to"} & vars(cls).keys():
+            setattr(cls, name, _remembering(vars(cls)[name], narrows=name == "narrowed"))
 
     @property
     @abstractmethod

@@ -48,6 +48,11 @@ class Blend(Target):
         return self.components[0].dtype
 
     @property
+    def taken(self) -> float:  # type: ignore[override]
+        """What was taken from every component, as far as they tell."""
+        return min(getattr(component, "taken", math.inf) for component in self.components)
+
+    @property
     def width(self) -> float:
         """What every component can give."""
         return min(component.width for component in self.components)

@@ -104,6 +104,11 @@ class Pair(Target):
         return self.cond.dtype
 
     @property
+    def taken(self) -> float:  # type: ignore[override]
+        """What was taken from both laws, as far as they tell."""
+        return min(getattr(law, "taken", math.inf) for law in (self.cond, self.uncond))
+
+    @property
     def width(self) -> float:
         """What both laws can give."""
         return min(self.cond.width, self.uncond.width)

@@ -274,7 +274,7 @@ def _scheduled(
         pull = np.abs(gap) / (u + time)
         return 2 * k * (1 + np.abs(schedule.at_time(time)) * pull * (base + time) / (c + time))
 
-    edges = panel_edges(first, base, growth_rate, knots=knots, graded=schedule.clock != "variance")
+    edges = panel_edges(first, base, growth_rate, knots=knots, graded=schedule.graded)
     for high, low in pairwise(edges):
         whole = np.log((base + high) / (base + low))
         time = (base + high) * np.exp(-whole * unit_gauss(NODES)[0]) - base

@@ -24,7 +24,7 @@ from numpy.typing import ArrayLike
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant
 from orthoscope.numerics import Array
-from orthoscope.settings import Setting
+from orthoscope.settings import Setting, rule_name
 from orthoscope.theory import constant, moments
 from orthoscope.theory.energy import modes
 from orthoscope.theory.finite import FiniteMoments, solve_finite
@@ -135,8 +135,15 @@ def problem_of(setting: Setting) -> Problem:
     """A setting as a problem with one parameter set, in infinite dimension.
 
     Raises:
-        ConfigError: if its schedule has no noise levels, or no theory knows its ensemble in finite dimension.
+        ConfigError: if no theory knows its rule, its schedule has no noise levels, or no theory knows its ensemble in
+            finite dimension.
     """
+    if setting.rule is not None:
+        raise ConfigError(
+            f"theory knows plain classifier-free guidance only, got the `rule` {rule_name(setting.rule)}: "
+            "leave it out, or simulate",
+            field="rule",
+        )
     if setting.schedule.clock == "step":
         raise ConfigError(
             "theory needs a schedule in time, got clock=step; resolve it on the grid of a run first", field="schedule"
@@ -200,7 +207,7 @@ def _critical_rate(setting: Setting) -> float | None:
     schedule = setting.schedule
     closed = isinstance(schedule, Constant) and schedule.value >= 0 and setting.t_max == math.inf
     if closed and setting.law.ensemble == "gaussian":
-        return float(constant.critical_rate(setting.law.std, schedule.value, setting.lam))  # type: ignore[attr-defined]
+        return float(constant.critical_rate(setting.law.std, schedule.value, setting.lam))  # type: ignore[union-attr]
     return moments.critical_rate(problem_of(setting))
 
 

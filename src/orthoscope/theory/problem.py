@@ -62,7 +62,7 @@ class OneSchedule:
     @property
     def graded(self) -> bool:
         """Whether the schedule reads another clock than variance time."""
-        return self.schedule.clock != "variance"
+        return self.schedule.graded
 
     def at(self, time: Array, rows: Rows) -> Array:
         """The schedule at these times."""

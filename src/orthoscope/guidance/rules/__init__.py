@@ -9,14 +9,17 @@ rule.
 from orthoscope.guidance.rules.applied import apply as apply
 from orthoscope.guidance.rules.base import Predictions as Predictions
 from orthoscope.guidance.rules.base import Rule as Rule
+from orthoscope.guidance.rules.grammar import RULE_TYPES as RULE_TYPES
 from orthoscope.guidance.rules.grammar import RULES as RULES
 from orthoscope.guidance.rules.grammar import format_rule as format_rule
 from orthoscope.guidance.rules.grammar import parse_rule as parse_rule
 from orthoscope.guidance.rules.grammar import read_rule as read_rule
+from orthoscope.guidance.rules.grammar import shown_rule as shown_rule
 from orthoscope.guidance.rules.grammar import write_rule as write_rule
 from orthoscope.guidance.rules.linear import LinearCFG as LinearCFG
 from orthoscope.guidance.rules.linear import Renoised as Renoised
 from orthoscope.guidance.rules.magnitude import PowerLaw as PowerLaw
 from orthoscope.guidance.rules.magnitude import Rescaled as Rescaled
+from orthoscope.guidance.rules.own import FunctionRule as FunctionRule
 from orthoscope.guidance.rules.projected import Projected as Projected
 from orthoscope.guidance.rules.projected import ZeroStar as ZeroStar

@@ -9,8 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from orthoscope import registered
 from orthoscope.denoise import Memory
 from orthoscope.errors import ConfigError, unknown
+from orthoscope.guidance.specs import spec_of
 from orthoscope.prediction import SPACES, Space
 from orthoscope.process import NoiseLevel, Scalar
 from orthoscope.typing import Events
@@ -48,6 +50,10 @@ class Rule(ABC):
         """The rule for a run through these variance times, for rules that look at the next level; else itself."""
         return self
 
+    def to_spec(self) -> dict[str, Any]:
+        """What stands in a file."""
+        return spec_of(self, registered.RULES)
+
     @abstractmethod
     def __call__(
         self, x: Events, level: NoiseLevel, predictions: Predictions, w: Scalar, memory: Memory
@@ -61,8 +67,10 @@ def _settle(rule: Any) -> None:
         value = getattr(rule, field.name)
         if field.name == "space" and value not in SPACES:
             raise unknown("prediction space", str(value), SPACES)
-        if field.type != "float":
+        if field.type not in ("float", float):
             continue
         if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):
-            raise ConfigError(f"rule {rule.name}: {field.name} must be a finite number, got {value!r}")
+            raise ConfigError(
+                f"rule {rule.name or type(rule).__name__}: {field.name} must be a finite number, got {value!r}"
+            )
         object.__setattr__(rule, field.name, float(value))

@@ -7,6 +7,7 @@
     cfg-zero-star:zero_steps=1                reference scaled, first steps stand still
     cfg++                                     unconditional noise added back; scale 1 + w is its lambda
     some/file.json                            written by `write_rule`
+    my-rule, module:name                      one's own: registered, or a function or class in a module
 
 Rules that are not linear may end in `space=denoised|noise|score|velocity`; without it they act where they were
 published.
@@ -18,18 +19,22 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from orthoscope import serialize, writing
-from orthoscope.errors import ConfigError, unknown
-from orthoscope.guidance.grammar import number, settings, written
+from orthoscope import registered, serialize, writing
+from orthoscope.errors import ConfigError
 from orthoscope.guidance.rules.base import Rule
 from orthoscope.guidance.rules.linear import LinearCFG, Renoised
 from orthoscope.guidance.rules.magnitude import PowerLaw, Rescaled
+from orthoscope.guidance.rules.own import FunctionRule, own_rule
 from orthoscope.guidance.rules.projected import Projected, ZeroStar
+from orthoscope.guidance.specs import Types
+from orthoscope.guidance.texts import joined, number, own_settings, settings
 
 RULES: dict[str, type[Rule]] = {
     cls.__name__: cls for cls in (LinearCFG, Rescaled, PowerLaw, Projected, ZeroStar, Renoised)
 }
 _NAMES = {cls.name: cls for cls in RULES.values()}
+RULE_TYPES = Types(RULES | {"FunctionRule": FunctionRule}, registered.RULES, Rule)
+registered.RULES.taken = frozenset(_NAMES)
 
 
 def parse_rule(text: str) -> Rule:
@@ -40,11 +45,28 @@ def parse_rule(text: str) -> Rule:
     Source:
         derived in explanation/rules.
     """
+    return rule_of(text, imports=True)
+
+
+def rule_of(text: str, *, imports: bool) -> Rule:
+    """The same; a text out of a file may not import the module that it names.
+
+    Args:
+        text: A name with its settings, a place of one's own, or a file.
+        imports: Whether the module of a place may be imported.
+
+    Raises:
+        ConfigError: if the rule or a key is unknown (with the nearest known), or a value is none.
+    Source:
+        derived in explanation/rules.
+    """
     name, _, body = text.strip().partition(":")
     if name.lower() not in _NAMES:
         if text.endswith(".json"):
             return read_rule(Path(text))
-        raise unknown("rule", name, _NAMES)
+        if found := registered.RULES.find(text, imports=imports):
+            return _parse_own(*found, text)
+        raise registered.RULES.unknown(name)
     cls: Any = _NAMES[name.lower()]
     kinds = {f.name: f.type for f in dataclasses.fields(cls)}
     values: dict[str, Any] = {}
@@ -54,22 +76,35 @@ def parse_rule(text: str) -> Rule:
     return rule
 
 
+def _parse_own(thing: Any, body: str, text: str) -> Rule:
+    is_rule = isinstance(thing, type) and issubclass(thing, Rule)
+    values, options = own_settings(thing, body, "rule", text, {} if is_rule else FunctionRule.OPTIONS)
+    return own_rule(registered.put_together(thing, values, "rule"), **options)
+
+
 def format_rule(rule: Rule) -> str:
     """The text that `parse_rule` reads back as the same rule; settings at their defaults are left out.
 
-    A rule that is none of `RULES` has no text, and is called by its class.
-
+    Raises:
+        ConfigError: if a rule of one's own has none.
     Source:
         derived in explanation/rules.
     """
-    if type(rule).__name__ not in RULES:
-        return type(rule).__name__
-    parts = []
-    for field in dataclasses.fields(rule):  # type: ignore[arg-type]
-        value = getattr(rule, field.name)
-        if value != field.default:
-            parts.append(f"{field.name}={value if isinstance(value, str) else written(value)}")
-    return rule.name + (f":{','.join(parts)}" if parts else "")
+    if isinstance(rule, FunctionRule):
+        return rule.text()
+    cls, values = registered.taken_apart(rule)
+    name = rule.name if cls in RULES.values() else registered.RULES.text(cls)
+    usual = {field.name: field.default for field in dataclasses.fields(cls)} if values else {}
+    body = joined({key: value for key, value in values.items() if value != usual[key]})
+    return name + (f":{body}" if body else "")
+
+
+def shown_rule(rule: Rule) -> str:
+    """The text of a rule for messages and records; of one that has none, the name of its class or function."""
+    try:
+        return format_rule(rule)
+    except ConfigError:
+        return rule.name if isinstance(rule, FunctionRule) else type(rule).__name__
 
 
 def read_rule(path: Path) -> Rule:
@@ -81,7 +116,7 @@ def read_rule(path: Path) -> Rule:
         derived in explanation/rules.
     """
     try:
-        rule: Rule = serialize.from_dict(serialize.read_json(path), RULES)
+        rule: Rule = serialize.from_dict(serialize.read_json(path), RULE_TYPES)
     except ConfigError as error:
         raise ConfigError(f"rule file {path}: {error}") from error
     return rule

@@ -18,8 +18,8 @@ import torch
 from orthoscope.denoise import Memory
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.guidance.given import as_schedule
-from orthoscope.guidance.grammar import format_schedule
-from orthoscope.guidance.rules import RULES, Rule, format_rule
+from orthoscope.guidance.grammar import shown_schedule
+from orthoscope.guidance.rules import Rule, shown_rule
 from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.diffusers.combine import combined, strength
@@ -41,9 +41,10 @@ def guided(pipe: Any, schedule: Any, rule: Any = None, *, layout: Layout | None 
 
     Args:
         pipe: A pipeline whose class is listed in `layout.LAYOUTS`, or derives from one that is.
-        schedule: Strength over noise level: a number, a text in the grammar of schedules, a JSON file or a schedule;
-            w = 0 is the plain conditional model, -1 the unconditional one.
-        rule: How the pair is combined: a text in the grammar of rules, a JSON file or a rule; linear if None.
+        schedule: Strength over noise level: a number, a text in the grammar of schedules, a JSON file, a schedule, or a
+            function of the level; w = 0 is the plain conditional model, -1 the unconditional one.
+        rule: How the pair is combined: a text in the grammar of rules, a JSON file, a rule, or a function of the
+            predictions; linear if None.
         layout: How the pipeline calls its network, where that is not known here. The run checks it.
 
     Yields:
@@ -83,9 +84,9 @@ class _Session:
             attrs={
                 "pipeline": self._name,
                 "scheduler": type(self._scheduler).__name__,
-                "schedule": format_schedule(schedule),
+                "schedule": shown_schedule(schedule),
                 "clock": schedule.clock,
-                "rule": format_rule(rule) if type(rule).__name__ in RULES else repr(rule),
+                "rule": shown_rule(rule),
                 "prediction": self._clock.output,
             }
         )

@@ -1,0 +1,195 @@
+"""A network or function of one's own as a denoiser, whatever it predicts and whatever it sees of the noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from orthoscope import rng
+from orthoscope.denoise.base import Denoiser, Evaluation, Label, Memory
+from orthoscope.errors import ConfigError, ShapeError, unknown
+from orthoscope.prediction import per_row, to_denoised
+from orthoscope.process import NoiseLevel
+from orthoscope.registered import name_of
+from orthoscope.targets import Target
+from orthoscope.typing import Events
+
+Predicts = Literal["denoised", "noise", "velocity", "score", "edm"]
+Sees = Literal["sigma", "level", "t"]
+_PREDICTS: tuple[Predicts, ...] = get_args(Predicts)
+_SEES: tuple[Sees, ...] = get_args(Sees)
+_PLACES = {"high": 10.0, "low": 0.1}  # of a check: noise in standard deviations of the data
+_ROWS = 64
+_WRONG, _RIGHT = 0.25, 0.1  # squared error that no network has, and the share of it that another reading must reach
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OwnDenoiser(Denoiser):
+    """What `denoiser` makes.
+
+    Attributes:
+        f: The function or network.
+        predicts: What it returns.
+        sees: What it is given.
+        sigma_data: Standard deviation of the data that an EDM network was scaled for.
+        classes: Number of classes of a network that takes one-hot labels; None for one that takes their numbers.
+    """
+
+    f: Callable[..., Any]
+    predicts: Predicts = "denoised"
+    sees: Sees = "sigma"
+    sigma_data: float = 0.5
+    classes: int | None = None
+
+    def __post_init__(self) -> None:
+        """Reject what cannot be called, and ways to predict and to see that do not exist."""
+        if not callable(self.f):
+            raise ConfigError(f"`f` must be a function or a network, got {self.f!r:.80}", field="f")
+        if self.predicts not in _PREDICTS:
+            raise unknown("prediction", str(self.predicts), _PREDICTS, field="predicts")
+        if self.sees not in _SEES:
+            raise unknown("argument of a denoiser", str(self.sees), _SEES, field="sees")
+        if self.predicts == "edm" and self.sees != "sigma":
+            raise ConfigError(f"an EDM network is given sigma; leave out `sees` {self.sees}", field="sees")
+
+    def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
+        """The denoised mean behind what the function returns.
+
+        Raises:
+            ConfigError: if the level counts some of the data's width as noise, which only a function that sees the
+                whole level can know of; if the function fails, or returns no floating-point tensor of finite numbers.
+            ShapeError: if it returns another shape than that of the state.
+        """
+        if level.offset > 0 and self.sees != "level":
+            raise ConfigError(
+                f"`f` ({name_of(self.f)}) knows the whole law, and this process counts some width as noise: "
+                "use a process without offset, or denoise.Counted",
+                field="f",
+            )
+        labels = _labels(label, x, self.classes)
+        if self.predicts == "edm":
+            return Evaluation(denoised=self._preconditioned(x, level, labels), memory=memory)
+        alpha = per_row(level.alpha, x) if self.sees == "t" else 1.0
+        found = self._asked(x * alpha if self.sees == "t" else x, self._noise(x, level), labels)
+        if self.predicts == "score":
+            found = found * alpha  # the score of alpha * x becomes that of x
+        return Evaluation(denoised=to_denoised(found, x, level, self.predicts), memory=memory)
+
+    def _noise(self, x: Events, level: NoiseLevel) -> Any:
+        """What the function sees of the noise."""
+        if self.sees == "level":
+            return level
+        if self.sees == "t" and level.t is None:
+            raise ConfigError("`sees` t needs levels of a process, made by `process.at` or on its grid", field="sees")
+        value = level.sigma if self.sees == "sigma" else level.t
+        return torch.as_tensor(value, dtype=x.dtype, device=x.device).expand(len(x))
+
+    def _preconditioned(self, x: Events, level: NoiseLevel, labels: Tensor | None) -> Tensor:
+        """c_skip x + c_out F(c_in x, log(sigma) / 4), the network of [karras2022elucidating], Eq. (7)."""
+        sigma, data = per_row(level.sigma, x), self.sigma_data
+        total = sigma**2 + data**2
+        noise = self._noise(x, level).log() / 4
+        inner = self._asked(x / total**0.5, noise, labels)
+        return data**2 / total * x + sigma * data / total**0.5 * inner
+
+    def _asked(self, x: Events, noise: Any, labels: Tensor | None) -> Tensor:
+        """What the function returns, once it was seen to be a prediction."""
+        # Networks keep what gradients of their weights need, which nobody asks for here.
+        quiet = isinstance(self.f, torch.nn.Module) and not x.requires_grad
+        try:
+            with torch.no_grad() if quiet else nullcontext():
+                found = self.f(x, noise, labels)
+        except Exception as error:
+            raise ConfigError(
+                f"`f` ({name_of(self.f)}) failed on a state of shape {tuple(x.shape)} and {x.dtype}: "
+                f"{type(error).__name__}: {' '.join(str(error).split()):.200}",
+                field="f",
+            ) from error
+        if not isinstance(found, Tensor) or not found.is_floating_point():
+            got = f"a tensor of {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+            raise ConfigError(f"`f` ({name_of(self.f)}) must return a floating-point tensor, got {got}", field="f")
+        if found.shape != x.shape:
+            shapes = f"{tuple(x.shape)}, got {tuple(found.shape)}"
+            raise ShapeError(f"`f` ({name_of(self.f)}) must return the shape of the state, {shapes}")
+        if not bool(found.isfinite().all()) and bool(x.isfinite().all()):
+            raise ConfigError(f"`f` ({name_of(self.f)}) returns NaN or infinity for a finite state", field="f")
+        return found.to(x)
+
+
+def denoiser(
+    f: Callable[..., Any],
+    *,
+    predicts: Predicts = "denoised",
+    sees: Sees = "sigma",
+    sigma_data: float = 0.5,
+    classes: int | None = None,
+    check: Target | None = None,
+) -> OwnDenoiser:
+    r"""A function or network `f(x, noise, label)` as a denoiser.
+
+    It gets the unscaled state $x = x_0 + \sigma\varepsilon$, the noise standard deviation of each row, and the class
+    of each row or None; a network of EDM, called `net(x, sigma, class_labels)`, is taken as it is.
+
+    Args:
+        f: What is asked.
+        predicts: `denoised` mean, `noise`, `score`, `velocity` (noise minus denoised), or `edm`: the raw network
+            $F(c_{in} x, \log(\sigma)/4, label)$ inside the preconditioning of EDM.
+        sees: `sigma`; `level`, the whole `NoiseLevel`; or `t`, the clock of the process, and then the scaled state
+            $\alpha x$ of its chart, as networks of flows and of variance-preserving processes do.
+        sigma_data: Standard deviation of the data, for `edm`.
+        classes: Number of classes, if labels are to be one-hot, as EDM networks want them.
+        check: The law that the network is meant to know: a reading that is clearly another one is refused.
+
+    Raises:
+        ConfigError: if there is no such reading, or `check` shows that it is another one.
+    """
+    made = OwnDenoiser(f=f, predicts=predicts, sees=sees, sigma_data=sigma_data, classes=classes)
+    if check is not None and sees == "t":
+        raise ConfigError("a `check` knows no clock of a process; use it with `sees` sigma or level", field="check")
+    if check is not None:
+        _check(made, check)
+    return made
+
+
+def _labels(label: Label, x: Events, classes: int | None) -> Tensor | None:
+    if label is None:
+        return None
+    numbers = torch.as_tensor(label, device=x.device).long().expand(len(x))
+    return numbers if classes is None else torch.nn.functional.one_hot(numbers, classes).to(x)
+
+
+def _check(made: OwnDenoiser, law: Target) -> None:
+    """Refuse a reading that is far off where another one is right.
+
+    Raises:
+        ConfigError: with the reading that fits.
+    """
+    readings = [one for one in _PREDICTS if one != "edm" or made.sees == "sigma"]
+    errors = {one: _error(replace(made, predicts=one), law) for one in readings}
+    best = min(errors, key=lambda one: errors[one])
+    if errors[made.predicts] > _WRONG and errors[best] < _RIGHT * errors[made.predicts] and errors[best] < _WRONG:
+        raise ConfigError(
+            f"`f` ({name_of(made.f)}) does not predict what `predicts` {made.predicts} says: read as {best} it agrees "
+            f"with `check`; use predicts={best!r}",
+            field="predicts",
+        )
+
+
+def _error(made: OwnDenoiser, law: Target) -> float:
+    """The largest mean square error over a high and a low level, in units of what is open there."""
+    stream = rng.stream(0, "check of a denoiser")
+    clean = law.sample(_ROWS, stream)
+    normal = torch.from_numpy(stream.standard_normal(tuple(clean.shape))).to(clean)
+    spread = float(clean.double().var(dim=0).mean() ** 0.5)
+    worst = 0.0
+    for sigma in (place * spread for place in _PLACES.values()):
+        level = NoiseLevel(time=sigma**2)
+        x = clean + sigma * normal
+        off = (made(x, level) - law.denoised(x, level)).double().square().mean()
+        worst = max(worst, float(off) / (sigma**2 * spread**2 / (sigma**2 + spread**2)))
+    return worst

@@ -1,0 +1,203 @@
+"""Rules of one's own: any function of the predictions, and the decorator that gives it a name.
+
+@osc.rule("halved", space="noise")
+def halved(x, level, predictions, w):
+return predictions["cond"] + w / 2 * (predictions["cond"] - predictions["uncond"])
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from orthoscope import registered
+from orthoscope.denoise import Memory
+from orthoscope.errors import ConfigError, OrthoscopeError, unknown
+from orthoscope.guidance.own import found_again, naming, spelled_out
+from orthoscope.guidance.rules.base import Predictions, Rule
+from orthoscope.guidance.texts import joined
+from orthoscope.prediction import SPACES, Space, per_row
+from orthoscope.process import NoiseLevel, Scalar
+from orthoscope.serialize import VERSION
+from orthoscope.typing import Events
+
+_PAIR = ("cond", "uncond")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionRule(Rule):
+    """The prediction that a function makes of others.
+
+    Attributes:
+        call: The function, or an object that is called like one, with the state, its `NoiseLevel`, the predictions by
+            name, and the strength: a number, or a column that multiplies rows. With a fifth parameter `memory`, None
+            at first, it returns the prediction and what it wants to see at the next step.
+        space: Prediction space in which predictions come and go.
+        is_linear: Whether it is linear in the predictions; only its author knows.
+        needs: Names of the predictions.
+    """
+
+    call: Callable[..., Any] = field(hash=False)
+    space: Space = "denoised"
+    is_linear: bool = False  # type: ignore[misc]
+    needs: tuple[str, ...] = _PAIR  # type: ignore[misc]
+    _remembers: bool = field(init=False, repr=False, compare=False)
+    OPTIONS: ClassVar[Mapping[str, str]] = {"space": "Space", "linear": "bool", "needs": "tuple[str, ...]"}
+
+    def __post_init__(self) -> None:
+        """Reject spaces that do not exist; look whether the function wants a memory."""
+        if self.space not in SPACES:
+            raise unknown("prediction space", str(self.space), SPACES)
+        object.__setattr__(self, "needs", tuple(self.needs))
+        object.__setattr__(self, "_remembers", _has_memory(self.call))
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """What messages call it."""
+        return registered.name_of(self.call)
+
+    def __call__(
+        self, x: Events, level: NoiseLevel, predictions: Predictions, w: Scalar, memory: Memory
+    ) -> tuple[Events, Memory]:
+        """What the function returns, once it was seen to be a prediction.
+
+        Raises:
+            ConfigError: if the function fails, or returns something else.
+        """
+        given = (x, level, predictions, per_row(w, x))
+        try:
+            found = self.call(*given, memory) if self._remembers else self.call(*given)
+        except OrthoscopeError:
+            raise
+        except Exception as error:
+            raise ConfigError(f"the rule {self.name} failed: {type(error).__name__}: {error}", field="rule") from error
+        kept = None
+        if self._remembers:
+            if not isinstance(found, tuple) or len(found) != 2:
+                raise self._refused("returns with a memory", "a pair: the prediction and the memory", type(found))
+            found, kept = found
+        return self._checked(found, predictions, level), kept
+
+    def _checked(self, found: Any, predictions: Predictions, level: NoiseLevel) -> Tensor:
+        like = next(iter(predictions.values()))
+        if not isinstance(found, Tensor) or not found.is_floating_point():
+            got = f"a tensor of {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
+            raise self._refused("returns", "a floating-point tensor", got)
+        if found.shape != like.shape:
+            raise self._refused("returns", f"a prediction of shape {tuple(like.shape)}", tuple(found.shape))
+        if not bool(found.isfinite().all()) and all(bool(part.isfinite().all()) for part in predictions.values()):
+            raise self._refused(f"returns at variance time {level.time}", "finite numbers", "NaN or infinity")
+        return found.to(like.dtype)
+
+    def _refused(self, does: str, expected: str, got: Any) -> ConfigError:
+        return ConfigError(f"the rule {self.name} {does} what is no prediction: expected {expected}, got {got}",
+                           field="rule")  # fmt: skip
+
+    def resolved(self, times: Sequence[float]) -> Rule:
+        """Itself: it is told each level only."""
+        return self
+
+    def to_spec(self) -> dict[str, Any]:
+        """What stands in a file: where the function is found again, with its settings."""
+        place, settings = spelled_out(self.call, registered.RULES)
+        named: dict[str, Any] = {"type": "FunctionRule", "version": VERSION, "place": place}
+        if settings:
+            named["settings"] = settings
+        return named | {"space": self.space, "linear": self.is_linear, "needs": self.needs}
+
+    @classmethod
+    def from_spec(
+        cls,
+        place: str,
+        settings: Mapping[str, Any] | None = None,
+        space: Space = "denoised",
+        linear: bool = False,
+        needs: Sequence[str] = _PAIR,
+    ) -> Rule:
+        """The rule of a file; its module must be imported already."""
+        call = found_again(place, settings or {}, registered.RULES)
+        return cls(call=call, space=space, is_linear=linear, needs=tuple(needs))
+
+    def text(self) -> str:
+        """The text that is read back as this rule; what goes without saying is left out.
+
+        Raises:
+            ConfigError: if there is none.
+        """
+        place, settings = spelled_out(self.call, registered.RULES)
+        usual = own_rule(self.call)
+        named = {"space": "space", "linear": "is_linear", "needs": "needs"}
+        said = {key: getattr(self, name) for key, name in named.items() if getattr(self, name) != getattr(usual, name)}
+        return ":".join(filter(None, (place, joined(settings | said))))
+
+
+def _has_memory(call: Callable[..., Any]) -> bool:
+    """Whether a function takes a memory: a parameter of that name, or a fifth that must be given.
+
+    Raises:
+        ConfigError: if it cannot take the four arguments of a rule.
+    """
+    try:
+        signature = inspect.signature(call)
+    except (TypeError, ValueError):
+        return False
+    remembers = "memory" in signature.parameters
+    for count in (5,) if remembers else (4, 5):
+        try:
+            signature.bind(*[None] * count)
+        except TypeError:
+            continue
+        return count == 5
+    raise ConfigError(
+        f"a rule is called with (x, level, predictions, w), or these and memory; {registered.name_of(call)} takes "
+        f"{signature}",
+        field="rule",
+    )
+
+
+def own_rule(thing: Any, **options: Any) -> Rule:
+    """A function, a class or an object as a rule, with what it was registered with; options say otherwise.
+
+    An object may have `space`, `is_linear` and `needs` itself.
+
+    Args:
+        thing: What it is.
+        options: `space`, `linear` and `needs`.
+
+    Raises:
+        ConfigError: if it cannot be called like a rule.
+    """
+    made = registered.put_together(thing, {}, "rule")
+    if isinstance(made, Rule):
+        return made
+    if not callable(made):
+        raise ConfigError(f"a `rule` is called with predictions; {made!r:.80} cannot be called", field="rule")
+    known = registered.RULES.options(thing) or registered.RULES.options(type(made))
+    own = {"space": "space", "linear": "is_linear", "needs": "needs"}
+    told = {key: getattr(made, name) for key, name in own.items() if hasattr(made, name)}
+    chosen = {**told, **known, **options}
+    linear = {"is_linear": chosen.pop("linear")} if "linear" in chosen else {}
+    return FunctionRule(call=made, **linear, **chosen)
+
+
+def rule(
+    name: Any = None,
+    *,
+    space: Space | None = None,
+    linear: bool | None = None,
+    needs: Sequence[str] | None = None,
+) -> Any:
+    """Register a function of the predictions, or a class of such, as a rule that texts may name.
+
+    Args:
+        name: Its name in texts; that of the function, with dashes, if left out.
+        space: Prediction space in which it acts; that of denoised means if nothing is said.
+        linear: Whether it is linear in the predictions; it is taken to bend if nothing is said.
+        needs: Names of the predictions; the conditional and the unconditional one if nothing is said.
+    """
+    options = {"space": space, "linear": linear, "needs": None if needs is None else tuple(needs)}
+    return naming(name, registered.RULES, **{key: value for key, value in options.items() if value is not None})
