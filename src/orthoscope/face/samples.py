@@ -14,8 +14,8 @@ from orthoscope import metrics
 from orthoscope.datasets import dataset, labelled
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.given import as_schedule
-from orthoscope.guidance.grammar import format_schedule
-from orthoscope.guidance.rules import format_rule
+from orthoscope.guidance.grammar import shown_schedule
+from orthoscope.guidance.rules import shown_rule
 from orthoscope.guidance.rules.given import as_rule
 from orthoscope.laws import Start
 from orthoscope.quantities import Estimate
@@ -122,8 +122,8 @@ def _about(run: ClassRun) -> dict[str, Any]:
     return {
         "target": f"{type(run.target).__name__} of {run.target.size} modes",
         "label": run.label,
-        "schedule": format_schedule(run.schedule),
-        "rule": format_rule(run.rule),
+        "schedule": shown_schedule(run.schedule),
+        "rule": shown_rule(run.rule),
         "start": run.start,
         "sampler": "ODE" if run.lam == 0 else "SDE",
         "steps": run.levels.steps,
@@ -207,7 +207,7 @@ class MeasureStudy:
         """Measure them."""
         of = self.samples.study.of
         numbers = {name: found.as_numbers() for name, found in measures(self.samples.x, of).items()}
-        told = {"schedule": format_schedule(of.schedule), "rule": format_rule(of.rule), "label": of.label}
+        told = {"schedule": shown_schedule(of.schedule), "rule": shown_rule(of.rule), "label": of.label}
         return labelled(numbers | told, spec=_about(of))
 
 
