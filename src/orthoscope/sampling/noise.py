@@ -7,7 +7,8 @@ steps is the increment of one Brownian motion, which is what convergence tests a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -18,6 +19,8 @@ from orthoscope import rng
 from orthoscope.errors import ConfigError
 from orthoscope.process import NoiseLevel
 from orthoscope.typing import Events
+
+_STEPS, _NUMBERS = 8, 1 << 20  # drawn ahead, at most: what a run does not use of them is lost
 
 # Standard normal noise of one step, independent between disjoint steps: (level, next level) -> one normal per row.
 Noise: TypeAlias = Callable[[NoiseLevel, NoiseLevel], torch.Tensor]
@@ -37,7 +40,7 @@ class IndependentNoise:
     """Fresh noise at every step, one stream per trajectory.
 
     Attributes:
-        streams: One stream per row, from `rng.row_streams`; drawn from in order.
+        streams: One stream per row, from `rng.row_streams`; drawn from in order, some steps ahead, and by nobody else.
         shape: Event shape of one row.
         like: Tensor whose type and device the noise takes.
     """
@@ -45,14 +48,23 @@ class IndependentNoise:
     streams: Sequence[np.random.Generator]
     shape: tuple[int, ...]
     like: torch.Tensor
+    _ahead: list[torch.Tensor] = field(default_factory=list, init=False, repr=False)
 
     def __call__(self, level: NoiseLevel, next_level: NoiseLevel) -> Events:
         """The next standard normal of every stream; levels play no part."""
+        if not self._ahead:
+            self._ahead.extend(self._drawn())
+        return self._ahead.pop().to(self.like)
+
+    def _drawn(self) -> Iterator[torch.Tensor]:
+        """The noise of the next few steps, the last one first: a call of a stream costs more than a few numbers."""
+        size = max(1, len(self.streams) * math.prod(self.shape))
+        steps = max(1, min(_STEPS, _NUMBERS // size))
         double = self.like.dtype == torch.float64
-        block = np.empty((len(self.streams), *self.shape), dtype=np.float64 if double else np.float32)
+        block = np.empty((len(self.streams), steps, *self.shape), dtype=np.float64 if double else np.float32)
         for row, stream in zip(block, self.streams, strict=True):
             stream.standard_normal(out=row, dtype=block.dtype)
-        return torch.from_numpy(block).to(self.like)
+        return (torch.from_numpy(np.ascontiguousarray(block[:, k])) for k in reversed(range(steps)))
 
 
 @dataclass(frozen=True, eq=False)
