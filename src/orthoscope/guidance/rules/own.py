@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import numpy as np
 from torch import Tensor
 
 from orthoscope import registered
@@ -90,16 +91,14 @@ class FunctionRule(Rule):
         if found.shape != like.shape:
             raise self._refused("returns", f"a prediction of shape {tuple(like.shape)}", tuple(found.shape))
         if not bool(found.isfinite().all()) and all(bool(part.isfinite().all()) for part in predictions.values()):
-            raise self._refused(f"returns at variance time {level.time}", "finite numbers", "NaN or infinity")
+            raise self._refused(
+                f"returns at variance time {np.max(level.time):.4g}", "finite numbers", "NaN or infinity"
+            )
         return found.to(like.dtype)
 
     def _refused(self, does: str, expected: str, got: Any) -> ConfigError:
-        return ConfigError(f"the rule {self.name} {does} what is no prediction: expected {expected}, got {got}",
-                           field="rule")  # fmt: skip
-
-    def resolved(self, times: Sequence[float]) -> Rule:
-        """Itself: it is told each level only."""
-        return self
+        told = f"the rule {self.name} {does} what is no prediction: expected {expected}, got {got}"
+        return ConfigError(told, field="rule")
 
     def to_spec(self) -> dict[str, Any]:
         """What stands in a file: where the function is found again, with its settings."""
