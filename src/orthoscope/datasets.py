@@ -20,7 +20,7 @@ import xarray as xr
 from orthoscope import __version__, writing
 from orthoscope.errors import ConfigError
 from orthoscope.quantities import QUANTITIES, Estimate
-from orthoscope.serialize import content_hash, dumps
+from orthoscope.serialize import content_hash, dumps, to_dict
 
 SUFFIXES = {
     "_stderr_within": "standard error from trajectories alone of ",
@@ -50,10 +50,11 @@ def dataset(
     )
     for name in (*result.data_vars, *result.coords):
         result[name].attrs.update(_labels(str(name)))
+    written = to_dict(spec, strict=False)
     result.attrs |= {
         "orthoscope": __version__,
-        "spec": dumps(spec, indent=None),
-        "spec_hash": content_hash(spec),
+        "spec": dumps(written, indent=None),
+        "spec_hash": content_hash(written),
         **attrs,
     }
     return result

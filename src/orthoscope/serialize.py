@@ -22,20 +22,33 @@ VERSION = 1
 Registry = Mapping[str, type]
 
 
-def to_dict(value: Any) -> Any:
+def to_dict(value: Any, *, strict: bool = True) -> Any:
     """A dataclass, recursively, as a dictionary of plain values with `type` and `version`.
 
     What has a method `to_spec` says itself what stands for it.
+
+    Args:
+        value: What to write.
+        strict: Whether it must be read back. Otherwise what cannot be, such as a function without a place, is named
+            under `in_memory`, where `from_dict` knows no key.
+
+    Raises:
+        ConfigError: if it must be read back and cannot be.
     """
     if not isinstance(value, type) and hasattr(value, "to_spec"):
-        return {key: to_dict(part) for key, part in value.to_spec().items()}
+        try:
+            return {key: to_dict(part, strict=strict) for key, part in value.to_spec().items()}
+        except ConfigError:
+            if strict:
+                raise
+            return {"type": type(value).__name__, "in_memory": str(getattr(value, "name", value))}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: to_dict(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        fields = {f.name: to_dict(getattr(value, f.name), strict=strict) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, "version": VERSION, **fields}
     if isinstance(value, Mapping):
-        return {str(k): to_dict(v) for k, v in value.items()}
+        return {str(k): to_dict(v, strict=strict) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [to_dict(v) for v in value]
+        return [to_dict(v, strict=strict) for v in value]
     return value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -149,10 +150,16 @@ def test_a_study_says_that_no_theory_knows_the_rule_and_is_read_back() -> None:
     assert "mean shift" in repr(found)
 
 
-def test_a_study_of_what_cannot_be_written_down_is_refused_before_it_runs() -> None:
+def test_what_cannot_be_written_down_runs_and_is_refused_when_written(tmp_path: Path) -> None:
     study = SimulationStudy(simulation=Simulation.of(**BASE, rule=lambda x, level, p, w: p["cond"]))
+    found = results.run(study)
+    told = found.numbers["spec"]["simulation"]["setting"]["rule"]
+    assert told == {"type": "FunctionRule", "in_memory": "<lambda>"}
     with pytest.raises(ConfigError, match="has no text"):
-        study.run()
+        found.save(tmp_path / "run")
+    assert not (tmp_path / "run" / "spec.json").exists()
+    with pytest.raises(ConfigError):
+        from_dict(told, RULE_TYPES)
 
 
 def test_specifications_know_every_rule() -> None:

@@ -63,7 +63,7 @@ class PredictionStudy:
         return labelled(self._result(found), spec=self, variables=path, coords={"time": time}, **_attrs(self.setting))
 
     def _result(self, found: Prediction) -> dict[str, Any]:
-        return prediction_result(found) | {"spec": to_dict(self)}
+        return prediction_result(found) | {"spec": to_dict(self, strict=False)}
 
     def _times(self) -> Array:
         """Variance times from the start to clean data, even in the logarithm of the noised variance."""
@@ -110,7 +110,6 @@ class SimulationStudy:
 
         simulation, progress = self.simulation, points.progress if points else None
         check_comparable((simulation.setting.schedule, *self.versus))  # before anything is computed
-        spec = to_dict(self)  # which is refused if the rule or a schedule cannot be written down
         result = simulate(simulation, estimator=choose(self.estimator, simulation), progress=progress)
         predictions = theories(simulation)
         halved, steps = None, simulation.numerics.steps
@@ -121,7 +120,7 @@ class SimulationStudy:
         numbers = self._numbers(result, predictions, diagnose(result.estimates, predictions, simulation, halved))
         numbers["versus"] = self._versus(progress)
         return labelled(
-            numbers | {"spec": spec},
+            numbers | {"spec": to_dict(self, strict=False)},
             spec=self,
             variables=_beside(result, predictions),
             coords={"time": list(result.times)},
@@ -160,7 +159,7 @@ class SimulationStudy:
         found = simulate_together(self.simulation, self.versus, progress=progress)
         return [
             {
-                "schedule": to_dict(schedule),
+                "schedule": to_dict(schedule, strict=False),
                 "estimates": {name: estimate.as_numbers() for name, estimate in estimates.items()},
                 "difference": {name: estimate.as_numbers() for name, estimate in difference.items()},
             }

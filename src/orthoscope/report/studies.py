@@ -15,7 +15,7 @@ from orthoscope.experiments.registry import SINGLE, STUDIES, name_of
 from orthoscope.report.page import Section, render, save_figure
 from orthoscope.report.sections import SECTIONS
 from orthoscope.report.tables import Table, flat, show_briefly
-from orthoscope.serialize import dumps
+from orthoscope.serialize import dumps, to_dict
 from orthoscope.sweeps.points import FOLDER, Study
 
 FILES: tuple[str, ...] = ("results.nc", "spec.json", "report.html", "figures", FOLDER)  # of a run folder
@@ -32,10 +32,13 @@ def write_folder(study: Study, data: xr.Dataset, numbers: Mapping[str, Any], out
         command: The command that the page shows.
 
     Raises:
-        ConfigError: if the folder cannot be written.
+        ConfigError: if the folder cannot be written, or a rule or schedule of the study could not be found again.
     """
+    spec = json.loads(data.attrs["spec"])
+    if "type" in spec:  # else it describes what was in memory, and nothing is made from it again
+        to_dict(study)
     write(data, out / "results.nc")
-    writing.write(out / "spec.json", dumps(json.loads(data.attrs["spec"])) + "\n")
+    writing.write(out / "spec.json", dumps(spec) + "\n")
     name = name_of(study)
     section = _section(name, data, numbers, command)
     for file, figure in section.figures.items():

@@ -39,5 +39,5 @@ def prediction_result(prediction: Prediction) -> dict[str, Any]:
         "theory": prediction.theory,
         "diagnosis": prediction.diagnosis(),
         "orthoscope": __version__,
-        "spec": to_dict(prediction.setting),
+        "spec": to_dict(prediction.setting, strict=False),
     }
