@@ -154,7 +154,8 @@ def test_what_cannot_be_written_down_runs_and_is_refused_when_written(tmp_path: 
     study = SimulationStudy(simulation=Simulation.of(**BASE, rule=lambda x, level, p, w: p["cond"]))
     found = results.run(study)
     told = found.numbers["spec"]["simulation"]["setting"]["rule"]
-    assert told == {"type": "FunctionRule", "in_memory": "<lambda>"}
+    assert told["type"] == "FunctionRule"
+    assert told["in_memory"].endswith("<lambda>")
     with pytest.raises(ConfigError, match="has no text"):
         found.save(tmp_path / "run")
     assert not (tmp_path / "run" / "spec.json").exists()
