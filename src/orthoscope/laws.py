@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from orthoscope.checks import real, whole
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.records import Record
 
@@ -53,10 +54,12 @@ class RandomMixture(Record):
 
     def __post_init__(self) -> None:
         """Reject numbers out of range and names that do not exist."""
-        check_std(self.std)
+        check_std(real("std", self.std))
         if (self.rate is None) == (self.classes is None):
             raise ConfigError("give either `rate`, or `classes` with `dim`", field="rate")
-        if self.rate is not None and not (math.isfinite(self.rate) and self.rate > 0):
+        if self.classes is not None:
+            object.__setattr__(self, "classes", whole("classes", self.classes))
+        if self.rate is not None and not (real("rate", self.rate) and math.isfinite(self.rate) and self.rate > 0):
             raise ConfigError(f"rate = log(classes)/dim must be finite and > 0, got {self.rate}", field="rate")
         if self.classes is not None and self.classes < 2:
             raise ConfigError(f"expected at least 2 classes, got {self.classes}", field="classes")

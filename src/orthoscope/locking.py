@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shlex
 import stat
 import threading
 import uuid
@@ -214,7 +215,7 @@ def _claim(folder: Path, job: str, files: Collection[str], descriptor: int) -> N
     if foreign := sorted(name for name in files if os.path.lexists(folder / name)):
         raise ConfigError(
             f"{folder} holds {', '.join(foreign)} already, not known to be of `orthoscope {job}`: choose another "
-            f"`out`; or, if it is an earlier run without its lock file: touch {folder / LOCK}"
+            f"`out`; or, if it is an earlier run without its lock file: touch {shlex.quote(str(folder / LOCK))}"
         )
     about = f"{job}: process {os.getpid()} on {platform.node()}\n".encode()
     try:  # over the line before: on a full disk, too, a folder keeps its owner

@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 
 from orthoscope import datasets
 from orthoscope.errors import ConfigError
-from orthoscope.experiments.registry import SINGLE, STUDIES, Entry, SpecTypes, find, name_of
+from orthoscope.experiments.registry import SINGLE, STUDIES, Entry, Recorded, SpecTypes, find, name_of
 from orthoscope.guidance.schedules import SCHEDULES, GuidanceSchedule
 from orthoscope.locking import locked
-from orthoscope.report.findings import Findings
+from orthoscope.report.findings import Findings, as_path
 from orthoscope.report.studies import FILES, write_folder
 from orthoscope.report.tables import Table, flat
 from orthoscope.serialize import content_hash, from_dict, read_json
@@ -112,7 +112,7 @@ def read(folder: Path | str) -> Result:
     Raises:
         ConfigError: if there is none, or it is damaged.
     """
-    place = Path(folder)
+    place = as_path(folder)
     study = read_study(place)
     data = datasets.read(place / "results.nc")
     if data is None:
@@ -127,8 +127,10 @@ def read_study(folder: Path) -> Study:
         ConfigError: if there is none, or none that can be run.
     """
     spec = read_json(folder / "spec.json" if folder.is_dir() else folder)
-    if isinstance(spec, Mapping) and "type" not in spec:
-        raise ConfigError(f"{folder} was made of what was in memory: it describes that, and cannot be run again")
+    if isinstance(spec, Mapping) and spec.get("kind") in STUDIES | SINGLE:
+        return Recorded(str(spec["kind"]))
+    if isinstance(spec, Mapping) and "audit" in spec:
+        raise ConfigError(f"{folder} holds an audit: `orthoscope audit` goes on with it, xarray opens its results.nc")
     try:
         study = from_dict(spec, SpecTypes())
     except ConfigError as error:
@@ -149,9 +151,9 @@ def rerun(folder: Path | str, *, out: Path | str | None = None, points: Points =
     Raises:
         ConfigError: if the specification cannot be run, or the folder cannot be written.
     """
-    place = Path(folder)
+    place = as_path(folder)
     study = read_study(place)
-    target = Path(out) if out is not None else place if place.is_dir() else place.parent
+    target = as_path(out) if out is not None else place if place.is_dir() else place.parent
     with locked(target, job(study), FILES):
         result = run(study, points.kept(target, anew=True))
         result.write(target)

@@ -12,10 +12,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from orthoscope.checks import whole
+
 
 def key(seed: int, *name: str | int) -> int:
     """The 128-bit Philox key of a named stream; equal names give equal keys on every platform."""
-    text = "\x1f".join([str(int(seed)), *(f"{type(part).__name__}:{part}" for part in name)])
+    # Whole numbers of numpy and torch are those of Python: a label of either names the same stream.
+    parts = [part if isinstance(part, str) else whole("name", part) for part in name]
+    text = "\x1f".join([str(whole("seed", seed)), *(f"{type(part).__name__}:{part}" for part in parts)])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "little")
 
 

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
+from orthoscope.checks import real, whole
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.given import as_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
@@ -66,9 +67,13 @@ class Setting(Record):
         object.__setattr__(self, "schedule", as_schedule(self.schedule))
         if self.rule == "cfg" or (type(self.rule).__module__, type(self.rule).__name__) == _PLAIN:
             object.__setattr__(self, "rule", None)
-        check_run(self.t_max, self.start, self.lam)
-        if self.dim is not None and not (math.isfinite(self.dim) and self.dim >= 1):
-            raise ConfigError(f"`dim` must be >= 1, got {self.dim}; leave it out for infinite dimension", field="dim")
+        check_run(real("t_max", self.t_max), self.start, real("lam", self.lam))
+        if self.dim is not None:
+            object.__setattr__(self, "dim", whole("dim", self.dim))
+            if self.dim < 1:
+                raise ConfigError(
+                    f"`dim` must be >= 1, got {self.dim}; leave it out for infinite dimension", field="dim"
+                )
         if self.dim is not None and self.rate * self.dim < math.log(_FEWEST):
             classes = math.floor(1000 * math.exp(self.rate * self.dim)) / 1000
             raise ConfigError(

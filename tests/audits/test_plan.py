@@ -38,7 +38,7 @@ def other() -> Host:
         ({"schedules": (WINDOW, Step(early=3, late=-1, switch=0.6, clock="step"))}, "is given twice"),
         ({"prompts": ("a cat", " a cat ")}, "prompt 'a cat' is given twice"),
         ({"prompts": ("a cat", " ")}, "a prompt is empty"),
-        ({"images_per_prompt": 1}, "images-per-prompt must be at least 2, or nothing can vary; got 1"),
+        ({"images_per_prompt": 1}, "`images_per_prompt` must be at least 2, or nothing can vary; got 1"),
         ({"tolerance": float("inf")}, "tolerance .* must be finite and >= 0, got inf"),
         ({"steps": 0}, "steps must be at least 1"),
         ({"size": 0}, "must be at least 1, got 0"),

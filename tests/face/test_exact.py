@@ -71,7 +71,8 @@ def test_progress_is_told() -> None:
 def test_a_design_has_a_schedule_that_other_verbs_take() -> None:
     best = osc.design(LAW, mean_shift=0.05, high=3, t_max=10, simulate=False, margin_strength=0, margin_switch="0")
     assert best["mean_shift"] == pytest.approx(0.05, abs=1e-6)
-    assert osc.predict(LAW, best.schedule, t_max=10)["mean_shift"] == pytest.approx(best["mean_shift"], abs=1e-6)
+    for given in (best, best.schedule):
+        assert osc.predict(LAW, given, t_max=10)["mean_shift"] == pytest.approx(best["mean_shift"], abs=1e-6)
     assert best.plot().axes
     with pytest.raises(ConfigError, match="finds no schedule"):
         osc.predict(LAW, 1.0).schedule  # noqa: B018
@@ -98,6 +99,41 @@ def test_what_cannot_be_used_is_said_in_one_line(call: object, match: str) -> No
     with pytest.raises(ConfigError, match=match) as caught:
         call()  # type: ignore[operator]
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda: osc.RandomMixture(rate="a", std=0.5), "`rate` must be a number"),
+        (lambda: osc.RandomMixture(rate=0.5, std=None), "`std` must be a number"),
+        (lambda: osc.RandomMixture(classes=2.5, std=0.5), "`classes` must be a whole number"),
+        (lambda: osc.predict(LAW, 1.0, t_max="a"), "`t_max` must be a number"),
+        (lambda: osc.predict(LAW, 1.0, ode="no"), "`ode` is True or False"),
+        (lambda: osc.simulate(LAW, 1.0, dim=12.0), "`dim` must be a whole number, got 12.0"),
+        (lambda: osc.simulate(LAW, 1.0, dim=8, samples=100.0), "`samples` must be a whole number"),
+        (lambda: osc.simulate(LAW, 1.0, dim=8, draws=2.5), "`draws` must be a whole number"),
+        (lambda: osc.simulate(LAW, 1.0, dim=8, seed=1.9), "`seed` must be a whole number"),
+        (lambda: osc.simulate(LAW, 1.0, dim=8, progress="yes"), "`progress` is True, False or a function"),
+        (lambda: osc.simulate(LAW, 1.0, dim=8, dtype="float16"), "unknown dtype 'float16'"),
+        (lambda: osc.simulate(LAW, 1.0, dim=8, device="tpu9"), "device 'tpu9' cannot be used"),
+        (lambda: osc.design(LAW, maximize="effort"), "mean_shift"),
+        (lambda: osc.design(LAW, maximize="mean_shift", keep=1.0), "`keep` holds least values"),
+        (lambda: osc.design(LAW, maximize="mean_shift", keep={"variance_ratio": "a"}), "must be a number"),
+        (lambda: osc.predict(LAW, osc.predict(LAW, 1.0)), "finds no schedule"),
+    ],
+)
+def test_values_of_a_wrong_kind_are_said_in_one_line(call: object, match: str) -> None:
+    with pytest.raises(ConfigError, match=match) as caught:
+        call()  # type: ignore[operator]
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("dtype", ["float64", np.float64, torch.float64])
+def test_a_number_type_is_meant_by_any_name(dtype: object) -> None:
+    found = osc.simulate(LAW, 1.0, dim=6, t_max=10, draws=2, samples=16, steps=4, dtype=dtype)
+    assert found.numbers["spec"]["simulation"]["numerics"]["dtype"] == "float64"
 
 
 def test_the_package_loads_no_torch_and_shows_its_verbs_and_floors() -> None:

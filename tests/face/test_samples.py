@@ -87,11 +87,74 @@ def test_rules_are_compared_at_equal_effect(data: Any) -> None:
     assert found.plot().axes
 
 
-def test_a_rule_that_never_does_as_much_is_said_to() -> None:
-    near = osc.mixture(POINTS, labels=LABELS)
-    found = osc.compare(near, ["cfg", "rescale:phi=1"], label=1, n=64, steps=8, strength=400.0, match="mean_shift")
-    assert found.numbers["rules"][1]["strength"] is None or found.numbers["rules"][1]["strength"] >= 0
-    assert found.numbers["match"] == "mean_shift"
+def jumping(x: Any, level: Any, predictions: Any, w: float) -> Any:
+    """Weak up to strength 2, then all at once strong."""
+    return predictions["cond"] + (5.0 if w > 2 else 0.5) * (predictions["cond"] - predictions["uncond"])
+
+
+def idle(x: Any, level: Any, predictions: Any, w: float) -> Any:
+    """No guidance at any strength."""
+    return predictions["cond"]
+
+
+def broken(x: Any, level: Any, predictions: Any, w: float) -> Any:
+    """Nothing that a sampler could use."""
+    return predictions["cond"] * float("nan")
+
+
+@pytest.mark.parametrize("strength", [2.5, -0.5])
+def test_a_rule_that_cannot_do_as_much_leaves_the_others_as_they_are(data: Any, strength: float) -> None:
+    rules = ["cfg", jumping, idle, broken, "cfg"]
+    found = osc.compare(data, rules, label=1, n=64, steps=8, strength=strength).numbers["rules"]
+    assert found[0]["rule"] == "cfg (1)"
+    assert [row["failed"] is None for row in found] == [True, False, False, False, True]
+    assert "jumps over" in found[1]["failed"] or "does not reach" in found[1]["failed"]
+    assert "does not reach this mean shift" in found[2]["failed"]
+    assert found[4]["strength"] == pytest.approx(strength, abs=0.02)
+
+
+def test_labels_and_seeds_of_any_library_name_the_same_noise(data: Any) -> None:
+    first = osc.sample(data, 1.0, label=1, n=16, steps=4).x
+    for label, seed in ((np.int64(1), 0), (torch.tensor(1), np.int32(0)), (1, torch.tensor(0))):
+        np.testing.assert_array_equal(osc.sample(data, 1.0, label=label, n=16, steps=4, seed=seed).x, first)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("call", "match"),
+    [
+        (lambda data: osc.sample(data, 1.0, label="1"), "`label` must be a whole number, got '1'"),
+        (lambda data: osc.sample(data, 1.0, label=True), "`label` must be a whole number"),
+        (lambda data: osc.sample(data, 1.0, label=1.0), "`label` must be a whole number"),
+        (lambda data: osc.sample(data, 1.0, label=[0, 1]), "`label` must be a whole number"),
+        (lambda data: osc.sample(data, 1.0, seed=1.5), "`seed` must be a whole number, got 1.5"),
+        (lambda data: osc.sample(data, 1.0, n="3"), "`n` must be a whole number"),
+        (lambda data: osc.sample(data, 1.0, steps=2.5), "`steps` must be a whole number"),
+        (lambda data: osc.sample(data, 1.0, t_max="x"), "`t_max` must be a number"),
+        (lambda data: osc.sample(data, 1.0, ode="no"), "`ode` is True or False"),
+        (lambda data: osc.sample(osc.Mixture, 1.0), "got the class Mixture"),
+        (lambda data: osc.measure(osc.sample(data, 1.0, n=4)), "`n` must be at least 8"),
+        (lambda data: osc.mixture(POINTS, labels=np.eye(3)[LABELS]), "one class per row"),
+        (lambda data: osc.mixture(POINTS, labels=["a"] * 180), "must be real numbers"),
+        (lambda data: osc.mixture(POINTS + 1j, labels=LABELS), "must be real numbers, got complex128"),
+        (lambda data: osc.mixture(POINTS, labels=LABELS, std=0), "`std` is the width of a mode and must be > 0"),
+        (lambda data: osc.mixture(POINTS, labels=LABELS, std="a"), "`std` must be a number"),
+        (lambda data: osc.compare(data, ["cfg"], n=4), "`n` must be at least 8"),
+        (lambda data: osc.compare(data, ["cfg"], strength="x"), "`strength` must be a number"),
+        (lambda data: osc.compare(data, ["cfg"], progress=5), "`progress` is True, False or a function"),
+        (lambda data: osc.sample(data, 1.0, n=16, steps=4).save(None), "expected a folder"),
+        (lambda data: osc.read(5), "expected a folder"),
+        (lambda data: osc.measure(osc.sample(data, 1.0, n=16, steps=4)).plot(), "has no picture"),
+    ],
+)
+def test_values_of_a_wrong_kind_are_said_in_one_line(call: Any, match: str, data: Any) -> None:
+    with pytest.raises((ConfigError, ShapeError), match=match) as caught:
+        call(data)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_one_column_of_labels_is_one_label_per_row(data: Any) -> None:
+    assert osc.mixture(POINTS, labels=LABELS[:, None]).std == pytest.approx(data.std)
 
 
 def test_samples_are_drawn_kept_and_described(data: Any, tmp_path: Path) -> None:
@@ -100,6 +163,7 @@ def test_samples_are_drawn_kept_and_described(data: Any, tmp_path: Path) -> None
     assert found.plot().axes
     found.save(tmp_path / "run")
     assert (tmp_path / "run" / "report.html").exists()
+    assert osc.read(tmp_path / "run").to_json() == found.to_json()
     with pytest.raises(ConfigError, match="cannot be run again"):
         osc.rerun(tmp_path / "run")
 
@@ -125,7 +189,7 @@ def test_moments_of_targets_without_closed_ones_come_from_samples(data: Any) -> 
         (lambda data: osc.mixture(POINTS, labels=np.zeros(180)), "at least 2 classes"),
         (lambda data: osc.sample(data, 1.0, label=7), "7"),
         (lambda data: osc.sample(osc.RandomMixture(rate=1.0, std=0.5), 1.0), "is for `simulate`"),
-        (lambda data: osc.sample(data, 1.0, n=1), "`n` >= 2"),
+        (lambda data: osc.sample(data, 1.0, n=1), "`n` must be at least 2"),
         (lambda data: osc.sample(data, 1.0, start="middle"), "a `start` is one of"),
         (lambda data: osc.sample(data, 1.0, rule="resclae"), "did you mean 'rescale'"),
         (lambda data: osc.measure(POINTS), "expected what `sample` returns"),

@@ -150,15 +150,16 @@ def test_a_study_says_that_no_theory_knows_the_rule_and_is_read_back() -> None:
     assert "mean shift" in repr(found)
 
 
-def test_what_cannot_be_written_down_runs_and_is_refused_when_written(tmp_path: Path) -> None:
+def test_what_cannot_be_written_down_runs_is_kept_and_read_and_never_run_again(tmp_path: Path) -> None:
     study = SimulationStudy(simulation=Simulation.of(**BASE, rule=lambda x, level, p, w: p["cond"]))
     found = results.run(study)
     told = found.numbers["spec"]["simulation"]["setting"]["rule"]
     assert told["type"] == "FunctionRule"
     assert told["in_memory"].endswith("<lambda>")
-    with pytest.raises(ConfigError, match="has no text"):
-        found.save(tmp_path / "run")
-    assert not (tmp_path / "run" / "spec.json").exists()
+    found.save(tmp_path / "run")
+    assert results.read(tmp_path / "run").numbers == found.numbers
+    with pytest.raises(ConfigError, match="cannot be run again"):
+        results.rerun(tmp_path / "run")
     with pytest.raises(ConfigError):
         from_dict(told, RULE_TYPES)
 

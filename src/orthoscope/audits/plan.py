@@ -87,7 +87,7 @@ class Audit:
         each_once("schedule", [format_schedule(schedule) for schedule in self.schedules])
         if self.images_per_prompt is not None and self.images_per_prompt < _FEWEST:
             raise ConfigError(
-                f"images-per-prompt must be at least {_FEWEST}, or nothing can vary; got {self.images_per_prompt}"
+                f"`images_per_prompt` must be at least {_FEWEST}, or nothing can vary; got {self.images_per_prompt}"
             )
         if self.steps < 1:
             raise ConfigError(f"steps must be at least 1, got {self.steps}")

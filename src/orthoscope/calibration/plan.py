@@ -42,7 +42,7 @@ class Calibration:
     def __post_init__(self) -> None:
         """Reject what says nothing."""
         if self.images_per_prompt < 3:
-            raise ConfigError(f"images-per-prompt must be at least 3 to tell errors, got {self.images_per_prompt}")
+            raise ConfigError(f"`images_per_prompt` must be at least 3 to tell errors, got {self.images_per_prompt}")
         if self.steps < 4 or self.path_steps < 4:
             raise ConfigError(f"steps must be at least 4 to make a profile, got {min(self.steps, self.path_steps)}")
         if not self.strengths or len(set(self.strengths)) < len(self.strengths):

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
+from orthoscope import locking
 from orthoscope.errors import ConfigError, named, unwritable
 from orthoscope.report.bars import bar
 from orthoscope.report.tables import Table, plain_tables
@@ -43,6 +44,10 @@ def writable(path: Path, *, figures: bool = False) -> None:
                 needed = [home, file] if file.exists() else [home]  # it is written beside its place, and renamed
             if not all(os.access(place, os.W_OK) for place in needed):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            if not is_stream(file):  # where nothing can be made in spite of the rights
+                made, descriptor = locking.aside(file)
+                os.close(descriptor)
+                made.unlink()
             if file in beside and is_foreign(file):
                 raise ConfigError(f"{file} is there already and no figure of orthoscope; choose another --out")
         except OSError as error:

@@ -54,7 +54,7 @@ class Entry:
             ConfigError: if there is none.
         """
         if self.figure is None:
-            raise ConfigError(f"nothing draws {self.question.lower()} its numbers are all there is")
+            raise ConfigError("this kind of result has no picture; its numbers are all there is")
         figure: Figure = _load(f"plots.{self.figure}")(result)
         return figure
 
@@ -199,9 +199,30 @@ def find(name: str) -> Entry:
 
 def name_of(study: Study) -> str:
     """The name under which a study is known."""
+    if isinstance(study, Recorded):
+        return study.name
     cls = type(study)
     place = f"{cls.__module__.removeprefix('orthoscope.')}:{cls.__name__}"
     return next(name for name, entry in (STUDIES | SINGLE).items() if entry.cls == place)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A study of which a folder keeps the result and a description: what it was made of was in memory.
+
+    Attributes:
+        name: Under which its kind is known.
+    """
+
+    name: str
+
+    def run(self, points: Any = None) -> xr.Dataset:
+        """There is nothing to run.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError("this was made of what was in memory: it can be read, and cannot be run again")
 
 
 class SpecTypes(Mapping[str, type]):

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from orthoscope import metrics
+from orthoscope.checks import flag, real, whole
 from orthoscope.datasets import dataset, stored, table
 from orthoscope.errors import ConfigError, DivergenceError, unknown
-from orthoscope.face.samples import class_run, measures
+from orthoscope.face.samples import FEWEST, class_run, measures
 from orthoscope.guidance.rules import Rule, shown_rule
 from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.schedules import Constant
+from orthoscope.laws import Start
 from orthoscope.metrics.energy import energy_difference
 from orthoscope.metrics.estimators import as_samples
 from orthoscope.quantities import Estimate
@@ -33,6 +35,7 @@ MATCHED = ("mean_shift", "variance_ratio", "class_posterior")
 _COMPARED = ("mean_shift", "variance_ratio", "class_posterior", "energy_distance")
 _STRONGEST = 60.0  # strength up to which an equal effect is sought
 _CLOSE = 1e-3  # of strength
+_MISSED = 0.02  # of what is to be equal, by which a match may be off on the noise that it was sought on
 
 
 def compare(
@@ -44,8 +47,12 @@ def compare(
     strength: float = 3.0,
     n: int = 512,
     seed: int = 0,
+    steps: int = 48,
+    t_max: float | None = None,
+    start: Start = "exact",
+    ode: bool = False,
+    step: Any = None,
     progress: Any = None,
-    **how: Any,
 ) -> Result:
     """A simulation beside its theories; or rules beside each other, each at the strength of equal effect.
 
@@ -57,24 +64,31 @@ def compare(
         label: The class.
         match: What must be equal: `mean_shift`, `variance_ratio` or `class_posterior`; None for equal strength.
         strength: Strength of the first rule.
-        n: Samples.
+        n: Samples, at least 8.
         seed: Root seed.
+        steps: As in `sample`, like the following.
+        t_max: Variance time of the start.
+        start: `exact` or `prior`.
+        ode: Probability-flow ODE instead of the reverse SDE.
+        step: What leads from one level to the next.
         progress: A function of parts done and parts in all; True or False for a bar or none.
-        **how: As in `sample`: steps, t_max, start, ode, step.
 
     Raises:
         ConfigError: with one clear line, if there is nothing to compare.
     """
     if isinstance(what, Result):
         return _beside_theory(what)
-    if not rules:
+    given = [rules] if isinstance(rules, str | Rule) or callable(rules) else list(rules or ())
+    if not given:
         raise ConfigError("expected `rules` to compare, such as ['cfg', 'rescale:phi=0.7']", field="rules")
     if match is not None and match not in MATCHED:
         raise unknown("quantity to match", match, MATCHED, field="match")
-    if "ode" in how:
-        how["lam"] = 0.0 if how.pop("ode") else 1.0
-    base = class_run(what, label, Constant(value=strength), as_rule(None), samples=n, seed=seed, **how)
-    study = RuleComparison(base=base, rules=tuple(map(as_rule, rules)), match=match)
+    schedule, count = Constant(value=real("strength", strength)), whole("n", n, FEWEST)
+    base = class_run(
+        what, label, schedule, as_rule(None), samples=count, seed=seed,
+        steps=steps, t_max=t_max, start=start, lam=0.0 if flag("ode", ode) else 1.0, step=step,
+    )  # fmt: skip
+    study = RuleComparison(base=base, rules=tuple(map(as_rule, given)), match=match)
     with shown("comparing", progress) as tell:
         return Result(study, study.run(Points(progress=tell)))
 
@@ -99,56 +113,51 @@ class RuleComparison:
         return "comparison"
 
     def run(self, points: Points = HERE) -> xr.Dataset:
-        """Find every strength, then judge on fresh noise."""
+        """Find every strength, then judge on fresh noise; a rule that fails leaves the others as they are."""
         tell, moments = points.progress or (lambda done, total: None), moments_of(self.base.target, self.base.label)
         judged = self.base.but(seed=self.base.seed + 1)
-        goal: float | None = None
-        rows: list[dict[str, Any]] = []
-        first: Rows | None = None
         reference = judged.reference().double().numpy(force=True)
-        for k, rule in enumerate(self.rules):
+        goal, first = None, None
+        rows: list[dict[str, Any]] = []
+        for k, (rule, name) in enumerate(zip(self.rules, _names(self.rules), strict=True)):
             tell(k, len(self.rules))
-            strength: float | None = float(self.base.schedule.at_time(1.0))
-            if self.match is not None and k == 0:
-                goal = self._value(rule, float(strength or 0.0), moments)
-            elif goal is not None:
-                strength = self._strength(rule, goal, moments)
-            if strength is None:
-                rows.append({"rule": shown_rule(rule), "strength": np.nan, **_nothing()})
+            try:
+                if self.match is None or k == 0:
+                    strength = float(self.base.schedule.at_time(1.0))
+                    goal = None if self.match is None else self._value(rule, strength, moments)
+                else:
+                    strength = self._strength(rule, float(goal or 0.0), moments)
+                x = _sample(judged.but(rule=rule, schedule=Constant(value=strength)))
+            except (ConfigError, DivergenceError) as error:
+                if k == 0:
+                    raise
+                rows.append({"rule": name, "strength": np.nan, "failed": str(error), **_nothing()})
                 continue
-            x = _sample(judged.but(rule=rule, schedule=Constant(value=strength)))
             first = x if first is None else first
             found: Mapping[str, Estimate] = measures(x, judged)
             gaps = _differences(x, first, reference, judged, moments)
             rows.append(
-                {"rule": shown_rule(rule), "strength": strength}
+                {"rule": name, "strength": strength, "failed": ""}
                 | {name: found[name] for name in _COMPARED if name in found}
                 | {f"{name}_change": gap for name, gap in gaps.items()}
             )
         tell(len(self.rules), len(self.rules))
         told = {"label": self.base.label, "match": self.match or "strength", "samples": self.base.samples}
-        return dataset(table(rows, "rank"), coords={}, spec={"compared": [row["rule"] for row in rows], **told}, **told)
-
-    def summarize(self, result: xr.Dataset) -> dict[str, Any]:
-        """Every rule with its strength, what it does, and by how much more than the first."""
-        columns = {name: stored(result, name) for name in (*_COMPARED, *(f"{n}_change" for n in _COMPARED))
-                   if name in result}  # fmt: skip
-        rules = [
-            {
-                "rule": str(result["rule"].values[k]),
-                "strength": float(result["strength"].values[k]),
-                **{name: column[k].as_numbers() for name, column in columns.items()},
-            }
-            for k in range(result.sizes["rank"])
-        ]
-        return {"match": result.attrs["match"], "label": int(result.attrs["label"]), "rules": rules}
+        described = {"kind": "rules", "compared": [row["rule"] for row in rows], **told}
+        data = dataset(table(rows, "rank"), coords={}, spec=described, **told)
+        data.attrs["numbers"] = dumps(_summary(data), indent=None)
+        return data
 
     def _value(self, rule: Rule, strength: float, moments: ClassMoments) -> float:
         x = _sample(self.base.but(rule=rule, schedule=Constant(value=strength)))
         return _statistics(self.base, moments)[str(self.match)](x)
 
-    def _strength(self, rule: Rule, goal: float, moments: ClassMoments) -> float | None:
-        """Where a rule does as much as the first on the noise of the search; None if it does nowhere."""
+    def _strength(self, rule: Rule, goal: float, moments: ClassMoments) -> float:
+        """Where a rule does as much as the first on the noise of the search.
+
+        Raises:
+            ConfigError: if it does nowhere, or jumps over it.
+        """
 
         def gap(w: float) -> float:
             try:
@@ -156,15 +165,44 @@ class RuleComparison:
             except DivergenceError:
                 return np.nan
 
-        low, high = 0.0, float(self.base.schedule.at_time(1.0)) or 1.0
+        first = float(self.base.schedule.at_time(1.0)) or 1.0
+        low, high = 0.0, first
         at_low, at_high = gap(low), gap(high)
-        while np.isfinite(at_high) and at_low * at_high > 0 and high < _STRONGEST:
+        while np.isfinite(at_high) and at_low * at_high > 0 and abs(high) < _STRONGEST:
             low, at_low = high, at_high
             high *= 2
             at_high = gap(high)
+        what = f"this {str(self.match).replace('_', ' ')}"
         if not np.isfinite(at_high) or at_low * at_high > 0:
-            return None
-        return float(brentq(gap, low, high, xtol=_CLOSE, rtol=_CLOSE))
+            raise ConfigError(f"does not reach {what} at any strength from 0 to {high:g}")
+        found = float(brentq(gap, low, high, xtol=_CLOSE, rtol=_CLOSE))
+        if abs(missed := gap(found)) > _MISSED * max(abs(goal), _MISSED):
+            raise ConfigError(f"jumps over {what} near strength {found:.4g}, where it is {missed:+.3g} off")
+        return found
+
+
+def _names(rules: Sequence[Rule]) -> list[str]:
+    """Texts of rules, numbered where several are the same."""
+    texts = [shown_rule(rule) for rule in rules]
+    return [
+        text if texts.count(text) == 1 else f"{text} ({texts[: k + 1].count(text)})" for k, text in enumerate(texts)
+    ]
+
+
+def _summary(result: xr.Dataset) -> dict[str, Any]:
+    """Every rule with its strength, what it does, and by how much more than the first."""
+    columns = {name: stored(result, name) for name in (*_COMPARED, *(f"{n}_change" for n in _COMPARED))
+               if name in result}  # fmt: skip
+    rules = [
+        {
+            "rule": str(result["rule"].values[k]),
+            "strength": float(result["strength"].values[k]),
+            "failed": str(result["failed"].values[k]) or None,
+            **{name: column[k].as_numbers() for name, column in columns.items()},
+        }
+        for k in range(result.sizes["rank"])
+    ]
+    return {"match": result.attrs["match"], "label": int(result.attrs["label"]), "rules": rules}
 
 
 def _sample(run: ClassRun) -> Rows:
@@ -237,7 +275,7 @@ class TheoryComparison:
             rows.append({"quantity": name, "measured": measured, **known, "z": self._distance(name, measured, known)})
         told = {"diagnosis": self.of.numbers["diagnosis"]}
         numbers = {"quantities": [row | {"measured": row["measured"].as_numbers()} for row in rows], **told}
-        spec = {"compared": "simulation", "numbers": self.of.numbers["spec"]}
+        spec = {"kind": "theory", "of": self.of.numbers["spec"]}
         return dataset(table(rows, "rank"), coords={}, spec=spec, numbers=dumps(numbers, indent=None), **told)
 
     def _distance(self, name: str, measured: Estimate, known: Mapping[str, float | None]) -> float | None:

@@ -6,10 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orthoscope.errors import ConfigError
+from orthoscope.checks import flag, real
+from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.given import as_schedule
 from orthoscope.laws import RandomMixture, Start
 from orthoscope.settings import Setting
+
+_MAXIMIZED = ("mean_shift", "separability")
+_KEPT = ("variance_ratio", "class_posterior", "separability")
 
 if TYPE_CHECKING:
     from orthoscope.progress import Progress
@@ -43,7 +47,7 @@ def predict(
     from orthoscope.experiments.single import PredictionStudy
     from orthoscope.results import Result
 
-    run_of = {"dim": dim, "t_max": t_max, "start": start, "lam": 0.0 if ode else 1.0}
+    run_of = {"dim": dim, "t_max": t_max, "start": start, "lam": 0.0 if flag("ode", ode) else 1.0}
     study = PredictionStudy(setting=_setting(law, schedule, run_of), steps=steps)
     return Result(study, study.run())  # on any threads: theory loads no torch that could have some
 
@@ -86,7 +90,7 @@ def simulate(
     from orthoscope.sweeps.points import Points
 
     if not isinstance(law, Simulation):
-        run_of = {"dim": dim, "t_max": t_max, "start": start, "lam": 0.0 if ode else 1.0}
+        run_of = {"dim": dim, "t_max": t_max, "start": start, "lam": 0.0 if flag("ode", ode) else 1.0}
         rule = {"rule": how.pop("rule")} if "rule" in how else {}
         setting = _setting(law, schedule, run_of | rule)
         law = _made(Simulation, setting=setting, **how)
@@ -106,7 +110,7 @@ def design(
     low: float = -1.0,
     high: float = 10.0,
     margin_strength: float | None = None,
-    margin_switch: str | None = None,
+    margin_switch: str | float | None = None,
     dim: int | None = None,
     t_max: float | None = None,
     start: Start | None = None,
@@ -146,19 +150,23 @@ def design(
     from orthoscope.designs.study import DesignStudy
     from orthoscope.results import run
 
-    floors = dict(keep or {})
-    if unknown := floors.keys() - {"variance_ratio", "class_posterior", "separability"}:
+    if maximize is not None and str(maximize).replace("-", "_") not in _MAXIMIZED:
+        raise unknown("quantity to maximize", str(maximize), _MAXIMIZED, field="maximize")
+    floors = dict(keep) if isinstance(keep, Mapping) else {"": keep} if keep is not None else {}
+    if odd := [str(name) or repr(keep) for name in floors if name not in _KEPT]:
         raise ConfigError(
-            f"`keep` holds least values of variance_ratio, class_posterior or separability, got {', '.join(unknown)}",
-            field="keep",
+            f"`keep` holds least values by name, of {', '.join(_KEPT)}, got {', '.join(odd)}", field="keep"
         )
+    floors = {name: real(name, value) for name, value in floors.items()}
     goal = make_goal(
         maximize=maximize, least_frechet=least_frechet, mean_shift=mean_shift,
         separability=floors.pop("separability", None), low=low, high=high,
-        margin=make_margin(margin_strength, margin_switch, isinstance(law, str)),
+        margin=make_margin(
+            margin_strength, None if margin_switch is None else str(margin_switch), isinstance(law, str)
+        ),
         **{name: floors.get(name) for name in ("variance_ratio", "class_posterior")},
     )  # fmt: skip
-    wanted = _law_to_design(law, dim=dim, t_max=t_max, start=start, lam=0.0 if ode else 1.0, label=label)
+    wanted = _law_to_design(law, dim=dim, t_max=t_max, start=start, lam=0.0 if flag("ode", ode) else 1.0, label=label)
     problem = make_problem(wanted, goal, simulate=simulate, samples=samples, seed=seed, front=front)
     return run(DesignStudy(problem=problem))
 

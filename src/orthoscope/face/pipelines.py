@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from orthoscope.integrations.diffusers import guided as guided
 from orthoscope.integrations.source import Source
 from orthoscope.progress import Progress
+from orthoscope.report.bars import shown
 
 if TYPE_CHECKING:
     from orthoscope.face.reports import AuditReport, CalibrationReport
@@ -42,7 +43,7 @@ def audit(
     *,
     schedules: Any = None,
     out: Path | str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | bool | None = None,
     **settings: Any,
 ) -> AuditReport:
     """Diversity and adherence of a pipeline's images under guidance schedules, and which schedule to use.
@@ -53,7 +54,8 @@ def audit(
         schedules: Numbers (constant strengths), texts, files or schedules; None for the usual ones.
         out: Folder where finished images are kept, so that the same call goes on where it was stopped; None for one
             that lasts as long as the report.
-        progress: Told the number of images done and, as far as known, of all.
+        progress: A function, told the number of images done and, as far as known, of all; True or False for a bar or
+            none.
         **settings: The options of `orthoscope audit` by name, such as `images_per_prompt`, `rule`, `current`, `steps`,
             `features`, `search`, `quick`, `seed` or `workers`; and `remark`, told what a user should know as it comes.
 
@@ -68,11 +70,13 @@ def audit(
     remark: Callable[[str], None] = settings.pop("remark", None) or remarks.append
     job = audit_job(pipe, prompts, settings | {"schedules": schedules})
     if out is not None:
-        return AuditReport(job.run(Path(out), progress=progress, remark=remark), Path(out), remarks)
+        with shown("images", progress) as tell:
+            return AuditReport(job.run(Path(out), progress=tell, remark=remark), Path(out), remarks)
     folder = TemporaryDirectory(prefix="orthoscope-", ignore_cleanup_errors=True)
     try:
         made = Path(folder.name)
-        report = AuditReport(job.run(made, progress=progress, remark=remark), made, remarks)
+        with shown("images", progress) as tell:
+            report = AuditReport(job.run(made, progress=tell, remark=remark), made, remarks)
     except BaseException:
         folder.cleanup()
         raise
@@ -81,14 +85,14 @@ def audit(
 
 
 def calibrate(
-    pipe: Any = None, prompts: Any = None, *, progress: Progress | None = None, **settings: Any
+    pipe: Any = None, prompts: Any = None, *, progress: Progress | bool | None = None, **settings: Any
 ) -> CalibrationReport:
     """At which noise levels a pipeline tells its classes apart, and windows of guidance worth an audit.
 
     Args:
         pipe: A pipeline that is loaded, a folder or hub id, or None or "digits" for the model that ships.
         prompts: Texts, or numbers of classes; None for all classes, where they are few.
-        progress: Told parts done and parts in all.
+        progress: A function, told parts done and parts in all; True or False for a bar or none.
         **settings: The options of `orthoscope calibrate` by name, such as `strengths`, `images_per_prompt`, `steps`,
             `data` or `seed`; and `remark`, told what a user should know.
 
@@ -102,4 +106,5 @@ def calibrate(
 
     remark = settings.pop("remark", None)
     plan, source = calibration_asked(pipe, prompts, settings)
-    return CalibrationReport(run(plan, source, progress=progress, remark=remark))
+    with shown("calibrating", progress) as tell:
+        return CalibrationReport(run(plan, source, progress=tell, remark=remark))

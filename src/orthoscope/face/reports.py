@@ -36,6 +36,7 @@ class AuditReport(Findings):
         remarks: What a user should know.
     """
 
+    width = 100
     files = FILES
 
     def __init__(self, result: AuditResult, made: Path | None = None, remarks: Sequence[str] = ()) -> None:

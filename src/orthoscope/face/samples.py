@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from orthoscope import metrics
+from orthoscope.checks import flag, real, whole
 from orthoscope.datasets import dataset, labelled
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.given import as_schedule
@@ -20,12 +21,15 @@ from orthoscope.guidance.rules.given import as_rule
 from orthoscope.laws import Start
 from orthoscope.quantities import Estimate
 from orthoscope.results import Result
+from orthoscope.serialize import dumps
 from orthoscope.simulation.classes import ClassRun, moments_of
 from orthoscope.sweeps.points import HERE, Points
 from orthoscope.targets import Mixture, Target, empirical_mixture
 from orthoscope.targets.labelled import read_labelled
 from orthoscope.targets.mixture import mixture as modes_as_mixture
 
+_CONTRACT = ("denoised", "conditional", "sample", "transport", "narrowed", "absorbed", "width", "dim", "dtype")
+FEWEST = 8  # samples that a standard error of every measure needs
 _LEAST_FOR_FRECHET = 2  # rows per dimension
 
 
@@ -54,7 +58,9 @@ def mixture(
     points = _tensor(x, "x")
     if points.ndim != 2:
         raise ShapeError(f"expected `x` with one point per row, got shape {tuple(points.shape)}")
-    classes = torch.arange(len(points)) if labels is None else _tensor(labels, "labels", whole=True)
+    classes = torch.arange(len(points)) if labels is None else _whole(_tensor(labels, "labels"))
+    if std is not None and not real("std", std) > 0:
+        raise ConfigError(f"`std` is the width of a mode and must be > 0, got {std}", field="std")
     if std is None or labels is not None:
         found = empirical_mixture(points, classes, std=std)
         if weights is None:
@@ -64,14 +70,35 @@ def mixture(
     return modes_as_mixture(points, std=std, labels=classes, weights=share)
 
 
-def _tensor(values: Any, name: str, *, whole: bool = False) -> torch.Tensor:
+def _tensor(values: Any, name: str) -> torch.Tensor:
+    """Real numbers as a tensor of their own, in single precision unless they are floating-point already.
+
+    Raises:
+        ConfigError: if they are none, or rows differ in length.
+    """
     try:
-        found = values if isinstance(values, torch.Tensor) else torch.as_tensor(np.asarray(values))
-        if whole and not torch.equal(found, found.round() if found.is_floating_point() else found):
-            raise ConfigError(f"`{name}` must be whole numbers, got {values!r:.60}", field=name)
-        return found.long() if whole else found.to(torch.float32) if not found.is_floating_point() else found
+        array = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.array(values)
     except (TypeError, ValueError) as error:
         raise ConfigError(f"`{name}` must be numbers in rows of equal length: {error}", field=name) from error
+    if array.dtype.kind not in "biuf":
+        raise ConfigError(f"`{name}` must be real numbers, got {array.dtype}", field=name)
+    return torch.from_numpy(array if array.dtype.kind == "f" and array.itemsize > 2 else array.astype(np.float32))
+
+
+def _whole(labels: torch.Tensor) -> torch.Tensor:
+    """Classes, one per row.
+
+    Raises:
+        ConfigError: if they are not whole.
+        ShapeError: if there are several per row.
+    """
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise ShapeError(f"expected `labels` with one class per row, got shape {tuple(labels.shape)}")
+    if not torch.equal(labels, labels.round()):
+        raise ConfigError("`labels` must be whole numbers; number the classes 0, 1, ...", field="labels")
+    return labels.long()
 
 
 class Samples(Result):
@@ -107,20 +134,17 @@ class SampleStudy:
                 "reference": (["row", "coordinate"], self.of.reference().numpy(force=True)),
             },
             coords={},
-            spec=_about(self.of),
+            spec={"kind": "samples", **_about(self.of)},
             model_calls=found.calls,
-        )
-
-    def summarize(self, result: xr.Dataset) -> dict[str, Any]:
-        """What was sampled."""
-        rows, dim = result["x"].shape
-        return {**_about(self.of), "rows": rows, "dimension": dim, "model_calls": int(result.attrs["model_calls"])}
+            numbers=dumps({**_about(self.of), "rows": self.of.samples, "dimension": self.of.target.dim,
+                           "model_calls": found.calls}, indent=None),
+        )  # fmt: skip
 
 
 def _about(run: ClassRun) -> dict[str, Any]:
     """A run in words."""
     return {
-        "target": f"{type(run.target).__name__} of {run.target.size} modes",
+        "target": f"{type(run.target).__name__} of {getattr(run.target, 'size', 1)} modes",
         "label": run.label,
         "schedule": shown_schedule(run.schedule),
         "rule": shown_rule(run.rule),
@@ -165,7 +189,7 @@ def sample(
         DivergenceError: if a state stops being finite.
     """
     return sampled(class_run(target, label, as_schedule(schedule), as_rule(rule), samples=n, seed=seed, step=step,
-                             steps=steps, t_max=t_max, start=start, lam=0.0 if ode else 1.0))  # fmt: skip
+                             steps=steps, t_max=t_max, start=start, lam=0.0 if flag("ode", ode) else 1.0))  # fmt: skip
 
 
 def class_run(target: Any, label: int, schedule: Any, rule: Any, **how: Any) -> ClassRun:
@@ -175,13 +199,17 @@ def class_run(target: Any, label: int, schedule: Any, rule: Any, **how: Any) -> 
         ConfigError: if it is no target.
     """
     law = mixture(target) if isinstance(target, str | Path) else target
-    if not all(hasattr(law, name) for name in ("denoised", "conditional", "sample", "width")):
+    if isinstance(law, type) or not all(hasattr(law, name) for name in _CONTRACT):
         raise ConfigError(
-            f"expected a target with an exact score, such as mixture(x, labels=y), got {type(target).__name__}; "
-            "a law such as RandomMixture is for `simulate`"
+            f"expected a target with an exact score, such as mixture(x, labels=y), got {_type_of(target)}; "
+            "a law such as RandomMixture is for `simulate`, and one's own needs what targets.Target has"
         )
     found: Target = law
     return ClassRun(target=found, label=label, schedule=schedule, rule=rule, **how)
+
+
+def _type_of(value: Any) -> str:
+    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def sampled(run: ClassRun) -> Samples:
@@ -208,7 +236,7 @@ class MeasureStudy:
         of = self.samples.study.of
         numbers = {name: found.as_numbers() for name, found in measures(self.samples.x, of).items()}
         told = {"schedule": shown_schedule(of.schedule), "rule": shown_rule(of.rule), "label": of.label}
-        return labelled(numbers | told, spec=_about(of))
+        return labelled(numbers | told, spec={"kind": "measures", **_about(of)})
 
 
 def measure(samples: Samples) -> Result:
@@ -227,6 +255,7 @@ def measure(samples: Samples) -> Result:
 
 def measures(x: NDArray[Any], run: ClassRun) -> dict[str, Estimate]:
     """Every measure of samples of a class, by quantity name."""
+    whole("n", len(x), FEWEST)
     moments, rows = moments_of(run.target, run.label), np.asarray(x, dtype=np.float64)
     axis = moments.mean - moments.center
     reference = run.reference(len(rows)).double().numpy(force=True)

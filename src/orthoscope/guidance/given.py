@@ -21,6 +21,8 @@ def as_schedule(given: Any) -> GuidanceSchedule:
     """
     if isinstance(given, GuidanceSchedule):
         return given
+    if isinstance(found := getattr(given, "schedule", None), GuidanceSchedule):
+        return found  # of a design
     if isinstance(given, str):
         return parse_schedule(given)
     if isinstance(given, Path):

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as ProgressBar
 
 from orthoscope import locking
+from orthoscope.errors import ConfigError
 from orthoscope.progress import Progress
 
 _LONGEST = 30 * 86400.0  # seconds between two steps for which the time left can still be told
@@ -28,6 +29,8 @@ def shown(label: str, progress: Progress | bool | None = None) -> Iterator[Progr
         progress: A function that is told instead; True for a bar or lines, False for neither, None for a bar where
             people look on.
     """
+    if not (callable(progress) or progress in (None, True, False)):
+        raise ConfigError("`progress` is True, False or a function of parts done and parts in all", field="progress")
     if callable(progress):
         yield progress
     elif progress is False or (progress is None and not _is_watched()):

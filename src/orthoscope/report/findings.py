@@ -12,7 +12,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from orthoscope import datasets
-from orthoscope.errors import unknown
+from orthoscope.errors import ConfigError, unknown
 from orthoscope.locking import locked
 from orthoscope.report.tables import Table, as_text
 from orthoscope.serialize import dumps
@@ -26,6 +26,7 @@ class Findings(ABC):
     """
 
     files: Collection[str] = ()  # that `write` makes
+    width = 80  # of the lines beside tables, where they are shown as text
 
     def __init__(self, data: xr.Dataset) -> None:
         """Keep the data."""
@@ -83,7 +84,7 @@ class Findings(ABC):
 
     def __repr__(self) -> str:
         """The tables as text."""
-        return as_text(self.tables(), self.title)
+        return as_text(self.tables(), self.title, width=self.width)
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(repr(self))}</pre>"
@@ -102,7 +103,18 @@ class Findings(ABC):
         Raises:
             ConfigError: if the folder is in use, belongs to another kind of job, or cannot be written.
         """
-        out = Path(folder)
+        out = as_path(folder)
         with locked(out, self.job, self.files):
             self.write(out, command=command)
         return out
+
+
+def as_path(folder: Any) -> Path:
+    """The folder that is meant.
+
+    Raises:
+        ConfigError: if it is none.
+    """
+    if not isinstance(folder, str | Path) or not str(folder):
+        raise ConfigError(f"expected a folder, as text or path, got {folder!r:.40}", field="folder")
+    return Path(folder)

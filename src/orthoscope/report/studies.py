@@ -11,6 +11,7 @@ import xarray as xr
 
 from orthoscope import __version__, writing
 from orthoscope.datasets import write
+from orthoscope.errors import ConfigError
 from orthoscope.experiments.registry import SINGLE, STUDIES, name_of
 from orthoscope.report.page import Section, render, save_figure
 from orthoscope.report.sections import SECTIONS
@@ -32,11 +33,11 @@ def write_folder(study: Study, data: xr.Dataset, numbers: Mapping[str, Any], out
         command: The command that the page shows.
 
     Raises:
-        ConfigError: if the folder cannot be written, or a rule or schedule of the study could not be found again.
+        ConfigError: if the folder cannot be written.
     """
     spec = json.loads(data.attrs["spec"])
-    if "type" in spec:  # else it describes what was in memory, and nothing is made from it again
-        to_dict(study)
+    if "type" in spec and not _can_be_read(study):
+        spec = {"kind": name_of(study), "in_memory": spec}
     write(data, out / "results.nc")
     writing.write(out / "spec.json", dumps(spec) + "\n")
     name = name_of(study)
@@ -51,6 +52,15 @@ def write_folder(study: Study, data: xr.Dataset, numbers: Mapping[str, Any], out
         provenance=f"Orthoscope {__version__}. Settings: spec.json; numbers: results.nc.",
     )
     writing.write(out / "report.html", page)
+
+
+def _can_be_read(study: Study) -> bool:
+    """Whether the specification of a study is more than a description of what was in memory."""
+    try:
+        to_dict(study)
+    except ConfigError:
+        return False
+    return True
 
 
 def _section(name: str, data: xr.Dataset, numbers: Mapping[str, Any], command: str) -> Section:

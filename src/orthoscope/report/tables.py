@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -85,11 +86,11 @@ class Table:
     lead: Sequence[str] = ()
     notes: Sequence[str] = ()
 
-    def render(self, title: str = "") -> Iterator[RenderableType]:
-        """What a terminal shows."""
+    def render(self, title: str = "", width: int | None = None) -> Iterator[RenderableType]:
+        """What a terminal shows; where two columns speak for themselves, they share the width."""
         drawn = RichTable(
             title=title or None, title_justify="left", show_header=bool(self.head), header_style="bold", box=None,
-            pad_edge=False,
+            pad_edge=False, width=None if self.head else width,
         )  # fmt: skip
         for head in self.head:
             drawn.add_column(head, no_wrap=True)
@@ -168,16 +169,18 @@ def theory_tables(numbers: Mapping[str, Any]) -> list[Table]:
 
 def rule_tables(numbers: Mapping[str, Any]) -> list[Table]:
     """What every rule does at the strength of equal effect, and by how much more than the first."""
-    known = [name for name in numbers["rules"][0] if name not in ("rule", "strength") and not name.endswith("_change")]
+    first, *others = numbers["rules"]
+    known = [name for name in first if name not in ("rule", "strength", "failed") and not name.endswith("_change")]
     rows = [
         [row["rule"], _or_blank(row["strength"]), *(_or_blank(row[name]) for name in known)] for row in numbers["rules"]
     ]
     lines = []
-    for row in numbers["rules"][1:]:
+    for row in others:
         gaps = (f"{_title(name)} {_text(row[f'{name}_change'])}" for name in known if f"{name}_change" in row)
-        reached = row["strength"] is not None
-        lines.append(f"{row['rule']} minus {numbers['rules'][0]['rule']}: {', '.join(gaps)}" if reached else
-                     f"{row['rule']} reaches this {_title(numbers['match'])} at no strength")  # fmt: skip
+        lines.append(
+            f"{row['rule']}: {row['failed']}" if row["failed"] else
+            f"{row['rule']} minus {first['rule']}: {', '.join(gaps)}"
+        )  # fmt: skip
     head = ("rule", "strength", *map(_title, known))
     return [Table(head=head, rows=rows, notes=lines)]
 
@@ -208,11 +211,17 @@ def _schedule(schedule: Mapping[str, Any]) -> str:
     return f"{schedule['type']}({', '.join(values)})"
 
 
-def as_text(tables: Iterable[Table], title: str = "", *, width: int = 100) -> str:
-    """Tables as plain text."""
-    console = Console(width=width, soft_wrap=True, highlight=False, markup=False, emoji=False, color_system=None)
+def as_text(tables: Iterable[Table], title: str = "", *, width: int = 80) -> str:
+    """Tables as plain text: lines beside them are wrapped, their own columns are never cut."""
+    console = Console(width=200, soft_wrap=True, highlight=False, markup=False, emoji=False, color_system=None)
     with console.capture() as captured:
         for k, table in enumerate(tables):
-            for part in table.render(title if k == 0 else ""):
+            lead, notes = ([fill(line, width) for line in lines] for lines in (table.lead, table.notes))
+            for part in replace(table, lead=lead, notes=notes).render("" if k else title, width):
                 console.print(part)
-    return captured.get().rstrip()
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def fill(text: str, width: int) -> str:
+    """A text in lines of this width, words whole; line breaks of its own stay."""
+    return "\n".join(wrap for line in text.split("\n") for wrap in textwrap.wrap(line, width) or [""])

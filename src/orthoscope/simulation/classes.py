@@ -6,6 +6,7 @@ the same (`denoise.Counted`), on levels that end just above 0: they leave a ten-
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from torch import Tensor
 
 from orthoscope import rng
+from orthoscope.checks import real, whole
 from orthoscope.denoise import Counted, ExactDenoiser
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
@@ -63,11 +65,14 @@ class ClassRun:
 
     def __post_init__(self) -> None:
         """Reject what cannot be run."""
-        if self.samples < 2 or self.steps < 1:
-            raise ConfigError(f"expected `n` >= 2 and `steps` >= 1, got {self.samples} and {self.steps}")
+        for name, given in (("label", self.label), ("steps", self.steps), ("seed", self.seed)):
+            object.__setattr__(self, name, whole(name, given, 1 if name == "steps" else None))
+        object.__setattr__(self, "samples", whole("n", self.samples, 2))
+        if self.t_max is not None and not 0 < real("t_max", self.t_max) < math.inf:
+            raise ConfigError(f"`t_max` must be finite and > 0 to sample, got {self.t_max}", field="t_max")
         if self.start not in STARTS:
             raise ConfigError(f"a `start` is one of {', '.join(STARTS)}, got {self.start!r}", field="start")
-        if not 0 <= self.lam <= 1:
+        if not 0 <= real("lam", self.lam) <= 1:
             raise ConfigError(f"`lam` must lie in [0, 1] (1 is the SDE, 0 the ODE), got {self.lam}", field="lam")
         self.law  # noqa: B018 - says which labels there are
 
@@ -96,7 +101,7 @@ class ClassRun:
 
     def run(self) -> Run:
         """Sample it; small work on one thread."""
-        with threads_for(self.samples * self.target.size * self.target.dim):
+        with threads_for(self.samples * getattr(self.target, "size", 1) * self.target.dim):
             return self._run()
 
     def _run(self) -> Run:

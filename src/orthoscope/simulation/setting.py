@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from orthoscope.checks import real, whole
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.rules import Renoised
 from orthoscope.guidance.rules.given import as_rule
@@ -46,19 +47,20 @@ class Numerics(Record):
 
     def __post_init__(self) -> None:
         """Reject what cannot be run."""
-        _check_least("steps", self.steps, 1)
+        object.__setattr__(self, "steps", whole("steps", self.steps, 1))
+        object.__setattr__(self, "dtype", str(getattr(self.dtype, "__name__", self.dtype)).removeprefix("torch."))
         if self.grid not in GRIDS:
             raise unknown("grid", self.grid, GRIDS, field="grid")
         if self.order not in (1, 2):
             raise ConfigError(f"`order` must be 1 or 2, got {self.order}", field="order")
         if self.dtype not in _DTYPES:
             raise unknown("dtype", self.dtype, _DTYPES, field="dtype")
-        if not 0 <= self.tolerance < 1:
+        if not 0 <= real("tolerance", self.tolerance) < 1:
             raise ConfigError(f"the `tolerance` must lie in [0, 1), got {self.tolerance}", field="tolerance")
         try:
             torch.zeros(1, device=self.device).item()
         except (RuntimeError, AssertionError, NotImplementedError) as error:
-            reason = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0].partition(":")[0]
             raise ConfigError(f"device {self.device!r} cannot be used: {reason}", field="device") from error
 
     @property
@@ -83,13 +85,8 @@ class Budget(Record):
 
     def __post_init__(self) -> None:
         """Reject what has no standard error."""
-        _check_least("samples", self.samples, 8)
-        _check_least("draws", self.draws, 1)
-
-
-def _check_least(name: str, value: int, least: int) -> None:
-    if value < least:
-        raise ConfigError(f"`{name}` must be at least {least}, got {value}", field=name)
+        for name, least in (("samples", 8), ("draws", 1), ("seed", None)):
+            object.__setattr__(self, name, whole(name, getattr(self, name), least))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
