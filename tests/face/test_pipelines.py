@@ -168,7 +168,7 @@ def test_a_table_is_never_more_than_a_screen(count: int) -> None:
     stopped = {f"constant:{k}": "not finite " * 30 for k in range(5)}
     found = audited(roles=ROLES | windows, stopped=stopped)
     found.attrs["recommendation"] = json.dumps({"text": "word " * 400, "schedule": list(windows)[-1]})
-    lines = as_text(audit_tables(found), "audit of digits").splitlines()
+    lines = as_text(audit_tables(found), "audit of digits", width=AuditReport.width).splitlines()
     assert len(lines) <= 25
     assert max(map(len, lines)) <= 100
     for spec in ("constant:0", found.attrs["current"], list(ROLES)[1]):
