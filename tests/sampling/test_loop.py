@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
 from orthoscope import rng
 from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, Label, Memory
-from orthoscope.errors import DivergenceError
+from orthoscope.errors import ConfigError, DivergenceError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.process import NoiseLevel, VarianceExploding
@@ -139,3 +140,33 @@ def test_single_precision_follows_double_precision(seed: int) -> None:
         assert run.x.dtype == dtype
         ends.append(run.x.double())
     torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=1e-4)
+
+
+# Changes in place
+
+
+class Spoiling(Watched):
+    """Changes the state that it is asked about."""
+
+    def evaluate(self, x: torch.Tensor, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
+        return Evaluation(denoised=x.mul_(0.5))
+
+
+class InPlace:
+    """A step that changes the state it is given."""
+
+    needs_noise = False
+
+    def __call__(self, state: State, next_level: NoiseLevel, denoiser: Denoiser, noise: Any) -> State:
+        first = state.evaluate(denoiser)
+        return state.moved(state.x.mul_(0.5), next_level, first)
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "step", "name"),
+    [(Spoiling(), Exponential(), "Exponential"), (Watched(), InPlace(), "InPlace")],
+)
+def test_what_changes_the_state_in_place_is_refused(denoiser: Denoiser, step: Any, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^the step {name}, or the denoiser .* in place; make a new tensor") as told:
+        list(trajectory(denoiser, torch.ones(3, 2), levels(), step=step, noise=lambda *_: torch.zeros(3, 2)))
+    assert "\n" not in str(told.value)

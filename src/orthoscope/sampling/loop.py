@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from orthoscope.denoise import Denoiser, Label
-from orthoscope.errors import DivergenceError
+from orthoscope.errors import ConfigError, DivergenceError
+from orthoscope.registered import name_of
 from orthoscope.sampling.grid import Grid
 from orthoscope.sampling.noise import Noise, silence
 from orthoscope.sampling.state import State
@@ -62,14 +63,21 @@ def trajectory(
         carried: What the step finds in the first state, for steps that start with something.
 
     Raises:
-        ConfigError: if the step asks for noise and there is none.
+        ConfigError: if the step asks for noise and there is none, or something changes the state in place.
         DivergenceError: if the state stops being finite; it carries the step, its time and the last good state.
     """
     state = State(x=x, level=grid.levels[0], label=label, carried=carried)
     yield state
     noise = silence if noise is None else noise
     for next_level in grid.levels[1:]:
+        version = _version(state.x)
         last, state = state, step(state, next_level, denoiser, noise)
+        if _version(last.x) != version:
+            raise ConfigError(
+                f"the step {name_of(step)}, or the denoiser or target that it asks, changes the state it is given in "
+                "place; make a new tensor, such as x + 1 for x.add_(1)",
+                field="step",
+            )
         if not bool(torch.isfinite(state.x).all()):
             raise DivergenceError(
                 f"the state is not finite after step {last.level.step} (variance time {last.level.time:.4g} to "
@@ -79,6 +87,11 @@ def trajectory(
                 last_good=last.x,
             )
         yield state
+
+
+def _version(x: Tensor) -> int:
+    """Counts the changes in place; 0 for a tensor that does not."""
+    return 0 if x.is_inference() else x._version
 
 
 def sample(
