@@ -254,3 +254,27 @@ def test_targets_and_steps_need_no_base_class() -> None:
     like = sample(ExactDenoiser(Known()), X, levels, step=Exponential(lam=0, order=1), label=0)  # type: ignore[arg-type]
     torch.testing.assert_close(run.x, like.x, rtol=1e-9, atol=1e-12)
     assert run.modes_read == 400 * 4
+
+
+# Changes in place
+
+
+@pytest.mark.parametrize("sees", ["sigma", "level"])
+def test_a_function_that_changes_its_inputs_in_place_changes_nothing_of_the_run(sees: Any) -> None:
+    def network(x: torch.Tensor, noise: Any, label: Any) -> torch.Tensor:
+        level = noise if sees == "level" else NoiseLevel(time=noise.numpy() ** 2)
+        found = EXACT(x, level, label)
+        x.zero_()
+        label.zero_()
+        if sees == "level":
+            noise.time[:] = 0
+        else:
+            noise.zero_()
+        return found
+
+    x, labels, level = X.clone(), LABELS.clone(), NoiseLevel(time=np.array([0.1, 1.0, 5.0, 0.4]))
+    made = osc.denoiser(network, sees=sees)
+    torch.testing.assert_close(made(x, level, labels), EXACT(X, LEVELS[1], LABELS))
+    assert torch.equal(x, X)
+    assert torch.equal(labels, LABELS)
+    np.testing.assert_array_equal(level.time, LEVELS[1].time)

@@ -74,6 +74,11 @@ def unknown(what: str, name: str, known: Iterable[str], *, field: str | Sequence
     return ConfigError(f"unknown {what} {name!r}; {hint}", field=field)
 
 
+def in_one_line(error: BaseException) -> str:
+    """What somebody else's code raised: its type, and the beginning of its text without line breaks."""
+    return f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
+
+
 def unwritable(path: Path, error: OSError) -> ConfigError:
     """The error for a file or folder that could not be written: which, why, and what to do."""
     cure = _CURES.get(error.errno or 0, "")

@@ -14,6 +14,7 @@ What a denoiser sees is $\sigma^2 = \text{time} + \text{offset}$; what a schedul
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -68,6 +69,10 @@ class NoiseLevel:
         A schedule that jumps exactly here still has its earlier value: the jump belongs to the next step.
         """
         return replace(self, time=np.nextafter(self.time, np.inf), step=step)
+
+    def copied(self) -> NoiseLevel:
+        """The same for those who may change its arrays in place."""
+        return copy.deepcopy(self) if np.ndim(self.time) else self
 
     def of_rows(self, rows: Any) -> NoiseLevel:
         """The level of some of the rows, where every row has its own."""

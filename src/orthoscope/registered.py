@@ -223,6 +223,11 @@ def name_of(thing: Any) -> str:
     return str(getattr(thing, "__qualname__", None) or type(thing).__qualname__)
 
 
+def is_own(cls: type) -> bool:
+    """Whether a class is not the package's."""
+    return not cls.__module__.startswith("orthoscope.")
+
+
 def taken_apart(thing: Any) -> tuple[Any, dict[str, Any]]:
     """The class of an object with the settings that make it again; a function or class as it is.
 

@@ -31,6 +31,7 @@ from orthoscope.guidance.rules import (
 from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.rules.grammar import rule_of
 from orthoscope.guidance.schedules import Constant
+from orthoscope.prediction import per_row
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.sampling import Exponential, geometric, sample
 from orthoscope.targets import mixture
@@ -298,3 +299,40 @@ def test_a_file_makes_nothing_but_rules(text: str, message: str, tmp_path: Path)
     (tmp_path / "odd.json").write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_rule(tmp_path / "odd.json")
+
+
+# Changes in place
+
+
+def spoiling(x: Any, level: Any, predictions: Any, w: Any) -> Any:
+    guided = (1 + w) * predictions["cond"] - w * predictions["uncond"]
+    for tensor in (x, *predictions.values()):
+        tensor.zero_()
+    if np.ndim(level.time):
+        level.time[:] = 0
+    return guided
+
+
+class Spoiling(mine.Proper):
+    """The same as a rule of the package's own kind."""
+
+    def __call__(self, x: Any, level: Any, predictions: Any, w: Any, memory: Any) -> tuple[Any, Any]:
+        return spoiling(x, level, predictions, per_row(w, x)), memory
+
+
+@pytest.mark.parametrize("rule", [spoiling, Spoiling()])
+def test_a_rule_that_changes_its_inputs_in_place_changes_nothing_of_the_run(rule: Any) -> None:
+    x, level = X.clone(), NoiseLevel(time=np.full(4, 0.7))
+    found = classifier_free(EXACT, 1.5, rule)(x, level, 0)
+    torch.testing.assert_close(found, classifier_free(EXACT, 1.5)(X, NoiseLevel(time=np.full(4, 0.7)), 0))
+    assert torch.equal(x, X)
+    assert (level.time == 0.7).all()
+
+
+def test_a_run_is_the_same_with_a_rule_that_changes_its_inputs_in_place() -> None:
+    grid = geometric(VarianceExploding(), 5.0, 6, end=0.01)
+    first, second = (
+        sample(classifier_free(EXACT, 1.5, rule), X, grid, step=Exponential(lam=0.0), label=0).x
+        for rule in (spoiling, mine.straight)
+    )
+    torch.testing.assert_close(first, second)

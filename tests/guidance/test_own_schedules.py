@@ -203,3 +203,27 @@ def test_a_file_imports_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ConfigError, match="a file may not import: import unseen_schedules first"):
         schedule_of("unseen_schedules:calm", imports=False)
     assert parse_schedule("unseen_schedules:calm") == read_schedule(tmp_path / "calm.json")
+
+
+# Changes in place
+
+
+class Spoiling(mine.Sloped):
+    """A schedule of the package's own kind that changes its inputs."""
+
+    def _strength(self, at: Any, noisiness: Any) -> Any:
+        at *= 2
+        return at + 0.0
+
+
+def spoiling(level: Any) -> Any:
+    time = level.time
+    time *= 2
+    return time + 0.0
+
+
+@pytest.mark.parametrize("schedule", [spoiling, Spoiling(height=1.0)])
+def test_a_schedule_that_changes_times_in_place_changes_only_its_own(schedule: Any) -> None:
+    times = np.array([0.5, 1.0, 4.0])
+    np.testing.assert_array_equal(as_schedule(schedule).at_time(times), [1.0, 2.0, 8.0])
+    np.testing.assert_array_equal(times, [0.5, 1.0, 4.0])

@@ -1,17 +1,29 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 
-from orthoscope import rng
+import orthoscope as osc
+from orthoscope import registered, rng
 from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, Label, Memory
-from orthoscope.errors import DivergenceError
+from orthoscope.errors import ConfigError, DivergenceError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.process import NoiseLevel, VarianceExploding
-from orthoscope.sampling import Exponential, Grid, IndependentNoise, State, geometric, sample, start, trajectory
+from orthoscope.sampling import (
+    Exponential,
+    Grid,
+    IndependentNoise,
+    Restart,
+    State,
+    geometric,
+    sample,
+    start,
+    trajectory,
+)
 from orthoscope.targets import Mixture, mixture
 
 STEPS = 6
@@ -139,3 +151,106 @@ def test_single_precision_follows_double_precision(seed: int) -> None:
         assert run.x.dtype == dtype
         ends.append(run.x.double())
     torch.testing.assert_close(ends[0], ends[1], rtol=0, atol=1e-4)
+
+
+# Changes in place
+
+
+class Spoiling(Watched):
+    """Changes the state that it is asked about."""
+
+    def evaluate(self, x: torch.Tensor, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
+        return Evaluation(denoised=x.mul_(0.5))
+
+
+class InPlace:
+    """A step that changes the state it is given."""
+
+    needs_noise = False
+
+    def __call__(self, state: State, next_level: NoiseLevel, denoiser: Denoiser, noise: Any) -> State:
+        first = state.evaluate(denoiser)
+        return state.moved(state.x.mul_(0.5), next_level, first)
+
+
+@pytest.mark.parametrize(
+    ("denoiser", "step", "name"),
+    [(Spoiling(), Exponential(), "Exponential"), (Watched(), InPlace(), "InPlace")],
+)
+def test_what_changes_the_state_in_place_is_refused(denoiser: Denoiser, step: Any, name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^the step {name}, or the denoiser .* in place; make a new tensor") as told:
+        list(trajectory(denoiser, torch.ones(3, 2), levels(), step=step, noise=lambda *_: torch.zeros(3, 2)))
+    assert "\n" not in str(told.value)
+
+
+# Steps of one's own
+
+
+def halving(state: State, next_level: NoiseLevel, denoiser: Denoiser, noise: Any) -> State:
+    return state.moved(state.x / 2, next_level, state.evaluate(denoiser))
+
+
+class Halving:
+    """The same as a class."""
+
+    needs_noise = False
+
+    def __call__(self, state: State, next_level: NoiseLevel, denoiser: Denoiser, noise: Any) -> State:
+        return halving(state, next_level, denoiser, noise)
+
+
+@pytest.mark.parametrize("step", [halving, Halving(), Halving, "halving", f"{__name__}:Halving"])
+def test_a_step_is_a_function_an_object_a_class_or_a_text(step: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registered.STEPS, "_things", {"halving": halving})
+    run = sample(Watched(), torch.ones(3, 2), levels(), step=step)
+    assert torch.equal(run.x, torch.full((3, 2), 0.5**STEPS))
+    assert run.calls == STEPS
+
+
+def test_one_class_of_a_target_takes_a_step_by_its_place() -> None:
+    run = osc.sample(target(), 1.0, label=1, n=4, steps=3, step=f"{__name__}:halving")
+    same = osc.sample(target(), 1.0, label=1, n=4, steps=3, step=halving)
+    assert (run.x == same.x).all()
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (
+            lambda state, *_: state,
+            r"state\.moved\(x, next_level, \.\.\.\), at step 1, variance time .*; got one at step 0",
+        ),
+        (lambda *_: None, r"got NoneType$"),
+        (lambda *_: 3.0, r"got float$"),
+        (lambda state, *_: state.x, r"got Tensor$"),
+        (lambda s, level, d, n: s.moved(s.x[:1], level, s.evaluate(d)), r"of shape \(3, 2\), got \(1, 2\)$"),
+        (lambda s, level, d, n: s.moved(s.x.long(), level, s.evaluate(d)), r"floating-point tensor, got torch\.int64$"),
+        (lambda s, level, d, n: s.moved(0.0, level, s.evaluate(d)), r"with a floating-point tensor, got float$"),
+        (lambda *_: 1 / 0, r"^the step .*<lambda> failed: ZeroDivisionError: division by zero$"),
+        (lambda state: state, r"^the step .*<lambda> failed: TypeError: .* 1 positional argument but 4 were given$"),
+        (lambda *_: {}["a\nb"], r"^the step .*<lambda> failed: KeyError: "),
+        (5, r"^a `step` is called with .*; got int$"),
+        ("halvin", r"unknown step 'halvin'"),
+        (f"{__name__}:nothing", r"there is no step 'nothing' in the module"),
+    ],
+)
+def test_a_step_that_makes_no_step_is_refused_in_one_line(step: Any, told: str, unchecked: None) -> None:
+    for tried in (step, Restart(low=0.1, high=5.0, step=step) if callable(step) else step):
+        with pytest.raises(ConfigError, match=told) as found:
+            sample(Watched(), torch.ones(3, 2), levels(), step=tried, noise=lambda *_: torch.zeros(3, 2))
+        assert "\n" not in str(found.value)
+
+
+def test_a_step_that_ends_in_nan_diverges() -> None:
+    with pytest.raises(DivergenceError, match="not finite after step 0"):
+        sample(Watched(), torch.ones(3, 2), levels(),
+               step=lambda s, level, d, n: s.moved(s.x * math.nan, level, s.evaluate(d)))  # fmt: skip
+
+
+def test_what_a_denoiser_raises_under_a_step_of_the_package_is_raised() -> None:
+    class Failing(Watched):
+        def evaluate(self, x: Any, level: Any, label: Label = None, memory: Memory = None) -> Evaluation:
+            raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        sample(Failing(), torch.ones(3, 2), levels(), step=Exponential(lam=0.0))

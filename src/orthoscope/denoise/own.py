@@ -83,11 +83,11 @@ class OwnDenoiser(Denoiser):
     def _noise(self, x: Events, level: NoiseLevel) -> Any:
         """What the function sees of the noise."""
         if self.sees == "level":
-            return level
+            return level.copied()
         if self.sees == "t" and level.t is None:
             raise ConfigError("`sees` t needs levels of a process, made by `process.at` or on its grid", field="sees")
         value = level.sigma if self.sees == "sigma" else level.t
-        return torch.as_tensor(value, dtype=x.dtype, device=x.device).expand(len(x))
+        return torch.as_tensor(value, dtype=x.dtype, device=x.device).expand(len(x)).clone()
 
     def _preconditioned(self, x: Events, level: NoiseLevel, labels: Tensor | None) -> Tensor:
         """c_skip x + c_out F(c_in x, log(sigma) / 4), the network of [karras2022elucidating], Eq. (7)."""
@@ -103,7 +103,7 @@ class OwnDenoiser(Denoiser):
         quiet = isinstance(self.f, torch.nn.Module) and not x.requires_grad
         try:
             with torch.no_grad() if quiet else nullcontext():
-                found = self.f(x, noise, labels)
+                found = self.f(x.clone(), noise, labels)  # a copy, which it may change in place
         except Exception as error:
             raise ConfigError(
                 f"`f` ({name_of(self.f)}) failed on a state of shape {tuple(x.shape)} and {x.dtype}: "
@@ -159,7 +159,7 @@ def denoiser(
 def _labels(label: Label, x: Events, classes: int | None) -> Tensor | None:
     if label is None:
         return None
-    numbers = torch.as_tensor(label, device=x.device).long().expand(len(x))
+    numbers = torch.as_tensor(label, device=x.device).long().expand(len(x)).clone()
     return numbers if classes is None else torch.nn.functional.one_hot(numbers, classes).to(x)
 
 

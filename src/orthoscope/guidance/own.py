@@ -76,7 +76,7 @@ class FunctionSchedule(GuidanceSchedule):
     def _several(self, level: NoiseLevel) -> NDArray[np.float64] | None:
         """What the function makes of an array of times; None if it cannot."""
         try:
-            return np.array(self.call(level), dtype=np.float64)
+            return np.array(self.call(level.copied()), dtype=np.float64)  # it may change the times in place
         except Exception:
             return None
 

@@ -135,6 +135,8 @@ class GuidanceSchedule(ABC):
         Raises:
             ConfigError: if the clock is `step` and the level belongs to no run.
         """
+        if registered.is_own(type(self)):  # may change the times in place
+            level = level.copied()
         at = _coordinate(level, self.clock)
         noisiness = _noisiness(at, "step") if self.clock == "step" else np.asarray(level.time, dtype=np.float64)
         value = self._strength(at, noisiness)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from orthoscope.registered import Registry, taken_apart
+from orthoscope.registered import Registry, is_own, taken_apart
 from orthoscope.serialize import VERSION
 
 
@@ -16,7 +16,7 @@ def spec_of(thing: Any, registry: Registry) -> dict[str, Any]:
         ConfigError: if it is not found again.
     """
     cls, settings = taken_apart(thing)
-    name = cls.__name__ if cls.__module__.startswith("orthoscope.") else registry.text(cls)
+    name = registry.text(cls) if is_own(cls) else cls.__name__
     return {"type": name, "version": VERSION, **settings}
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from orthoscope.denoise import Denoiser, Label
 from orthoscope.errors import DivergenceError
+from orthoscope.sampling.given import advanced, as_step
 from orthoscope.sampling.grid import Grid
 from orthoscope.sampling.noise import Noise, silence
 from orthoscope.sampling.state import State
@@ -45,7 +46,7 @@ def trajectory(
     x: Events,
     grid: Grid,
     *,
-    step: Step,
+    step: Step | Any,
     noise: Noise | None,
     label: Label = None,
     carried: Any = None,
@@ -56,20 +57,22 @@ def trajectory(
         denoiser: Guided or plain.
         x: State at the first level.
         grid: Levels to visit.
-        step: What leads from one level to the next.
+        step: What leads from one level to the next; also what `as_step` takes: a text, a class, a function.
         noise: Source of noise; None only for steps that need none.
         label: Class asked for.
         carried: What the step finds in the first state, for steps that start with something.
 
     Raises:
-        ConfigError: if the step asks for noise and there is none.
+        ConfigError: if the step asks for noise and there is none, returns no state at the next level, or something
+            changes the state in place.
         DivergenceError: if the state stops being finite; it carries the step, its time and the last good state.
     """
+    step = as_step(step)
     state = State(x=x, level=grid.levels[0], label=label, carried=carried)
     yield state
     noise = silence if noise is None else noise
     for next_level in grid.levels[1:]:
-        last, state = state, step(state, next_level, denoiser, noise)
+        last, state = state, advanced(step, state, next_level, denoiser, noise)
         if not bool(torch.isfinite(state.x).all()):
             raise DivergenceError(
                 f"the state is not finite after step {last.level.step} (variance time {last.level.time:.4g} to "
@@ -86,7 +89,7 @@ def sample(
     x: Events,
     grid: Grid,
     *,
-    step: Step | None = None,
+    step: Step | Any = None,
     noise: Noise | None = None,
     label: Label = None,
     observe: Callable[[State], Any] | None = None,
@@ -100,18 +103,18 @@ def sample(
         denoiser: Guided or plain.
         x: State at the first level.
         grid: Levels to visit.
-        step: What leads from one level to the next; second-order reverse SDE if None.
+        step: What leads from one level to the next; second-order reverse SDE if None. Also a text or a class.
         noise: Source of noise; None only for steps that need none.
         label: Class asked for.
         observe: Called with the state at every level; its results are kept, the states are not.
 
     Raises:
-        ConfigError: if the step asks for noise and there is none.
+        ConfigError: if there is no such step, it asks for noise and there is none, or it makes no step.
         DivergenceError: if the state stops being finite.
     """
     begin = time.perf_counter()
     observed = []
-    for state in trajectory(denoiser, x, grid, step=step or Exponential(), noise=noise, label=label):
+    for state in trajectory(denoiser, x, grid, step=Exponential() if step is None else step, noise=noise, label=label):
         if observe is not None:
             observed.append(observe(state))
     return Run(

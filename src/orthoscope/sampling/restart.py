@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from orthoscope.denoise import Denoiser
 from orthoscope.errors import ConfigError
 from orthoscope.process import NoiseLevel
+from orthoscope.sampling.given import advanced, as_step
 from orthoscope.sampling.noise import Noise
 from orthoscope.sampling.state import State
 from orthoscope.sampling.steps import Exponential, Step
@@ -57,7 +58,8 @@ class Restart:
     step: Step = _FLOW
 
     def __post_init__(self) -> None:
-        """Reject intervals that are none."""
+        """Reject intervals that are none, and steps."""
+        object.__setattr__(self, "step", as_step(self.step))
         if not 0 <= self.low < self.high:
             raise ConfigError(f"a restart needs variance times 0 <= low < high, got {self.low:g} and {self.high:g}")
         if self.times < 0:
@@ -77,7 +79,7 @@ class Restart:
         seen, is_over, inner = state.carried or _Progress()
         if self.low < state.level.time <= self.high:
             seen = (*seen, state.level)
-        state = self.step(replace(state, carried=inner), next_level, denoiser, noise)
+        state = advanced(self.step, replace(state, carried=inner), next_level, denoiser, noise)
         is_last = next_level.step == next_level.steps
         if seen and not is_over and (is_last or next_level.time <= self.low):
             for _ in range(self.times):
@@ -93,5 +95,5 @@ class Restart:
         x = state.x + math.sqrt(top.variance - state.level.variance) * noise(state.level, top)
         state = replace(state, x=x, level=top, carried=None)
         for level in levels[1:]:
-            state = self.step(state, level, denoiser, noise)
+            state = advanced(self.step, state, level, denoiser, noise)
         return state

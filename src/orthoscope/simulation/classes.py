@@ -24,6 +24,7 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.laws import STARTS, Start
 from orthoscope.process import VarianceExploding
 from orthoscope.sampling import Exponential, Grid, IndependentNoise, Run, geometric, sample, start, through
+from orthoscope.sampling.given import as_step
 from orthoscope.sampling.steps import Step
 from orthoscope.targets import Target
 from orthoscope.threads import threads_for
@@ -47,7 +48,7 @@ class ClassRun:
         t_max: Variance time of the start; None for 200 variances of the data.
         start: `exact`, the noised class, or `prior`, noise of the data's variance.
         lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
-        step: What leads from one level to the next; second order if None.
+        step: What leads from one level to the next: also a name or place as text; second order if None.
         seed: Root seed; runs of one seed share their noise.
     """
 
@@ -60,7 +61,7 @@ class ClassRun:
     t_max: float | None = None
     start: Start = "exact"
     lam: float = 1.0
-    step: Step | None = None
+    step: Step | Any = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -74,6 +75,7 @@ class ClassRun:
             raise ConfigError(f"a `start` is one of {', '.join(STARTS)}, got {self.start!r}", field="start")
         if not 0 <= real("lam", self.lam) <= 1:
             raise ConfigError(f"`lam` must lie in [0, 1] (1 is the SDE, 0 the ODE), got {self.lam}", field="lam")
+        object.__setattr__(self, "step", Exponential(lam=self.lam) if self.step is None else as_step(self.step))
         self.law  # noqa: B018 - says which labels there are
 
     @cached_property
@@ -112,9 +114,8 @@ class ClassRun:
         guided = plain if linear else Counted(plain)
         streams = rng.row_streams(self.seed, "class", self.label, rows=range(self.samples))
         x = start(self.start, self.law, levels.levels[0], streams, prior_variance=self.spread)
-        step = self.step or Exponential(lam=self.lam)
         noise = IndependentNoise(streams, (self.target.dim,), like=x)
-        return sample(guided, x, levels, step=step, noise=noise, label=self.label)
+        return sample(guided, x, levels, step=self.step, noise=noise, label=self.label)
 
     def reference(self, samples: int | None = None) -> Tensor:
         """Exact samples of the class, on noise of their own."""

@@ -10,6 +10,7 @@ from orthoscope.denoise import Memory
 from orthoscope.guidance.rules.base import Rule
 from orthoscope.prediction import Form, from_denoised, to_denoised
 from orthoscope.process import NoiseLevel, Scalar
+from orthoscope.registered import is_own
 from orthoscope.typing import Events
 
 
@@ -36,6 +37,8 @@ def apply(
     Source:
         Affine maps between predictions; derived in explanation/rules.
     """
+    if is_own(type(rule)):  # may change what it is given in place
+        x, level, predictions = x.clone(), level.copied(), {name: p.clone() for name, p in predictions.items()}
     if rule.is_linear or rule.space == form:
         return rule(x, level, predictions, w, memory)
     place = torch.device("cpu") if x.device.type == "mps" else x.device  # where doubles are

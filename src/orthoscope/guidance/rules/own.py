@@ -69,7 +69,9 @@ class FunctionRule(Rule):
         Raises:
             ConfigError: if the function fails, or returns something else.
         """
-        given = (x, level, predictions, per_row(w, x))
+        # Copies: a function that changes them in place changes nothing of the run.
+        parts = {name: part.clone() for name, part in predictions.items()}
+        given = (x.clone(), level.copied(), parts, per_row(w, x))
         try:
             found = self.call(*given, memory) if self._remembers else self.call(*given)
         except OrthoscopeError:
