@@ -131,6 +131,10 @@ class Law(ABC):
         regimes = tuple("captured" if one.lost else one.regime for one in found)
         return Outcomes(values=np.array([one.values for one in found]), regimes=regimes)
 
+    def sketches(self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES) -> Outcomes:
+        """As `outcomes`, as closely as a search needs to know it."""
+        return self.outcomes(many, names)
+
     def pieces(self, schedule: GuidanceSchedule) -> Pieces:
         """A schedule as pieces over the run."""
         return from_schedule(schedule, self.t_max, self.base)
@@ -251,10 +255,19 @@ def effort(pieces: Pieces, cond_var: Array, gap: Array, factor: float) -> tuple[
     above = grid.time_above[None]
     c, gap = cond_var[:, None, None], gap[:, None, None]
     v = above - pieces.base + c
-    weight = 2 * factor * np.abs(gap) / (v + gap) * (c / v) ** (2 * factor) * above / cond_var.sum()
+    weight = effort_weight(v, c, gap, factor) * above / cond_var.sum()
     slope = weight * (1 - above / (v + gap) - 2 * factor * above / v)
     value, by = weighted_square(grid, weight.sum(axis=0), slope.sum(axis=0))
     return value, grid.pullback(by.strength, by.position, by.width)
+
+
+def effort_weight(v: Array, cond_var: Array | float, gap: Array | float, factor: float) -> Array:
+    """Variance per unit of time that a unit of strength takes away, to first order (K_V of the module's head).
+
+    Source:
+        derived in explanation/design.
+    """
+    return np.asarray(2 * factor * np.abs(gap) / (v + gap) * (cond_var / v) ** (2 * factor))
 
 
 def composed(jacobian: Array, gradients: PieceGradient) -> PieceGradient:

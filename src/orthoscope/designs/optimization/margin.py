@@ -12,7 +12,7 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -89,11 +89,24 @@ def steepest(gradient: PieceGradient, sign: float = 1.0) -> Corner:
 
 
 def hardest(
-    law: Law, pieces: Pieces, response: Response, margin: Margin, names: Sequence[Quantity]
+    answer: Callable[[Sequence[Pieces], Sequence[Quantity]], Outcomes],
+    pieces: Pieces,
+    response: Response,
+    margin: Margin,
+    names: Sequence[Quantity],
+    jumps: bool,
 ) -> tuple[list[Corner], Outcomes]:
     """The corners in which quantities are worst and the class nearest to another regime, and what happens in all tried.
 
     Worst is least, or largest for a quantity that is minimized.
+
+    Args:
+        answer: What schedules do: `Law.outcomes`, or `Law.sketches` while searching.
+        pieces: The schedule.
+        response: What it does as it is.
+        margin: By how much it may be off.
+        names: The quantities.
+        jumps: Whether outcomes jump, so that every corner counts.
 
     Accuracy:
         As far as corners go, see the module's head.
@@ -108,8 +121,8 @@ def hardest(
     if gradient is not None:
         tried = [steepest(gradient.row(row), sign) for row, sign in zip(rows, signs, strict=True)]
         nearest = [] if response.margin is None else [steepest(gradient.row(len(QUANTITIES)))]
-    tried += nearest + (corners(pieces) if law.jumps or not tried else [])
-    found = law.outcomes([corner.moved(pieces, margin) for corner in tried], names)
+    tried += nearest + (corners(pieces) if jumps or not tried else [])
+    found = answer([corner.moved(pieces, margin) for corner in tried], names)
     worst = [int(np.nanargmin(sign * found.values[:, row])) for row, sign in zip(rows, signs, strict=True)]
     other = [k for k, regime in enumerate(found.regimes) if regime != response.regime]
     unique: list[Corner] = []
@@ -138,7 +151,7 @@ def judged(law: Law, goal: Goal, schedule: GuidanceSchedule, probes: int = 0) ->
     if not goal.margin:
         return outcome
     pieces, names = law.pieces(schedule), tuple(dict.fromkeys((goal.objective, *goal.floors)))
-    _, found = hardest(law, pieces, law.respond(pieces), goal.margin, names)
+    _, found = hardest(law.outcomes, pieces, law.respond(pieces), goal.margin, names, law.jumps)
     every = [found, *([_probed(law, pieces, goal.margin, names, probes)] if probes else [])]
     values = np.vstack([*(one.values for one in every), answers(outcome)])
     worst = [np.nanmax if name in MINIMIZED else np.nanmin for name in names]

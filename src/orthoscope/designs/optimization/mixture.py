@@ -29,6 +29,7 @@ from orthoscope.designs.optimization.finite_adjoint import (
     finite_paths,
     rate_slopes,
 )
+from orthoscope.designs.optimization.flights import Flights, fly
 from orthoscope.designs.optimization.goals import QUANTITIES, Outcome, Quantity
 from orthoscope.designs.optimization.laws import (
     Law,
@@ -180,33 +181,52 @@ class MixtureLaw(Law):
 
     def responses(self, many: Sequence[Pieces]) -> list[Response]:
         """The same for many, whose mean-field paths are followed together."""
+        if self.dim is None:
+            flights = self._flights(many)
+            return [self._response(pieces, flights, row) for row, pieces in enumerate(many)]
         events = solve(self._problem(PieceRows.of(many), len(many)))
-        return [self._response(pieces, events, row) for row, pieces in enumerate(many)]
+        return [self._finite_response(pieces, events, row) for row, pieces in enumerate(many)]
 
-    def _response(self, pieces: Pieces, events: Moments, row: int) -> Response:
+    def _response(self, pieces: Pieces, flights: Flights, row: int) -> Response:
+        regime, condensed, lost = flights.regime(row), bool(flights.condensed[row]), bool(flights.lost[row])
+        values, jacobian = self._flown(flights, row)
+        if condensed and not lost:
+            # The weight has condensed already, and nothing more is known: a margin that never binds.
+            return Response(values=values, differentiate=lambda: self._differences(pieces), margin=1.0, regime=regime)
+
+        def differentiate() -> PieceGradient:
+            path = self._mean_field(pieces, math.exp(flights.first[row]) - self.base, condensed)
+            return self._composed(jacobian, path.differentiate(), pieces, path.margin_gradient)
+
+        return Response(
+            values=values, differentiate=differentiate, lost=lost, margin=float(flights.margin[row]), regime=regime
+        )
+
+    def _finite_response(self, pieces: Pieces, events: Moments, row: int) -> Response:
         regime, condensed = self._regime(events, row), bool(np.isfinite(events.condensation_time[row]))
-        lost, speciation = regime == "captured", float(events.speciation_time[row])
-        if condensed and not lost and self.dim is None:
-            return self._differences(pieces, self._values(pieces, events, row), regime)
+        speciation = float(events.speciation_time[row])
         path = self._mean_field(pieces, float(np.nanmax([speciation, events.condensation_time[row], 0.0])), condensed)
-        moments, differentiate = path.moments, path.differentiate
-        if self.dim is not None:
-            # Log-odds against frozen others move like w/v, until commitment.
-            until = self.base + float(np.nan_to_num(speciation)) if condensed else math.inf
-            moments, differentiate = self._finite(pieces, until)
+        # Log-odds against frozen others move like w/v, until commitment.
+        until = self.base + float(np.nan_to_num(speciation)) if condensed else math.inf
+        moments, differentiate = self._finite(pieces, until)
         values, jacobian = self._measures(moments[0], self.base + moments[1])
-        cost, cost_gradient = self._effort(pieces)
-        # Rows of the outcome: shift, variance, posterior, separability, frechet, effort; and the margin.
-        rows = np.zeros((7, 5))
-        rows[[0, 1, 3, 4], :2] = jacobian
-        rows[2, 2] = rows[5, 3] = rows[6, 4] = 1.0
+        cost = self._effort(pieces)[0]
         return Response(
             values=np.array([values[0], values[1], moments[2], values[2], values[3], cost]),
-            differentiate=lambda: composed(rows, stacked(*differentiate(), cost_gradient, path.margin_gradient)),
-            lost=lost,
+            differentiate=lambda: self._composed(jacobian, differentiate(), pieces, path.margin_gradient),
+            lost=regime == "captured",
             margin=path.margin,
             regime=regime,
         )
+
+    def _composed(
+        self, jacobian: Array, moments: tuple[PieceGradient, ...], pieces: Pieces, margin: PieceGradient
+    ) -> PieceGradient:
+        """Gradient of shift, variance, posterior, separability, frechet, effort; and the margin."""
+        rows = np.zeros((7, 5))
+        rows[[0, 1, 3, 4], :2] = jacobian
+        rows[2, 2] = rows[5, 3] = rows[6, 4] = 1.0
+        return composed(rows, stacked(*moments, self._effort(pieces)[1], margin))
 
     def outcomes(self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES) -> Outcomes:
         """What many schedules do: in mean-field theory followed together."""
@@ -228,14 +248,31 @@ class MixtureLaw(Law):
             return "captured"
         return "committed" if events.stage[row] == Stage.COMMITTED else "dense"
 
-    def _differences(self, pieces: Pieces, values: Array, regime: str) -> Response:
-        def differentiate() -> PieceGradient:
-            sides = displaced(pieces)
-            moved = self.outcomes(sides.moved).values
-            return sides.gradient(np.column_stack([moved, np.zeros(len(moved))]))
+    def sketches(self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES) -> Outcomes:
+        """As `outcomes`, to 1e-9; those of captured paths are as if the class had been decided at condensation."""
+        if self.dim is not None:
+            return self.outcomes(many, names)
+        flights = self._flights(many)
+        return Outcomes(
+            values=np.array([self._flown(flights, row)[0] for row in range(len(many))]),
+            regimes=tuple(flights.regime(row) for row in range(len(many))),
+        )
 
-        # The weight has condensed already, and nothing more is known: a margin that never binds.
-        return Response(values=values, differentiate=differentiate, margin=1.0, regime=regime)
+    def _flights(self, many: Sequence[Pieces]) -> Flights:
+        begin = (0.0, 0.0) if self.start == "exact" else (-1.0, 1.0)
+        return fly(many, rate=self.rate, factor=self.factor, begin=begin)
+
+    def _flown(self, flights: Flights, row: int) -> tuple[Array, Array]:
+        """Values of a path, and the derivatives of four of them by shift and variance."""
+        (shift, ratio, separability, frechet), jacobian = self._measures(
+            float(flights.shift[row]), self.base + float(flights.excess[row])
+        )
+        return np.array([shift, ratio, np.nan, separability, frechet, flights.effort[row]]), jacobian
+
+    def _differences(self, pieces: Pieces) -> PieceGradient:
+        sides = displaced(pieces)
+        moved = self.sketches(sides.moved).values
+        return sides.gradient(np.column_stack([moved, np.zeros(len(moved))]))
 
     def _problem(self, strengths: Strengths, count: int = 1) -> Problem:
         return Problem(

@@ -95,7 +95,7 @@ class Task:
         one = Found(family, point, response, missed=self.violation(response), lost=response.lost)
         if not self.margin or response.lost:
             return one
-        hard, outcomes = hardest(self.law, pieces, response, self.margin, tuple(self.floors))
+        hard, outcomes = hardest(self.law.sketches, pieces, response, self.margin, tuple(self.floors), self.law.jumps)
         off = any(regime != response.regime for regime in outcomes.regimes)
         short = [
             floor - float(np.nanmin(outcomes.values[:, QUANTITIES.index(name)])) for name, floor in self.floors.items()
