@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 from scipy.special import expit
@@ -151,6 +151,9 @@ class MixtureLaw(Law):
 
     def evaluate(self, schedule: GuidanceSchedule) -> Outcome:
         """What a schedule does, by `moments.solve` and `finite.solve_finite`."""
+        return _evaluated(self, schedule)
+
+    def _evaluate(self, schedule: GuidanceSchedule) -> Outcome:
         if schedule.clock == "step":
             raise ConfigError("theory needs a schedule in time, got clock=step; resolve it on the grid of a run first")
         events = self.solved(schedule)
@@ -183,16 +186,21 @@ class MixtureLaw(Law):
         """The same for many, whose mean-field paths are followed together."""
         if self.dim is None:
             flights = self._flights(many)
-            return [self._response(pieces, flights, row) for row, pieces in enumerate(many)]
+            kept = np.flatnonzero(flights.condensed & ~flights.lost).tolist()
+            frozen = cache(lambda: dict(zip(kept, self._differences([many[row] for row in kept]), strict=True)))
+            return [self._response(pieces, flights, row, frozen) for row, pieces in enumerate(many)]
         events = solve(self._problem(PieceRows.of(many), len(many)))
         return [self._finite_response(pieces, events, row) for row, pieces in enumerate(many)]
 
-    def _response(self, pieces: Pieces, flights: Flights, row: int) -> Response:
+    def _response(
+        self, pieces: Pieces, flights: Flights, row: int, frozen: Callable[[], dict[int, PieceGradient]]
+    ) -> Response:
+        """One of many responses; gradients of paths that freeze are found together, once one of them is asked for."""
         regime, condensed, lost = flights.regime(row), bool(flights.condensed[row]), bool(flights.lost[row])
         values, jacobian = self._flown(flights, row)
         if condensed and not lost:
             # The weight has condensed already, and nothing more is known: a margin that never binds.
-            return Response(values=values, differentiate=lambda: self._differences(pieces), margin=1.0, regime=regime)
+            return Response(values=values, differentiate=lambda: frozen()[row], margin=1.0, regime=regime)
 
         def differentiate() -> PieceGradient:
             path = self._mean_field(pieces, math.exp(flights.first[row]) - self.base, condensed)
@@ -269,10 +277,12 @@ class MixtureLaw(Law):
         )
         return np.array([shift, ratio, np.nan, separability, frechet, flights.effort[row]]), jacobian
 
-    def _differences(self, pieces: Pieces) -> PieceGradient:
-        sides = displaced(pieces)
-        moved = self.sketches(sides.moved).values
-        return sides.gradient(np.column_stack([moved, np.zeros(len(moved))]))
+    def _differences(self, many: Sequence[Pieces]) -> list[PieceGradient]:
+        every = [displaced(pieces) for pieces in many]
+        moved = self.sketches([one for sides in every for one in sides.moved]).values
+        moved = np.column_stack([moved, np.zeros(len(moved))])
+        ends = np.cumsum([len(sides.moved) for sides in every])
+        return [sides.gradient(part) for sides, part in zip(every, np.split(moved, ends[:-1]), strict=True)]
 
     def _problem(self, strengths: Strengths, count: int = 1) -> Problem:
         return Problem(
@@ -384,3 +394,9 @@ class MixtureLaw(Law):
             return tuple(total.row(i) for i in range(3))
 
         return moments, differentiate
+
+
+@lru_cache(maxsize=256)
+def _evaluated(law: MixtureLaw, schedule: GuidanceSchedule) -> Outcome:
+    # One schedule is judged by several goals, with a margin and without.
+    return law._evaluate(schedule)
