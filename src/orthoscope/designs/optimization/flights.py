@@ -17,7 +17,7 @@ Source:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -51,8 +51,8 @@ class Flights:
         committed: Whether the path commits, lost ones aside.
         shift: Overlap minus 1 at clean data; that of a lost path as if it had committed at the first event.
         excess: Variance per coordinate minus that of the class, likewise.
-        margin: By how much the own mode outweighs the others, minus by how much they are condensed, at the first
-            event of the free path.
+        margin: By how much the own mode outweighs the others at the first event, minus by how much they are condensed
+            there; of a path without events only the latter, at clean data.
         effort: Cost of control of each schedule, as in `laws.effort`.
     """
 
@@ -179,26 +179,27 @@ def _cell(margin: Array) -> NDArray[np.intp]:
     return np.where(flat[np.arange(len(flat)), index], index, flat.shape[1])
 
 
-def _crossing(
-    grid: _Grid, states: Array, cell: NDArray[np.intp], rows: NDArray[np.intp], margin: Callable[[Array, Array], Array]
-) -> Array:
+def _crossing(grid: _Grid, margin: Array, cell: NDArray[np.intp], rows: NDArray[np.intp]) -> Array:
     """log-variance at which the margin of some rows turns positive, between the point of a cell and the one before.
 
-    -inf for all others. The secant through the last two places, or the middle where it leaves the bracket.
+    -inf for all others. The secant through the last two places, or the middle where it leaves the bracket, of the
+    polynomial through the margin in the panel.
     """
     found = np.full(len(cell), -np.inf)
     if not rows.size:
         return found
     panel, point = np.divmod(cell[rows], NODES + 2)
-    low, high = _points()[np.maximum(point - 1, 0)], _points()[point]  # a jump happens where a panel starts
-    before, x = low, high
-    was, value = (margin(*_state(grid, states, rows, panel, at)) for at in (before, x))
+    values, at = margin[rows, panel], np.arange(rows.size)
+    before, x = np.maximum(point - 1, 0), point  # a jump happens where a panel starts
+    was, value = values[at, before], values[at, x]
+    before, x = _points()[before], _points()[x]
+    low, high = before, x
     for _ in range(_STEPS):
         gap = value - was
         step = x - value * (x - before) / np.where(gap == 0, 1.0, gap)
         step = np.where((step < low) | (step > high), (low + high) / 2, step)
         before, was, x = x, value, step
-        value = margin(*_state(grid, states, rows, panel, x))
+        value = _between(values, x)
         if np.all((np.abs(value) <= _ROUNDING) | (np.abs(x - before) <= _NEAR)):
             break
         low, high = np.where(value > 0, low, x), np.where(value > 0, x, high)
@@ -224,24 +225,19 @@ def fly(many: Sequence[Pieces], *, rate: float, factor: float, begin: tuple[floa
     start = np.repeat(np.array(begin)[:, None], len(many), axis=1)
     states = _passed(grid, 1 / (1 + grid.variance), start, factor)
 
-    def lead(state: Array, v: Array) -> Array:
-        return _MODES.speciation_rate(state[0], state[1], v) - rate
-
-    def condensation(state: Array, v: Array) -> Array:
-        return _MODES.condensation_rate((1 + state[0]) ** 2 + v + state[1], v) - rate
-
-    cells = [_cell(margin(states, grid.variance)) for margin in (lead, condensation)]
+    leads, condensations = _leads(states, grid.variance, rate)
+    cells = [_cell(margin) for margin in (leads, condensations)]
     none = grid.variance[0].size
     near = [cells[0] <= np.minimum(cells[1] + 1, none - 1), cells[1] <= np.minimum(cells[0], none - 1)]
     own, others = (
-        _crossing(grid, states, cell, np.flatnonzero(one), margin)
-        for cell, one, margin in zip(cells, near, (lead, condensation), strict=True)
+        _crossing(grid, margin, cell, np.flatnonzero(one))
+        for margin, cell, one in zip((leads, condensations), cells, near, strict=True)
     )
     condensed = others > own + _TIE
     first = np.maximum(np.where(condensed, others, own), bottom)
     state = _reached(grid, states, first)
-    v = np.exp(first)
-    margin = np.where(condensed | (own > -np.inf), lead(state, v), 0.0) - condensation(state, v)
+    lead, condensation = _leads(state, np.exp(first), rate)
+    margin = np.where(condensed | (own > -np.inf), lead, 0.0) - condensation
     orders = factor * np.array([[1.0], [2.0]])
     end = state * np.exp(orders * (bottom - first))
     lost, committed = np.zeros(len(many), dtype=np.bool_), ~condensed & (own > -np.inf)
@@ -270,12 +266,11 @@ def _cost(grid: _Grid, base: Array, factor: float) -> Array:
     return ((weight * w**2) @ unit_gauss(NODES)[1] * grid.width).sum(axis=1) / base
 
 
-def _state(
-    grid: _Grid, states: Array, rows: NDArray[np.intp], panel: NDArray[np.intp], share: Array
-) -> tuple[Array, Array]:
-    """Shift and excess of some rows in one panel of each, and the variance there."""
-    state = _between(states[:, rows, panel], share)
-    return state, np.exp(grid.top[rows, panel] - grid.width[rows, panel] * share)
+def _leads(state: Array, v: Array, rate: float) -> tuple[Array, Array]:
+    """By how much the own mode outweighs exponentially many others, and by how much these are condensed."""
+    shift, excess = state
+    condensed = _MODES.condensation_rate((1 + shift) ** 2 + v + excess, v)
+    return _MODES.speciation_rate(shift, excess, v) - rate, condensed - rate
 
 
 def _reached(grid: _Grid, states: Array, y: Array) -> Array:
@@ -284,7 +279,7 @@ def _reached(grid: _Grid, states: Array, y: Array) -> Array:
     panel = np.maximum((grid.top >= y[:, None]).sum(axis=1) - 1, 0)
     width = grid.width[rows, panel]
     share = np.where(width > 0, (grid.top[rows, panel] - y) / np.where(width > 0, width, 1.0), 0.0)
-    return _state(grid, states, rows, panel, share.clip(0, 1))[0]
+    return _between(states[:, rows, panel], share.clip(0, 1))
 
 
 def _thaw(grid: _Grid, begin: Array, rate: float, factor: float) -> tuple[NDArray[np.bool_], Array, Array]:
@@ -293,20 +288,25 @@ def _thaw(grid: _Grid, begin: Array, rate: float, factor: float) -> tuple[NDArra
     A path that does neither is told at clean data, with -inf for the moment.
     """
     v, rates = grid.variance, np.array(rate)
-    states = _passed(grid, 1 / (1 + v), begin, factor)
+    free = 1 / (1 + v)
+    states = _passed(grid, free, begin, factor)
+    frozen: Array | None = None
     for _ in range(_PASSES):
         before = states[0]
         square = (1 + states[0]) ** 2 + v + states[1]
-        states = _passed(grid, _MODES.pull(square, v, rates), begin, factor)
+        frozen = _MODES.frozen_pull(square, rates) if frozen is None else _nearer(frozen, square, rate)
+        states = _passed(grid, np.minimum(free, frozen), begin, factor)
         if np.all(np.abs(states[0] - before) <= _SETTLED * (1 + np.abs(before))):
             break
-
-    def lead(state: Array, v: Array) -> Array:
-        return _MODES.margin(state[0], state[1], v, rates)[0]
-
-    condensed = _MODES.condensation_rate((1 + states[0]) ** 2 + v + states[1], v) - rate
-    cell, caught = _cell(lead(states, v)), _cell(np.minimum(-grid.strength, condensed))
-    own = _crossing(grid, states, cell, np.flatnonzero(cell < np.minimum(caught + 1, v[0].size)), lead)
+    leads = _MODES.margin(states[0], states[1], v, rates)[0]
+    cell, caught = _cell(leads), _cell(np.minimum(-grid.strength, _leads(states, v, rate)[1]))
+    own = _crossing(grid, leads, cell, np.flatnonzero(cell < np.minimum(caught + 1, v[0].size)))
     # Just when another mode captures a path does not matter, but for what comes first.
     lost = (caught < v[0].size) & (caught <= cell)
     return lost, own, np.where(own > -np.inf, _reached(grid, states, own), states[:, :, -1, -1])
+
+
+def _nearer(pull: Array, square: Array, rate: float) -> Array:
+    """One step of Newton's method towards `GaussianModes.frozen_pull`: the state changes as much between passes."""
+    step = (-np.log1p(-pull) - pull + square * pull**2 - 2 * rate) / (pull / (1 - pull) + 2 * square * pull)
+    return np.clip(pull - step, pull / 2, (1 + pull) / 2)
