@@ -99,13 +99,16 @@ def _score(outcome: Outcome, goal: Goal) -> float:
 
 
 def _room(family: Family, scale: float, goal: Goal, t_max: float) -> float:
-    """By how much strengths stay within their bounds; -inf at a scale that the family does not have."""
+    """By how much the largest strength stays within its bound; -inf at a scale that the family does not have.
+
+    Negative, too, by what the smallest is below its own: that one grows with the scale, or not at all.
+    """
     try:
         schedule = family(scale)
     except ConfigError:
         return -math.inf
     low, high = extremes(schedule, t_max)
-    return min(low - goal.low, goal.high - high) + _TOLERANCE
+    return min(goal.high - high, low - goal.low if low < goal.low else np.inf) + _TOLERANCE
 
 
 def _largest(room: Callable[[float], float], high: float) -> float | None:

@@ -329,15 +329,15 @@ class MixtureLaw(Law):
         grid = linear_panels(kept, 2 * self.factor)
         law = (np.array([self.base]), np.ones(1), self.factor)
         p, e, *by = linear_moments(grid, *law, np.array([shift]), np.array([excess]))
-        ends = [grid.pullback(node.strength[0], node.position[0], node.width[0]) for node in by]
+        ends = grid.pullback(*(np.stack([getattr(z, n)[0] for z in by]) for n in ("strength", "position", "width")))
         cut = kept is not pieces
-        moved, along = zip(*(pieces.uncut(y, end) for end in ends), strict=True) if cut else (ends, np.zeros(2))
+        moved, along = pieces.uncut(y, ends) if cut else (ends, np.zeros(2))
         at, modes = (p, e, np.array([math.exp(y)])), GaussianModes()
         condensed = float(modes.condensation_rate((1 + p) ** 2 + at[2] + e, at[2])[0])
         return _Free(
             state=np.array([p[0], e[0]]),
-            gradient=stacked(*moved),
-            along=np.array(along, dtype=np.float64),
+            gradient=moved,
+            along=along,
             lead=float(modes.speciation_rate(*at)[0]) - self.rate,
             condensed=condensed - self.rate,
             rates=(np.array(rate_slopes(*at))[:, 0], np.array(condensation_slopes(*at))[:, 0]),
