@@ -257,7 +257,7 @@ class MixtureLaw(Law):
         return "committed" if events.stage[row] == Stage.COMMITTED else "dense"
 
     def sketches(self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES) -> Outcomes:
-        """As `outcomes`, to 1e-9; those of captured paths are as if the class had been decided at condensation."""
+        """As `outcomes`, to 1e-11; those of captured paths are as if the class had been decided at condensation."""
         if self.dim is not None:
             return self.outcomes(many, names)
         flights = self._flights(many)
@@ -279,10 +279,14 @@ class MixtureLaw(Law):
 
     def _differences(self, many: Sequence[Pieces]) -> list[PieceGradient]:
         every = [displaced(pieces) for pieces in many]
-        moved = self.sketches([one for sides in every for one in sides.moved]).values
-        moved = np.column_stack([moved, np.zeros(len(moved))])
+        moved = [one for sides in every for one in sides.moved]
+        found = self.sketches(moved)
+        if captured := [k for k, regime in enumerate(found.regimes) if regime == "captured"]:
+            # A captured path goes on from where it was, and a sketch of it does not.
+            found.values[captured] = self.outcomes([moved[k] for k in captured]).values
+        values = np.column_stack([found.values, np.zeros(len(moved))])
         ends = np.cumsum([len(sides.moved) for sides in every])
-        return [sides.gradient(part) for sides, part in zip(every, np.split(moved, ends[:-1]), strict=True)]
+        return [sides.gradient(part) for sides, part in zip(every, np.split(values, ends[:-1]), strict=True)]
 
     def _problem(self, strengths: Strengths, count: int = 1) -> Problem:
         return Problem(
