@@ -31,10 +31,8 @@ from orthoscope.theory.energy import GaussianModes
 from orthoscope.theory.flow import NODES
 
 _MODES = GaussianModes()
-_GROWTH, _WIDEST = (
-    2.0,
-    0.25,
-)  # largest growth exponent within one panel, and width of it in log-variance; a polynomial then has 13 digits
+# Largest growth exponent within one panel, and width of it in log-variance: a polynomial then has 13 digits.
+_GROWTH, _WIDEST = 2.0, 0.25
 _PASSES = 60  # most passes over a frozen path; a dozen do
 _SETTLED = 1e-13  # change of the shift at which a frozen path stays
 _TIE = 1e-9  # closeness in log v below which the own mode wins against condensation
