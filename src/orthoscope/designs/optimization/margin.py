@@ -146,9 +146,8 @@ def judged(law: Law, goal: Goal, schedule: GuidanceSchedule, probes: int = 0) ->
         also = law.sketches(probed, names)
         values, regimes = np.vstack([values, also.values]), [*regimes, *also.regimes]
     signs, columns = [-1.0 if name in MINIMIZED else 1.0 for name in names], [QUANTITIES.index(name) for name in names]
-    # Sketches tell which are worst; what is answered is then their outcome, and that of paths that are captured.
+    # Sketches tell which are worst; what is answered is then their outcome.
     worst = {int(np.nanargmin(sign * values[:, column])) for sign, column in zip(signs, columns, strict=True)}
-    worst |= {k for k, regime in enumerate(regimes) if regime == "captured"}
     exact = law.outcomes([moved[k] for k in sorted(worst)], names).values
     values = np.vstack([exact, answers(outcome)])
     least = {

@@ -257,18 +257,18 @@ class MixtureLaw(Law):
         return "committed" if events.stage[row] == Stage.COMMITTED else "dense"
 
     def sketches(self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES) -> Outcomes:
-        """As `outcomes`, to 1e-11; those of captured paths are as if the class had been decided at condensation."""
+        """As `outcomes`, to 1e-10."""
         if self.dim is not None:
             return self.outcomes(many, names)
-        flights = self._flights(many)
+        flights = self._flights(many, follow=True)
         return Outcomes(
             values=np.array([self._flown(flights, row)[0] for row in range(len(many))]),
             regimes=tuple(flights.regime(row) for row in range(len(many))),
         )
 
-    def _flights(self, many: Sequence[Pieces]) -> Flights:
+    def _flights(self, many: Sequence[Pieces], follow: bool = False) -> Flights:
         begin = (0.0, 0.0) if self.start == "exact" else (-1.0, 1.0)
-        return fly(many, rate=self.rate, factor=self.factor, begin=begin)
+        return fly(many, rate=self.rate, factor=self.factor, begin=begin, follow=follow)
 
     def _flown(self, flights: Flights, row: int) -> tuple[Array, Array]:
         """Values of a path, and the derivatives of four of them by shift and variance."""
@@ -280,11 +280,7 @@ class MixtureLaw(Law):
     def _differences(self, many: Sequence[Pieces]) -> list[PieceGradient]:
         every = [displaced(pieces) for pieces in many]
         moved = [one for sides in every for one in sides.moved]
-        found = self.sketches(moved)
-        if captured := [k for k, regime in enumerate(found.regimes) if regime == "captured"]:
-            # A captured path goes on from where it was, and a sketch of it does not.
-            found.values[captured] = self.outcomes([moved[k] for k in captured]).values
-        values = np.column_stack([found.values, np.zeros(len(moved))])
+        values = np.column_stack([self.sketches(moved).values, np.zeros(len(moved))])
         ends = np.cumsum([len(sides.moved) for sides in every])
         return [sides.gradient(part) for sides, part in zip(every, np.split(values, ends[:-1]), strict=True)]
 
