@@ -56,6 +56,7 @@ from orthoscope.theory.stages import Stage
 
 _AT_START = 1e-12  # distance of a commitment from the start, in log v, below which no schedule can move it
 _FEWEST = 2 - 1e-9
+_BLOCK = 128  # schedules followed together: their panels then stay in the processor's cache
 _Differentiate = Callable[[], tuple[PieceGradient, ...]]
 
 
@@ -260,11 +261,15 @@ class MixtureLaw(Law):
         """As `outcomes`, to 1e-10."""
         if self.dim is not None:
             return self.outcomes(many, names)
-        flights = self._flights(many, follow=True)
+        blocks = [many[i : i + _BLOCK] for i in range(0, len(many), _BLOCK)]
+        flown = [(flights, row) for flights in map(self._followed, blocks) for row in range(flights.first.size)]
         return Outcomes(
-            values=np.array([self._flown(flights, row)[0] for row in range(len(many))]),
-            regimes=tuple(flights.regime(row) for row in range(len(many))),
+            values=np.array([self._flown(flights, row)[0] for flights, row in flown]),
+            regimes=tuple(flights.regime(row) for flights, row in flown),
         )
+
+    def _followed(self, many: Sequence[Pieces]) -> Flights:
+        return self._flights(many, follow=True)
 
     def _flights(self, many: Sequence[Pieces], follow: bool = False) -> Flights:
         begin = (0.0, 0.0) if self.start == "exact" else (-1.0, 1.0)
