@@ -1,6 +1,6 @@
 """An author of a guidance method: is my rule better than others at equal effect, where the truth is known?
 
-python examples/method_author.py [FOLDER]
+    python examples/method_author.py [FOLDER]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A theorist: what does guidance do to one class among exp(0.7 d), and does theory explain exact sampling?
 
-python examples/theorist.py [FOLDER]
+    python examples/theorist.py [FOLDER]
 """
 
 from __future__ import annotations

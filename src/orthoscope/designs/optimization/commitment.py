@@ -29,7 +29,7 @@ from orthoscope.numerics import Array
 
 _AIM = 1e-9
 _NEWTON = 40
-_PATIENCE = 12
+_PATIENCE = 20
 _INSIDE = 1e-6  # distance in y within which a switch counts as the moment of commitment
 
 

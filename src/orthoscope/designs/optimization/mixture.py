@@ -62,7 +62,6 @@ _Differentiate = Callable[[], tuple[PieceGradient, ...]]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Path:
-    moments: Array
     differentiate: _Differentiate
     margin: float
     margin_gradient: PieceGradient
@@ -366,7 +365,6 @@ class MixtureLaw(Law):
         margin_row = slopes[:2] @ at_event + slopes[2] * moves
         both = composed(np.vstack([after, np.zeros(2), margin_row]), free.gradient)
         return _Path(
-            moments=np.append(free.state * decay, np.nan),
             differentiate=lambda: (both.row(0), both.row(1), both.row(2)),
             margin=(free.lead if condensed or first > 0 else 0.0) - free.condensed,
             margin_gradient=both.row(3) if first > 0 else composed(-np.array([others[:2]]), free.gradient).row(0),
