@@ -37,8 +37,8 @@ from orthoscope.designs.optimization.laws import (
     Response,
     check_start,
     composed,
-    displaced,
     effort,
+    sketched_gradients,
     stacked,
 )
 from orthoscope.designs.optimization.parametrization import PieceGradient, Pieces
@@ -187,7 +187,7 @@ class MixtureLaw(Law):
         if self.dim is None:
             flights = self._flights(many)
             kept = np.flatnonzero(flights.condensed & ~flights.lost).tolist()
-            frozen = cache(lambda: dict(zip(kept, self._differences([many[row] for row in kept]), strict=True)))
+            frozen = cache(lambda: dict(zip(kept, sketched_gradients(self, [many[row] for row in kept]), strict=True)))
             return [self._response(pieces, flights, row, frozen) for row, pieces in enumerate(many)]
         events = solve(self._problem(PieceRows.of(many), len(many)))
         return [self._finite_response(pieces, events, row) for row, pieces in enumerate(many)]
@@ -260,15 +260,12 @@ class MixtureLaw(Law):
         """As `outcomes`, to 1e-10."""
         if self.dim is not None:
             return self.outcomes(many, names)
-        blocks = [many[i : i + _BLOCK] for i in range(0, len(many), _BLOCK)]
-        flown = [(flights, row) for flights in map(self._followed, blocks) for row in range(flights.first.size)]
+        blocks = [self._flights(many[i : i + _BLOCK], follow=True) for i in range(0, len(many), _BLOCK)]
+        flown = [(flights, row) for flights in blocks for row in range(flights.first.size)]
         return Outcomes(
-            values=np.array([self._flown(flights, row)[0] for flights, row in flown]),
+            values=np.array([self._flown(*one)[0] for one in flown]),
             regimes=tuple(flights.regime(row) for flights, row in flown),
         )
-
-    def _followed(self, many: Sequence[Pieces]) -> Flights:
-        return self._flights(many, follow=True)
 
     def _flights(self, many: Sequence[Pieces], follow: bool = False) -> Flights:
         begin = (0.0, 0.0) if self.start == "exact" else (-1.0, 1.0)
@@ -280,13 +277,6 @@ class MixtureLaw(Law):
             float(flights.shift[row]), self.base + float(flights.excess[row])
         )
         return np.array([shift, ratio, np.nan, separability, frechet, flights.effort[row]]), jacobian
-
-    def _differences(self, many: Sequence[Pieces]) -> list[PieceGradient]:
-        every = [displaced(pieces) for pieces in many]
-        moved = [one for sides in every for one in sides.moved]
-        values = np.column_stack([self.sketches(moved).values, np.zeros(len(moved))])
-        ends = np.cumsum([len(sides.moved) for sides in every])
-        return [sides.gradient(part) for sides, part in zip(every, np.split(values, ends[:-1]), strict=True)]
 
     def _problem(self, strengths: Strengths, count: int = 1) -> Problem:
         return Problem(
