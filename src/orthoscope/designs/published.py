@@ -15,13 +15,14 @@ from orthoscope.designs.optimization import Goal, Outcome, extremes
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.published import PUBLISHED
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Interval, Tabulated
+from orthoscope.numerics import Array, bracketed_root
 from orthoscope.settings import on_geometric_steps
 
 STEPS = 32  # of the run that holds them
 _COARSE, _FINE = 7, 3  # scales tried: over the whole range, then each time between the neighbours of the best
 _MISSED = 1e6
 _TOLERANCE = 1e-7
-_BISECTIONS = 30
+_STEPS_TO_BOUND = 30  # most scales tried for the largest one that fits
 
 Trial = Callable[[Sequence[GuidanceSchedule]], Iterable[Outcome]]
 Family = Callable[[float], GuidanceSchedule]
@@ -76,7 +77,7 @@ def _held(published: Family, base: float, t_max: float) -> Family:
 
 def _best(family: Family, trial: Trial, goal: Goal, zooms: int, t_max: float) -> GuidanceSchedule | None:
     # Scales of a family grow with the mean scale, and scale 1 is no guidance in most of them.
-    high = _largest(lambda scale: _fits(family, scale, goal, t_max), 1 + max(goal.high, 0.0))
+    high = _largest(lambda scale: _room(family, scale, goal, t_max), 1 + max(goal.high, 0.0))
     if high is None:
         return None
     scores: dict[float, float] = {}
@@ -97,22 +98,32 @@ def _score(outcome: Outcome, goal: Goal) -> float:
     return score if math.isfinite(score) else -math.inf
 
 
-def _fits(family: Family, scale: float, goal: Goal, t_max: float) -> bool:
+def _room(family: Family, scale: float, goal: Goal, t_max: float) -> float:
+    """By how much the largest strength stays within its bound; -inf at a scale that the family does not have.
+
+    Negative, too, by what the smallest is below its own: that one grows with the scale, or not at all.
+    """
     try:
         schedule = family(scale)
     except ConfigError:
-        return False
-    strengths = extremes(schedule, t_max)
-    return goal.low - _TOLERANCE <= strengths[0] and strengths[1] <= goal.high + _TOLERANCE
+        return -math.inf
+    low, high = extremes(schedule, t_max)
+    return min(goal.high - high, low - goal.low if low < goal.low else np.inf) + _TOLERANCE
 
 
-def _largest(fits: Callable[[float], bool], high: float) -> float | None:
-    if not fits(1.0):
+def _largest(room: Callable[[float], float], high: float) -> float | None:
+    """The largest scale with room."""
+    if (at_low := room(1.0)) < 0:
         return None
-    low = 1.0
-    if fits(high):
+    if (at_high := room(high)) >= 0:
         return high
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+    fitting = [1.0]
+
+    def asked(scale: Array) -> Array:
+        if (found := room(float(scale[0]))) >= 0:
+            fitting.append(float(scale[0]))
+        return np.array([found])
+
+    ends = np.array([at_low]), np.array([at_high])
+    bracketed_root(asked, np.array([1.0]), np.array([high]), values=ends, steps=_STEPS_TO_BOUND)
+    return max(fitting)

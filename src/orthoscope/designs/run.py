@@ -201,7 +201,7 @@ def _published(law: MixtureLaw | SpectrumLaw, goal: Goal) -> dict[str, GuidanceS
     """The published schedules at the scales that serve the goal without its margin best."""
 
     def trial(schedules: Sequence[GuidanceSchedule]) -> list[Outcome]:
-        found = law.outcomes([law.pieces(schedule) for schedule in schedules])
+        found = law.sketches([law.pieces(schedule) for schedule in schedules])
         rows = [dict(zip(QUANTITIES, row, strict=True)) for row in found.values.tolist()]
         return [Outcome(**row, regime=regime) for row, regime in zip(rows, found.regimes, strict=True)]
 

@@ -29,7 +29,7 @@ from orthoscope.numerics import Array
 
 _AIM = 1e-9
 _NEWTON = 40
-_PATIENCE = 40
+_PATIENCE = 20
 _INSIDE = 1e-6  # distance in y within which a switch counts as the moment of commitment
 
 
@@ -83,7 +83,7 @@ class _Walk:
             found = Found(self.family, point, response, self.task.violation(response), response.lost)
             self.known = {key: (found, tangent), **dict(list(self.known.items())[:3])}
             before, self.best = self.best, self.task.better(self.best, found)
-            self.idle = self.idle + 1 if self.best is before else 0
+            self.idle = 0 if self.task.ahead(self.best, before) else self.idle + 1
             if self.idle > _PATIENCE:
                 raise Stalled
         return self.known[key]

@@ -131,6 +131,10 @@ class Law(ABC):
         regimes = tuple("captured" if one.lost else one.regime for one in found)
         return Outcomes(values=np.array([one.values for one in found]), regimes=regimes)
 
+    def sketches(self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES) -> Outcomes:
+        """As `outcomes`, as closely as a search needs to know it."""
+        return self.outcomes(many, names)
+
     def pieces(self, schedule: GuidanceSchedule) -> Pieces:
         """A schedule as pieces over the run."""
         return from_schedule(schedule, self.t_max, self.base)
@@ -207,6 +211,21 @@ def displaced(pieces: Pieces) -> Displaced:
     return Displaced(pieces=pieces, moved=tuple(moved), numbers=tuple(numbers))
 
 
+def sketched_gradients(law: Law, many: Sequence[Pieces]) -> list[PieceGradient]:
+    """Gradients of what a law sketches for many schedules, by central differences that are asked for together.
+
+    The margin of capture counts as a last quantity that nothing moves.
+
+    Source:
+        derived in explanation/design.
+    """
+    every = [displaced(pieces) for pieces in many]
+    moved = [one for sides in every for one in sides.moved]
+    values = np.column_stack([law.sketches(moved).values, np.zeros(len(moved))])
+    ends = np.cumsum([len(sides.moved) for sides in every])
+    return [sides.gradient(part) for sides, part in zip(every, np.split(values, ends[:-1]), strict=True)]
+
+
 def _moved(pieces: Pieces, name: str, index: int, by: float) -> Pieces:
     numbers = {key: getattr(pieces, key).copy() for key in ("edges", "high", "low")}
     numbers[name][index] += by
@@ -251,10 +270,19 @@ def effort(pieces: Pieces, cond_var: Array, gap: Array, factor: float) -> tuple[
     above = grid.time_above[None]
     c, gap = cond_var[:, None, None], gap[:, None, None]
     v = above - pieces.base + c
-    weight = 2 * factor * np.abs(gap) / (v + gap) * (c / v) ** (2 * factor) * above / cond_var.sum()
+    weight = effort_weight(v, c, gap, factor) * above / cond_var.sum()
     slope = weight * (1 - above / (v + gap) - 2 * factor * above / v)
     value, by = weighted_square(grid, weight.sum(axis=0), slope.sum(axis=0))
     return value, grid.pullback(by.strength, by.position, by.width)
+
+
+def effort_weight(v: Array, cond_var: Array | float, gap: Array | float, factor: float) -> Array:
+    """Variance per unit of time that a unit of strength takes away, to first order (K_V of the module's head).
+
+    Source:
+        derived in explanation/design.
+    """
+    return np.asarray(2 * factor * np.abs(gap) / (v + gap) * (cond_var / v) ** (2 * factor))
 
 
 def composed(jacobian: Array, gradients: PieceGradient) -> PieceGradient:

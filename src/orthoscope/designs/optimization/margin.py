@@ -90,8 +90,8 @@ def steepest(gradient: PieceGradient, sign: float = 1.0) -> Corner:
 
 def hardest(
     law: Law, pieces: Pieces, response: Response, margin: Margin, names: Sequence[Quantity]
-) -> tuple[list[Corner], Outcomes]:
-    """The corners in which quantities are worst and the class nearest to another regime, and what happens in all tried.
+) -> tuple[list[Corner], list[Pieces], Outcomes]:
+    """The corners in which quantities are worst and the class nearest to another regime; all tried, and what they do.
 
     Worst is least, or largest for a quantity that is minimized.
 
@@ -109,14 +109,15 @@ def hardest(
         tried = [steepest(gradient.row(row), sign) for row, sign in zip(rows, signs, strict=True)]
         nearest = [] if response.margin is None else [steepest(gradient.row(len(QUANTITIES)))]
     tried += nearest + (corners(pieces) if law.jumps or not tried else [])
-    found = law.outcomes([corner.moved(pieces, margin) for corner in tried], names)
+    moved = [corner.moved(pieces, margin) for corner in tried]
+    found = law.sketches(moved, names)
     worst = [int(np.nanargmin(sign * found.values[:, row])) for row, sign in zip(rows, signs, strict=True)]
     other = [k for k, regime in enumerate(found.regimes) if regime != response.regime]
     unique: list[Corner] = []
     for corner in (*(tried[k] for k in (*worst, *other[:1], *other[1:][-1:])), *nearest):
         if not any(corner.same(known) for known in unique):
             unique.append(corner)
-    return unique, found
+    return unique, moved, found
 
 
 def judged(law: Law, goal: Goal, schedule: GuidanceSchedule, probes: int = 0) -> Outcome:
@@ -138,25 +139,30 @@ def judged(law: Law, goal: Goal, schedule: GuidanceSchedule, probes: int = 0) ->
     if not goal.margin:
         return outcome
     pieces, names = law.pieces(schedule), tuple(dict.fromkeys((goal.objective, *goal.floors)))
-    _, found = hardest(law, pieces, law.respond(pieces), goal.margin, names)
-    every = [found, *([_probed(law, pieces, goal.margin, names, probes)] if probes else [])]
-    values = np.vstack([*(one.values for one in every), answers(outcome)])
-    worst = [np.nanmax if name in MINIMIZED else np.nanmin for name in names]
-    regimes = {outcome.regime, *(regime for one in every for regime in one.regimes)}
-    return replace(
-        outcome,
-        within=Within(
-            least={n: float(f(values[:, QUANTITIES.index(n)])) for n, f in zip(names, worst, strict=True)},
-            regimes=tuple(sorted(regime for regime in regimes if regime)),
-        ),
-    )
+    _, moved, found = hardest(law, pieces, law.respond(pieces), goal.margin, names)
+    values, regimes = found.values, list(found.regimes)
+    if probes:
+        moved += (probed := _probed(pieces, goal.margin, probes))
+        also = law.sketches(probed, names)
+        values, regimes = np.vstack([values, also.values]), [*regimes, *also.regimes]
+    signs, columns = [-1.0 if name in MINIMIZED else 1.0 for name in names], [QUANTITIES.index(name) for name in names]
+    # Sketches tell which are worst; what is answered is then their outcome.
+    worst = {int(np.nanargmin(sign * values[:, column])) for sign, column in zip(signs, columns, strict=True)}
+    exact = law.outcomes([moved[k] for k in sorted(worst)], names).values
+    values = np.vstack([exact, answers(outcome)])
+    least = {
+        name: sign * float(np.nanmin(sign * values[:, column]))
+        for name, sign, column in zip(names, signs, columns, strict=True)
+    }
+    kept = tuple(sorted({regime for regime in (outcome.regime, *regimes) if regime}))
+    return replace(outcome, within=Within(least=least, regimes=kept))
 
 
-def _probed(law: Law, pieces: Pieces, margin: Margin, names: Sequence[Quantity], count: int) -> Outcomes:
+def _probed(pieces: Pieces, margin: Margin, count: int) -> list[Pieces]:
     stream, size = np.random.default_rng(0), pieces.high.size
     flat, many = np.array_equal(pieces.high, pieces.low), []
     for k in range(count):
         edges, high, low = (stream.uniform(-1, 1, n) for n in (size - 1, size, size))
         signs = (edges, high, high if flat and k % 2 else low)
         many.append(Corner(*(np.sign(s) if k % 4 < 2 else s for s in signs)).moved(pieces, margin))
-    return law.outcomes(many, names)
+    return many

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, lru_cache
 
 import numpy as np
 from scipy.special import expit
@@ -29,6 +29,7 @@ from orthoscope.designs.optimization.finite_adjoint import (
     finite_paths,
     rate_slopes,
 )
+from orthoscope.designs.optimization.flights import Flights, fly
 from orthoscope.designs.optimization.goals import QUANTITIES, Outcome, Quantity
 from orthoscope.designs.optimization.laws import (
     Law,
@@ -36,8 +37,8 @@ from orthoscope.designs.optimization.laws import (
     Response,
     check_start,
     composed,
-    displaced,
     effort,
+    sketched_gradients,
     stacked,
 )
 from orthoscope.designs.optimization.parametrization import PieceGradient, Pieces
@@ -55,12 +56,12 @@ from orthoscope.theory.stages import Stage
 
 _AT_START = 1e-12  # distance of a commitment from the start, in log v, below which no schedule can move it
 _FEWEST = 2 - 1e-9
+_BLOCK = 128  # schedules followed together: their panels then stay in the processor's cache
 _Differentiate = Callable[[], tuple[PieceGradient, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Path:
-    moments: Array
     differentiate: _Differentiate
     margin: float
     margin_gradient: PieceGradient
@@ -150,6 +151,9 @@ class MixtureLaw(Law):
 
     def evaluate(self, schedule: GuidanceSchedule) -> Outcome:
         """What a schedule does, by `moments.solve` and `finite.solve_finite`."""
+        return _evaluated(self, schedule)
+
+    def _evaluate(self, schedule: GuidanceSchedule) -> Outcome:
         if schedule.clock == "step":
             raise ConfigError("theory needs a schedule in time, got clock=step; resolve it on the grid of a run first")
         events = self.solved(schedule)
@@ -180,33 +184,57 @@ class MixtureLaw(Law):
 
     def responses(self, many: Sequence[Pieces]) -> list[Response]:
         """The same for many, whose mean-field paths are followed together."""
+        if self.dim is None:
+            flights = self._flights(many)
+            kept = np.flatnonzero(flights.condensed & ~flights.lost).tolist()
+            frozen = cache(lambda: dict(zip(kept, sketched_gradients(self, [many[row] for row in kept]), strict=True)))
+            return [self._response(pieces, flights, row, frozen) for row, pieces in enumerate(many)]
         events = solve(self._problem(PieceRows.of(many), len(many)))
-        return [self._response(pieces, events, row) for row, pieces in enumerate(many)]
+        return [self._finite_response(pieces, events, row) for row, pieces in enumerate(many)]
 
-    def _response(self, pieces: Pieces, events: Moments, row: int) -> Response:
+    def _response(
+        self, pieces: Pieces, flights: Flights, row: int, frozen: Callable[[], dict[int, PieceGradient]]
+    ) -> Response:
+        """One of many responses; gradients of paths that freeze are found together, once one of them is asked for."""
+        regime, condensed, lost = flights.regime(row), bool(flights.condensed[row]), bool(flights.lost[row])
+        values, jacobian = self._flown(flights, row)
+        if condensed and not lost:
+            # The weight has condensed already, and nothing more is known: a margin that never binds.
+            return Response(values=values, differentiate=lambda: frozen()[row], margin=1.0, regime=regime)
+
+        def differentiate() -> PieceGradient:
+            path = self._mean_field(pieces, math.exp(flights.first[row]) - self.base, condensed)
+            return self._composed(jacobian, path.differentiate(), pieces, path.margin_gradient)
+
+        return Response(
+            values=values, differentiate=differentiate, lost=lost, margin=float(flights.margin[row]), regime=regime
+        )
+
+    def _finite_response(self, pieces: Pieces, events: Moments, row: int) -> Response:
         regime, condensed = self._regime(events, row), bool(np.isfinite(events.condensation_time[row]))
-        lost, speciation = regime == "captured", float(events.speciation_time[row])
-        if condensed and not lost and self.dim is None:
-            return self._differences(pieces, self._values(pieces, events, row), regime)
+        speciation = float(events.speciation_time[row])
         path = self._mean_field(pieces, float(np.nanmax([speciation, events.condensation_time[row], 0.0])), condensed)
-        moments, differentiate = path.moments, path.differentiate
-        if self.dim is not None:
-            # Log-odds against frozen others move like w/v, until commitment.
-            until = self.base + float(np.nan_to_num(speciation)) if condensed else math.inf
-            moments, differentiate = self._finite(pieces, until)
+        # Log-odds against frozen others move like w/v, until commitment.
+        until = self.base + float(np.nan_to_num(speciation)) if condensed else math.inf
+        moments, differentiate = self._finite(pieces, until)
         values, jacobian = self._measures(moments[0], self.base + moments[1])
-        cost, cost_gradient = self._effort(pieces)
-        # Rows of the outcome: shift, variance, posterior, separability, frechet, effort; and the margin.
-        rows = np.zeros((7, 5))
-        rows[[0, 1, 3, 4], :2] = jacobian
-        rows[2, 2] = rows[5, 3] = rows[6, 4] = 1.0
+        cost = self._effort(pieces)[0]
         return Response(
             values=np.array([values[0], values[1], moments[2], values[2], values[3], cost]),
-            differentiate=lambda: composed(rows, stacked(*differentiate(), cost_gradient, path.margin_gradient)),
-            lost=lost,
+            differentiate=lambda: self._composed(jacobian, differentiate(), pieces, path.margin_gradient),
+            lost=regime == "captured",
             margin=path.margin,
             regime=regime,
         )
+
+    def _composed(
+        self, jacobian: Array, moments: tuple[PieceGradient, ...], pieces: Pieces, margin: PieceGradient
+    ) -> PieceGradient:
+        """Gradient of shift, variance, posterior, separability, frechet, effort; and the margin."""
+        rows = np.zeros((7, 5))
+        rows[[0, 1, 3, 4], :2] = jacobian
+        rows[2, 2] = rows[5, 3] = rows[6, 4] = 1.0
+        return composed(rows, stacked(*moments, self._effort(pieces)[1], margin))
 
     def outcomes(self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES) -> Outcomes:
         """What many schedules do: in mean-field theory followed together."""
@@ -228,14 +256,27 @@ class MixtureLaw(Law):
             return "captured"
         return "committed" if events.stage[row] == Stage.COMMITTED else "dense"
 
-    def _differences(self, pieces: Pieces, values: Array, regime: str) -> Response:
-        def differentiate() -> PieceGradient:
-            sides = displaced(pieces)
-            moved = self.outcomes(sides.moved).values
-            return sides.gradient(np.column_stack([moved, np.zeros(len(moved))]))
+    def sketches(self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES) -> Outcomes:
+        """As `outcomes`, to 1e-10."""
+        if self.dim is not None:
+            return self.outcomes(many, names)
+        blocks = [self._flights(many[i : i + _BLOCK], follow=True) for i in range(0, len(many), _BLOCK)]
+        flown = [(flights, row) for flights in blocks for row in range(flights.first.size)]
+        return Outcomes(
+            values=np.array([self._flown(*one)[0] for one in flown]),
+            regimes=tuple(flights.regime(row) for flights, row in flown),
+        )
 
-        # The weight has condensed already, and nothing more is known: a margin that never binds.
-        return Response(values=values, differentiate=differentiate, margin=1.0, regime=regime)
+    def _flights(self, many: Sequence[Pieces], follow: bool = False) -> Flights:
+        begin = (0.0, 0.0) if self.start == "exact" else (-1.0, 1.0)
+        return fly(many, rate=self.rate, factor=self.factor, begin=begin, follow=follow)
+
+    def _flown(self, flights: Flights, row: int) -> tuple[Array, Array]:
+        """Values of a path, and the derivatives of four of them by shift and variance."""
+        (shift, ratio, separability, frechet), jacobian = self._measures(
+            float(flights.shift[row]), self.base + float(flights.excess[row])
+        )
+        return np.array([shift, ratio, np.nan, separability, frechet, flights.effort[row]]), jacobian
 
     def _problem(self, strengths: Strengths, count: int = 1) -> Problem:
         return Problem(
@@ -282,15 +323,15 @@ class MixtureLaw(Law):
         grid = linear_panels(kept, 2 * self.factor)
         law = (np.array([self.base]), np.ones(1), self.factor)
         p, e, *by = linear_moments(grid, *law, np.array([shift]), np.array([excess]))
-        ends = [grid.pullback(node.strength[0], node.position[0], node.width[0]) for node in by]
+        ends = grid.pullback(*(np.stack([getattr(z, n)[0] for z in by]) for n in ("strength", "position", "width")))
         cut = kept is not pieces
-        moved, along = zip(*(pieces.uncut(y, end) for end in ends), strict=True) if cut else (ends, np.zeros(2))
+        moved, along = pieces.uncut(y, ends) if cut else (ends, np.zeros(2))
         at, modes = (p, e, np.array([math.exp(y)])), GaussianModes()
         condensed = float(modes.condensation_rate((1 + p) ** 2 + at[2] + e, at[2])[0])
         return _Free(
             state=np.array([p[0], e[0]]),
-            gradient=stacked(*moved),
-            along=np.array(along, dtype=np.float64),
+            gradient=moved,
+            along=along,
             lead=float(modes.speciation_rate(*at)[0]) - self.rate,
             condensed=condensed - self.rate,
             rates=(np.array(rate_slopes(*at))[:, 0], np.array(condensation_slopes(*at))[:, 0]),
@@ -314,7 +355,6 @@ class MixtureLaw(Law):
         margin_row = slopes[:2] @ at_event + slopes[2] * moves
         both = composed(np.vstack([after, np.zeros(2), margin_row]), free.gradient)
         return _Path(
-            moments=np.append(free.state * decay, np.nan),
             differentiate=lambda: (both.row(0), both.row(1), both.row(2)),
             margin=(free.lead if condensed or first > 0 else 0.0) - free.condensed,
             margin_gradient=both.row(3) if first > 0 else composed(-np.array([others[:2]]), free.gradient).row(0),
@@ -347,3 +387,9 @@ class MixtureLaw(Law):
             return tuple(total.row(i) for i in range(3))
 
         return moments, differentiate
+
+
+@lru_cache(maxsize=256)
+def _evaluated(law: MixtureLaw, schedule: GuidanceSchedule) -> Outcome:
+    # One schedule is judged by several goals, with a margin and without.
+    return law._evaluate(schedule)

@@ -28,7 +28,9 @@ PENALTY = 100.0  # of missing a floor, against the objective, when starts are ra
 _LOST = 1e3
 _SEARCHES = 6  # one after the other, with corners that turned out worse, or closer by ...
 _NEARER, _NEAREST = 5.0, 0.005  # ... by this factor, down to this reach, in units of the family's numbers
-_PATIENCE = 15  # evaluations without a better one, beyond the number of variables, after which a search ends
+_PATIENCE, _MORE = 15, 5  # evaluations without a better one after which a search ends: so many, and per number ...
+_MOST_NUMBERS = 6  # ... up to this
+_SAME = 1e-5  # distance of two points, in units of the family's numbers, that is worth no second polish
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -95,7 +97,7 @@ class Task:
         one = Found(family, point, response, missed=self.violation(response), lost=response.lost)
         if not self.margin or response.lost:
             return one
-        hard, outcomes = hardest(self.law, pieces, response, self.margin, tuple(self.floors))
+        hard, _, outcomes = hardest(self.law, pieces, response, self.margin, tuple(self.floors))
         off = any(regime != response.regime for regime in outcomes.regimes)
         short = [
             floor - float(np.nanmin(outcomes.values[:, QUANTITIES.index(name)])) for name, floor in self.floors.items()
@@ -106,9 +108,17 @@ class Task:
         """The better of two: first by feasibility, then by gain, or by how little is missed."""
         if one is None or other is None:
             return one or other
-        return min(one, other, key=self._rank)
+        return min(one, other, key=self.rank)
 
-    def _rank(self, found: Found) -> tuple[float, float]:
+    def ahead(self, one: Found | None, other: Found | None) -> bool:
+        """Whether one point is better than another by more than what floors may be missed by."""
+        if one is None or other is None:
+            return one is not None
+        (missed, rank), (its_missed, its_rank) = self.rank(one), self.rank(other)
+        return missed < its_missed - TOLERANCE or (missed <= its_missed and rank < its_rank - TOLERANCE)
+
+    def rank(self, found: Found) -> tuple[float, float]:
+        """By what is missed, and then by gain: less is better."""
         return (0.0, -self.gain(found.response)) if found.missed <= TOLERANCE else (found.missed, 0.0)
 
 
@@ -165,8 +175,8 @@ class _Walk:
             found = Found(self.family, inside.copy(), responses[0], missed, lost)
             self.known = {key: (found, responses), **dict(list(self.known.items())[:3])}
             before, self.best = self.best, task.better(self.best, found)
-            self.idle = self.idle + 1 if self.best is before else 0
-            if self.idle > _PATIENCE + 5 * min(self.family.size, 6):
+            self.idle = 0 if task.ahead(self.best, before) else self.idle + 1
+            if self.idle > _PATIENCE + _MORE * min(self.family.size, _MOST_NUMBERS):
                 raise Stalled
         return self.known[key]
 
@@ -195,7 +205,7 @@ def climb(task: Task, family: Family, start: Array, iterations: int = 100, preci
         derived in explanation/design; [mutapcic2009cutting] for the corners.
     """
     best, reach = task.found(family, start), 1.0
-    known, strict = list(best.corners), task
+    known, strict, least = list(best.corners), task, np.inf
     for _ in range(_SEARCHES if task.margin else 1):
         if task.margin and best.lost:
             break
@@ -207,7 +217,10 @@ def climb(task: Task, family: Family, start: Array, iterations: int = 100, preci
         gained = best is not before and task.gain(best.response) > task.gain(before.response) + TOLERANCE
         if missed > 0 and new:
             continue
-        if missed > 0 and not found.lost:  # less is kept inside the margin than in the corners looked at
+        if (
+            missed > 0 and not found.lost and missed < least
+        ):  # less is kept inside the margin than in the corners looked at
+            least = missed
             strict = replace(strict, floors={name: floor + missed for name, floor in strict.floors.items()})
         elif best is before and best.missed > TOLERANCE:
             break  # what is asked for cannot be had here
@@ -302,10 +315,14 @@ def best_of(
     if task.margin:
         tried = [f for f in tried if not f.lost] or tried[:1]
     best: Found | None = None
+    climbed: list[Found] = []
     for found in _distinct([*kept[: (most + 1) // 2], *sorted(tried, key=price)])[:most]:
-        # All of them: which of two climbs ends higher does not tell which is polished to more.
-        best = task.better(best, polish(task, climb(task, family, found.point)))
-    return best
+        one = climb(task, family, found.point)
+        if all(np.abs(one.point - other.point).max() > _SAME for other in climbed):
+            # All of them: which of two climbs ends higher does not tell which is polished to more.
+            best = task.better(best, polish(task, one))
+        climbed.append(one)
+    return task.better(best, min(climbed, key=task.rank, default=None))
 
 
 def _distinct(found: Sequence[Found]) -> list[Found]:

@@ -42,7 +42,7 @@ def surveyed(task: Task, family: Family, most: int = 3) -> list[Array]:
         for sign in (1.0, -1.0):
             if kept.size:
                 moved = [_off(task, family, points[k], sign) for k in kept]
-                off = _missed(task, task.law.outcomes(moved, tuple(task.floors)))
+                off = _missed(task, task.law.sketches(moved, tuple(task.floors)))
                 missed[kept] = np.maximum(missed[kept], off)
                 kept = kept[off <= 0]
     price = PENALTY * missed - gain
@@ -76,7 +76,7 @@ def _grid(law: Law, family: Family, names: tuple[Quantity, ...]) -> tuple[Array,
     edges = np.linspace(1, 0, _POSITIONS[positions] + 2)[1:-1]
     places = [p for p in product(edges, repeat=positions) if all(a > b for a, b in pairwise(p))]
     points = np.array([(*place, *level) for place in places for level in product(levels, repeat=strengths)])
-    return points, law.outcomes([family.pieces(point) for point in points], names)
+    return points, law.sketches([family.pieces(point) for point in points], names)
 
 
 def _levels(family: Family, count: int) -> Array:
