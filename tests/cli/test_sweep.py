@@ -15,9 +15,9 @@ import xarray as xr
 from rich.console import Console
 
 from orthoscope import theory
-from orthoscope.cli import output
 from orthoscope.experiments import planes
 from orthoscope.guidance.schedules import Constant
+from orthoscope.report import bars
 from orthoscope.settings import Setting
 from orthoscope.sweeps import run as sweep_run
 from orthoscope.sweeps.store import read
@@ -197,8 +197,8 @@ def test_the_time_left_is_told_however_long_a_step_takes(monkeypatch: pytest.Mon
     def console(**options: Any) -> Console:
         return Console(file=screen, force_terminal=True, width=100, get_time=lambda: clock[0])
 
-    monkeypatch.setattr(output, "Console", console)
-    with output.progress("long") as advance:
+    monkeypatch.setattr(bars, "Console", console)
+    with bars.bar("long") as advance:
         for step in range(3):
             clock[0] = 3600.0 * step
             advance(5 + step, 10)
