@@ -24,6 +24,7 @@ from orthoscope.guidance.specs import Types
 from orthoscope.guidance.texts import joined
 from orthoscope.process import NoiseLevel
 from orthoscope.serialize import VERSION
+from orthoscope.sources import code_of
 
 T = TypeVar("T")
 
@@ -138,6 +139,10 @@ class FunctionSchedule(GuidanceSchedule):
             named["settings"] = settings
         return named | {"clock": self.clock, "switches": self.jumps}
 
+    def identity(self) -> str | None:
+        """A fingerprint of the code of the function."""
+        return code_of(self.call)
+
     @classmethod
     def from_spec(
         cls, place: str, settings: Mapping[str, Any] | None = None, clock: Clock = "variance", switches: Any = ()
@@ -177,6 +182,7 @@ def own_schedule(thing: Any, **options: Any) -> GuidanceSchedule:
     known = registered.SCHEDULES.options(thing) or registered.SCHEDULES.options(type(made))
     chosen = {**known, **options}
     jumps = tuple(float(at) for at in chosen.pop("switches", ()))
+    code_of(made)  # read now, not when its file may have been edited
     return FunctionSchedule(call=made, jumps=jumps, **chosen)
 
 

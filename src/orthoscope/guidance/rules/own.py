@@ -24,6 +24,7 @@ from orthoscope.guidance.texts import joined
 from orthoscope.prediction import SPACES, Space, per_row
 from orthoscope.process import NoiseLevel, Scalar
 from orthoscope.serialize import VERSION
+from orthoscope.sources import code_of
 from orthoscope.typing import Events
 
 _PAIR = ("cond", "uncond")
@@ -110,6 +111,10 @@ class FunctionRule(Rule):
             named["settings"] = settings
         return named | {"space": self.space, "linear": self.is_linear, "needs": self.needs}
 
+    def identity(self) -> str | None:
+        """A fingerprint of the code of the function."""
+        return code_of(self.call)
+
     @classmethod
     def from_spec(
         cls,
@@ -182,6 +187,7 @@ def own_rule(thing: Any, **options: Any) -> Rule:
     told = {key: getattr(made, name) for key, name in own.items() if hasattr(made, name)}
     chosen = {**told, **known, **options}
     linear = {"is_linear": chosen.pop("linear")} if "linear" in chosen else {}
+    code_of(made)  # read now, not when its file may have been edited
     return FunctionRule(call=made, **linear, **chosen)
 
 
