@@ -336,3 +336,29 @@ def test_a_run_is_the_same_with_a_rule_that_changes_its_inputs_in_place() -> Non
         for rule in (spoiling, mine.straight)
     )
     torch.testing.assert_close(first, second)
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    "given", [None, "rescale:phi=0.7", mine.straight, mine.Inert, mine.Inert(eta=0.1), mine.Proper(eta=2)]
+)
+def test_whatever_is_a_rule_is_written_and_read_back(given: Any, tmp_path: Path, unchecked: None) -> None:
+    path = str(tmp_path / "mine.json")
+    write_rule(given, path)
+    assert read_rule(path) == as_rule(path) == as_rule(given)
+
+
+@pytest.mark.parametrize("given", [lambda x, level, predictions, w: x, object(), 3, "nothing"])
+def test_what_cannot_be_read_back_is_not_written(given: Any, tmp_path: Path, unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=r"^this rule cannot be written down: ") as told:
+        write_rule(given, tmp_path / "mine.json")
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "mine.json").exists()
+
+
+@pytest.mark.parametrize("given", [5, None, LinearCFG()])
+def test_what_is_no_text_is_told_in_one_line(given: Any, unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=rf"^a rule as text is expected.* got {type(given).__name__}$"):
+        parse_rule(given)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -227,3 +228,54 @@ def test_a_schedule_that_changes_times_in_place_changes_only_its_own(schedule: A
     times = np.array([0.5, 1.0, 4.0])
     np.testing.assert_array_equal(as_schedule(schedule).at_time(times), [1.0, 2.0, 8.0])
     np.testing.assert_array_equal(times, [0.5, 1.0, 4.0])
+
+
+# Files
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A schedule with a setting that JSON cannot hold."""
+
+    levels: Any = frozenset({1.0})
+
+    def __call__(self, level: Any) -> float:
+        return 1.0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [3, "3", "step:early=3,late=-1,switch=1", mine.Decay(rate=2.0), mine.Decay, mine.fading, mine.Sloped(height=2)],
+)
+def test_whatever_is_a_schedule_is_written_and_read_back(given: Any, tmp_path: Path, unchecked: None) -> None:
+    path = str(tmp_path / "mine.json")
+    write_schedule(given, path)
+    assert read_schedule(path) == as_schedule(path) == as_schedule(given)
+
+
+@pytest.mark.parametrize("given", [Listed(), lambda level: 1.0, object(), None, "nothing"])
+def test_what_cannot_be_read_back_is_not_written(given: Any, tmp_path: Path, unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=r"^this schedule cannot be written down: ") as told:
+        write_schedule(given, tmp_path / "mine.json")
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "mine.json").exists()
+
+
+# Texts
+
+
+@pytest.mark.parametrize("text", ["3", " 3.0 ", "3e0", "constant:3"])
+def test_a_plain_number_is_a_constant_strength(text: str) -> None:
+    assert parse_schedule(text) == as_schedule(text) == Constant(value=3.0)
+
+
+@pytest.mark.parametrize("given", [5, None, Constant(value=3.0)])
+def test_what_is_no_text_is_told_in_one_line(given: Any, unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=rf"^a schedule as text is expected.* got {type(given).__name__}$"):
+        parse_schedule(given)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", ""])
+def test_what_is_no_finite_number_is_no_schedule(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^expected a schedule such as"):
+        parse_schedule(text)
