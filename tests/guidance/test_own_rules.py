@@ -362,3 +362,70 @@ def test_what_cannot_be_read_back_is_not_written(given: Any, tmp_path: Path, unc
 def test_what_is_no_text_is_told_in_one_line(given: Any, unchecked: None) -> None:
     with pytest.raises(ConfigError, match=rf"^a rule as text is expected.* got {type(given).__name__}$"):
         parse_rule(given)
+
+
+# What decorators refuse where they are written
+
+
+class Uncallable:
+    """Its objects cannot be called."""
+
+
+class Short:
+    """Its objects take too little."""
+
+    def __call__(self, x: Any, level: Any) -> Any:
+        return x
+
+
+@pytest.mark.parametrize(
+    ("thing", "told"),
+    [
+        (lambda x, level: x, r"^a rule is called with .*; .*<lambda> takes \(x, level\)$"),
+        (Short, r"; Short takes \(x: 'Any', level: 'Any'\) -> 'Any'$"),
+        (Short(), r"; Short takes \(x: 'Any', level: 'Any'\) -> 'Any'$"),
+        (Uncallable, r"^Uncallable is no rule: its objects cannot be called$"),
+    ],
+)
+def test_what_takes_no_predictions_is_refused_by_the_decorator(thing: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        osc.rule("mine")(thing)
+    assert "mine" not in registered.RULES
+
+
+@pytest.mark.parametrize(
+    "thing", [mine.straight, mine.Plain, mine.Plain(), mine.Inert, mine.Proper, lambda *all: all[0]]
+)
+def test_what_takes_predictions_is_registered(thing: Any) -> None:
+    assert osc.rule("mine")(thing) is thing
+    assert "mine" in registered.RULES
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"space": "nois"}, r"^unknown prediction space 'nois'; did you mean 'noise'\?$"),
+        ({"linear": "yes"}, r"^`linear` must be True or False, got 'yes'$"),
+        ({"needs": "cond"}, r"^`needs` is a list of names of predictions, got 'cond'$"),
+        ({"needs": [1]}, r"^`needs` is a list of names of predictions, got \[1\]$"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_by_the_decorator(options: Any, told: str, unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=told):
+        osc.rule("mine", **options)
+
+
+# One line
+
+
+def test_an_error_of_several_lines_is_told_in_one() -> None:
+    def failing(x: Any, level: Any, predictions: Any, w: Any) -> Any:
+        raise RuntimeError("one\ntwo\n  three")
+
+    with pytest.raises(ConfigError, match=r"failing failed: RuntimeError: one two three$"):
+        guided(failing)
+
+
+def test_objects_are_told_by_their_type(unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=r"or a rule, got ndarray$"):
+        as_rule(np.ones((40, 40)))

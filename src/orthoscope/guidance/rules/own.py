@@ -17,8 +17,8 @@ from torch import Tensor
 
 from orthoscope import registered
 from orthoscope.denoise import Memory
-from orthoscope.errors import ConfigError, OrthoscopeError, unknown
-from orthoscope.guidance.own import found_again, naming, spelled_out
+from orthoscope.errors import ConfigError, OrthoscopeError, in_one_line, unknown
+from orthoscope.guidance.own import called, found_again, naming, spelled_out
 from orthoscope.guidance.rules.base import Predictions, Rule
 from orthoscope.guidance.texts import joined
 from orthoscope.prediction import SPACES, Space, per_row
@@ -78,7 +78,7 @@ class FunctionRule(Rule):
         except OrthoscopeError:
             raise
         except Exception as error:
-            raise ConfigError(f"the rule {self.name} failed: {type(error).__name__}: {error}", field="rule") from error
+            raise ConfigError(f"the rule {self.name} failed: {in_one_line(error)}", field="rule") from error
         kept = None
         if self._remembers:
             if not isinstance(found, tuple) or len(found) != 2:
@@ -141,7 +141,13 @@ class FunctionRule(Rule):
         return ":".join(filter(None, (place, joined(settings | said))))
 
 
-def _has_memory(call: Callable[..., Any]) -> bool:
+def _check_takes_predictions(thing: Any) -> None:
+    """Reject what cannot be called like a rule."""
+    if not (isinstance(thing, type) and issubclass(thing, Rule)):
+        _has_memory(called(thing, "rule"), registered.name_of(thing))
+
+
+def _has_memory(call: Callable[..., Any], name: str = "") -> bool:
     """Whether a function takes a memory: a parameter of that name, or a fifth that must be given.
 
     Raises:
@@ -159,8 +165,8 @@ def _has_memory(call: Callable[..., Any]) -> bool:
             continue
         return count == 5
     raise ConfigError(
-        f"a rule is called with (x, level, predictions, w), or these and memory; {registered.name_of(call)} takes "
-        f"{signature}",
+        "a rule is called with (x, level, predictions, w), or these and memory; "
+        f"{name or registered.name_of(call)} takes {signature}",
         field="rule",
     )
 
@@ -181,7 +187,9 @@ def own_rule(thing: Any, **options: Any) -> Rule:
     if isinstance(made, Rule):
         return made
     if not callable(made):
-        raise ConfigError(f"a `rule` is called with predictions; {made!r:.80} cannot be called", field="rule")
+        raise ConfigError(
+            f"a `rule` is called with predictions; an object of {type(made).__name__} cannot be called", field="rule"
+        )
     known = registered.RULES.options(thing) or registered.RULES.options(type(made))
     own = {"space": "space", "linear": "is_linear", "needs": "needs"}
     told = {key: getattr(made, name) for key, name in own.items() if hasattr(made, name)}
@@ -205,6 +213,20 @@ def rule(
         space: Prediction space in which it acts; that of denoised means if nothing is said.
         linear: Whether it is linear in the predictions; it is taken to bend if nothing is said.
         needs: Names of the predictions; the conditional and the unconditional one if nothing is said.
+
+    Raises:
+        ConfigError: if there is no such space, or what is registered cannot be called like a rule.
     """
+    if space is not None and space not in SPACES:
+        raise unknown("prediction space", str(space), SPACES, field="space")
+    if linear is not None and not isinstance(linear, bool):
+        raise ConfigError(f"`linear` must be True or False, got {linear!r:.40}", field="linear")
+    if needs is not None and (isinstance(needs, str) or not all(isinstance(one, str) for one in needs)):
+        raise ConfigError(f"`needs` is a list of names of predictions, got {needs!r:.60}", field="needs")
     options = {"space": space, "linear": linear, "needs": None if needs is None else tuple(needs)}
-    return naming(name, registered.RULES, **{key: value for key, value in options.items() if value is not None})
+    return naming(
+        name,
+        registered.RULES,
+        _check_takes_predictions,
+        **{key: value for key, value in options.items() if value is not None},
+    )
