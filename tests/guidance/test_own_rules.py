@@ -429,3 +429,42 @@ def test_an_error_of_several_lines_is_told_in_one() -> None:
 def test_objects_are_told_by_their_type(unchecked: None) -> None:
     with pytest.raises(ConfigError, match=r"or a rule, got ndarray$"):
         as_rule(np.ones((40, 40)))
+
+
+# The promise to be linear
+
+
+@pytest.mark.parametrize("w", [0.0, 1.5, -1.0, 1000.0, np.array([0.0, 1.0, 30.0, -1.0])])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_a_rule_that_is_linear_keeps_its_promise(w: Any, dtype: Any) -> None:
+    parts = {name: EXACT(X, LEVEL, label).to(dtype) for name, label in (("cond", 0), ("uncond", None))}
+    calls = []
+
+    def counted(x: Any, level: Any, predictions: Any, w: Any) -> Any:
+        calls.append(1)
+        return mine.straight(x, level, predictions, w)
+
+    made = FunctionRule(call=counted, is_linear=True)
+    for _ in range(3):
+        found, _ = made(X.to(dtype), LEVEL, parts, w, None)
+        assert torch.equal(found, mine.straight(X, LEVEL, parts, per_row(w, X.to(dtype))))
+    assert len(calls) == 3 + 4  # tried once
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda x, level, p, w: p["cond"] + w * p["uncond"], "the weights must add up to 1; leave out `linear`"),
+        (lambda x, level, p, w: p["cond"] + 0.5 * x, None),
+        (lambda x, level, p, w: p["cond"] + w * (p["cond"] - p["uncond"]) ** 3, "it is not linear in the predictions"),
+        (lambda x, level, p, w: p["cond"] + w * (p["cond"] - p["uncond"]).abs(), "it is not linear in the predictions"),
+        (lambda x, level, p, w: p["cond"] + 1.0, "it is not linear in the predictions"),
+    ],
+)
+def test_a_rule_that_is_not_linear_is_refused_in_one_line(call: Any, told: str | None) -> None:
+    rule = FunctionRule(call=call, is_linear=True)
+    with pytest.raises(ConfigError, match=told or "not linear") as found:
+        guided(rule)
+    assert str(found.value).startswith("the rule ")
+    assert "\n" not in str(found.value)
+    guided(FunctionRule(call=call))  # as a rule that bends it is one

@@ -20,6 +20,7 @@ from orthoscope.denoise import Memory
 from orthoscope.errors import ConfigError, OrthoscopeError, in_one_line, unknown
 from orthoscope.guidance.own import called, found_again, naming, spelled_out
 from orthoscope.guidance.rules.base import Predictions, Rule
+from orthoscope.guidance.rules.promise import check_linear
 from orthoscope.guidance.texts import joined
 from orthoscope.prediction import SPACES, Space, per_row
 from orthoscope.process import NoiseLevel, Scalar
@@ -39,7 +40,7 @@ class FunctionRule(Rule):
             name, and the strength: a number, or a column that multiplies rows. With a fifth parameter `memory`, None
             at first, it returns the prediction and what it wants to see at the next step.
         space: Prediction space in which predictions come and go.
-        is_linear: Whether it is linear in the predictions; only its author knows.
+        is_linear: Whether it is linear in the predictions, as its author says; tried once, when it is used first.
         needs: Names of the predictions.
     """
 
@@ -48,6 +49,7 @@ class FunctionRule(Rule):
     is_linear: bool = False  # type: ignore[misc]
     needs: tuple[str, ...] = _PAIR  # type: ignore[misc]
     _remembers: bool = field(init=False, repr=False, compare=False)
+    _tried: bool = field(init=False, repr=False, compare=False, default=False)  # whether it is linear
     OPTIONS: ClassVar[Mapping[str, str]] = {"space": "Space", "linear": "bool", "needs": "tuple[str, ...]"}
 
     def __post_init__(self) -> None:
@@ -68,8 +70,18 @@ class FunctionRule(Rule):
         """What the function returns, once it was seen to be a prediction.
 
         Raises:
-            ConfigError: if the function fails, or returns something else.
+            ConfigError: if the function fails, returns something else, or is not linear where it was said to be.
         """
+        if self.is_linear and not self._tried and len(x):
+            check_linear(
+                self.name, lambda parts: self._asked(x, level, parts, w, None)[0], predictions, float(np.abs(w).max())
+            )
+            object.__setattr__(self, "_tried", True)
+        return self._asked(x, level, predictions, w, memory)
+
+    def _asked(
+        self, x: Events, level: NoiseLevel, predictions: Predictions, w: Scalar, memory: Memory
+    ) -> tuple[Events, Memory]:
         # Copies: a function that changes them in place changes nothing of the run.
         parts = {name: part.clone() for name, part in predictions.items()}
         given = (x.clone(), level.copied(), parts, per_row(w, x))
