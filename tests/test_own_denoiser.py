@@ -11,7 +11,7 @@ import torch
 import orthoscope as osc
 from orthoscope.denoise import ExactDenoiser, OwnDenoiser
 from orthoscope.errors import ConfigError, ShapeError
-from orthoscope.guidance.guided import classifier_free
+from orthoscope.guidance.guided import Guided, classifier_free
 from orthoscope.prediction import from_denoised
 from orthoscope.process import EDM, NoiseLevel, OrnsteinUhlenbeck, RectifiedFlow, VarianceExploding
 from orthoscope.sampling import Exponential, State, geometric, sample
@@ -141,8 +141,30 @@ def test_a_reading_that_is_clearly_another_one_is_refused(right: str, said: Any)
 
 def test_a_rough_network_passes_the_check() -> None:
     exact = states("denoised")
-    for rough in (lambda x, *rest: 0.9 * exact(x, *rest), lambda x, *rest: 5 + 0 * x):  # the last is wrong read anyhow
-        assert osc.denoiser(rough, check=LAW).predicts == "denoised"
+    assert osc.denoiser(lambda x, *rest: 0.9 * exact(x, *rest), check=LAW).predicts == "denoised"
+
+
+def test_a_network_that_fits_in_no_reading_is_refused() -> None:
+    told = r"agrees with `check` read as none of denoised, noise, velocity, score, edm: look at"
+    with pytest.raises(ConfigError, match=told) as found:
+        osc.denoiser(lambda x, *rest: 5 + 0 * x, check=LAW)
+    assert "\n" not in str(found.value)
+
+
+def test_a_network_in_single_precision_is_compared_in_it() -> None:
+    class Single(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.eye(2))
+
+        def forward(self, x: torch.Tensor, sigma: torch.Tensor, label: Any) -> torch.Tensor:
+            assert x.dtype == sigma.dtype == torch.float32
+            level = NoiseLevel(time=sigma.double().numpy() ** 2)
+            return EXACT(x.double(), level, label).float() @ self.weight
+
+    assert osc.denoiser(Single(), check=LAW).predicts == "denoised"
+    with pytest.raises(ConfigError, match="read as denoised it agrees"):
+        osc.denoiser(Single(), predicts="noise", check=LAW)
 
 
 # Refused
@@ -278,3 +300,77 @@ def test_a_function_that_changes_its_inputs_in_place_changes_nothing_of_the_run(
     assert torch.equal(x, X)
     assert torch.equal(labels, LABELS)
     np.testing.assert_array_equal(level.time, LEVELS[1].time)
+
+
+# What is asked and what it is asked about
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"sigma_data": 0}, r"^`sigma_data` must be a number > 0, got 0$"),
+        ({"sigma_data": -1.0}, r"^`sigma_data` must be a number > 0, got -1\.0$"),
+        ({"sigma_data": np.nan}, r"^`sigma_data` must be a number > 0, got nan$"),
+        ({"sigma_data": "x"}, r"^`sigma_data` must be a number > 0, got 'x'$"),
+        ({"classes": 0}, r"^`classes` must be a whole number > 0, got 0$"),
+        ({"classes": 2.5}, r"^`classes` must be a whole number > 0, got 2\.5$"),
+        ({"check": 5}, r"^`check` must be a law with an exact score, .*, got int$"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_in_one_line(kwargs: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        osc.denoiser(states("denoised"), **kwargs)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (3, r"^`label` 3 is none of the 3 `classes`, 0 to 2$"),
+        (torch.tensor([0, 1, -1, 2]), r"^`label` -1 is none of the 3 `classes`, 0 to 2$"),
+        ("cat", r"^`label` must be a whole number, or one for each of 4 rows, got 'cat'$"),
+        (torch.tensor([0, 1]), r"^`label` must be a whole number, or one for each of 4 rows, got tensor"),
+    ],
+)
+def test_labels_that_are_no_classes_are_refused_in_one_line(label: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        osc.denoiser(states("denoised"), classes=3)(X, LEVELS[0], label)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("made", [EXACT, osc.denoiser(states("denoised")), classifier_free(EXACT, 1.0)])
+@pytest.mark.parametrize(
+    ("x", "level", "message"),
+    [
+        (X.numpy(), LEVELS[0], r"^`x` must be a torch tensor, one event per row, got ndarray$"),
+        (X, 0.7, r"^`level` must be a NoiseLevel, such as .*, got float$"),
+    ],
+)
+def test_states_and_levels_that_are_none_are_refused_in_one_line(made: Any, x: Any, level: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        made(x, level)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("x", [X[:, :1], X[0], X[:, None]])
+def test_other_columns_than_those_of_the_target_are_refused(x: Any) -> None:
+    for made in (EXACT, classifier_free(EXACT, 1.0)):
+        with pytest.raises(ShapeError, match=r"^`x` must have one event per row in 2 columns, got shape \("):
+            made(x, LEVELS[0])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("wrong", [5, "cat", LAW, ExactDenoiser, lambda x, sigma, label: x])
+def test_guidance_of_what_is_no_denoiser_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^`denoiser` must be a denoiser, such as .*, got \w+$"):
+        classifier_free(wrong, 1.0)
+    with pytest.raises(ConfigError, match=r"^`reference` must be a denoiser, such as .*, got \w+$"):
+        Guided(main=EXACT, reference=wrong, schedule=1.0)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("wrong", [5, "cat", EXACT, type(LAW), X])
+def test_an_exact_denoiser_of_what_is_no_target_is_refused(wrong: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^`target` must be a law with an exact score, .*, got \w+$"):
+        ExactDenoiser(wrong)

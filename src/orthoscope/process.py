@@ -48,6 +48,11 @@ class NoiseLevel:
     step: int | None = None
     steps: int | None = None
 
+    def __post_init__(self) -> None:
+        """Reject a number that is no variance; arrays, of which runs are full, are not looked at."""
+        if isinstance(self.time, float | int) and not self.time >= 0:
+            raise ConfigError(f"`time` is the variance of the noise and must be >= 0, got {self.time}", field="time")
+
     @property
     def variance(self) -> Scalar:
         """Variance that the denoiser sees: time + offset."""

@@ -223,9 +223,9 @@ def name_of(thing: Any) -> str:
     return str(getattr(thing, "__qualname__", None) or type(thing).__qualname__)
 
 
-def is_own(cls: type) -> bool:
-    """Whether a class is not the package's."""
-    return not cls.__module__.startswith("orthoscope.")
+def is_own(thing: Any) -> bool:
+    """Whether a class or a function is not the package's."""
+    return not str(thing.__module__).startswith("orthoscope.")
 
 
 def taken_apart(thing: Any) -> tuple[Any, dict[str, Any]]:

@@ -13,6 +13,7 @@ import inspect
 import json
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ VERSION = 1
 Registry = Mapping[str, type]
 
 
-def to_dict(value: Any, *, strict: bool = True) -> Any:
+def to_dict(value: Any, *, strict: bool = True, identified: bool = False) -> Any:
     """A dataclass, recursively, as a dictionary of plain values with `type` and `version`.
 
     What has a method `to_spec` says itself what stands for it.
@@ -31,24 +32,28 @@ def to_dict(value: Any, *, strict: bool = True) -> Any:
         value: What to write.
         strict: Whether it must be read back. Otherwise what cannot be, such as a function without a place, is named
             under `in_memory`, where `from_dict` knows no key.
+        identified: Whether what has a method `identity`, a fingerprint of its code, is written with that: for hashes.
 
     Raises:
         ConfigError: if it must be read back and cannot be.
     """
+    inner = partial(to_dict, strict=strict, identified=identified)
     if not isinstance(value, type) and hasattr(value, "to_spec"):
         try:
-            return {key: to_dict(part, strict=strict) for key, part in value.to_spec().items()}
+            spec = {key: inner(part) for key, part in value.to_spec().items()}
         except ConfigError:
             if strict:
                 raise
             return {"type": type(value).__name__, "in_memory": str(getattr(value, "name", value))}
+        code = value.identity() if identified and hasattr(value, "identity") else None
+        return spec | ({"identity": code} if code else {})
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: to_dict(getattr(value, f.name), strict=strict) for f in dataclasses.fields(value)}
+        fields = {f.name: inner(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, "version": VERSION, **fields}
     if isinstance(value, Mapping):
-        return {str(k): to_dict(v, strict=strict) for k, v in value.items()}
+        return {str(k): inner(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [to_dict(v, strict=strict) for v in value]
+        return [inner(v) for v in value]
     return value
 
 
@@ -123,9 +128,10 @@ def dumps(value: Any, *, indent: int | None = 2) -> str:
 
 
 def content_hash(value: Any) -> str:
-    """A short stable fingerprint: equal content gives equal text in every process."""
+    """A short stable fingerprint: equal content, and equal code of what is one's own, gives equal text everywhere."""
     # NaN and infinity are kept apart here, which the JSON of a file cannot.
-    text = json.dumps(to_dict(value), sort_keys=True, separators=(",", ":"), default=lambda array: array.tolist())
+    found = to_dict(value, identified=True)
+    text = json.dumps(found, sort_keys=True, separators=(",", ":"), default=lambda array: array.tolist())
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 

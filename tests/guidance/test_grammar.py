@@ -71,7 +71,7 @@ def test_a_percentage_is_the_same_number_as_its_step(share: int) -> None:
         ("step:early=3,late=-1,switch=60%,clock=sigma", "in % means clock=step, but clock=sigma"),
         ("step:early=300%,late=-1,switch=60%", "early=300% is no position on the clock"),
         ("step:early=3,late=-1,switch=1,clock=time", "unknown clock 'time'"),
-        ("3", "expected a schedule such as constant:3"),
+        ("3:", "unknown schedule '3'"),
         ("window.json", "schedule file window.json: no such file"),
         ("linaer:" + 5000 * "x", "unknown schedule 'linaer'"),
         ("tabulated:at=0/1,strengths=1", "equally long and not empty, got 2 and 1"),

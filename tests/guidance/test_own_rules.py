@@ -336,3 +336,135 @@ def test_a_run_is_the_same_with_a_rule_that_changes_its_inputs_in_place() -> Non
         for rule in (spoiling, mine.straight)
     )
     torch.testing.assert_close(first, second)
+
+
+# Files
+
+
+@pytest.mark.parametrize(
+    "given", [None, "rescale:phi=0.7", mine.straight, mine.Inert, mine.Inert(eta=0.1), mine.Proper(eta=2)]
+)
+def test_whatever_is_a_rule_is_written_and_read_back(given: Any, tmp_path: Path, unchecked: None) -> None:
+    path = str(tmp_path / "mine.json")
+    write_rule(given, path)
+    assert read_rule(path) == as_rule(path) == as_rule(given)
+
+
+@pytest.mark.parametrize("given", [lambda x, level, predictions, w: x, object(), 3, "nothing"])
+def test_what_cannot_be_read_back_is_not_written(given: Any, tmp_path: Path, unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=r"^this rule cannot be written down: ") as told:
+        write_rule(given, tmp_path / "mine.json")
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "mine.json").exists()
+
+
+@pytest.mark.parametrize("given", [5, None, LinearCFG()])
+def test_what_is_no_text_is_told_in_one_line(given: Any, unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=rf"^a rule as text is expected.* got {type(given).__name__}$"):
+        parse_rule(given)
+
+
+# What decorators refuse where they are written
+
+
+class Uncallable:
+    """Its objects cannot be called."""
+
+
+class Short:
+    """Its objects take too little."""
+
+    def __call__(self, x: Any, level: Any) -> Any:
+        return x
+
+
+@pytest.mark.parametrize(
+    ("thing", "told"),
+    [
+        (lambda x, level: x, r"^a rule is called with .*; .*<lambda> takes \(x, level\)$"),
+        (Short, r"; Short takes \(x: 'Any', level: 'Any'\) -> 'Any'$"),
+        (Short(), r"; Short takes \(x: 'Any', level: 'Any'\) -> 'Any'$"),
+        (Uncallable, r"^Uncallable is no rule: its objects cannot be called$"),
+    ],
+)
+def test_what_takes_no_predictions_is_refused_by_the_decorator(thing: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        osc.rule("mine")(thing)
+    assert "mine" not in registered.RULES
+
+
+@pytest.mark.parametrize(
+    "thing", [mine.straight, mine.Plain, mine.Plain(), mine.Inert, mine.Proper, lambda *all: all[0]]
+)
+def test_what_takes_predictions_is_registered(thing: Any) -> None:
+    assert osc.rule("mine")(thing) is thing
+    assert "mine" in registered.RULES
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"space": "nois"}, r"^unknown prediction space 'nois'; did you mean 'noise'\?$"),
+        ({"linear": "yes"}, r"^`linear` must be True or False, got 'yes'$"),
+        ({"needs": "cond"}, r"^`needs` is a list of names of predictions, got 'cond'$"),
+        ({"needs": [1]}, r"^`needs` is a list of names of predictions, got \[1\]$"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_by_the_decorator(options: Any, told: str, unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=told):
+        osc.rule("mine", **options)
+
+
+# One line
+
+
+def test_an_error_of_several_lines_is_told_in_one() -> None:
+    def failing(x: Any, level: Any, predictions: Any, w: Any) -> Any:
+        raise RuntimeError("one\ntwo\n  three")
+
+    with pytest.raises(ConfigError, match=r"failing failed: RuntimeError: one two three$"):
+        guided(failing)
+
+
+def test_objects_are_told_by_their_type(unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=r"or a rule, got ndarray$"):
+        as_rule(np.ones((40, 40)))
+
+
+# The promise to be linear
+
+
+@pytest.mark.parametrize("w", [0.0, 1.5, -1.0, 1000.0, np.array([0.0, 1.0, 30.0, -1.0])])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_a_rule_that_is_linear_keeps_its_promise(w: Any, dtype: Any) -> None:
+    parts = {name: EXACT(X, LEVEL, label).to(dtype) for name, label in (("cond", 0), ("uncond", None))}
+    calls = []
+
+    def counted(x: Any, level: Any, predictions: Any, w: Any) -> Any:
+        calls.append(1)
+        return mine.straight(x, level, predictions, w)
+
+    made = FunctionRule(call=counted, is_linear=True)
+    for _ in range(3):
+        found, _ = made(X.to(dtype), LEVEL, parts, w, None)
+        assert torch.equal(found, mine.straight(X, LEVEL, parts, per_row(w, X.to(dtype))))
+    assert len(calls) == 3 + 4  # tried once
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda x, level, p, w: p["cond"] + w * p["uncond"], "the weights must add up to 1; leave out `linear`"),
+        (lambda x, level, p, w: p["cond"] + 0.5 * x, None),
+        (lambda x, level, p, w: p["cond"] + w * (p["cond"] - p["uncond"]) ** 3, "it is not linear in the predictions"),
+        (lambda x, level, p, w: p["cond"] + w * (p["cond"] - p["uncond"]).abs(), "it is not linear in the predictions"),
+        (lambda x, level, p, w: p["cond"] + 1.0, "it is not linear in the predictions"),
+    ],
+)
+def test_a_rule_that_is_not_linear_is_refused_in_one_line(call: Any, told: str | None) -> None:
+    rule = FunctionRule(call=call, is_linear=True)
+    with pytest.raises(ConfigError, match=told or "not linear") as found:
+        guided(rule)
+    assert str(found.value).startswith("the rule ")
+    assert "\n" not in str(found.value)
+    guided(FunctionRule(call=call))  # as a rule that bends it is one

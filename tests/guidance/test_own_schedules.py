@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +80,7 @@ def test_jumps_are_where_they_are_said_to_be() -> None:
     assert FunctionSchedule(call=mine.stepped).switches() == ()
     assert FunctionSchedule(call=mine.stepped, jumps=(1, 4)).switches() == (4.0, 1.0)
     assert FunctionSchedule(call=mine.stepped, jumps=(1, 4), clock="sigma").switches() == (16.0, 1.0)
-    with pytest.raises(ConfigError, match="jumps is a noise level and must be >= 0"):
+    with pytest.raises(ConfigError, match="`switches` is a noise level and must be >= 0"):
         FunctionSchedule(call=mine.stepped, jumps=(-1.0,))
 
 
@@ -227,3 +228,128 @@ def test_a_schedule_that_changes_times_in_place_changes_only_its_own(schedule: A
     times = np.array([0.5, 1.0, 4.0])
     np.testing.assert_array_equal(as_schedule(schedule).at_time(times), [1.0, 2.0, 8.0])
     np.testing.assert_array_equal(times, [0.5, 1.0, 4.0])
+
+
+# Files
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A schedule with a setting that JSON cannot hold."""
+
+    levels: Any = frozenset({1.0})
+
+    def __call__(self, level: Any) -> float:
+        return 1.0
+
+
+@pytest.mark.parametrize(
+    "given",
+    [3, "3", "step:early=3,late=-1,switch=1", mine.Decay(rate=2.0), mine.Decay, mine.fading, mine.Sloped(height=2)],
+)
+def test_whatever_is_a_schedule_is_written_and_read_back(given: Any, tmp_path: Path, unchecked: None) -> None:
+    path = str(tmp_path / "mine.json")
+    write_schedule(given, path)
+    assert read_schedule(path) == as_schedule(path) == as_schedule(given)
+
+
+@pytest.mark.parametrize("given", [Listed(), lambda level: 1.0, object(), None, "nothing"])
+def test_what_cannot_be_read_back_is_not_written(given: Any, tmp_path: Path, unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=r"^this schedule cannot be written down: ") as told:
+        write_schedule(given, tmp_path / "mine.json")
+    assert "\n" not in str(told.value)
+    assert not (tmp_path / "mine.json").exists()
+
+
+# Texts
+
+
+@pytest.mark.parametrize("text", ["3", " 3.0 ", "3e0", "constant:3"])
+def test_a_plain_number_is_a_constant_strength(text: str) -> None:
+    assert parse_schedule(text) == as_schedule(text) == Constant(value=3.0)
+
+
+@pytest.mark.parametrize("given", [5, None, Constant(value=3.0)])
+def test_what_is_no_text_is_told_in_one_line(given: Any, unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=rf"^a schedule as text is expected.* got {type(given).__name__}$"):
+        parse_schedule(given)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", ""])
+def test_what_is_no_finite_number_is_no_schedule(text: str) -> None:
+    with pytest.raises(ConfigError, match=r"^expected a schedule such as"):
+        parse_schedule(text)
+
+
+# What decorators refuse where they are written
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"clock": "hour"}, r"^unknown clock 'hour'"),
+        ({"switches": [-1]}, r"`switches` is a noise level and must be >= 0, got -1\.0$"),
+        ({"switches": [float("nan")]}, r"`switches` must be finite, got nan$"),
+        ({"switches": [2.0], "clock": "step"}, r"`switches` is a share of the steps and must be <= 1, got 2\.0$"),
+        ({"switches": "x"}, r"^`switches` is a list of positions on the clock, got 'x'$"),
+        ({"switches": ["x"]}, r"`switches` must be a list of numbers, got \('x',\)$"),
+        ({"switches": 1.0}, r"^`switches` is a list of positions on the clock, got 1\.0$"),
+    ],
+)
+def test_options_that_cannot_be_are_refused_by_the_decorator(options: Any, told: str, unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=told):
+        osc.schedule("mine", **options)
+
+
+class Uncallable:
+    """Its objects cannot be called."""
+
+
+class Wide:
+    """Its objects take too much."""
+
+    def __call__(self, level: Any, step: Any) -> float:
+        return 1.0
+
+
+@pytest.mark.parametrize(
+    ("thing", "told"),
+    [
+        (lambda: 1.0, r"^a schedule is called with \(level\); .*<lambda> takes \(\)$"),
+        (lambda level, step: 1.0, r"takes \(level, step\)$"),
+        (Wide, r"; Wide takes \(level: 'Any', step: 'Any'\) -> 'float'$"),
+        (Wide(), r"; Wide takes \(level: 'Any', step: 'Any'\) -> 'float'$"),
+        (Uncallable, r"^Uncallable is no schedule: its objects cannot be called$"),
+    ],
+)
+def test_what_takes_no_level_is_refused_by_the_decorator(thing: Any, told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        osc.schedule("mine")(thing)
+    assert "mine" not in registered.SCHEDULES
+
+
+@pytest.mark.parametrize("thing", [np.exp, mine.fading, mine.Decay, mine.Decay(), mine.Sloped, lambda *level: 1.0])
+def test_what_takes_a_level_is_registered(thing: Any) -> None:
+    assert osc.schedule("mine", switches=iter([1, 2.0]))(thing) is thing
+    assert registered.SCHEDULES.options(thing) == {"clock": "variance", "switches": (1.0, 2.0)}
+
+
+# One line
+
+
+def test_an_error_of_several_lines_is_told_in_one() -> None:
+    def failing(level: Any) -> float:
+        raise RuntimeError("one\ntwo\n  three")
+
+    with pytest.raises(ConfigError, match=r"gives no strength at variance time 2: RuntimeError: one two three$"):
+        as_schedule(failing).strength(NoiseLevel(time=2.0))
+
+
+def test_objects_are_told_by_their_type(unchecked: None) -> None:
+    with pytest.raises(ConfigError, match=r"or a schedule, got ndarray$"):
+        as_schedule(np.ones((40, 40)))
+
+
+def test_a_strength_too_large_for_theory_is_told_in_few_digits() -> None:
+    with pytest.raises(ConfigError, match=r"too large for the theory: \S{1,9} panels; use a smaller one$"):
+        osc.predict(osc.RandomMixture(rate=0.7, std=0.5), 1e300)

@@ -32,9 +32,9 @@ class ImageCells:
 
     def key(self, schedule: GuidanceSchedule, prompt: str) -> str:
         """Name of a cell: equal for equal content in every process."""
-        return content_hash(
-            {"format": _FORMAT, "schedule": format_schedule(schedule), "prompt": prompt, **self.setting}
-        )
+        about = {"format": _FORMAT, "schedule": format_schedule(schedule), "prompt": prompt, **self.setting}
+        code = schedule.identity()
+        return content_hash(about | ({"schedule_code": code} if code else {}))
 
     def has(self, schedule: GuidanceSchedule, prompt: str) -> bool:
         """Whether a cell is there, complete and undamaged."""

@@ -67,7 +67,8 @@ class Order:
     @property
     def setting(self) -> dict[str, Any]:
         """All of it, as it goes into the names of cells."""
-        return asdict(self) | {"rule": format_rule(self.rule)}
+        code = self.rule.identity()
+        return asdict(self) | {"rule": format_rule(self.rule)} | ({"rule_code": code} if code else {})
 
     def seeds(self, prompt: str) -> list[int]:
         """One seed per image of a prompt, whatever the schedule and the other prompts; no two are the same."""

@@ -13,8 +13,9 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from orthoscope.errors import ConfigError
+from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.process import NoiseLevel
+from orthoscope.registered import name_of
 from orthoscope.targets import Target
 from orthoscope.typing import Events, Rows
 
@@ -38,6 +39,38 @@ class Evaluation:
     memory: Memory = None
     calls: int = 1
     modes_read: int = 0
+
+
+def check_asked(x: Any, level: Any, dim: int | None = None) -> None:
+    """Reject what no denoiser can be asked about.
+
+    Raises:
+        ConfigError: if the state is no tensor, or the level no `NoiseLevel`.
+        ShapeError: if there are other than `dim` columns.
+    """
+    if not isinstance(x, Tensor):
+        raise ConfigError(f"`x` must be a torch tensor, one event per row, got {type(x).__name__}", field="x")
+    if not isinstance(level, NoiseLevel):
+        raise ConfigError(
+            f"`level` must be a NoiseLevel, such as NoiseLevel(time=sigma**2), got {type(level).__name__}",
+            field="level",
+        )
+    if dim is not None and x.shape[1:] != (dim,):
+        raise ShapeError(f"`x` must have one event per row in {dim} columns, got shape {tuple(x.shape)}")
+
+
+def check_denoiser(made: Any, name: str = "denoiser") -> None:
+    """Reject what is no denoiser.
+
+    Raises:
+        ConfigError: if it cannot be evaluated.
+    """
+    if isinstance(made, type) or not hasattr(made, "evaluate"):
+        raise ConfigError(
+            f"`{name}` must be a denoiser, such as ExactDenoiser(target) or osc.denoiser(network), got "
+            f"{name_of(made) if isinstance(made, type) else type(made).__name__}",
+            field=name,
+        )
 
 
 class Denoiser(ABC):
@@ -70,6 +103,15 @@ class ExactDenoiser(Denoiser):
     taken: float | None = field(default=None, kw_only=True)
     _classes: dict[int, Target] = field(default_factory=dict, repr=False)
 
+    def __post_init__(self) -> None:
+        """Reject what is no target."""
+        if isinstance(self.target, type) or not hasattr(self.target, "denoised"):
+            raise ConfigError(
+                "`target` must be a law with an exact score, such as mixture(x, labels=y), got "
+                f"{type(self.target).__name__}",
+                field="target",
+            )
+
     def law(self, label: int | None) -> Target:
         """The law that a label selects; classes are cut out of the target once."""
         if label is None:
@@ -99,8 +141,10 @@ class ExactDenoiser(Denoiser):
         """The exact denoised mean; rows with different labels are read class by class.
 
         Raises:
-            ConfigError: if the level counts width as noise that the target still has.
+            ConfigError: if the level counts width as noise that the target still has, or is none.
+            ShapeError: if the state has other columns than the target.
         """
+        check_asked(x, level, getattr(self.target, "dim", None))
         self.check(level)
         if not isinstance(label, Tensor):
             law = self.law(label)
@@ -120,6 +164,10 @@ class FixedLabel(Denoiser):
 
     denoiser: Denoiser
     label: Label = None
+
+    def __post_init__(self) -> None:
+        """Reject what is no denoiser."""
+        check_denoiser(self.denoiser)
 
     def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
         """The denoised mean at the fixed label."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 
 from orthoscope import rng
-from orthoscope.denoise.base import Denoiser, Evaluation, Label, Memory
+from orthoscope.denoise.base import Denoiser, Evaluation, Label, Memory, check_asked
 from orthoscope.errors import ConfigError, ShapeError, unknown
 from orthoscope.prediction import per_row, to_denoised
 from orthoscope.process import NoiseLevel
@@ -26,6 +28,7 @@ _SEES: tuple[Sees, ...] = get_args(Sees)
 _PLACES = {"high": 10.0, "low": 0.1}  # of a check: noise in standard deviations of the data
 _ROWS = 64
 _WRONG, _RIGHT = 0.25, 0.1  # squared error that no network has, and the share of it that another reading must reach
+_NONSENSE = 10.0  # squared error that only what knows nothing of the law has, however it is read
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -56,6 +59,11 @@ class OwnDenoiser(Denoiser):
             raise unknown("argument of a denoiser", str(self.sees), _SEES, field="sees")
         if self.predicts == "edm" and self.sees != "sigma":
             raise ConfigError(f"an EDM network is given sigma; leave out `sees` {self.sees}", field="sees")
+        data, classes = self.sigma_data, self.classes
+        if not (isinstance(data, numbers.Real) and 0 < float(data) < math.inf):
+            raise ConfigError(f"`sigma_data` must be a number > 0, got {data!r:.40}", field="sigma_data")
+        if classes is not None and not (isinstance(classes, numbers.Integral) and classes > 0):
+            raise ConfigError(f"`classes` must be a whole number > 0, got {classes!r:.40}", field="classes")
 
     def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
         """The denoised mean behind what the function returns.
@@ -65,6 +73,7 @@ class OwnDenoiser(Denoiser):
                 whole level can know of; if the function fails, or returns no floating-point tensor of finite numbers.
             ShapeError: if it returns another shape than that of the state.
         """
+        check_asked(x, level)
         if level.offset > 0 and self.sees != "level":
             raise ConfigError(
                 f"`f` ({name_of(self.f)}) knows the whole law, and this process counts some width as noise: "
@@ -143,10 +152,10 @@ def denoiser(
             $\alpha x$ of its chart, as networks of flows and of variance-preserving processes do.
         sigma_data: Standard deviation of the data, for `edm`.
         classes: Number of classes, if labels are to be one-hot, as EDM networks want them.
-        check: The law that the network is meant to know: a reading that is clearly another one is refused.
+        check: The law that the network is meant to know: what is clearly another reading, or none, is refused.
 
     Raises:
-        ConfigError: if there is no such reading, or `check` shows that it is another one.
+        ConfigError: if there is no such reading, or `check` shows that it is another one, or none.
     """
     made = OwnDenoiser(f=f, predicts=predicts, sees=sees, sigma_data=sigma_data, classes=classes)
     if check is not None and sees == "t":
@@ -159,16 +168,31 @@ def denoiser(
 def _labels(label: Label, x: Events, classes: int | None) -> Tensor | None:
     if label is None:
         return None
-    numbers = torch.as_tensor(label, device=x.device).long().expand(len(x)).clone()
-    return numbers if classes is None else torch.nn.functional.one_hot(numbers, classes).to(x)
+    try:
+        found = torch.as_tensor(label, device=x.device).long().expand(len(x)).clone()
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"`label` must be a whole number, or one for each of {len(x)} rows, got {label!r:.40}", field="label"
+        ) from error
+    if classes is None:
+        return found
+    if len(found) and not (0 <= int(found.min()) and int(found.max()) < classes):
+        wrong = next(one for one in found.tolist() if not 0 <= one < classes)
+        raise ConfigError(f"`label` {wrong} is none of the {classes} `classes`, 0 to {classes - 1}", field="classes")
+    return torch.nn.functional.one_hot(found, classes).to(x)
 
 
 def _check(made: OwnDenoiser, law: Target) -> None:
     """Refuse a reading that is far off where another one is right.
 
     Raises:
-        ConfigError: with the reading that fits.
+        ConfigError: with the reading that fits, or that none does, or that there is no law to compare with.
     """
+    if isinstance(law, type) or not (hasattr(law, "denoised") and hasattr(law, "sample")):
+        raise ConfigError(
+            f"`check` must be a law with an exact score, such as mixture(x, labels=y), got {type(law).__name__}",
+            field="check",
+        )
     readings = [one for one in _PREDICTS if one != "edm" or made.sees == "sigma"]
     errors = {one: _error(replace(made, predicts=one), law) for one in readings}
     best = min(errors, key=lambda one: errors[one])
@@ -178,6 +202,18 @@ def _check(made: OwnDenoiser, law: Target) -> None:
             f"with `check`; use predicts={best!r}",
             field="predicts",
         )
+    if errors[best] > _NONSENSE:
+        raise ConfigError(
+            f"`f` ({name_of(made.f)}) agrees with `check` read as none of {', '.join(readings)}: look at what it is "
+            "given and what it returns, or leave out `check`",
+            field="predicts",
+        )
+
+
+def _dtype(f: Any) -> torch.dtype | None:
+    """The floating-point type of a network's weights."""
+    weights = f.parameters() if isinstance(f, torch.nn.Module) else ()
+    return next((one.dtype for one in weights if one.is_floating_point()), None)
 
 
 def _error(made: OwnDenoiser, law: Target) -> float:
@@ -190,6 +226,7 @@ def _error(made: OwnDenoiser, law: Target) -> float:
     for sigma in (place * spread for place in _PLACES.values()):
         level = NoiseLevel(time=sigma**2)
         x = clean + sigma * normal
-        off = (made(x, level) - law.denoised(x, level)).double().square().mean()
+        seen = x.to(_dtype(made.f) or x.dtype)
+        off = (made(seen, level).to(x) - law.denoised(x, level)).double().square().mean()
         worst = max(worst, float(off) / (sigma**2 * spread**2 / (sigma**2 + spread**2)))
     return worst

@@ -33,6 +33,6 @@ def as_schedule(given: Any) -> GuidanceSchedule:
         return own_schedule(given)
     raise ConfigError(
         "a `schedule` is a number (a constant strength), a text such as 'step:early=3,late=-1,switch=1', a JSON file, "
-        f"a function of the noise level or a schedule, got {given!r:.80}",
+        f"a function of the noise level or a schedule, got {type(given).__name__}",
         field="schedule",
     )

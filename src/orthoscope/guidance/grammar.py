@@ -1,6 +1,6 @@
 """The one grammar of guidance schedules, for command line, files, pipelines and page.
 
-    constant:3
+    3, constant:3
     linear:w0=-0.25,slope=0.3                 strength = w0 + slope * clock
     step:early=3,late=-1,switch=1             early while t > switch
     step:early=3,late=-1,switch=60%           early while step index / steps < 0.6
@@ -15,6 +15,8 @@ Any of them may end in `clock=variance|sigma|logsnr|step`; a position like `60%`
 from __future__ import annotations
 
 import dataclasses
+import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,10 @@ def schedule_of(text: str, *, imports: bool) -> GuidanceSchedule:
     Raises:
         ConfigError: if the kind or a key is unknown (with the nearest known), a value is missing or no number.
     """
+    if not isinstance(text, str):
+        raise ConfigError(f"a schedule as text is expected, such as 'constant:3', got {type(text).__name__}")
+    if _is_number(text):
+        return Constant(value=float(text))
     kind, colon, body = text.strip().partition(":")
     if kind.lower() in _KINDS and colon:
         return _parse(_KINDS[kind.lower()], body, text)
@@ -64,6 +70,13 @@ def _parse_own(thing: Any, body: str, text: str) -> GuidanceSchedule:
         return _parse(thing, body, text)
     values, options = own_settings(thing, body, "schedule", text, FunctionSchedule.OPTIONS)
     return own_schedule(registered.put_together(thing, values, "schedule"), **options)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _is_file(text: str) -> bool:
@@ -118,23 +131,30 @@ def shown_schedule(schedule: GuidanceSchedule) -> str:
         return schedule.name if isinstance(schedule, FunctionSchedule) else type(schedule).__name__
 
 
-def read_schedule(path: Path) -> GuidanceSchedule:
+def read_schedule(path: Path | str) -> GuidanceSchedule:
     """The schedule in a JSON file.
 
     Raises:
         ConfigError: if the file is missing, malformed, or holds no schedule of a supported version.
     """
     try:
-        schedule: GuidanceSchedule = serialize.from_dict(serialize.read_json(path), SCHEDULE_TYPES)
+        schedule: GuidanceSchedule = serialize.from_dict(serialize.read_json(Path(path)), SCHEDULE_TYPES)
     except ConfigError as error:
         raise ConfigError(f"schedule file {path}: {error}") from error
     return schedule
 
 
-def write_schedule(schedule: GuidanceSchedule, path: Path) -> None:
-    """Write a schedule as versioned JSON.
+def write_schedule(schedule: Any, path: Path | str) -> None:
+    """Write whatever `as_schedule` takes as versioned JSON, once that was seen to be read back.
 
     Raises:
-        ConfigError: if the file cannot be written.
+        ConfigError: if it is no schedule, cannot be read back, or the file cannot be written.
     """
-    writing.write(path, serialize.dumps(schedule) + "\n")
+    from orthoscope.guidance.given import as_schedule  # which reads texts by this grammar
+
+    try:
+        text = serialize.dumps(as_schedule(schedule))
+        serialize.from_dict(json.loads(text), SCHEDULE_TYPES)
+    except (TypeError, ConfigError) as error:
+        raise ConfigError(f"this schedule cannot be written down: {error}", field="schedule") from error
+    writing.write(Path(path), text + "\n")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from orthoscope.denoise import Denoiser, Evaluation, FixedLabel, Label, Memory
+from orthoscope.denoise.base import check_asked, check_denoiser
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.by_row import Strength
 from orthoscope.guidance.given import as_schedule
@@ -45,7 +46,9 @@ class Guided(Denoiser):
     extra: Mapping[str, Denoiser] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Reject a rule whose predictions nobody makes."""
+        """Reject what is no denoiser, and a rule whose predictions nobody makes."""
+        for name, made in {"main": self.main, "reference": self.reference, **self.extra}.items():
+            check_denoiser(made, name)
         object.__setattr__(self, "rule", as_rule(self.rule))
         if not isinstance(self.schedule, Strength):
             object.__setattr__(self, "schedule", as_schedule(self.schedule))
@@ -63,6 +66,7 @@ class Guided(Denoiser):
         Raises:
             ConfigError: if the strength is infinite, or a rule that is not linear meets an absorbed target.
         """
+        check_asked(x, level)
         if level.offset > 0 and not self.rule.is_linear:
             raise ConfigError(
                 f"{self._rule_name} is not linear: it needs the target's own denoised mean, not that of its "
@@ -96,4 +100,5 @@ def classifier_free(denoiser: Denoiser, schedule: Any, rule: Any = None) -> Guid
         schedule: Strength over noise level: a schedule, a number, a text, or a function of the level.
         rule: How the two are combined: a rule, a text, or a function of the predictions; linear if None.
     """
+    check_denoiser(denoiser)
     return Guided(main=denoiser, reference=FixedLabel(denoiser), schedule=schedule, rule=as_rule(rule))

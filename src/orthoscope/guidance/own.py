@@ -8,22 +8,25 @@ return 3 / (1 + level.sigma) if level.time < 1 else 0.0
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypeVar
+from functools import partial
+from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orthoscope import registered
-from orthoscope.errors import ConfigError, OrthoscopeError
+from orthoscope.errors import ConfigError, OrthoscopeError, in_one_line
 from orthoscope.guidance.schedules import SCHEDULES, Clock, GuidanceSchedule, Tabulated
 from orthoscope.guidance.specs import Types
 from orthoscope.guidance.texts import joined
 from orthoscope.process import NoiseLevel
 from orthoscope.serialize import VERSION
+from orthoscope.sources import code_of
 
 T = TypeVar("T")
 
@@ -44,8 +47,8 @@ class FunctionSchedule(GuidanceSchedule):
     call: Callable[[NoiseLevel], Any] = field(hash=False)
     jumps: tuple[float, ...] = ()
     OPTIONS: ClassVar[Mapping[str, str]] = {"clock": "Clock", "switches": "tuple[float, ...]"}
-    _knots: ClassVar[tuple[str, ...]] = ("jumps",)
-    _tables: ClassVar[tuple[str, ...]] = ("jumps",)
+    _knots: ClassVar[tuple[str, ...]] = ("jumps", "`switches`")  # what messages call them
+    _tables: ClassVar[tuple[str, ...]] = ("jumps", "`switches`")
 
     @property
     def name(self) -> str:
@@ -87,8 +90,7 @@ class FunctionSchedule(GuidanceSchedule):
             raise
         except Exception as error:
             raise ConfigError(
-                f"the schedule {self.name} gives no strength at variance time {level.time:.4g}: "
-                f"{type(error).__name__}: {error}",
+                f"the schedule {self.name} gives no strength at variance time {level.time:.4g}: {in_one_line(error)}",
                 field="schedule",
             ) from error
         if math.isnan(value):
@@ -100,10 +102,10 @@ class FunctionSchedule(GuidanceSchedule):
 
     def _check(self, name: str, value: Any) -> None:
         if name == "jumps":
-            GuidanceSchedule._check(self, name, value)
+            GuidanceSchedule._check(self, "`switches`", value)
 
     def _numbers(self, name: str, value: Any) -> tuple[Any, ...]:
-        return GuidanceSchedule._numbers(self, name, value) if name == "jumps" else (value,)
+        return GuidanceSchedule._numbers(self, "`switches`", value) if name == "jumps" else (value,)
 
     def _strength(self, at: NDArray[np.float64], noisiness: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.asarray(self.strength(NoiseLevel(time=noisiness)))
@@ -137,6 +139,10 @@ class FunctionSchedule(GuidanceSchedule):
         if settings:
             named["settings"] = settings
         return named | {"clock": self.clock, "switches": self.jumps}
+
+    def identity(self) -> str | None:
+        """A fingerprint of the code of the function."""
+        return code_of(self.call)
 
     @classmethod
     def from_spec(
@@ -173,10 +179,14 @@ def own_schedule(thing: Any, **options: Any) -> GuidanceSchedule:
     if isinstance(made, GuidanceSchedule):
         return made
     if not callable(made):
-        raise ConfigError(f"a `schedule` is called with a noise level; {made!r:.80} cannot be called", field="schedule")
+        raise ConfigError(
+            f"a `schedule` is called with a noise level; an object of {type(made).__name__} cannot be called",
+            field="schedule",
+        )
     known = registered.SCHEDULES.options(thing) or registered.SCHEDULES.options(type(made))
     chosen = {**known, **options}
     jumps = tuple(float(at) for at in chosen.pop("switches", ()))
+    code_of(made)  # read now, not when its file may have been edited
     return FunctionSchedule(call=made, jumps=jumps, **chosen)
 
 
@@ -202,11 +212,41 @@ def found_again(place: str, settings: Mapping[str, Any], registry: registered.Re
     if found is None or found[1]:
         raise registry.unknown(place)
     thing = found[0]
-    if isinstance(thing, type) and not any("__call__" in vars(base) for base in thing.__mro__):
-        raise ConfigError(f"{place} is no {registry.kind}: its objects cannot be called")
+    called(thing, registry.kind)
     if settings and not dataclasses.is_dataclass(thing):
         raise ConfigError(f"{place} is no dataclass and has no settings; got {', '.join(settings)}")
     return registered.put_together(thing, settings, registry.kind)
+
+
+def called(thing: Any, kind: str) -> Callable[..., Any]:
+    """What is called with the arguments: a function or an object itself, of a class the method without its object.
+
+    Raises:
+        ConfigError: if nothing is.
+    """
+    if not isinstance(thing, type):
+        return cast("Callable[..., Any]", thing)
+    if not any("__call__" in vars(base) for base in thing.__mro__):
+        raise ConfigError(f"{registered.name_of(thing)} is no {kind}: its objects cannot be called", field=kind)
+    return partial(thing.__call__, None)
+
+
+def _check_takes_a_level(thing: Any) -> None:
+    """Reject what cannot be called with a noise level alone."""
+    if isinstance(thing, type) and issubclass(thing, GuidanceSchedule):
+        return
+    try:
+        signature = inspect.signature(called(thing, "schedule"))
+    except (TypeError, ValueError) as error:
+        if isinstance(error, ConfigError):
+            raise
+        return  # of a built-in function, which tells none
+    try:
+        signature.bind(None)
+    except TypeError as error:
+        raise ConfigError(
+            f"a schedule is called with (level); {registered.name_of(thing)} takes {signature}", field="schedule"
+        ) from error
 
 
 def schedule(name: Any = None, *, clock: Clock = "variance", switches: Iterable[float] = ()) -> Any:
@@ -216,16 +256,34 @@ def schedule(name: Any = None, *, clock: Clock = "variance", switches: Iterable[
         name: Its name in texts; that of the function, with dashes, if left out.
         clock: What `switches` are positions on; `step` for a function that reads `level.step` and `level.steps`.
         switches: Where the function jumps or bends.
+
+    Raises:
+        ConfigError: if there is no such clock, the switches are no positions on it, or the function takes no level.
     """
-    return naming(name, registered.SCHEDULES, clock=clock, switches=tuple(switches))
+    if isinstance(switches, str) or not isinstance(switches, Iterable):
+        raise ConfigError(f"`switches` is a list of positions on the clock, got {switches!r:.40}", field="switches")
+    jumps = FunctionSchedule(call=_no_strength, clock=clock, jumps=tuple(switches)).jumps
+    return naming(name, registered.SCHEDULES, _check_takes_a_level, clock=clock, switches=jumps)
 
 
-def naming(name: Any, registry: registered.Registry, **options: Any) -> Any:
-    """A decorator that registers what it is put on, and gives it back as it is; with or without brackets."""
+def _no_strength(level: NoiseLevel) -> float:
+    return 0.0
+
+
+def naming(name: Any, registry: registered.Registry, check: Callable[[Any], None], **options: Any) -> Any:
+    """A decorator that registers what it is put on, and gives it back as it is; with or without brackets.
+
+    Args:
+        name: Its name, or the thing itself.
+        registry: Where.
+        check: Rejects what is nothing of the kind.
+        options: What it is registered with.
+    """
 
     def register(thing: T, name: str | None = None) -> T:
         if not callable(thing):
-            raise ConfigError(f"a {registry.kind} can be called, got {thing!r:.80}")
+            raise ConfigError(f"a {registry.kind} can be called, got {type(thing).__name__}", field=registry.kind)
+        check(thing)
         called = name if name is not None else registered.name_of(thing).rpartition(".")[2].replace("_", "-")
         registry.add(called, thing, **options)
         return thing

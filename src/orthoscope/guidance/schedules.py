@@ -28,6 +28,7 @@ from orthoscope import registered
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.specs import spec_of
 from orthoscope.process import NoiseLevel
+from orthoscope.sources import code_of
 
 Clock = Literal["variance", "sigma", "logsnr", "step"]
 CLOCKS: tuple[Clock, ...] = ("variance", "sigma", "logsnr", "step")
@@ -128,6 +129,10 @@ class GuidanceSchedule(ABC):
     def to_spec(self) -> dict[str, Any]:
         """What stands in a file."""
         return spec_of(self, registered.SCHEDULES)
+
+    def identity(self) -> str | None:
+        """A fingerprint of its code, if that is not the package's; beside the settings it determines results."""
+        return code_of(type(self))
 
     def strength(self, level: NoiseLevel) -> float | NDArray[np.float64]:
         """The strength w at a noise level: a number, or one per row.

@@ -17,6 +17,7 @@ import numpy as np
 
 from orthoscope.errors import ConfigError
 from orthoscope.serialize import dumps, plain
+from orthoscope.sweeps.own import edited
 from orthoscope.sweeps.plan import Cell, Plan
 from orthoscope.sweeps.store import SCHEMA, Block, Store, finished
 from orthoscope.writing import sync
@@ -47,7 +48,7 @@ def open_sweep(folder: Path, plan: Plan) -> Opened:
     """The store of a folder, made or changed to fit the plan; call it while the folder is held.
 
     Raises:
-        ConfigError: if the store holds results of other fixed settings, or cannot be read.
+        ConfigError: if the store holds results of other fixed settings or of code edited since, or cannot be read.
     """
     _finish_swap(folder)
     if not (folder / RESULTS).exists():
@@ -58,6 +59,11 @@ def open_sweep(folder: Path, plan: Plan) -> Opened:
     if found := contradictions(store.plan, plan):
         raise ConfigError(
             f"{folder} holds results of other settings: {'; '.join(found)}. Change them back, or choose another `out`"
+        )
+    if changed := edited(store.code, plan):
+        raise ConfigError(
+            f"{folder} holds results of an earlier {' and '.join(changed)}, whose code was edited since. "
+            "Change it back, or choose another `out`"
         )
     for rest in store.path.rglob("*.partial"):  # of a write that was killed
         rest.unlink()
@@ -102,7 +108,7 @@ def _rebuild(folder: Path, store: Store, block: Block, plan: Plan) -> tuple[Path
     covered = {store.path: _carry(fresh, plan, block, store.plan)}
     for path in sorted(folder.glob(_ASIDE.format("*"))):
         other = Store(path)
-        if not contradictions(other.plan, plan):
+        if not contradictions(other.plan, plan) and not edited(other.code, plan):
             covered[path] = _carry(fresh, plan, other.load()[0], other.plan)
     _create(folder, plan, fresh)
     os.sync()  # before anything old is given up

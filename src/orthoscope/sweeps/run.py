@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orthoscope import __version__
-from orthoscope.errors import NO_ROOM, ConfigError, OrthoscopeError, StoppedError
+from orthoscope.errors import NO_ROOM, ConfigError, OrthoscopeError, StoppedError, in_one_line
 from orthoscope.locking import LostFolderError, locked
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
@@ -146,8 +146,7 @@ def run_sweep(
 def _problem(plan: Plan, outcome: Results | Exception) -> str:
     """Why an outcome cannot be stored; empty if it can."""
     if isinstance(outcome, Exception):
-        kind = "" if isinstance(outcome, OrthoscopeError) else f"{type(outcome).__name__}: "
-        return f"{kind}{outcome}"
+        return str(outcome) if isinstance(outcome, OrthoscopeError) else in_one_line(outcome)
     if missing := [name for name in plan.quantities if name not in outcome]:
         return f"no result for {', '.join(missing)}"
     for name in plan.quantities:

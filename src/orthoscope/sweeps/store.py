@@ -24,6 +24,7 @@ from orthoscope.datasets import dataset
 from orthoscope.errors import ConfigError
 from orthoscope.quantities import QUANTITIES, Estimate
 from orthoscope.serialize import plain
+from orthoscope.sweeps.own import own_code
 from orthoscope.sweeps.plan import Cell, Plan
 
 SCHEMA = 2
@@ -41,6 +42,7 @@ class Store:
         path: Folder of the Zarr store.
         plan: The plan it was laid out for.
         schema: Version of its layout.
+        code: Fingerprints of what is one's own in the plan, by its text.
     """
 
     def __init__(self, path: Path, *, writable: bool = False) -> None:
@@ -56,6 +58,7 @@ class Store:
             if self.schema not in READABLE:
                 raise ConfigError(_unreadable(path, group.attrs))
             self.plan = _stored_plan(group)
+            self.code: dict[str, str] = group.attrs.get("code", {})  # type: ignore[assignment] # as it was written
             self._array: Any = group[ARRAY]
         except (OSError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, ConfigError):
@@ -170,7 +173,9 @@ def _label(name: str) -> dict[str, Any]:
 
 
 def _attributes(plan: Plan) -> dict[str, Any]:
-    return {"schema": SCHEMA, "orthoscope": __version__, "plan": plain(dataclasses.asdict(plan))}
+    about = {"schema": SCHEMA, "orthoscope": __version__, "plan": plain(dataclasses.asdict(plan))}
+    code = own_code(plan)
+    return about | ({"code": code} if code else {})
 
 
 def _stored_plan(group: Any) -> Plan:

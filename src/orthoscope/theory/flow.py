@@ -228,7 +228,7 @@ def panel_edges(
         nodes = np.maximum((base + low) * np.exp(span * unit_gauss(4 * NODES)[0]) - base, _ROUNDING * base)
         panels = int(np.ceil(max(span * float(np.max(growth(nodes))) / _GROWTH, span / _WIDEST, 1)))
         if panels > _MOST_PANELS:
-            raise ConfigError(f"strength is too large for the theory: {panels} panels; use a smaller one")
+            raise ConfigError(f"strength is too large for the theory: {panels:.3g} panels; use a smaller one")
         fractions = np.arange(1, panels + 1) / panels
         edges += [*((base + low) * np.exp(span * (1 - fractions[:-1])) - base), low]
     return np.array(edges)

@@ -15,6 +15,7 @@ from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.specs import spec_of
 from orthoscope.prediction import SPACES, Space
 from orthoscope.process import NoiseLevel, Scalar
+from orthoscope.sources import code_of
 from orthoscope.typing import Events
 
 Predictions = Mapping[str, Events]
@@ -53,6 +54,10 @@ class Rule(ABC):
     def to_spec(self) -> dict[str, Any]:
         """What stands in a file."""
         return spec_of(self, registered.RULES)
+
+    def identity(self) -> str | None:
+        """A fingerprint of its code, if that is not the package's; beside the settings it determines results."""
+        return code_of(type(self))
 
     @abstractmethod
     def __call__(

@@ -31,6 +31,6 @@ def as_rule(given: Any = None) -> Rule:
         return own_rule(given)
     raise ConfigError(
         f"a `rule` is a text such as 'rescale:phi=0.7', a JSON file, a function of the predictions or a rule, got "
-        f"{given!r:.80}",
+        f"{type(given).__name__}",
         field="rule",
     )

@@ -16,6 +16,7 @@ published.
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,8 @@ def rule_of(text: str, *, imports: bool) -> Rule:
     Source:
         derived in explanation/rules.
     """
+    if not isinstance(text, str):
+        raise ConfigError(f"a rule as text is expected, such as 'rescale:phi=0.7', got {type(text).__name__}")
     name, _, body = text.strip().partition(":")
     if name.lower() not in _NAMES:
         if text.endswith(".json"):
@@ -107,7 +110,7 @@ def shown_rule(rule: Rule) -> str:
         return rule.name if isinstance(rule, FunctionRule) else type(rule).__name__
 
 
-def read_rule(path: Path) -> Rule:
+def read_rule(path: Path | str) -> Rule:
     """The rule in a JSON file.
 
     Raises:
@@ -116,18 +119,25 @@ def read_rule(path: Path) -> Rule:
         derived in explanation/rules.
     """
     try:
-        rule: Rule = serialize.from_dict(serialize.read_json(path), RULE_TYPES)
+        rule: Rule = serialize.from_dict(serialize.read_json(Path(path)), RULE_TYPES)
     except ConfigError as error:
         raise ConfigError(f"rule file {path}: {error}") from error
     return rule
 
 
-def write_rule(rule: Rule, path: Path) -> None:
-    """Write a rule as versioned JSON.
+def write_rule(rule: Any, path: Path | str) -> None:
+    """Write whatever `as_rule` takes as versioned JSON, once that was seen to be read back.
 
     Raises:
-        ConfigError: if the file cannot be written.
+        ConfigError: if it is no rule, cannot be read back, or the file cannot be written.
     Source:
         derived in explanation/rules.
     """
-    writing.write(path, serialize.dumps(rule) + "\n")
+    from orthoscope.guidance.rules.given import as_rule  # which reads texts by this grammar
+
+    try:
+        text = serialize.dumps(as_rule(rule))
+        serialize.from_dict(json.loads(text), RULE_TYPES)
+    except (TypeError, ConfigError) as error:
+        raise ConfigError(f"this rule cannot be written down: {error}", field="rule") from error
+    writing.write(Path(path), text + "\n")

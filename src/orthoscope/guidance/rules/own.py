@@ -17,13 +17,15 @@ from torch import Tensor
 
 from orthoscope import registered
 from orthoscope.denoise import Memory
-from orthoscope.errors import ConfigError, OrthoscopeError, unknown
-from orthoscope.guidance.own import found_again, naming, spelled_out
+from orthoscope.errors import ConfigError, OrthoscopeError, in_one_line, unknown
+from orthoscope.guidance.own import called, found_again, naming, spelled_out
 from orthoscope.guidance.rules.base import Predictions, Rule
+from orthoscope.guidance.rules.promise import check_linear
 from orthoscope.guidance.texts import joined
 from orthoscope.prediction import SPACES, Space, per_row
 from orthoscope.process import NoiseLevel, Scalar
 from orthoscope.serialize import VERSION
+from orthoscope.sources import code_of
 from orthoscope.typing import Events
 
 _PAIR = ("cond", "uncond")
@@ -38,7 +40,7 @@ class FunctionRule(Rule):
             name, and the strength: a number, or a column that multiplies rows. With a fifth parameter `memory`, None
             at first, it returns the prediction and what it wants to see at the next step.
         space: Prediction space in which predictions come and go.
-        is_linear: Whether it is linear in the predictions; only its author knows.
+        is_linear: Whether it is linear in the predictions, as its author says; tried once, when it is used first.
         needs: Names of the predictions.
     """
 
@@ -47,6 +49,7 @@ class FunctionRule(Rule):
     is_linear: bool = False  # type: ignore[misc]
     needs: tuple[str, ...] = _PAIR  # type: ignore[misc]
     _remembers: bool = field(init=False, repr=False, compare=False)
+    _tried: bool = field(init=False, repr=False, compare=False, default=False)  # whether it is linear
     OPTIONS: ClassVar[Mapping[str, str]] = {"space": "Space", "linear": "bool", "needs": "tuple[str, ...]"}
 
     def __post_init__(self) -> None:
@@ -67,8 +70,18 @@ class FunctionRule(Rule):
         """What the function returns, once it was seen to be a prediction.
 
         Raises:
-            ConfigError: if the function fails, or returns something else.
+            ConfigError: if the function fails, returns something else, or is not linear where it was said to be.
         """
+        if self.is_linear and not self._tried and len(x):
+            check_linear(
+                self.name, lambda parts: self._asked(x, level, parts, w, None)[0], predictions, float(np.abs(w).max())
+            )
+            object.__setattr__(self, "_tried", True)
+        return self._asked(x, level, predictions, w, memory)
+
+    def _asked(
+        self, x: Events, level: NoiseLevel, predictions: Predictions, w: Scalar, memory: Memory
+    ) -> tuple[Events, Memory]:
         # Copies: a function that changes them in place changes nothing of the run.
         parts = {name: part.clone() for name, part in predictions.items()}
         given = (x.clone(), level.copied(), parts, per_row(w, x))
@@ -77,7 +90,7 @@ class FunctionRule(Rule):
         except OrthoscopeError:
             raise
         except Exception as error:
-            raise ConfigError(f"the rule {self.name} failed: {type(error).__name__}: {error}", field="rule") from error
+            raise ConfigError(f"the rule {self.name} failed: {in_one_line(error)}", field="rule") from error
         kept = None
         if self._remembers:
             if not isinstance(found, tuple) or len(found) != 2:
@@ -110,6 +123,10 @@ class FunctionRule(Rule):
             named["settings"] = settings
         return named | {"space": self.space, "linear": self.is_linear, "needs": self.needs}
 
+    def identity(self) -> str | None:
+        """A fingerprint of the code of the function."""
+        return code_of(self.call)
+
     @classmethod
     def from_spec(
         cls,
@@ -136,7 +153,13 @@ class FunctionRule(Rule):
         return ":".join(filter(None, (place, joined(settings | said))))
 
 
-def _has_memory(call: Callable[..., Any]) -> bool:
+def _check_takes_predictions(thing: Any) -> None:
+    """Reject what cannot be called like a rule."""
+    if not (isinstance(thing, type) and issubclass(thing, Rule)):
+        _has_memory(called(thing, "rule"), registered.name_of(thing))
+
+
+def _has_memory(call: Callable[..., Any], name: str = "") -> bool:
     """Whether a function takes a memory: a parameter of that name, or a fifth that must be given.
 
     Raises:
@@ -154,8 +177,8 @@ def _has_memory(call: Callable[..., Any]) -> bool:
             continue
         return count == 5
     raise ConfigError(
-        f"a rule is called with (x, level, predictions, w), or these and memory; {registered.name_of(call)} takes "
-        f"{signature}",
+        "a rule is called with (x, level, predictions, w), or these and memory; "
+        f"{name or registered.name_of(call)} takes {signature}",
         field="rule",
     )
 
@@ -176,12 +199,15 @@ def own_rule(thing: Any, **options: Any) -> Rule:
     if isinstance(made, Rule):
         return made
     if not callable(made):
-        raise ConfigError(f"a `rule` is called with predictions; {made!r:.80} cannot be called", field="rule")
+        raise ConfigError(
+            f"a `rule` is called with predictions; an object of {type(made).__name__} cannot be called", field="rule"
+        )
     known = registered.RULES.options(thing) or registered.RULES.options(type(made))
     own = {"space": "space", "linear": "is_linear", "needs": "needs"}
     told = {key: getattr(made, name) for key, name in own.items() if hasattr(made, name)}
     chosen = {**told, **known, **options}
     linear = {"is_linear": chosen.pop("linear")} if "linear" in chosen else {}
+    code_of(made)  # read now, not when its file may have been edited
     return FunctionRule(call=made, **linear, **chosen)
 
 
@@ -199,6 +225,20 @@ def rule(
         space: Prediction space in which it acts; that of denoised means if nothing is said.
         linear: Whether it is linear in the predictions; it is taken to bend if nothing is said.
         needs: Names of the predictions; the conditional and the unconditional one if nothing is said.
+
+    Raises:
+        ConfigError: if there is no such space, or what is registered cannot be called like a rule.
     """
+    if space is not None and space not in SPACES:
+        raise unknown("prediction space", str(space), SPACES, field="space")
+    if linear is not None and not isinstance(linear, bool):
+        raise ConfigError(f"`linear` must be True or False, got {linear!r:.40}", field="linear")
+    if needs is not None and (isinstance(needs, str) or not all(isinstance(one, str) for one in needs)):
+        raise ConfigError(f"`needs` is a list of names of predictions, got {needs!r:.60}", field="needs")
     options = {"space": space, "linear": linear, "needs": None if needs is None else tuple(needs)}
-    return naming(name, registered.RULES, **{key: value for key, value in options.items() if value is not None})
+    return naming(
+        name,
+        registered.RULES,
+        _check_takes_predictions,
+        **{key: value for key, value in options.items() if value is not None},
+    )
