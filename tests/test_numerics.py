@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from orthoscope.numerics import bracketed_root, columns, golden_maximum, normal_grid, unit_gauss, unit_integrals
+from orthoscope.numerics import (
+    bracketed_root,
+    columns,
+    dtype_name,
+    golden_maximum,
+    normal_grid,
+    unit_gauss,
+    unit_integrals,
+)
 
 
 @pytest.mark.parametrize("nodes", [1, 4, 10])
@@ -86,3 +97,14 @@ def test_maxima() -> None:
     centers = np.array([0.1, 0.5, 2.0])
     best = golden_maximum(lambda z: 3 - (z - centers) ** 2, np.zeros(3), np.ones(3))
     np.testing.assert_allclose(best, [3, 3, 2], rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        ("float32", "float32"), (np.float64, "float64"), (np.dtype("float32"), "float32"), (torch.float32, "float32"),
+        (torch.bfloat16, "bfloat16"), ("double", "double"),
+    ],
+)  # fmt: skip
+def test_floating_point_types_go_by_their_names(given: Any, name: str) -> None:
+    assert dtype_name(given) == name

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -163,3 +164,10 @@ def singular_values(matrix: Array) -> Array:
     if info:
         raise np.linalg.LinAlgError(f"the singular values did not converge (info = {info})")
     return np.asarray(scaled * (work[0] / work[1]))
+
+
+def dtype_name(given: Any) -> str:
+    """The name of a floating-point type: of one of torch or numpy what it is called, a text as it is."""
+    if isinstance(given, np.dtype) or (isinstance(given, type) and issubclass(given, np.generic)):
+        return np.dtype(given).name
+    return str(given).removeprefix("torch.")

@@ -25,6 +25,7 @@ from orthoscope.integrations.diffusers.evidence import SCHEDULERS, prediction_ty
 from orthoscope.integrations.digits import DigitsPipeline, load_digits_pipeline
 from orthoscope.integrations.families import family_of
 from orthoscope.integrations.weights import check_finite, no_pickles, pickled, read_network
+from orthoscope.numerics import dtype_name
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _NO_SAFETENSORS = re.compile(r"no file named \S*safetensors|necessary .?safetensors")  # as the libraries say it
@@ -37,13 +38,14 @@ _LONGEST = 10**6  # tokens of a text; what has no limit is given a larger number
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def read_pipeline(model: str, *, device: str = "auto", dtype: str = "auto", allow_pickle: bool = False) -> Any:
+def read_pipeline(model: str, *, device: str = "auto", dtype: Any = "auto", allow_pickle: bool = False) -> Any:
     """A pipeline, on its device.
 
     Args:
         model: Folder of a pipeline, a digits.safetensors file or the folder that holds it, or a repository of the hub.
         device: "auto" takes the accelerator if there is one.
-        dtype: "float32", "float16" or "bfloat16"; "auto" is half precision on a CUDA device and single elsewhere.
+        dtype: "float32", "float16" or "bfloat16", as text or as torch or numpy has it; "auto" is half precision on a
+            CUDA device and single elsewhere.
         allow_pickle: Whether weights that are not safetensors may be read.
 
     Raises:
@@ -51,8 +53,9 @@ def read_pipeline(model: str, *, device: str = "auto", dtype: str = "auto", allo
             or pickles of the repository.
     """
     place = device_of(device)
+    dtype = dtype_name(dtype)
     if dtype not in ("auto", *_DTYPES):
-        raise ConfigError(f"dtype must be auto, {', '.join(_DTYPES)}, got {dtype!r}")
+        raise ConfigError(f"dtype must be auto, {', '.join(_DTYPES)}, got {dtype!r:.40}", field="dtype")
     path = local(model)
     is_folder = os.path.isdir(path)
     if path.suffix == ".safetensors" or os.path.isfile(path / _DIGITS):
