@@ -33,7 +33,7 @@ class NoiseLevel:
     """How much noise a state carries; passed to every layer instead of a bare number.
 
     Attributes:
-        time: Variance added to the data. Every schedule clock reads it.
+        time: Variance added to the data, which every schedule clock reads; NaN where a host does not tell it.
         offset: Data variance counted as noise; `sigma**2 - time`.
         t: The chart's own clock.
         alpha: The chart's signal scale: its state is `alpha * x`.
@@ -50,7 +50,7 @@ class NoiseLevel:
 
     def __post_init__(self) -> None:
         """Reject a number that is no variance; arrays, of which runs are full, are not looked at."""
-        if isinstance(self.time, float | int) and not self.time >= 0:
+        if isinstance(self.time, float | int) and self.time < 0:
             raise ConfigError(f"`time` is the variance of the noise and must be >= 0, got {self.time}", field="time")
 
     @property

@@ -74,6 +74,27 @@ def test_a_rule_that_bends_gets_the_targets_own_mean(data: Any) -> None:
     expect_estimate(measured.value, measured.stderr, 1.0, bias=0.01, detect=0.25)
 
 
+@pytest.mark.usefixtures("unchecked")
+def test_a_network_of_ones_own_takes_the_place_of_the_exact_score(data: Any) -> None:
+    def exact(x: torch.Tensor, sigma: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
+        law = data if label is None else data.conditional(int(label[0]))
+        return law.denoised(x, osc.NoiseLevel(time=float(sigma[0]) ** 2))
+
+    def biased(x: torch.Tensor, sigma: torch.Tensor, label: torch.Tensor | None) -> torch.Tensor:
+        return exact(x, sigma, label) + 0.3
+
+    plain, own, off = (
+        osc.measure(osc.sample(data, 2.0, label=1, n=400, steps=24, denoiser=one)) for one in (None, exact, biased)
+    )
+    for name in ("mean_shift", "variance_ratio", "energy_distance"):
+        assert own[name].value == pytest.approx(plain[name].value, abs=0.01)
+    assert off["energy_distance"].value > 10 * plain["energy_distance"].stderr
+    compared = osc.compare(data, ["cfg", "rescale:phi=0.5"], label=1, n=64, steps=8, denoiser=exact)
+    assert all(row["failed"] is None for row in compared.numbers["rules"])
+    with pytest.raises(ConfigError, match="must be a function or a network"):
+        osc.sample(data, 1.0, denoiser=5)
+
+
 def test_rules_are_compared_at_equal_effect(data: Any) -> None:
     found = osc.compare(data, ["cfg", "rescale:phi=0.5", "cfg"], label=1, n=200, steps=12, strength=2.0)
     first, rescaled, again = found.numbers["rules"]

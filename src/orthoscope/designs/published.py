@@ -125,5 +125,5 @@ def _largest(room: Callable[[float], float], high: float) -> float | None:
         return np.array([found])
 
     ends = np.array([at_low]), np.array([at_high])
-    bracketed_root(asked, np.array([1.0]), np.array([high]), values=ends, steps=_STEPS_TO_BOUND)
+    bracketed_root(asked, np.array([1.0]), np.array([float(high)]), values=ends, steps=_STEPS_TO_BOUND)
     return max(fitting)

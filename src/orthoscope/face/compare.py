@@ -15,11 +15,10 @@ from orthoscope import metrics
 from orthoscope.checks import flag, real, whole
 from orthoscope.datasets import dataset, stored, table
 from orthoscope.errors import ConfigError, DivergenceError, unknown
-from orthoscope.face.samples import FEWEST, class_run, measures
+from orthoscope.face.samples import FEWEST, as_denoiser, class_run, measures
 from orthoscope.guidance.rules import Rule, shown_rule
 from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.schedules import Constant
-from orthoscope.laws import Start
 from orthoscope.metrics.energy import energy_difference
 from orthoscope.metrics.estimators import as_samples
 from orthoscope.quantities import Estimate
@@ -40,18 +39,19 @@ _MISSED = 0.02  # of what is to be equal, by which a match may be off on the noi
 
 def compare(
     what: Any,
-    rules: Sequence[Any] | None = None,
+    rules: Any = None,
     *,
-    label: int = 0,
+    label: Any = 0,
     match: str | None = "mean_shift",
     strength: float = 3.0,
     n: int = 512,
     seed: int = 0,
     steps: int = 48,
     t_max: float | None = None,
-    start: Start = "exact",
+    start: str = "exact",
     ode: bool = False,
     step: Any = None,
+    denoiser: Any = None,
     progress: Any = None,
 ) -> Result:
     """A simulation beside its theories; or rules beside each other, each at the strength of equal effect.
@@ -71,6 +71,7 @@ def compare(
         start: `exact` or `prior`.
         ode: Probability-flow ODE instead of the reverse SDE.
         step: What leads from one level to the next.
+        denoiser: What is sampled in place of the exact score.
         progress: A function of parts done and parts in all; True or False for a bar or none.
 
     Raises:
@@ -87,6 +88,7 @@ def compare(
     base = class_run(
         what, label, schedule, as_rule(None), samples=count, seed=seed,
         steps=steps, t_max=t_max, start=start, lam=0.0 if flag("ode", ode) else 1.0, step=step,
+        network=as_denoiser(denoiser),
     )  # fmt: skip
     study = RuleComparison(base=base, rules=tuple(map(as_rule, given)), match=match)
     with shown("comparing", progress) as tell:
@@ -221,7 +223,7 @@ def _statistics(run: ClassRun, moments: ClassMoments) -> dict[str, Callable[[Row
     if hasattr(run.target, "class_posterior"):
         as_target = run.target.dtype
         found["class_posterior"] = lambda x: float(
-            run.target.class_posterior(torch.from_numpy(x).to(as_target), run.label).mean()  # type: ignore[attr-defined]
+            run.target.class_posterior(torch.from_numpy(x).to(as_target), run.label).mean()
         )
     return found
 

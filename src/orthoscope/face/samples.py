@@ -13,12 +13,13 @@ from numpy.typing import ArrayLike, NDArray
 from orthoscope import metrics
 from orthoscope.checks import flag, real, whole
 from orthoscope.datasets import dataset, labelled
+from orthoscope.denoise import Denoiser
+from orthoscope.denoise.own import denoiser as own_denoiser
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.given import as_schedule
 from orthoscope.guidance.grammar import shown_schedule
 from orthoscope.guidance.rules import shown_rule
 from orthoscope.guidance.rules.given import as_rule
-from orthoscope.laws import Start
 from orthoscope.quantities import Estimate
 from orthoscope.results import Result
 from orthoscope.serialize import dumps
@@ -148,6 +149,7 @@ def _about(run: ClassRun) -> dict[str, Any]:
         "label": run.label,
         "schedule": shown_schedule(run.schedule),
         "rule": shown_rule(run.rule),
+        "denoiser": "exact" if run.network is None else type(run.network).__name__,
         "start": run.start,
         "sampler": "ODE" if run.lam == 0 else "SDE",
         "steps": run.levels.steps,
@@ -159,14 +161,15 @@ def sample(
     target: Any,
     schedule: Any = 0.0,
     *,
-    label: int = 0,
-    n: int = 256,
-    seed: int = 0,
+    label: Any = 0,
+    n: Any = 256,
+    seed: Any = 0,
     rule: Any = None,
+    denoiser: Any = None,
     step: Any = None,
     steps: int = 48,
     t_max: float | None = None,
-    start: Start = "exact",
+    start: str = "exact",
     ode: bool = False,
 ) -> Samples:
     """Samples of one class of a target under guidance, with the target's exact score.
@@ -178,6 +181,8 @@ def sample(
         n: Samples.
         seed: Root seed: equal seeds share their noise whatever the schedule and the rule.
         rule: How predictions are combined; linear guidance if None.
+        denoiser: What is sampled in place of the exact score: `denoiser(network, predicts=...)`, or a function
+            (x, sigma, label) of the denoised mean; label None asks for all data.
         step: What leads from one level to the next; second-order steps if None.
         steps: Steps, to which the jumps of the schedule are added.
         t_max: Variance time of the start; 200 variances of the data unless given.
@@ -188,11 +193,23 @@ def sample(
         ConfigError: with one clear line, if the target has no such class, or something cannot be used.
         DivergenceError: if a state stops being finite.
     """
-    return sampled(class_run(target, label, as_schedule(schedule), as_rule(rule), samples=n, seed=seed, step=step,
-                             steps=steps, t_max=t_max, start=start, lam=0.0 if flag("ode", ode) else 1.0))  # fmt: skip
+    run = class_run(
+        target, label, as_schedule(schedule), as_rule(rule), samples=n, seed=seed, network=as_denoiser(denoiser),
+        step=step, steps=steps, t_max=t_max, start=start, lam=0.0 if flag("ode", ode) else 1.0,
+    )  # fmt: skip
+    return sampled(run)
 
 
-def class_run(target: Any, label: int, schedule: Any, rule: Any, **how: Any) -> ClassRun:
+def as_denoiser(given: Any) -> Denoiser | None:
+    """The denoiser that is meant: one that is made already, or a function of state, sigma and label; None for none.
+
+    Raises:
+        ConfigError: if it is none of these.
+    """
+    return given if given is None or isinstance(given, Denoiser) else own_denoiser(given)
+
+
+def class_run(target: Any, label: Any, schedule: Any, rule: Any, **how: Any) -> ClassRun:
     """One class of whatever stands for a target.
 
     Raises:
@@ -239,7 +256,7 @@ class MeasureStudy:
         return labelled(numbers | told, spec={"kind": "measures", **_about(of)})
 
 
-def measure(samples: Samples) -> Result:
+def measure(samples: Any) -> Result:
     """What guidance did to samples: shift of the mean, variance and directions left, class kept, distance to the class.
 
     More variance is not more diversity: the energy distance from exact samples of the class stands beside it.

@@ -25,7 +25,7 @@ from orthoscope.guidance.grammar import format_schedule, schedule_of, shown_sche
 from orthoscope.guidance.rules import LinearCFG, Rule, format_rule, shown_rule
 from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.rules.grammar import rule_of
-from orthoscope.guidance.schedules import Constant, GuidanceSchedule
+from orthoscope.guidance.schedules import Constant
 from orthoscope.integrations.diffusers.clock import Position, SchedulerClock
 from orthoscope.integrations.diffusers.combine import combined, strength
 from orthoscope.integrations.diffusers.evidence import check_run, clock_of
@@ -49,7 +49,7 @@ class OrthoscopeGuidance(BaseGuidance):
     _input_predictions: Any = ["pred_cond", "pred_uncond"]  # noqa: RUF012 - diffusers asks for a list
 
     @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(self, schedule: str | GuidanceSchedule = "constant:6.5", rule: str | Rule = "cfg") -> None:
+    def __init__(self, schedule: Any = "constant:6.5", rule: Any = "cfg") -> None:
         """Read the schedule and the rule.
 
         Raises:

@@ -15,7 +15,7 @@ from orthoscope.sampling.state import State
 from orthoscope.sampling.steps import Step
 
 
-def as_step(given: Any) -> Step:
+def as_step(given: Any) -> Any:
     """The step that is meant: a registered name, a place `module:name`, a class, an object or a function.
 
     Raises:
@@ -33,7 +33,7 @@ def as_step(given: Any) -> Step:
     return made
 
 
-def advanced(step: Step, state: State, next_level: NoiseLevel, denoiser: Denoiser, noise: Noise) -> State:
+def advanced(step: Any, state: State, next_level: NoiseLevel, denoiser: Denoiser, noise: Noise) -> State:
     """The state at the next level, once it was seen to be there.
 
     Raises:

@@ -1,7 +1,8 @@
 """One class of any target, sampled under guidance: levels, start, noise and width are found from the target itself.
 
 The target's width counts as noise, which makes steps exact. A rule that bends sees the target's own denoised means all
-the same (`denoise.Counted`), on levels that end just above 0: they leave a ten-thousandth of the width.
+the same, and a network of one's own gives such (`denoise.Counted`), on levels that end just above 0: they leave a
+ten-thousandth of the width.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from orthoscope import rng
 from orthoscope.checks import real, whole
-from orthoscope.denoise import Counted, ExactDenoiser
+from orthoscope.denoise import Counted, Denoiser, ExactDenoiser
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.rules import LinearCFG, Rule
@@ -43,6 +44,7 @@ class ClassRun:
         label: The class.
         schedule: Guidance strength.
         rule: How predictions are combined.
+        network: What is asked in place of the exact denoiser, for the class and for all data (label None).
         samples: Trajectories.
         steps: Steps, to which the jumps of a schedule are added.
         t_max: Variance time of the start; None for 200 variances of the data.
@@ -52,17 +54,18 @@ class ClassRun:
         seed: Root seed; runs of one seed share their noise.
     """
 
-    target: Target
-    label: int
+    target: Any
+    label: int | Any
     schedule: GuidanceSchedule
     rule: Rule = field(default_factory=LinearCFG)
-    samples: int = 256
+    network: Denoiser | None = None
+    samples: int | Any = 256
     steps: int = 48
     t_max: float | None = None
-    start: Start = "exact"
+    start: Start | Any = "exact"
     lam: float = 1.0
     step: Step | Any = None
-    seed: int = 0
+    seed: int | Any = 0
 
     def __post_init__(self) -> None:
         """Reject what cannot be run."""
@@ -92,10 +95,14 @@ class ClassRun:
     def levels(self) -> Grid:
         """The levels to visit."""
         begin, process = self._begin, VarianceExploding(offset=self.target.width)
-        ends = process.offset > 0 and self.rule.is_linear
-        end = 0.0 if ends else _LEFT * (self.target.width or self.spread)
+        end = 0.0 if process.offset > 0 and self._counts else _LEFT * (self.target.width or self.spread)
         base = geometric(process, begin, self.steps, end=end)
         return base if self.schedule.clock == "step" else through(base, process, self.schedule.switches())
+
+    @property
+    def _counts(self) -> bool:
+        """Whether denoised means are those with the width counted as noise: a network and a bent rule have others."""
+        return self.rule.is_linear and self.network is None
 
     @property
     def _begin(self) -> float:
@@ -108,10 +115,9 @@ class ClassRun:
 
     def _run(self) -> Run:
         levels = self.levels
-        linear, rule = self.rule.is_linear, self.rule.resolved(levels.times)
-        target = self.target.absorbed()[0] if linear else self.target
-        plain = classifier_free(ExactDenoiser(target), self.schedule, rule)
-        guided = plain if linear else Counted(plain)
+        exact = ExactDenoiser(self.target.absorbed()[0] if self._counts else self.target)
+        plain = classifier_free(self.network or exact, self.schedule, self.rule.resolved(levels.times))
+        guided = plain if self._counts else Counted(plain)
         streams = rng.row_streams(self.seed, "class", self.label, rows=range(self.samples))
         x = start(self.start, self.law, levels.levels[0], streams, prior_variance=self.spread)
         noise = IndependentNoise(streams, (self.target.dim,), like=x)
@@ -141,7 +147,7 @@ class ClassMoments:
     center: np.ndarray
 
 
-def moments_of(target: Target, label: int) -> ClassMoments:
+def moments_of(target: Any, label: int) -> ClassMoments:
     """Moments of a class: exact for mixtures, from samples elsewhere."""
     law = target.conditional(label)
     if hasattr(law, "moments") and hasattr(target, "moments"):

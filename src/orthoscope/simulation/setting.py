@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -34,7 +35,7 @@ class Numerics(Record):
         order: Order of the steps, 1 or 2.
         tolerance: What may be spent on reading fewer modes; 0 reads them all. Reverse SDE: total variation distance
             from the law of samples. Otherwise: error of a posterior mean, in units of sqrt(dim).
-        dtype: `float32` or `float64`.
+        dtype: `float32` or `float64`, also as torch or numpy name it.
         device: Torch device.
     """
 
@@ -42,7 +43,7 @@ class Numerics(Record):
     grid: str = "refined"
     order: int = 2
     tolerance: float = 0.0
-    dtype: str = "float32"
+    dtype: str | Any = "float32"
     device: str = "cpu"
 
     def __post_init__(self) -> None:
