@@ -25,6 +25,7 @@ import numpy as np
 from orthoscope.errors import ConfigError
 
 Scalar = Any  # a float, or one value per row (numpy array)
+_ROUNDING = 1e-9  # by which differences of times fall below 0
 LEAST_ALPHA = 2.0**-24  # signal scale that single precision cannot tell from none
 
 
@@ -50,7 +51,7 @@ class NoiseLevel:
 
     def __post_init__(self) -> None:
         """Reject a number that is no variance; arrays, of which runs are full, are not looked at."""
-        if isinstance(self.time, float | int) and self.time < 0:
+        if isinstance(self.time, float | int) and self.time + self.offset < -_ROUNDING:
             raise ConfigError(f"`time` is the variance of the noise and must be >= 0, got {self.time}", field="time")
 
     @property

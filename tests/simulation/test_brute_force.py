@@ -23,6 +23,7 @@ from orthoscope.targets import Planted
 from orthoscope.theory import predict
 from tests.stat.expect import expect_estimate
 
+pytestmark = pytest.mark.slow  # tests share runs of half a minute, longer with type checks
 STD, RATE = 0.5, 0.2
 DRAWS = {16: 200, 32: 100, 45: 40}
 ROWS = 48
