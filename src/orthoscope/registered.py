@@ -16,7 +16,6 @@ import sys
 from collections.abc import Mapping
 from functools import cached_property
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from orthoscope.errors import ConfigError, unknown
@@ -40,7 +39,9 @@ class Registry:
         self._options: dict[int, Mapping[str, Any]] = {}
 
     @cached_property
-    def _entries(self) -> dict[str, EntryPoint]:
+    def _entries(self) -> dict[str, Any]:
+        from importlib.metadata import entry_points  # slow to import
+
         return {entry.name.lower(): entry for entry in entry_points(group=f"orthoscope.{self.kind}s")}
 
     def add(self, name: str, thing: Any, **options: Any) -> None:
