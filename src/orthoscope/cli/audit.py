@@ -15,7 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, remark, resumable, writable
+from orthoscope.cli.output import emit, remark, resumable
+from orthoscope.cli.places import writable
+from orthoscope.report.bars import bar
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -126,7 +128,7 @@ def audit(
     with locked(out, "audit", AuditReport.files):
         for name in ("results.nc", "spec.json", "report.html"):
             writable(out / name)
-        with resumable(out), progress("audit", quiet=quiet) as advance:
+        with resumable(out), bar("audit", quiet=quiet) as advance:
             report = AuditReport(job.run(out, progress=advance, remark=say))
         report.write(out, command=context.obj)
     found = {**report.numbers, "report": str(out / "report.html"), "results": str(out / "results.nc")}

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, writable
+from orthoscope.cli.output import emit
+from orthoscope.cli.places import writable
 from orthoscope.errors import ConfigError
+from orthoscope.report.bars import bar
 from orthoscope.report.tables import flat, show
 
 bench = typer.Typer(help="What exact sampling costs on this machine.", no_args_is_help=True, rich_markup_mode=None)
@@ -41,7 +43,7 @@ def engine(
     from orthoscope.bench.yardstick import Yardstick
 
     problem = Yardstick(dim=dim, strength=strength, stderr=stderr, device=device, seed=seed)
-    with progress("timing", quiet=quiet) as advance:
+    with bar("timing", quiet=quiet) as advance:
         result = compare_with_textbook(problem, progress=advance)
     if json:
         emit(result, as_json=True, title="engine")
@@ -93,7 +95,7 @@ def scaling(
         )
     writable(out, figures=True)
     study = GrowthStudy.quick(seed) if quick else GrowthStudy(seed=seed)
-    with progress("timing", quiet=quiet) as advance:
+    with bar("timing", quiet=quiet) as advance:
         result = study.run(advance)
     write(result, out)
     save_figure(growth_figure(result), out)

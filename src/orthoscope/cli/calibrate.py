@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, remark
+from orthoscope.cli.output import emit, remark
+from orthoscope.report.bars import bar
 
 
 def calibrate(
@@ -58,7 +59,7 @@ def calibrate(
         "steps": steps if steps != 30 else None,
     }
     with locked(out, "calibrate", CalibrationReport.files):
-        with progress("calibrate", quiet=quiet) as advance:
+        with bar("calibrate", quiet=quiet) as advance:
             say = (lambda text: None) if quiet else remark
             result = calibrate(plan, source, progress=advance, remark=say)
         report = CalibrationReport(result, lambda *windows: audit_command(same, *windows))

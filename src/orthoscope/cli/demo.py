@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, remark, resumable
+from orthoscope.cli.output import emit, remark, resumable
+from orthoscope.report.bars import bar
 
 
 class SectionName(StrEnum):
@@ -50,7 +51,7 @@ def demo(
     with locked(out, "demo", FILES), executor, resumable(out, "with --resume"):
         job = Demo(out=out, names=tuple(name.value for name in section or SectionName), seed=seed, resume=resume)
         for study in job.studies():
-            with progress(study.name, quiet=quiet) as advance:
+            with bar(study.name, quiet=quiet) as advance:
                 seconds = job.run(study, Points(executor=executor, progress=advance))
             if not quiet:
                 remark(f"{study.name}: " + ("kept from an earlier run" if seconds is None else f"{seconds:.0f} s"))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, print_tables, remark, writable
+from orthoscope.cli.output import emit, print_tables, remark
+from orthoscope.cli.places import writable
 from orthoscope.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, writable
+from orthoscope.cli.output import emit
+from orthoscope.cli.places import writable
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant
+from orthoscope.report.bars import bar
 from orthoscope.settings import Setting
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ def _write(study: RateStrengthDiagram | WindowDiagram, out: Path, *, workers: in
     if out.suffix != ".nc":
         raise ConfigError(f"--out names the NetCDF file and must end in .nc, got {out}; figures are written beside it")
     writable(out, figures=True)
-    with Executor(workers=workers) as executor, progress(study.name, quiet=quiet) as advance:
+    with Executor(workers=workers) as executor, bar(study.name, quiet=quiet) as advance:
         result = run(study, Points(executor=executor, progress=advance))
     write(result.data, out)
     shown: dict[str, Any] = {**result.numbers, "file": str(out)}

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, print_tables, progress
+from orthoscope.cli.output import emit, print_tables
+from orthoscope.report.bars import bar
 
 
 def rerun(
@@ -28,7 +29,7 @@ def rerun(
     from orthoscope.sweeps.points import PRELOADED, Points
 
     executor = Executor(workers=workers, scheduler=scheduler, preload=PRELOADED)
-    with executor, progress("running", quiet=quiet) as advance:
+    with executor, bar("running", quiet=quiet) as advance:
         result = results.rerun(folder, out=out, points=Points(executor=executor, progress=advance))
     if json:
         emit(result.numbers, as_json=True, title=result.study.name)

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, print_tables, progress
+from orthoscope.cli.output import emit, print_tables
 from orthoscope.errors import ConfigError
+from orthoscope.report.bars import bar
 
 
 class EstimatorKind(StrEnum):
@@ -93,7 +94,7 @@ def simulate(
     study = SimulationStudy(
         simulation=simulation, estimator=estimator.value, versus=tuple(parse_schedule(one) for one in versus or [])
     )
-    with progress("sampling", quiet=quiet) as advance:
+    with bar("sampling", quiet=quiet) as advance:
         result = run(study, Points(progress=advance))
     if out is not None:
         result.save(out)

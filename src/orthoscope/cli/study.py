@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, print_tables, progress, resumable
+from orthoscope.cli.output import emit, print_tables, resumable
 from orthoscope.errors import ConfigError
 from orthoscope.experiments.registry import STUDIES, find
+from orthoscope.report.bars import bar
 
 
 def study(
@@ -47,7 +48,7 @@ def study(
 
     folder = out or Path("runs") / name
     executor = Executor(workers=workers, scheduler=scheduler, preload=PRELOADED)
-    with executor, resumable(folder, "with --resume"), progress(name, quiet=quiet) as advance:
+    with executor, resumable(folder, "with --resume"), bar(name, quiet=quiet) as advance:
         points = Points(executor=executor, progress=advance)
         result = run_study(name, out=folder, quick=quick, seed=seed, resume=resume, points=points)
     if json:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, remark, resumable
+from orthoscope.cli.output import emit, remark, resumable
 from orthoscope.errors import ConfigError
+from orthoscope.report.bars import bar
 
 if TYPE_CHECKING:
     from orthoscope.sweeps.file import StudyFile
@@ -55,7 +56,7 @@ def sweep(
     if scheduler is None:
         check_memory(study.plan, workers)
     folder = out or study.out
-    with resumable(folder), progress(study.plan.name, quiet=quiet) as advance:
+    with resumable(folder), bar(study.plan.name, quiet=quiet) as advance:
         result = run_sweep(study.plan, folder, workers=workers, scheduler=scheduler, progress=advance)
     return _told(result, as_json=json)
 

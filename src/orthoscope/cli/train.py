@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, resumable
+from orthoscope.cli.output import emit, resumable
+from orthoscope.report.bars import bar
 from orthoscope.report.tables import flat
 
 train = typer.Typer(help="Train score networks.", no_args_is_help=True, rich_markup_mode=None)
@@ -47,9 +48,9 @@ def digits(
     plan = Training(seed=seed) if steps is None else Training(seed=seed, steps=steps)
     study = DigitsTraining(training=plan)
     with locked(out, JOB, FILES):
-        with resumable(out, "with --resume"), progress("training", quiet=quiet) as advance:
+        with resumable(out, "with --resume"), bar("training", quiet=quiet) as advance:
             trainer, pipeline = study.train(out, resume=resume, device=device, progress=advance)
-        with progress("examining", quiet=quiet) as advance:
+        with bar("examining", quiet=quiet) as advance:
             result = study.examine(trainer, pipeline, advance)
         write(result, out / RESULTS)
         save_figure(loss_figure(result), out / "loss.svg")

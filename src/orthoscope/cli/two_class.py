@@ -10,8 +10,10 @@ import typer
 
 from orthoscope import __version__
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, progress, writable
+from orthoscope.cli.output import emit
+from orthoscope.cli.places import writable
 from orthoscope.errors import ConfigError
+from orthoscope.report.bars import bar
 from orthoscope.serialize import to_dict
 
 
@@ -82,7 +84,7 @@ def two_class(
         if out.suffix not in (".svg", ".png"):
             raise ConfigError(f"--out names the figure and must end in .svg or .png (both are written), got {out}")
         writable(out, figures=True)
-    with progress("sampling", quiet=quiet) as advance:
+    with bar("sampling", quiet=quiet) as advance:
         result = run(setting, Points(progress=advance))
         shown: dict[str, Any] = dict(result.numbers)
         if recommend:
