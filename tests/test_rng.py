@@ -50,3 +50,9 @@ def test_a_row_has_its_own_stream_whatever_its_company(rows: list[int]) -> None:
     together = [words(generator) for generator in row_streams(3, "x", rows=rows)]
     assert together == [words(row_streams(3, "x", rows=[row])[0]) for row in rows]
     assert len(set(together)) == len(rows)
+
+
+def test_a_stream_of_a_row_is_philox_of_the_key_at_its_counter() -> None:
+    plain = np.random.Philox(key=key(3, "x"), counter=7 << 192)
+    (one,) = row_streams(3, "x", rows=[7])
+    assert str(one.bit_generator.state) == str(plain.state)

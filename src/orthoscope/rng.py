@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
 
 from orthoscope.checks import whole
 
@@ -33,5 +35,20 @@ def row_streams(seed: int, *name: str | int, rows: Iterable[int]) -> list[np.ran
 
     The row number is the top word of the counter, so streams cannot overlap before 2^192 draws.
     """
-    philox_key = key(seed, *name)
-    return [np.random.Generator(np.random.Philox(key=philox_key, counter=row << 192)) for row in rows]
+    known, counter = _Known(key(seed, *name)), np.zeros(4, dtype=np.uint64)
+    streams = []
+    for counter[-1] in rows:
+        bits = np.random.Philox(known, counter=counter)  # type: ignore[arg-type] # any such sequence will do
+        streams.append(np.random.Generator(bits))
+    return streams
+
+
+class _Known(ISeedSequence):
+    """Hands a Philox its key: given as a number, numpy would gather entropy for every stream, and not use it."""
+
+    def __init__(self, key: int) -> None:
+        self._words = np.array([key & (1 << 64) - 1, key >> 64], dtype=np.uint64)
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> Any:
+        """The key, as the two words that Philox asks for."""
+        return self._words

@@ -45,6 +45,13 @@ def test_density_and_mean_are_sums_over_modes(seed: int) -> None:
     np.testing.assert_allclose(target.denoised(x, LEVEL), expected, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize("std", [0.0, 0.5])
+def test_the_mean_of_one_mode_is_what_reading_it_gives(std: float) -> None:
+    one, x = mixture(points(1).float(), std=std).conditional(2), points(2).float()
+    found, asked = one.denoised(x, LEVEL), x.requires_grad_()  # with a gradient it is read like many
+    assert torch.equal(found, one.denoised(asked, LEVEL))
+
+
 def test_weights_are_normalized_and_equal_unless_given() -> None:
     centroids = torch.tensor([[0.0], [1.0]]).double()
     heavy = mixture(centroids, std=1.0, weights=torch.tensor([2.0, 6.0]).double())

@@ -148,7 +148,7 @@ class ExactDenoiser(Denoiser):
         self.check(level)
         if not isinstance(label, Tensor):
             law = self.law(label)
-            return Evaluation(denoised=law.denoised(x, level), memory=memory, modes_read=len(x) * _size(law))
+            return Evaluation(denoised=law.denoised(x, level), memory=memory, modes_read=x.shape[0] * _size(law))
         denoised, read = torch.empty_like(x), 0
         for one in torch.unique(label).tolist():
             rows = label == one

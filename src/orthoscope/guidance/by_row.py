@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from orthoscope.guidance.schedules import Clock, GuidanceSchedule
+from orthoscope.guidance.schedules import Clock, Constant, GuidanceSchedule
 from orthoscope.process import NoiseLevel
 
 
@@ -45,4 +45,9 @@ class ByRow:
 
     def strength(self, level: NoiseLevel) -> NDArray[np.float64]:
         """One strength per row."""
-        return np.repeat([float(schedule.strength(level)) for schedule in self.schedules], self.rows)
+        return np.repeat([_strength(schedule, level) for schedule in self.schedules], self.rows)
+
+
+def _strength(schedule: GuidanceSchedule, level: NoiseLevel) -> float:
+    """One schedule's strength; there may be hundreds of constants, of which nothing is to be asked."""
+    return schedule.value if type(schedule) is Constant else float(schedule.strength(level))

@@ -41,7 +41,7 @@ class Gaussian(Target):
     @property
     def dim(self) -> int:
         """Number of coordinates."""
-        return len(self.mean)
+        return self.mean.shape[0]
 
     @property
     def dtype(self) -> torch.dtype:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -84,13 +85,19 @@ def cut(low: Tensor, high: Tensor, center: Tensor, scale: Tensor) -> Cut:
     # From `begin` as far as the interval goes or the Gaussian has mass, whichever is less.
     reach = torch.where(begin > 0, _FAR**2 / ((begin**2 + _FAR**2).sqrt() + begin), _FAR - begin)
     span = torch.minimum(reach, (high - low) / scale - (begin - near))
-    nodes, weights = (torch.from_numpy(array.copy()).to(span) for array in unit_gauss(_NODES))
+    nodes, weights = (part.to(span) for part in _rule())
     u = span[..., None] * nodes
     fall = u * (-begin[..., None] - u / 2)
     top = fall.amax(-1).detach()
     density = weights * torch.exp(fall - top[..., None])
     log_unit = span.log() + top - begin**2 / 2 - math.log(2 * math.pi) / 2
     return Cut(origin, inward, u, density, log_unit)
+
+
+@cache
+def _rule() -> tuple[Tensor, ...]:
+    """Nodes and weights of the integral."""
+    return tuple(torch.from_numpy(part.copy()) for part in unit_gauss(_NODES))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -168,11 +175,12 @@ class Intervals(Target):
         flat = torch.isinf(self.scale)
         if not np.any(level.variance):
             inside = ((x >= self.lower) & (x <= self.upper)).all(1)
-            terms = torch.where(flat, 0.0, gaussian) - self._log_normalizer()
+            terms = torch.where(flat, 0.0, gaussian) - self._log_normalizer
             return torch.where(inside, terms.sum(1), -math.inf)
-        terms = torch.where(flat, 0.0, gaussian) + self._posterior(x, level).log_mass - self._log_normalizer()
+        terms = torch.where(flat, 0.0, gaussian) + self._posterior(x, level).log_mass - self._log_normalizer
         return terms.sum(1)
 
+    @cached_property
     def _log_normalizer(self) -> Vector:
         """Log of the length of uniform intervals, of the mass between the ends of the others."""
         low, high = self.lower.double(), self.upper.double()

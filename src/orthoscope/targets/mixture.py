@@ -59,7 +59,7 @@ class IsotropicModes(Target):
     @property
     def dim(self) -> int:
         """Number of coordinates."""
-        return len(self.center)
+        return self.center.shape[0]  # quicker than len, which torch answers in Python
 
     @property
     def dtype(self) -> torch.dtype:
@@ -74,8 +74,12 @@ class IsotropicModes(Target):
     def denoised(self, x: Rows, level: NoiseLevel) -> Rows:
         """E[x0 | x]: a mean of the state and the posterior mean of the centroid, weighted by their precisions."""
         noise = per_row(level.variance, x)
-        mu = read(self.tables(), x - self.center, noise + self.width).mean + self.center
+        mu = self._centroid_mean(x, noise + self.width)
         return (self.width * x + noise * mu) / (noise + self.width) if self.width else mu
+
+    def _centroid_mean(self, x: Rows, variance: float | Tensor) -> Rows:
+        """Posterior mean of the centroid, at a total variance of modes and noise."""
+        return read(self.tables(), x - self.center, variance).mean + self.center
 
     def posterior_variance(self, x: Rows, level: NoiseLevel) -> PerRow:
         """Tr Cov[x0 | x]: within the modes, and between their centroids.
@@ -131,7 +135,7 @@ class Mixture(IsotropicModes):
     @property
     def size(self) -> int:
         """Number of modes."""
-        return len(self.table)
+        return self.table.shape[0]
 
     @property
     def centroids(self) -> Centroids:
@@ -157,6 +161,12 @@ class Mixture(IsotropicModes):
         for block in blocks(self.size, _COPIED):
             kept = others[block]
             yield self.table[block] if bool(kept.all()) else self.table[block][kept]
+
+    def _centroid_mean(self, x: Rows, variance: float | Tensor) -> Rows:
+        """Of one mode, such as a class often is, there is nothing to weigh."""
+        if self.size > 1 or x.requires_grad:
+            return super()._centroid_mean(x, variance)
+        return self.centroids.repeat(x.shape[0], 1)
 
     def transport(self, uniform: PerRow, normal: Rows) -> Rows:
         """Pick a mode by the uniform number, then add its Gaussian."""

@@ -150,12 +150,13 @@ def _scan(
 ) -> tuple[Tensor, Tensor]:
     """Sums over modes of 2**(logit in bits - shift) times the columns of the table, or times 1, and the shifts."""
     scan: list[_Block] = []
-    rows = _ROWS if x.device.type == "cpu" else max(1, min(len(x), 1 << 13))
+    count = x.shape[0]  # far quicker than len, which torch answers in Python
+    rows = _ROWS if x.device.type == "cpu" else max(1, min(count, 1 << 13))
     with _true_precision():
         for table in tables:
             if not scan:
                 queries = _queries(table, x, variance)
-                scan = [_Block(queries[block], x.shape[1], only_total) for block in blocks(max(len(x), 1), rows)]
+                scan = [_Block(queries[block], x.shape[1], only_total) for block in blocks(max(count, 1), rows)]
             for block in scan:
                 block.take(table)
     if not scan:
@@ -169,7 +170,7 @@ def _queries(table: Table, x: Rows, variance: float | Tensor) -> Tensor:
     """Extended queries (x / v, 1 / v, 1, 0, 1 / v, 0 ...) of rows at variance v, in bits: exp2 is faster than exp."""
     dim = x.shape[1]
     inverse = _LOG2E / torch.as_tensor(variance, dtype=x.dtype, device=x.device)
-    queries = table.new_zeros(len(x), table.shape[1])
+    queries = table.new_zeros(x.shape[0], table.shape[1])
     queries[:, :dim] = x * inverse
     queries[:, dim : dim + 1] = queries[:, dim + 3 : dim + 4] = inverse
     queries[:, dim + 1] = _LOG2E
@@ -200,16 +201,18 @@ class _Block:
 
     def take(self, table: Table) -> None:
         """Read some modes; logits that turn out too large for the shift are computed again, below a higher one."""
-        rows = max(len(self.queries), 1)
+        asked, modes = self.queries.shape[0], table.shape[0]
+        rows = max(asked, 1)
         size = min(_LOGITS // rows, _MODES) if table.device.type == "cpu" else max(_LOGITS_ELSEWHERE // rows, 1)
-        buffer = table.new_empty(rows * min(size, len(table)) if self.reuse else 0)
-        for block in blocks(len(table), size):
+        buffer = table.new_empty(rows * min(size, modes) if self.reuse else 0)
+        for block in blocks(modes, size):
             keys = table[block]
-            out = buffer[: len(self.queries) * len(keys)].view(-1, len(keys)) if self.reuse else None
+            many = block.stop - block.start
+            out = buffer[: asked * many].view(-1, many) if self.reuse else None
             fits = False
             if self.started:
                 sums = self._plus(torch.mm(self.queries, keys.T, out=out), keys, out)
-                fits = not len(sums) or float(sums[:, self.total].detach().amax()) <= _FULL
+                fits = not asked or float(sums[:, self.total].detach().amax()) <= _FULL
             if not fits:
                 sums = self._plus(self._lowered(torch.mm(self.queries, keys.T, out=out)), keys, out)
             self.sums, self.spare = sums, self.sums

@@ -48,7 +48,7 @@ class Planted(Target):
     @property
     def dim(self) -> int:
         """Number of coordinates."""
-        return len(self.centroid)
+        return self.centroid.shape[0]
 
     @property
     def dtype(self) -> torch.dtype:

@@ -234,9 +234,8 @@ class _Scaled:
 
     def plain(self, state: Array, v: float) -> tuple[Array, Array]:
         """Shift and log(V/v)."""
-        shift, log_ratio = np.split(state, 2)
-        sizes = self._sizes(v)
-        return shift * sizes[0], log_ratio * sizes[1]
+        sizes, many = self._sizes(v), self.xi.size
+        return state[:many] * sizes[0], state[many:] * sizes[1]
 
     def follow(self, state: Array, high: float, low: float) -> tuple[Array, Callable[[float], Array]]:
         """The state at the time `low` from that at `high`, with no jump in between, and at any log v between them."""
@@ -254,7 +253,7 @@ class _Scaled:
             time = np.exp(np.clip(y, y_low + inside, y_high - inside)) - base
             log_odds, pull = self.against.log_odds(shift, v * np.expm1(log_ratio), np.asarray(v), self.xi)
             acting = self.problem.strengths.at(np.array([[max(time, 0.0)]]), rows)[0, 0] * expit(-log_odds)
-            rates = np.split(state, 2)
+            rates = state[: self.xi.size], state[self.xi.size :]
             moved = k * acting * (pull * shift - MODES.rest(pull, np.asarray(v))), 2 * k * acting * pull
             if relaxing:
                 moved = moved[0], moved[1] - relaxing * (np.expm1(-log_ratio) + log_ratio)

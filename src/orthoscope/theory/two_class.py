@@ -15,7 +15,7 @@ explanation/compact.
 from __future__ import annotations
 
 import math
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -353,6 +353,7 @@ def _tilted_integral(power: int, about: float, strength: float, center: float) -
     )[0]  # fmt: skip
 
 
+@lru_cache(maxsize=64)  # integrands ask for them at every point
 def _around(strength: float, center: float) -> Array:
     """Points about both peaks of the tilted law, whose middle moves out like log(w) / 2 center."""
     out = math.log1p(max(strength, 0.0))
