@@ -27,7 +27,7 @@ from orthoscope.sweeps.points import HERE, Points
 from orthoscope.theory.fluctuation import along_excess, correlation
 
 SAMPLERS = {"SDE": 1.0, "ODE": 0.0}
-_ASYMPTOTIC = 100  # reduced points in lower dimensions see more than the first correction to a power law
+ASYMPTOTIC = 100  # reduced points in lower dimensions see more than the first correction to a power law
 _SQUARE = "mean_square_correlation"
 _REAL_ROWS, _REAL_DRAWS = 64, 3  # rows of one draw of real modes, whose control takes most of the noise; and more draws
 
@@ -150,7 +150,7 @@ def _blind(simulation: Simulation) -> dict[str, Estimate]:
     levels = draw(simulation).levels
     for index in range(simulation.budget.draws):
         one = draw(simulation, index)
-        x, m = one.run(levels).x.cpu().numpy(), one.centroid
+        x, m = one.run(levels, recorded=False).x.cpu().numpy(), one.centroid
         blind.append(mean_square_correlation(x))
         across = metrics.variance(x, m, part="across")
         along.append(metrics.variance(x, m, part="along").affine(shift=-across.value))
@@ -191,7 +191,7 @@ def decay(result: xr.Dataset, sampler: str, strength: float, kind: str) -> Power
 
 
 def _asymptotic(points: xr.Dataset) -> xr.Dataset:
-    low = (points["kind"].values == "reduced") & (points["point_dim"].values < _ASYMPTOTIC)
+    low = (points["kind"].values == "reduced") & (points["point_dim"].values < ASYMPTOTIC)
     return points.isel(point=np.flatnonzero(~low))
 
 

@@ -139,7 +139,7 @@ class TwoClass:
             ends, states = self.follow(self.guided(), first, tick=tick)
             samples = ends[PATHS:]
             if self.lam > 0:
-                samples, _ = self.follow(self.guided(), self._starts(), lam=self.lam, tick=tick)
+                samples = self.sampled(tick)
         paths, ends = states[:, :PATHS], ends[:PATHS]
         times = self.grid().times
         variables: dict[str, tuple[list[str], Any]] = {
@@ -164,6 +164,10 @@ class TwoClass:
             "supports": [low, high, -high, -low] if self.law == "uniform" else [],
         }
         return dataset(variables, coords=coords, spec=self, **attrs)
+
+    def sampled(self, tick: Callable[[], None] | None = None) -> Array:
+        """Where the samples end, without the paths of the probability flow."""
+        return self.follow(self.guided(), self._starts(), lam=self.lam, tick=tick)[0]
 
     def summarize(self, found: xr.Dataset) -> Mapping[str, Any]:
         """What a run found, as plain values."""

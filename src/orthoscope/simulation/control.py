@@ -76,7 +76,7 @@ class PlantedControl:
 
     def estimates(self, draw: Draw, run: Run) -> Mapping[str, Estimate]:
         """Mean differences to the control's run on the same noise."""
-        control = draw.planted().run(run.grid)
+        control = draw.planted().run(run.grid, recorded=False)
         ours, its = (row_values(one.x.double().cpu().numpy(), draw.centroid) for one in (run, control))
         return row_estimates({name: ours[name] - its[name] for name in QUANTITIES}, draw.centroid)
 

@@ -66,7 +66,7 @@ def coupled(simulation: Simulation, *, progress: Progress | None = None) -> Coup
     for index in range(draws):
         one = draw(simulation, index)
         m = np.asarray(one.centroid, dtype=np.float64)
-        guided, baseline = (each.run(levels).x for each in (one, replace(one, simulation=unguided)))
+        guided, baseline = (each.run(levels, recorded=False).x for each in (one, replace(one, simulation=unguided)))
         posteriors.append(metrics.share_of(one.target.class_posterior(guided, 0).cpu().numpy()))
         shift, variance = _difference(guided.double().cpu().numpy(), baseline.double().cpu().numpy(), m)
         square = float(m @ m) / simulation.dim  # of known mean 1: the ratio of means needs no division

@@ -170,19 +170,24 @@ class Draw:
         rule, w = self._rule(levels), schedule.strength(level)
         return rule.strength(level, w) if isinstance(rule, Renoised) else w
 
-    def run(self, levels: Grid | None = None, *, watchers: Sequence[Callable[[State], None]] = ()) -> Run:
+    def run(
+        self, levels: Grid | None = None, *, watchers: Sequence[Callable[[State], None]] = (), recorded: bool = True
+    ) -> Run:
         """Sample the class once, over its own or other levels, recording overlap and variance at every level.
 
         Args:
             levels: Levels to visit; the draw's own if None.
             watchers: Told of each state.
+            recorded: Whether anything is recorded; False where only the end is wanted.
         """
         streams, grid = self.streams(), levels or self.levels
         x = self.start(streams, grid)
 
-        def observe(state: State) -> tuple[Estimate, Estimate]:
+        def observe(state: State) -> tuple[Estimate, Estimate] | None:
             for watch in watchers:
                 watch(state)
+            if not recorded:
+                return None
             rows = state.x.cpu().numpy()
             return metrics.overlap(rows, self.centroid), metrics.variance(rows)
 

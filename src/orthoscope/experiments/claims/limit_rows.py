@@ -243,10 +243,12 @@ def coordinate_correlations(effort: Effort) -> Finding:
     """The slope, planted and of real modes, and zero without guidance."""
     study = CorrelationStudy.quick() if effort.quick else CorrelationStudy()
     study = replace(study, samplers=("SDE",), dims=(16,) if effort.quick else (16, 32), brute_dims=(), seed=effort.seed)
-    result = study.run()
+    reduced = tuple(dim for dim in study.reduced_dims if dim >= correlations.ASYMPTOTIC)
+    result = replace(study, strengths=(1.0,), dims=(), reduced_dims=reduced).run()
+    unguided = replace(study, strengths=(0.0,)).run()
     law = correlations.decay(result, "SDE", 1.0, "reduced")
     real = correlations.decay(result, "SDE", 1.0, "real modes")
-    null = stored(correlations.select(result, "SDE", 0.0, "planted"), "mean_square_correlation")
+    null = stored(correlations.select(unguided, "SDE", 0.0, "planted"), "mean_square_correlation")
     return found(
         equal("exponent, planted", _fitted(law.exponent), 2.0),
         at_least(

@@ -43,7 +43,7 @@ def _samples(strength: float, effort: Effort, *, dim: int = 1) -> Array:
         law="gaussian", strength=strength, lam=1.0, samples=effort.pick(2000, 20_000), steps=effort.pick(60, 240),
         t_max=_T_MAX, start="exact", dim=dim, seed=effort.seed,
     )  # fmt: skip
-    return np.asarray(setting.run()["sample"].values, dtype=np.float64)
+    return setting.sampled()
 
 
 def _overshoot(strength: float, effort: Effort, *, dim: int = 1) -> Estimate:
@@ -51,6 +51,7 @@ def _overshoot(strength: float, effort: Effort, *, dim: int = 1) -> Estimate:
     return metrics.mean_of(_samples(strength, effort, dim=dim) - _samples(0.0, effort, dim=dim))
 
 
+@cache
 def _theory(strength: float, dim: int = 1) -> tuple[float, float]:
     mean, std = sde_moments(strength, dim=dim, t_max=_T_MAX, start="exact")
     return mean - math.sqrt(dim), std
@@ -158,7 +159,9 @@ def _inverse_of_modes(strength: float, effort: Effort) -> Estimate:
     )  # fmt: skip
     draws = [draw(simulation, index) for index in range(simulation.budget.draws)]
     levels = draws[0].levels
-    return metrics.mean_of([float((1 / one.target.class_posterior(one.run(levels).x, 0)).mean()) for one in draws])
+    ends = [one.run(levels, recorded=False).x for one in draws]
+    posteriors = [one.target.class_posterior(x, 0) for one, x in zip(draws, ends, strict=True)]
+    return metrics.mean_of([float((1 / own).mean()) for own in posteriors])
 
 
 ROWS: tuple[Claim, ...] = (overshoot, overshoot_falls, overshoot_published, inverse_posterior)
