@@ -58,7 +58,7 @@ def dense(schedule: GuidanceSchedule, effort: Effort) -> Simulation:
         t_max=10.0,
         samples=effort.pick(500, 4000),
         draws=8,
-        steps=80,
+        steps=effort.pick(40, 80),
         seed=effort.seed,
     )
 
@@ -116,7 +116,7 @@ def unconditional(effort: Effort) -> Finding:
         std=0.5,
         schedule=Constant(value=-1.0),
         t_max=50.0,
-        samples=64,
+        samples=effort.pick(32, 64),
         draws=effort.pick(16, 96),
         steps=40,
         seed=effort.seed,

@@ -141,7 +141,7 @@ def missing_pullback(effort: Effort) -> Finding:
 )
 def largest_monotone(effort: Effort) -> Finding:
     """The strength by the sampler and by theory, and where samples end at it and far above it."""
-    strength = largest_monotone_strength(_uniform(0.0, effort, steps=400)) or math.nan
+    strength = largest_monotone_strength(_uniform(0.0, effort, steps=effort.pick(300, 400))) or math.nan
     theory = two_class.largest_monotone_strength("uniform")
     at, above = (measured(_uniform(w, effort).run()) for w in (strength, 10.0))
     edge, away = "boundary_fraction", at["off_support_distance"].affine(1 / _uniform(0.0, effort).sigma_end)
