@@ -11,7 +11,7 @@ from .face.exact import design as design
 from .face.pipelines import guided as guided
 from .face.pipelines import audit as audit
 from .face.pipelines import calibrate as calibrate
-from .results import read as read
+from .face.folders import read as read
 from .results import rerun as rerun
 from .laws import RandomMixture as RandomMixture
 from .face.samples import mixture as mixture

@@ -177,7 +177,9 @@ def write_all(results: Mapping[str | None, xr.Dataset], path: Path) -> None:
     """
     buffer = io.BytesIO()
     for group, result in results.items():
-        result.to_netcdf(buffer, mode="a" if buffer.getbuffer() else "w", group=group, engine="h5netcdf")
+        # Axes first: every variable on an axis that is written later would have to be tied to it anew.
+        ordered = result.coords.to_dataset().assign(result.data_vars).assign_attrs(result.attrs)
+        ordered.to_netcdf(buffer, mode="a" if buffer.getbuffer() else "w", group=group, engine="h5netcdf")
     writing.write(path, buffer.getbuffer())
 
 

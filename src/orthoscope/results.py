@@ -27,6 +27,7 @@ from orthoscope.sweeps.points import HERE, Points, Study, Summarizes
 from orthoscope.threads import threads_for
 
 _SHOWN = 60  # numbers that people read at once
+_OTHERS = {"an audit": "`orthoscope audit` goes on with it", "a calibration": "`orthoscope calibrate` makes it anew"}
 
 
 class Result(Findings):
@@ -129,8 +130,8 @@ def read_study(folder: Path) -> Study:
     spec = read_json(folder / "spec.json" if folder.is_dir() else folder)
     if isinstance(spec, Mapping) and spec.get("kind") in STUDIES | SINGLE:
         return Recorded(str(spec["kind"]))
-    if isinstance(spec, Mapping) and "audit" in spec:
-        raise ConfigError(f"{folder} holds an audit: `orthoscope audit` goes on with it, xarray opens its results.nc")
+    if (kind := other(spec)) is not None:
+        raise ConfigError(f"{folder} holds {kind}, which is not rerun: {_OTHERS[kind]}, `orthoscope.read` reads it")
     try:
         study = from_dict(spec, SpecTypes())
     except ConfigError as error:
@@ -138,6 +139,13 @@ def read_study(folder: Path) -> Study:
     if not isinstance(study, Study):
         raise ConfigError(f"{folder} holds a {type(study).__name__}, which is no study that can be run")
     return study
+
+
+def other(spec: Any) -> str | None:
+    """What a specification is of that is no study: an audit or a calibration; None of anything else."""
+    if not isinstance(spec, Mapping):
+        return None
+    return "an audit" if "audit" in spec else "a calibration" if spec.get("type") == "Calibration" else None
 
 
 def rerun(folder: Path | str, *, out: Path | str | None = None, points: Points = HERE) -> Result:

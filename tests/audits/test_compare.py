@@ -51,6 +51,16 @@ def gains(cells: GaussianCells, specs: Iterable[str]) -> dict[str, Compared]:
     return {named(schedule): one for schedule, one in compare.gains(material(cells), parsed(specs)).items()}
 
 
+def test_what_was_measured_is_compared_without_reading_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh, known = material(JUDGED, CLASSES), material(JUDGED, CLASSES)
+    schedules = list(parsed(TOY))
+    measured(known, dict.fromkeys(schedules, "constant"), JUDGED.prompts)
+    assert list(known.traits) == schedules
+    found = compare.gains(fresh, schedules)
+    monkeypatch.delattr(Material, "read")
+    assert compare.gains(known, schedules) == found
+
+
 # Sums of measures
 
 

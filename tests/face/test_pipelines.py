@@ -246,6 +246,36 @@ def test_the_model_that_ships_is_the_same_however_it_is_named(digits: Any, repor
     assert named == {found.data.attrs["model"]} == {"digits"}
 
 
+def read_again(made: AuditReport | CalibrationReport, out: Path) -> Any:
+    """What a folder holds, which must say what was saved there; it is not rerun, in one line."""
+    found = osc.read(out)
+    assert type(found) is type(made)
+    xr.testing.assert_identical(found.data, made.data)
+    assert found.to_json() == made.to_json()
+    assert repr(found) == repr(made)
+    assert list(found) == list(made)
+    xr.testing.assert_identical(found["variance_ratio"], made["variance_ratio"])
+    with pytest.raises(ConfigError, match=r"which is not rerun: .*`orthoscope.read` reads it") as refused:
+        osc.rerun(out)
+    assert len(str(refused.value).splitlines()) == 1
+    (out / "results.nc").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"has no results.nc.*, or a damaged one; .*`orthoscope (audit|calibrate)`"):
+        osc.read(out)
+    return found
+
+
+def test_an_audit_is_read_from_its_folder(report: AuditReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("orthoscope.report.audit.write_report", lambda result, out, command: None)
+    found = read_again(report, report.save(tmp_path / "run"))
+    assert found.advice == report.advice
+    xr.testing.assert_identical(found.twin, report.twin)
+    assert found.search is None
+    again = found.save(tmp_path / "moved")  # with its images' cells
+    xr.testing.assert_identical(osc.read(again).data, report.data)
+    names = [sorted(path.name for path in (tmp_path / run).rglob("cells/*")) for run in ("run", "moved")]
+    assert names[0] == names[1] != []
+
+
 # Calibrations
 
 
@@ -268,6 +298,7 @@ def test_a_calibration_reads_as_other_results_do(calibration: CalibrationReport,
     page = (out / "report.html").read_text()
     assert "orthoscope.calibrate(&#39;digits&#39;, prompts, strengths=[2.0], steps=4)" in page
     assert json.loads(calibration.to_json())["audit_command"].startswith("orthoscope.audit(pipe, prompts, schedules=[")
+    assert read_again(calibration, out).proposals == calibration.proposals
 
 
 # What cannot be used

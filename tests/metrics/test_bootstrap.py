@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from orthoscope.errors import ConfigError
-from orthoscope.metrics.bootstrap import Measure, interval
+from orthoscope.metrics.bootstrap import Measure, Sample, interval, intervals
 from orthoscope.rng import stream
 from tests.stat.expect import expect_rate
 
@@ -116,6 +116,19 @@ def test_neither_the_order_of_values_nor_their_rounding_moves_an_end(seed: int, 
         assert getattr(rounded, end) == pytest.approx(getattr(found, end), abs=1e-6)
 
 
+def test_samples_resampled_together_get_to_the_last_digit_what_each_gets_alone(seed: int) -> None:
+    draws = np.random.default_rng(seed)
+    samples = [
+        Sample(strata=[draws.standard_normal(7), draws.standard_normal(4)]),
+        Sample(strata=[np.full(7, 0.1), np.full(4, 0.1)]),  # nothing to resample
+        Sample(strata=[draws.random(7), draws.random(4)], bounds=(0.0, 0.5), grain=0.01),
+    ]
+    alone = [interval(one.strata, stream(1), bounds=one.bounds, grain=one.grain) for one in samples]
+    assert intervals(samples, stream(1)) == alone
+    assert intervals(samples[::-1], stream(1)) == alone[::-1]
+    assert intervals([], stream(1)) == []
+
+
 # Coverage
 
 
@@ -164,3 +177,5 @@ def test_what_has_no_interval_is_refused() -> None:
         interval(values, stream(0), level=95)
     with pytest.raises(ConfigError, match="at least 100 resamples, got 10"):
         interval(values, stream(0), resamples=10)
+    with pytest.raises(ConfigError, match="need strata of the same sizes"):
+        intervals([Sample(strata=values), Sample(strata=[np.arange(5.0)])], stream(0))

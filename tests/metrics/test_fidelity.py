@@ -11,7 +11,7 @@ from scipy import linalg, stats
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.metrics import frechet_distance
 from orthoscope.metrics.contributions import blocks_of, influence
-from orthoscope.metrics.fidelity import coverage_of_equals, frechet_between, manifolds
+from orthoscope.metrics.fidelity import Reference, coverage_of_equals, frechet_between, manifolds
 from tests.stat.expect import expect_estimate, expect_mean, expect_rate
 
 seeds = st.integers(0, 2**32)
@@ -52,6 +52,16 @@ def test_the_four_measures_and_their_errors_are_those_of_loops(seed: int, k: int
         change = [(1 - share) * (value - part[name]) for share, part in zip(shares, rest, strict=True)]
         apart = (found[name].values[0] - found[name].values[-1]) / len(blocks)
         assert apart == pytest.approx(change[0] - change[1], abs=1e-12)
+
+
+def test_what_is_known_of_a_reference_serves_all_samples(seed: int) -> None:
+    draws = np.random.default_rng(seed)
+    x, y = draws.standard_normal((2, 30, 3)), draws.standard_normal((24, 3))
+    reference = Reference(rows=y)
+    for one in x:
+        found, whole = manifolds(one, reference, k=3), manifolds(one, y, k=3)
+        for part, same in zip(found, whole, strict=True):
+            np.testing.assert_array_equal(part.values, same.values)
 
 
 def test_tables_in_pieces_are_tables(monkeypatch: pytest.MonkeyPatch, seed: int) -> None:

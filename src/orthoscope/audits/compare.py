@@ -7,28 +7,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import xarray as xr
 
-from orthoscope.audits.contribute import Material, Notes, Run, between, ratio
+from orthoscope.audits.contribute import Material, Notes, Run, Traits, between, ratio
 from orthoscope.audits.line import Knot, Reading, line
-from orthoscope.audits.measure import columns, labelled, measure_of
+from orthoscope.audits.measure import columns, labelled
 from orthoscope.audits.plan import REFERENCE
+from orthoscope.audits.resampling import Resampling, measures_of
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.metrics import Contributions, Measure
 
 ALPHA = 0.05
 _RESAMPLES = 8000  # ends at the shared level are far out
-
-
-class Traits(NamedTuple):
-    """What is compared of one schedule, as contributions of the same images; None where it cannot be measured."""
-
-    variance_ratio: Contributions | None
-    mean_shift: Contributions | None
-    adherence: Contributions | None
 
 
 class Compared(NamedTuple):
@@ -61,8 +54,7 @@ def gains(material: Material, schedules: Sequence[GuidanceSchedule]) -> dict[Gui
     Accuracy:
         A line that is convex runs below the chords between its knots, so gains are on the low side.
     """
-    comparison = Comparison(material=material, schedules=tuple(schedules), notes=Notes())
-    return {schedule: comparison.compared(schedule) for schedule in schedules}
+    return Comparison(material=material, schedules=tuple(schedules), notes=Notes()).compared()
 
 
 def compared(
@@ -83,14 +75,15 @@ def compared(
     """
     comparison = Comparison(material=material, schedules=tuple(schedules), notes=Notes())
     candidates = max(1, len(schedules) - (current in schedules))
-    parts = [comparison.parts(schedule, current) for schedule in schedules]
-    variables = columns("", [comparison.measures(s, row) for s, row in zip(schedules, parts, strict=True)])
+    parts = comparison.parts(current)
+    measures = {name: comparison.measures(Resampling(name=name), of_name) for name, of_name in parts.items()}
+    variables = columns("", [{name: found[schedule] for name, found in measures.items()} for schedule in schedules])
     for name in ("gain", "diversity_change"):
-        ends = [comparison.least(name, s, row[name], candidates) for s, row in zip(schedules, parts, strict=True)]
-        variables[f"{name}_least"] = (("schedule",), ends)
+        how = Resampling(name=name, level=1 - ALPHA / candidates, resamples=_RESAMPLES)
+        ends = comparison.measures(how, parts[name]).values()
+        variables[f"{name}_least"] = (("schedule",), [math.nan if end is None else end.low for end in ends])
     grains = [traits.adherence.grain for traits in comparison.traits.values() if traits.adherence is not None]
-    readings = [comparison.reading(schedule) for schedule in schedules]
-    strengths = [math.nan if reading is None else reading.equal_strength for reading in readings]
+    strengths = [comparison.equal_strength(schedule) for schedule in schedules]
     result = labelled(ds.assign(variables | {"equal_strength": (("schedule",), strengths)}))
     texts = [*json.loads(ds.attrs.get("notes", "[]")), *comparison.notes.texts]
     result.attrs |= {
@@ -118,13 +111,14 @@ class Comparison:
 
     @cached_property
     def traits(self) -> dict[GuidanceSchedule, Traits]:
-        """What is compared, by schedule; the reference is among them."""
-        reference = self._read(REFERENCE)
-        found: dict[GuidanceSchedule, Traits] = {REFERENCE: self._traits(REFERENCE, reference, reference)}
-        for schedule in self.schedules:
-            if schedule not in found:
-                found[schedule] = self._traits(schedule, self._read(schedule), reference)
-        return found
+        """What is compared, by schedule; the reference is among them. What was measured already is not read again."""
+        wanted, known = dict.fromkeys((REFERENCE, *self.schedules)), self.material.traits
+        if missing := [schedule for schedule in wanted if schedule not in known]:
+            reference = self._read(REFERENCE)
+            for schedule in missing:
+                run = reference if schedule == REFERENCE else self._read(schedule)
+                known[schedule] = self._traits(schedule, run, reference)
+        return {schedule: known[schedule] for schedule in wanted}
 
     @cached_property
     def knots(self) -> list[Knot]:
@@ -136,40 +130,52 @@ class Comparison:
         ]
         return sorted(knots, key=lambda knot: knot.mean_shift.value)
 
-    def compared(self, schedule: GuidanceSchedule) -> Compared:
-        """One schedule with its intervals."""
-        traits, reading = self.traits[schedule], self.reading(schedule)
-        return Compared(
-            variance_ratio=self._measure("variance_ratio", schedule, traits.variance_ratio),
-            mean_shift=self._measure("mean_shift", schedule, traits.mean_shift),
-            adherence=self._measure(self.material.primary, schedule, traits.adherence),
-            gain=None if reading is None else self._measure("gain", schedule, reading.gain),
-            equal_strength=math.nan if reading is None else reading.equal_strength,
-            extended=reading is not None and reading.extended,
-        )
+    @cached_property
+    def readings(self) -> dict[GuidanceSchedule, Reading | None]:
+        """The line read at every schedule's mean shift; None for constant strengths, or where there is no line."""
+        return {schedule: self._reading(schedule) for schedule in self.schedules}
 
-    def parts(self, schedule: GuidanceSchedule, current: GuidanceSchedule) -> dict[str, Contributions | None]:
-        """Contributions to the gain, and to changes from the schedule in use."""
-        reading = self.reading(schedule)
+    def equal_strength(self, schedule: GuidanceSchedule) -> float:
+        """The constant strength of equal mean shift; NaN without a line."""
+        reading = self.readings[schedule]
+        return math.nan if reading is None else reading.equal_strength
+
+    def compared(self) -> dict[GuidanceSchedule, Compared]:
+        """Every schedule with its intervals."""
+        names = {"variance_ratio": "variance_ratio", "mean_shift": "mean_shift", "adherence": self.material.primary}
+        found = {
+            trait: self.measures(Resampling(name=name), {s: getattr(self.traits[s], trait) for s in self.schedules})
+            for trait, name in names.items()
+        } | {"gain": self.measures(Resampling(name="gain"), self.gains)}
         return {
-            "gain": None if reading is None else reading.gain,
-            "diversity_change": self._change("variance_ratio", schedule, current),
-            "adherence_change": self._change("adherence", schedule, current),
+            schedule: Compared(
+                **{name: measures[schedule] for name, measures in found.items()},
+                equal_strength=self.equal_strength(schedule),
+                extended=(reading := self.readings[schedule]) is not None and reading.extended,
+            )
+            for schedule in self.schedules
         }
 
+    def parts(self, current: GuidanceSchedule) -> dict[str, dict[GuidanceSchedule, Contributions | None]]:
+        """Contributions to the gain, and to changes from the schedule in use, by name and schedule."""
+        changes = {"diversity_change": "variance_ratio", "adherence_change": "adherence"}
+        return {"gain": self.gains} | {
+            name: {schedule: self._change(trait, schedule, current) for schedule in self.schedules}
+            for name, trait in changes.items()
+        }
+
+    @property
+    def gains(self) -> dict[GuidanceSchedule, Contributions | None]:
+        """Contributions to the gain of every schedule."""
+        return {schedule: None if reading is None else reading.gain for schedule, reading in self.readings.items()}
+
     def measures(
-        self, schedule: GuidanceSchedule, parts: Mapping[str, Contributions | None]
-    ) -> dict[str, Measure | None]:
-        """Each with its interval of 95 %."""
-        return {name: self._measure(name, schedule, part) for name, part in parts.items()}
+        self, how: Resampling, parts: Mapping[GuidanceSchedule, Contributions | None]
+    ) -> dict[GuidanceSchedule, Measure | None]:
+        """One measure of every schedule with its interval."""
+        return measures_of(self.material, how, parts, self.notes)
 
-    def least(self, name: str, schedule: GuidanceSchedule, part: Contributions | None, candidates: int) -> float:
-        """Lower end of an interval at the level that all candidates share; NaN where there is none."""
-        found = self._measure(name, schedule, part, level=1 - ALPHA / candidates, resamples=_RESAMPLES)
-        return math.nan if found is None else found.low
-
-    def reading(self, schedule: GuidanceSchedule) -> Reading | None:
-        """The line read at a schedule's mean shift; None for constant strengths, or where there is no line."""
+    def _reading(self, schedule: GuidanceSchedule) -> Reading | None:
         traits = self.traits[schedule]
         if isinstance(schedule, Constant) or traits.variance_ratio is None or traits.mean_shift is None:
             return None
@@ -186,11 +192,6 @@ class Comparison:
     def _change(self, trait: str, schedule: GuidanceSchedule, current: GuidanceSchedule) -> Contributions | None:
         mine, theirs = (getattr(self.traits[s], trait) if s in self.traits else None for s in (schedule, current))
         return None if schedule == current or mine is None or theirs is None else mine.minus(theirs)
-
-    def _measure(self, name: str, schedule: GuidanceSchedule, part: Contributions | None, **how: Any) -> Measure | None:
-        if part is None:
-            return None
-        return self.notes.tried(name, schedule, lambda: measure_of(self.material, name, part, **how))
 
     def _read(self, schedule: GuidanceSchedule) -> Run:
         return self.material.read(schedule, self.notes, names=("total_variance", self.material.primary))

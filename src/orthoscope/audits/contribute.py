@@ -101,6 +101,14 @@ class Run(NamedTuple):
         return metrics.joined(parts) if len(parts) == len(self.within.get(name, [None])) else None
 
 
+class Traits(NamedTuple):
+    """What is compared of one schedule, as contributions of the same images; None where it cannot be measured."""
+
+    variance_ratio: Contributions | None
+    mean_shift: Contributions | None
+    adherence: Contributions | None
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Material:
     """Everything that measuring reads.
@@ -144,6 +152,11 @@ class Material:
             return None
         cells = (self.cells.features(REFERENCE, prompt) for prompt in self.prompts)
         return float(np.median([metrics.median_distance(x, np.zeros(len(x))) for x in cells]))
+
+    @cached_property
+    def traits(self) -> dict[GuidanceSchedule, Traits]:
+        """What is compared, of the schedules that were measured already."""
+        return {}
 
     @cached_property
     def _projections(self) -> dict[int, Matrix]:

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -18,12 +18,14 @@ from numpy.typing import NDArray
 from orthoscope import metrics, rng
 from orthoscope.audits import account
 from orthoscope.audits.account import Variables
-from orthoscope.audits.contribute import Material, Notes, Run, between, given, ratio
+from orthoscope.audits.contribute import Material, Notes, Run, Traits, between, given, ratio
 from orthoscope.audits.plan import REFERENCE, Role
+from orthoscope.audits.resampling import Resampling, measures_of
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.metrics import Contributions, Measure
 from orthoscope.metrics.contributions import Over
+from orthoscope.metrics.fidelity import Reference
 from orthoscope.quantities import QUANTITIES
 
 BY_PROMPT = (
@@ -36,9 +38,9 @@ BY_PROMPT = (
     "text_similarity",
 )
 ENDS = {"": "value", "_low": "low", "_high": "high", "_stderr": "stderr"}
-_RESAMPLES = 1000
 _MOST_COMPARED = 4096  # images compared with references, whose tables of distances are quadratic
 Found = dict[str, Measure | None]
+T = TypeVar("T")
 
 
 def measured(
@@ -60,13 +62,14 @@ def measured(
         keeps squared distances on average.
     """
     notes, cells, schedules = Notes(), material.cells, list(roles)
-    reference = material.read(REFERENCE, notes)
-    pooled, by_prompt = [], []
+    reference, real = material.read(REFERENCE, notes), _real(material, references)
+    parts: dict[GuidanceSchedule, Parts] = {}
     for schedule in schedules:
         run = reference if schedule == REFERENCE else material.read(schedule, notes)
-        pooled.append(_pooled(material, schedule, run, reference, references, notes))
-        by_prompt.append(_by_prompt(material, schedule, run, reference, notes))
-    variables = columns("", pooled) | columns("by_prompt_", by_prompt, ends=("", "_low", "_high"))
+        parts[schedule] = _parts(material, schedule, run, (reference, real), notes)
+        material.traits[schedule] = parts[schedule].traits(material.primary)
+    variables = columns("", _pooled(material, parts, notes))
+    variables |= columns("by_prompt_", _by_prompt(material, parts, notes), ends=("", "_low", "_high"))
     logs = account.logs(cells, schedules, material.prompts)
     images, shown = account.images(cells, schedules, prompts)
     result = xr.Dataset(
@@ -119,58 +122,106 @@ def labelled(result: xr.Dataset) -> xr.Dataset:
     return result
 
 
-def measure_of(
-    material: Material,
-    name: str,
-    part: Contributions,
-    *,
-    prompt: str | None = None,
-    over: Over | None = None,
-    level: float = 0.95,
-    resamples: int | None = None,
-) -> Measure:
-    """A measure with its interval, from a random stream of its own name, and the prompt's if it is of one alone."""
-    stream = rng.stream(material.seed, "audit", "resample", name, *([] if prompt is None else [prompt]))
-    return part.measure(stream, over=over or material.over, level=level, resamples=resamples or _RESAMPLES)
+class Parts(NamedTuple):
+    """What the images of one schedule contribute to every measure; None where it could not be measured.
+
+    Attributes:
+        pooled: Of all prompts together, by name.
+        fidelity: Beside real images, by name; over images.
+        frechet: The Fréchet distance to these, with its own interval.
+        by_prompt: Of every prompt by itself, by name.
+    """
+
+    pooled: dict[str, Contributions | None]
+    fidelity: dict[str, Contributions]
+    frechet: Measure | None
+    by_prompt: dict[str, list[Contributions | None]]
+
+    def traits(self, primary: str) -> Traits:
+        """What is compared with other schedules."""
+        return Traits(*(self.pooled.get(name) for name in ("variance_ratio", "mean_shift", primary)))
 
 
-def _pooled(
-    material: Material,
-    schedule: GuidanceSchedule,
-    run: Run,
-    reference: Run,
-    references: NDArray[Any] | None,
-    notes: Notes,
-) -> Found:
-    """Every measure of all prompts together."""
-    found: Found = {}
+def _parts(
+    material: Material, schedule: GuidanceSchedule, run: Run, beside: tuple[Run, Reference | None], notes: Notes
+) -> Parts:
+    """Everything of one schedule, read beside the one without guidance and beside real images."""
+    reference, real = beside
 
-    def add(name: str, call: Callable[[], Contributions], over: Over | None = None) -> None:
-        found[name] = notes.tried(name, schedule, lambda: measure_of(material, name, call(), over=over))
+    def tried(name: str, call: Callable[[], T]) -> T | None:
+        return notes.tried(name, schedule, call)
 
+    calls: dict[str, Callable[[], Contributions]] = {}
     for name in run.within:
         if (part := run.joined(name)) is not None:
-            add(name, part.inverse if name == "participation_ratio" else given(part))
-    add("variance_ratio", ratio(run.joined("total_variance"), reference.joined("total_variance")))
-    for name, call in between(run, reference).items():
-        add(name, call)
-    if references is not None:
-        x, y = compared_rows(material, run.rows, references)
-        balls = notes.tried("precision, recall, density and coverage", schedule, lambda: metrics.manifolds(x, y))
-        for name, part in balls._asdict().items() if balls is not None else []:
-            add(name, given(part), "images")
-        found["frechet_distance"] = notes.tried(
-            "frechet_distance", schedule, lambda: frechet_at_equal_numbers(x, y, seed=material.seed)
-        )
-    return found
+            calls[name] = part.inverse if name == "participation_ratio" else given(part)
+    calls["variance_ratio"] = ratio(run.joined("total_variance"), reference.joined("total_variance"))
+    pooled = {name: tried(name, call) for name, call in (calls | dict(between(run, reference))).items()}
+    fidelity, frechet = {}, None
+    if real is not None:
+        x = _drawn(run.rows, _MOST_COMPARED, material.seed)
+        balls = tried("precision, recall, density and coverage", lambda: metrics.manifolds(x, real))
+        fidelity = {} if balls is None else balls._asdict()
+        frechet = tried("frechet_distance", lambda: frechet_at_equal_numbers(x, real.rows, seed=material.seed))
+    return Parts(pooled, fidelity, frechet, _of_prompts(schedule, run, reference, notes))
 
 
-def compared_rows(
-    material: Material, rows: NDArray[Any], references: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """At most 4096 images and references in the same features; the same of them for every schedule."""
+def _of_prompts(
+    schedule: GuidanceSchedule, run: Run, reference: Run, notes: Notes
+) -> dict[str, list[Contributions | None]]:
+    """What every prompt contributes by itself."""
+    parts = {name: run.within[name] for name in BY_PROMPT if name in run.within}
+    pairs = zip(run.within["total_variance"], reference.within["total_variance"], strict=True)
+    calls: dict[str, list[Callable[[], Contributions] | None]] = {
+        "variance_ratio": [ratio(*pair) for pair in pairs],
+        **{name: [None if p is None else given(p) for p in column] for name, column in parts.items()},
+        "participation_ratio": [None if p is None else p.inverse for p in parts["participation_ratio"]],
+    }
+    return {
+        name: [call and notes.tried(f"{name} by prompt", schedule, call) for call in column]
+        for name, column in calls.items()
+    }
+
+
+def _pooled(material: Material, parts: Mapping[GuidanceSchedule, Parts], notes: Notes) -> list[Found]:
+    """Every measure of all prompts together, by schedule."""
+    found: dict[GuidanceSchedule, Found] = {schedule: {} for schedule in parts}
+    columns: tuple[tuple[Over | None, Callable[[Parts], Mapping[str, Contributions | None]]], ...] = (
+        (None, lambda part: part.pooled),
+        ("images", lambda part: part.fidelity),
+    )
+    for over, column in columns:
+        for name in dict.fromkeys(name for part in parts.values() for name in column(part)):
+            of_name = {schedule: column(part).get(name) for schedule, part in parts.items()}
+            for schedule, measure in measures_of(material, Resampling(name=name, over=over), of_name, notes).items():
+                found[schedule][name] = measure
+    for schedule, part in parts.items():
+        found[schedule]["frechet_distance"] = part.frechet
+    return list(found.values())
+
+
+def _by_prompt(
+    material: Material, parts: Mapping[GuidanceSchedule, Parts], notes: Notes
+) -> list[dict[str, list[Measure | None]]]:
+    """What is measured of every prompt by itself, by schedule; its images are the random draw."""
+    found: dict[GuidanceSchedule, dict[str, list[Measure | None]]] = {schedule: {} for schedule in parts}
+    for name in dict.fromkeys(name for part in parts.values() for name in part.by_prompt):
+        for place, prompt in enumerate(material.prompts):
+            of_prompt = {
+                schedule: part.by_prompt[name][place] for schedule, part in parts.items() if name in part.by_prompt
+            }
+            how = Resampling(name=name, prompt=prompt, over="images")
+            for schedule, measure in measures_of(material, how, of_prompt, notes).items():
+                found[schedule].setdefault(name, []).append(measure)
+    return list(found.values())
+
+
+def _real(material: Material, references: NDArray[Any] | None) -> Reference | None:
+    """At most 4096 real images in the features that are compared, the same for every schedule; None without."""
+    if references is None:
+        return None
     y = material.projected(references.reshape(len(references), -1).astype(np.float32))
-    return _drawn(rows, _MOST_COMPARED, material.seed), _drawn(y, _MOST_COMPARED, material.seed)
+    return Reference(rows=_drawn(y, _MOST_COMPARED, material.seed).astype(np.float64))
 
 
 def _drawn(rows: NDArray[Any], most: int, seed: int) -> NDArray[Any]:
@@ -201,28 +252,3 @@ def frechet_at_equal_numbers(x: NDArray[Any], y: NDArray[Any], *, seed: int) -> 
         n=found.n,
         dof=math.inf if found.dof is None else found.dof,
     )
-
-
-def _by_prompt(
-    material: Material, schedule: GuidanceSchedule, run: Run, reference: Run, notes: Notes
-) -> dict[str, list[Measure | None]]:
-    """What is measured of every prompt by itself; its images are the random draw."""
-    parts: dict[str, list[Any]] = {name: list(run.within[name]) for name in BY_PROMPT if name in run.within}
-    pairs = zip(run.within["total_variance"], reference.within["total_variance"], strict=True)
-    calls: dict[str, list[Callable[[], Contributions] | None]] = {
-        "variance_ratio": [ratio(*pair) for pair in pairs],
-        **{name: [None if p is None else given(p) for p in parts[name]] for name in parts},
-        "participation_ratio": [None if p is None else p.inverse for p in parts["participation_ratio"]],
-    }
-
-    def one(name: str, prompt: str, call: Callable[[], Contributions] | None) -> Measure | None:
-        if call is None:
-            return None
-        return notes.tried(
-            f"{name} by prompt", schedule, lambda: measure_of(material, name, call(), prompt=prompt, over="images")
-        )
-
-    return {
-        name: [one(name, *pair) for pair in zip(material.prompts, column, strict=True)]
-        for name, column in calls.items()
-    }

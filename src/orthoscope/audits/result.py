@@ -13,8 +13,10 @@ import xarray as xr
 from orthoscope import __version__, writing
 from orthoscope.audits.plan import Audit
 from orthoscope.audits.studio import Studio
-from orthoscope.datasets import write_all
-from orthoscope.serialize import content_hash, dumps
+from orthoscope.datasets import groups, write_all
+from orthoscope.datasets import read as read_group
+from orthoscope.errors import ConfigError
+from orthoscope.serialize import content_hash, dumps, read_json
 
 RESULTS: Final = "results.nc"
 SPEC: Final = "spec.json"
@@ -56,6 +58,21 @@ class AuditResult:
         writing.write(out / SPEC, dumps(self.spec) + "\n")
         found = {"pipeline": self.pipeline, "twin": self.twin, "search": self.search}
         write_all({name: result for name, result in found.items() if result is not None}, out / RESULTS)
+
+
+def read(out: Path) -> AuditResult:
+    """What a folder holds of a finished audit.
+
+    Raises:
+        ConfigError: if there is none, or it is damaged.
+    """
+    names = groups(out / RESULTS)
+    found = {name: one for name in names if (one := read_group(out / RESULTS, group=name)) is not None}
+    if "pipeline" not in names or len(found) < len(names):
+        raise ConfigError(
+            f"{out} has no {RESULTS} of a finished audit, or a damaged one; the same `orthoscope audit` finishes it"
+        )
+    return AuditResult(spec=read_json(out / SPEC), **found)
 
 
 def about(plan: Audit, studio: Studio) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def audit(
             writable(out / name)
         with resumable(out), bar("audit", quiet=quiet) as advance:
             report = AuditReport(job.run(out, progress=advance, remark=say))
-        report.write(out, command=context.obj)
+        report.write_page(out, command=context.obj)
     found = {**report.numbers, "report": str(out / "report.html"), "results": str(out / "results.nc")}
     if json:
         emit(found, as_json=True, title="audit")

@@ -72,6 +72,14 @@ class AuditReport(Findings):
     def write(self, out: Path, *, command: str | None = None) -> None:
         self._copy(out)
         self._result.write(out)
+        self.write_page(out, command=command)
+
+    def write_page(self, out: Path, *, command: str | None = None) -> None:
+        """Write the page and its figures alone, into the folder in which the audit was just run.
+
+        Raises:
+            ConfigError: if they cannot be written.
+        """
         page.write_report(self._result, out, command=command or self._call)
 
     def _copy(self, out: Path) -> None:

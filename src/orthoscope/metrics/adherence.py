@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.metrics.contributions import Contributions, as_features, rows_of
 from orthoscope.metrics.diversity import variance_within
+from orthoscope.metrics.shrinkage import Shrunk
 
 _COMPONENTS = 64
 _FEWEST = 4  # images per prompt, of which two train in either of two folds
@@ -246,5 +247,5 @@ def _told(train: NDArray[Any], target: NDArray[np.intp], test: NDArray[Any], com
     if min(train.shape) > components:
         cut = PCA(components, svd_solver="randomized", random_state=0).fit(train)
         train, test = cut.transform(train), cut.transform(test)
-    model = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(train, target)
+    model = LinearDiscriminantAnalysis(solver="lsqr", covariance_estimator=Shrunk()).fit(train, target)
     return np.asarray(model.predict(test), dtype=np.intp)

@@ -65,6 +65,41 @@ class Measure:
         return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sample:
+    """Independent values in strata, of which a measure is the mean over strata of the strata's means.
+
+    Attributes:
+        strata: The values, which are resampled within each stratum.
+        bounds: Range of the measure, at which intervals are cut.
+        grain: What one yes or no among the values' images changes; an interval goes at least to the `reach` of it
+            either way.
+    """
+
+    strata: Sequence[FloatArray]
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+    grain: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a stratum that does not show how its values differ.
+
+        Raises:
+            ConfigError: if it has fewer than two.
+        """
+        if fewest := [n for n in self.sizes if n < 2]:
+            raise ConfigError(f"expected at least 2 values in every stratum, got {fewest[0]}")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of values in every stratum: samples of equal ones can be resampled together."""
+        return tuple(map(len, self.strata))
+
+    @property
+    def deviations(self) -> list[FloatArray]:
+        """Deviations from the strata's means, whose squares add up to that of the standard error."""
+        return [(v - v.mean()) / (len(self.strata) * math.sqrt(len(v) * (len(v) - 1))) for v in self.strata]
+
+
 def interval(
     strata: Sequence[FloatArray],
     stream: np.random.Generator,
@@ -92,27 +127,74 @@ def interval(
     Source:
         BCa percentiles [efron1987better], widened as in [hesterberg2015what]; derived in explanation/metrics.
     """
+    return intervals([Sample(strata=strata, bounds=bounds, grain=grain)], stream, level=level, resamples=resamples)[0]
+
+
+def intervals(
+    samples: Sequence[Sample], stream: np.random.Generator, *, level: float = 0.95, resamples: int = 2000
+) -> list[Measure]:
+    """The measure of every sample with its interval, as `interval` finds it alone: weights are drawn once for all.
+
+    Raises:
+        ConfigError: if samples differ in the sizes of their strata, or level or resamples are out of range.
+    """
     if not 0.5 <= level < 1:
         raise ConfigError(f"level must be in [0.5, 1), got {level}")
     if resamples < 100:
         raise ConfigError(f"an interval needs at least 100 resamples, got {resamples}")
-    if fewest := [len(v) for v in strata if len(v) < 2]:
-        raise ConfigError(f"expected at least 2 values in every stratum, got {fewest[0]}")
-    value = float(np.clip(np.mean([v.mean() for v in strata]), *bounds))
-    deviations = [(v - v.mean()) / (len(strata) * math.sqrt(len(v) * (len(v) - 1))) for v in strata]
-    shares = np.array([d @ d for d in deviations])  # what each stratum adds to the squared error
-    stderr, n = math.sqrt(shares.sum()), sum(map(len, strata))
-    unseen = reach(grain, level)
-    least, most = np.clip((value - unseen, value + unseen), *bounds).tolist()
-    if stderr <= 1e-14 * max(abs(value), np.finfo(np.float64).tiny):
-        return Measure(value=value, low=least, high=most, stderr=stderr, n=n, dof=math.inf)
-    dof = float(shares.sum() ** 2 / (shares**2 / [len(v) - 1 for v in strata]).sum())
-    drawn = _resampled(deviations, stream, resamples)
-    z = ndtri((1 - level) / 2) * np.array([1.0, -1.0])
-    flat = np.concatenate(deviations)
-    ends = np.quantile(drawn, _levels(z, float((flat**3).sum()) / (6 * stderr**3)))
-    low, high = np.clip(value + stdtrit(dof, (1 - level) / 2) / z[0] * ends, *bounds)
-    return Measure(value=value, low=min(float(low), least), high=max(float(high), most), stderr=stderr, n=n, dof=dof)
+    if len({sample.sizes for sample in samples}) > 1:
+        raise ConfigError("samples that are resampled together need strata of the same sizes; resample them apart")
+    spreads = [_Spread.of(sample) for sample in samples]
+    wide = [spread for spread in spreads if spread.varies]
+    drawn = dict(zip(map(id, wide), _resampled([spread.deviations for spread in wide], stream, resamples), strict=True))
+    return [spread.measure(drawn.get(id(spread)), level) for spread in spreads]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Spread:
+    """A sample with its mean and error.
+
+    Attributes:
+        sample: The sample.
+        value: Its measure.
+        deviations: As the sample has them.
+        shares: What each stratum adds to the squared error.
+    """
+
+    sample: Sample
+    value: float
+    deviations: list[FloatArray]
+    shares: FloatArray
+
+    @classmethod
+    def of(cls, sample: Sample) -> _Spread:
+        deviations = sample.deviations
+        value = float(np.clip(np.mean([v.mean() for v in sample.strata]), *sample.bounds))
+        return cls(sample=sample, value=value, deviations=deviations, shares=np.array([d @ d for d in deviations]))
+
+    @property
+    def stderr(self) -> float:
+        return math.sqrt(self.shares.sum())
+
+    @property
+    def varies(self) -> bool:
+        """Whether there is anything to resample."""
+        return self.stderr > 1e-14 * max(abs(self.value), np.finfo(np.float64).tiny)
+
+    def measure(self, drawn: FloatArray | None, level: float) -> Measure:
+        """The measure, from the summed deviations of resamples; None where nothing varies."""
+        value, stderr, sizes, bounds = self.value, self.stderr, self.sample.sizes, self.sample.bounds
+        unseen = reach(self.sample.grain, level)
+        least, most = np.clip((value - unseen, value + unseen), *bounds).tolist()
+        if drawn is None:
+            return Measure(value=value, low=least, high=most, stderr=stderr, n=sum(sizes), dof=math.inf)
+        dof = float(self.shares.sum() ** 2 / (self.shares**2 / (np.array(sizes) - 1)).sum())
+        z = ndtri((1 - level) / 2) * np.array([1.0, -1.0])
+        flat = np.concatenate(self.deviations)
+        ends = np.quantile(drawn, _levels(z, float((flat**3).sum()) / (6 * stderr**3)))
+        low, high = np.clip(value + stdtrit(dof, (1 - level) / 2) / z[0] * ends, *bounds)
+        low, high = min(float(low), least), max(float(high), most)
+        return Measure(value=value, low=low, high=high, stderr=stderr, n=sum(sizes), dof=dof)
 
 
 def reach(grain: float, level: float = 0.95) -> float:
@@ -124,16 +206,19 @@ def reach(grain: float, level: float = 0.95) -> float:
     return -math.log((1 - level) / 2) * grain
 
 
-def _resampled(deviations: Sequence[FloatArray], stream: np.random.Generator, resamples: int) -> FloatArray:
-    """The summed deviation of every resample, whose variance is the sum of their squares."""
-    total = np.zeros(resamples)
-    for values in map(np.sort, deviations):
-        n = len(values)
+def _resampled(samples: Sequence[list[FloatArray]], stream: np.random.Generator, resamples: int) -> FloatArray:
+    """The summed deviation of every resample of every sample, whose variance is the sum of their squares."""
+    total = np.zeros((len(samples), resamples))
+    for stratum in zip(*(map(np.sort, deviations) for deviations in samples), strict=True):
+        n = len(stratum[0])
         rows = max(1, _DRAWN_AT_ONCE // n)
         for start in range(0, resamples, rows):
-            part = total[start : start + rows]
-            weights = stream.standard_gamma(_SHAPE, (len(part), n))
-            part += math.sqrt(n * (_SHAPE * n + 1)) * (weights @ values) / weights.sum(1)
+            part = total[:, start : start + rows]
+            weights = stream.standard_gamma(_SHAPE, (part.shape[1], n))
+            sums = weights.sum(1)
+            # One at a time: the last digits of one sample must not depend on which others there are.
+            for found, values in zip(part, stratum, strict=True):
+                found += math.sqrt(n * (_SHAPE * n + 1)) * (weights @ values) / sums
     return total
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthoscope.errors import ConfigError, ShapeError, unknown
-from orthoscope.metrics.bootstrap import Measure, interval
+from orthoscope.metrics.bootstrap import Measure, Sample, intervals
 from orthoscope.metrics.estimators import FloatArray
 
 Over = Literal["prompts", "images"]
@@ -70,9 +70,20 @@ class Contributions:
 
         Args:
             stream: Random stream of the resampling.
-            over: What is a random draw: `prompts` (and their images with them), or only the `images` of these prompts.
+            over: As in `sample`.
             level: Coverage of the interval.
             resamples: Number of resamples.
+
+        Raises:
+            ConfigError: if there is one prompt only, or too few images to tell their error.
+        """
+        return intervals([self.sample(over)], stream, level=level, resamples=resamples)[0]
+
+    def sample(self, over: Over = "prompts") -> Sample:
+        """What is resampled for the interval.
+
+        Args:
+            over: What is a random draw: `prompts` (and their images with them), or only the `images` of these prompts.
 
         Raises:
             ConfigError: if there is one prompt only, or too few images to tell their error.
@@ -86,7 +97,7 @@ class Contributions:
             strata = [np.array([v.mean() for v in strata])]
         elif not self.resolved or min(map(len, strata)) < 2:
             raise ConfigError("too few images in a prompt to tell their error; make more, or resample over='prompts'")
-        return interval(strata, stream, level=level, resamples=resamples, bounds=self.bounds, grain=self.grain)
+        return Sample(strata=strata, bounds=self.bounds, grain=self.grain)
 
     def minus(self, other: Contributions) -> Contributions:
         """Difference to another run with the same prompts and seeds.

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +50,33 @@ class Manifolds(NamedTuple):
     coverage: Contributions
 
 
-def manifolds(samples: ArrayLike, reference: ArrayLike, *, k: int = _NEIGHBORS) -> Manifolds:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Reference:
+    """Reference images that several sets of samples are compared with: what concerns them alone is found once.
+
+    Attributes:
+        rows: One image per row.
+    """
+
+    rows: FloatArray
+
+    @cached_property
+    def _radii(self) -> dict[int, FloatArray]:
+        return {}
+
+    @cached_property
+    def center(self) -> FloatArray:
+        """The mean image."""
+        return np.asarray(self.rows.mean(0))
+
+    def radii(self, k: int) -> FloatArray:
+        """Distance of every image to its k-th neighbor."""
+        if k not in self._radii:
+            self._radii[k] = _radii(self.rows - self.center, k, [])[:, 0]
+        return self._radii[k]
+
+
+def manifolds(samples: ArrayLike, reference: ArrayLike | Reference, *, k: int = _NEIGHBORS) -> Manifolds:
     """Precision, recall, density and coverage of samples against a reference, each without units.
 
     Units are 20 blocks of samples, each left out in turn from everything, balls included: sort samples by prompt, so
@@ -57,7 +84,7 @@ def manifolds(samples: ArrayLike, reference: ArrayLike, *, k: int = _NEIGHBORS) 
 
     Args:
         samples: One generated image per row.
-        reference: One reference image per row.
+        reference: One reference image per row, or these with what is known of them.
         k: Neighbors that a ball reaches.
 
     Accuracy:
@@ -72,14 +99,15 @@ def manifolds(samples: ArrayLike, reference: ArrayLike, *, k: int = _NEIGHBORS) 
         Precision and recall [kynkaanniemi2019improved], density and coverage [naeem2020reliable]; derived in
         explanation/metrics.
     """
-    x, y = _two_sets(samples, reference)
+    given = reference if isinstance(reference, Reference) else Reference(rows=as_samples(reference))
+    x, y = _two_sets(samples, given.rows)
     blocks = blocks_of(len(x))
     fewest = min(len(x) - len(blocks[0]), len(y))
     if not 1 <= k < fewest:
         raise ConfigError(f"{k} neighbors need more images: expected 1 <= k < {fewest} for {len(x)} against {len(y)}")
-    x, y = x - y.mean(0), y - y.mean(0)
+    x, y = x - given.center, y - given.center
     slack = _ROUNDING * math.sqrt(max((x**2).sum(1).mean(), (y**2).sum(1).mean()))
-    radii, radii0 = _radii(x, k, blocks) + slack, _radii(y, k, [])[:, 0] + slack
+    radii, radii0 = _radii(x, k, blocks) + slack, given.radii(k) + slack
     inside, hits = np.zeros(len(x)), np.zeros((len(y), len(blocks)))
     recalled = np.zeros(len(blocks) + 1)
     holds = np.zeros(len(x), dtype=bool)

@@ -39,7 +39,8 @@ def pareto_figure(audits: Mapping[str, xr.Dataset], marks: Mapping[str, Mark]) -
             ax.set(xlabel=NAMES.get(measure, measure.replace("_", " ")))
         axes[2 * k].set(title=name, ylabel="variance, that of strength 0 = 1")
     key(figure, marks, _shown(audits.values(), marks))
-    figure.draw_without_rendering()  # letters are placed in the final layout
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # letters are placed in this layout, which is final
     for ax, audit, measure in drawn:
         one = _finite(audit, measure)
         points = list(zip(one[measure].values, one["variance_ratio"].values, strict=True))
@@ -51,7 +52,14 @@ def _finite(audit: xr.Dataset, measure: str) -> xr.Dataset:
     """The schedules of which a measure and the variance are known: none where either could not be measured."""
     if measure not in audit or "variance_ratio" not in audit:
         return audit.isel(schedule=[])
-    return audit.isel(schedule=np.flatnonzero(np.isfinite(audit[measure] + audit["variance_ratio"])))
+    one = _only(audit, "variance_ratio", measure, "mean_shift")
+    return one.isel(schedule=np.flatnonzero(np.isfinite(one[measure] + one["variance_ratio"])))
+
+
+def _only(audit: xr.Dataset, *measures: str) -> xr.Dataset:
+    """Some measures with the ends of their intervals: picking schedules takes as long as there are variables."""
+    names = [name + end for name in dict.fromkeys(measures) for end in ("", "_low", "_high")]
+    return audit[[name for name in names if name in audit]]
 
 
 def _shown(audits: Iterable[xr.Dataset], marks: Mapping[str, Mark]) -> list[str]:
@@ -94,8 +102,9 @@ def log_figure(audit: xr.Dataset, marks: Mapping[str, Mark]) -> Figure:
         ("log_pair_cosine", "How alike the pair is", "cosine of the pair's predictions"),
     )
     for ax, (name, title, label) in zip(axes, shown, strict=True):
+        drawn = _only(audit, "log_sigma", name)
         for spec in audit["schedule"].values if name in audit else ():
-            one, mark = audit.sel(schedule=spec), marks[str(spec)]
+            one, mark = drawn.sel(schedule=spec), marks[str(spec)]
             how = {"color": mark.color, "linestyle": mark.dash, "linewidth": 1.5}
             if name == "log_strength":
                 ax.step(one["log_sigma"], one[name], where="mid", **how)
@@ -156,7 +165,7 @@ def twin_figure(pipeline: xr.Dataset, twin: xr.Dataset, marks: Mapping[str, Mark
         if "variance_ratio" not in audit:
             ax.text(0.5, 0.5 - 0.1 * k, f"{name}: not measured", transform=ax.transAxes, ha="center", color=MUTED)
             continue
-        one = audit.sel(schedule=both)
+        one = _only(audit, "variance_ratio").sel(schedule=both)
         ax.errorbar(
             places + 0.16 * (k - 0.5), one["variance_ratio"], _bars(one, "variance_ratio"),
             fmt="os"[k], color=(COLORS[0], MUTED)[k], elinewidth=1.6, label=name,

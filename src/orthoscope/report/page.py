@@ -13,13 +13,16 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
+from matplotlib.backend_bases import FigureCanvasBase
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from orthoscope.plots.style import house_style
 from orthoscope.writing import CREATOR, write
 
 PNG_DPI = 160
-_WEBP = {"format": "webp", "dpi": 120, "pil_kwargs": {"quality": 75}}  # of figures embedded as pixels
+_WEBP_DPI, _WEBP = 120, {"pil_kwargs": {"quality": 75}}  # of figures embedded as pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,29 +79,36 @@ def save_figure(figure: Figure, path: Path) -> None:
         ConfigError: if the files cannot be written.
     """
     write(path.with_suffix(".svg"), _vector(figure))
-    write(path.with_suffix(".png"), _pixels(figure, format="png", dpi=PNG_DPI, metadata={"Software": CREATOR}))
+    write(path.with_suffix(".png"), _pixels(figure, "png", PNG_DPI, metadata={"Software": CREATOR}))
 
 
 def embedded(figure: Figure, *, pixels: bool = False) -> str:
     """A figure as a data address: drawn, or as pixels."""
-    kind, content = ("webp", _pixels(figure, **_WEBP)) if pixels else ("svg+xml", _vector(figure))
+    kind, content = ("webp", _pixels(figure, "webp", _WEBP_DPI, **_WEBP)) if pixels else ("svg+xml", _vector(figure))
     return f"data:image/{kind};base64," + base64.b64encode(content).decode()
 
 
 @lru_cache(maxsize=16)
 def _vector(figure: Figure) -> bytes:
     """A figure as SVG, drawn once for its file and its page: a figure that was saved must not change."""
-    buffer = io.BytesIO()
-    with house_style():
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": CREATOR})
-    return buffer.getvalue()
+    return _printed(FigureCanvasSVG(figure), "svg", figure.dpi, metadata={"Date": None, "Creator": CREATOR})
 
 
-def _pixels(figure: Figure, **how: Any) -> bytes:
+def _pixels(figure: Figure, kind: str, dpi: float, **how: Any) -> bytes:
     """A figure as pixels, drawn anew."""
-    buffer = io.BytesIO()
-    with house_style():
-        figure.savefig(buffer, **how)
+    return _printed(FigureCanvasAgg(figure), kind, dpi, **how)
+
+
+def _printed(canvas: FigureCanvasBase, kind: str, dpi: float, **how: Any) -> bytes:
+    """A figure as its canvas prints it, in the layout of the first that did: `savefig` lays out and draws twice."""
+    figure, buffer = canvas.figure, io.BytesIO()
+    before, figure.dpi = figure.dpi, dpi
+    try:
+        with house_style():
+            getattr(canvas, f"print_{kind}")(buffer, **how)
+    finally:
+        figure.dpi = before
+    figure.set_layout_engine("none")
     return buffer.getvalue()
 
 

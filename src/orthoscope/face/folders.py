@@ -1,0 +1,46 @@
+"""Run folders read again: of studies, audits and calibrations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from orthoscope import datasets, results
+from orthoscope.errors import ConfigError
+from orthoscope.report.findings import as_path
+from orthoscope.serialize import read_json
+
+if TYPE_CHECKING:
+    from orthoscope.face.reports import AuditReport, CalibrationReport
+
+
+def read(folder: Path | str) -> results.Result | AuditReport | CalibrationReport:
+    """What a run folder holds, as the verb that made it gave it back.
+
+    Raises:
+        ConfigError: if it holds nothing that can be read.
+    """
+    place = as_path(folder)
+    match results.other(read_json(place / "spec.json")) if place.is_dir() else None:
+        case "an audit":
+            return _audit(place)
+        case "a calibration":
+            return _calibration(place)
+    return results.read(place)
+
+
+def _audit(place: Path) -> AuditReport:
+    """The report of an audit, whose images stay where they are."""
+    from orthoscope.audits.result import read as read_audit
+    from orthoscope.face.reports import AuditReport
+
+    return AuditReport(read_audit(place), place)
+
+
+def _calibration(place: Path) -> CalibrationReport:
+    from orthoscope.face.reports import CalibrationReport
+
+    data = datasets.read(place / "results.nc")
+    if data is None:
+        raise ConfigError(f"{place} has no results.nc, or a damaged one; `orthoscope calibrate` makes it anew")
+    return CalibrationReport(data)
