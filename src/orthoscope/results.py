@@ -15,6 +15,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from orthoscope import datasets
+from orthoscope.calls import verb
 from orthoscope.errors import ConfigError
 from orthoscope.experiments.registry import SINGLE, STUDIES, Entry, Recorded, SpecTypes, find, name_of
 from orthoscope.guidance.schedules import SCHEDULES, GuidanceSchedule
@@ -106,6 +107,7 @@ def run(study: Study, points: Points = HERE) -> Result:
         return Result(study, study.run(points))
 
 
+@verb
 def read(folder: Path | str) -> Result:
     """The result in a run folder.
 
@@ -140,6 +142,7 @@ def read_study(folder: Path) -> Study:
     return study
 
 
+@verb
 def rerun(folder: Path | str, *, out: Path | str | None = None, points: Points = HERE) -> Result:
     """Run the specification of a folder again, and write the result.
 

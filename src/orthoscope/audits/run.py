@@ -31,6 +31,7 @@ from orthoscope.audits.result import RESULTS, SPEC, AuditResult, about
 from orthoscope.audits.studio import Elsewhere, Recipe, Studio
 from orthoscope.audits.tally import Tally
 from orthoscope.audits.yardstick import Yardstick
+from orthoscope.checks import settle
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
@@ -86,6 +87,7 @@ class Job:
         Raises:
             ConfigError: if batches are empty, or workers would need a pipeline that only this process has.
         """
+        settle(self)
         if self.batch is not None and self.batch < 1:
             raise ConfigError(f"batch is the number of images per call and must be at least 1, got {self.batch}")
         if self.source.loaded is not None and self.executor.is_elsewhere:

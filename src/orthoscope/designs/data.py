@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from orthoscope import rng
+from orthoscope.checks import settle
 from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, Label, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
@@ -65,6 +66,7 @@ class DataLaw:
 
     def __post_init__(self) -> None:
         """Read the data; reject numbers out of range, and a class that is not there or too small."""
+        settle(self)
         check_run(self.t_max, self.start, self.lam)
         if not (np.isfinite(self.t_max) and self.t_max > 0):
             raise ConfigError(f"t_max must be finite and > 0 to sample a data set, got {self.t_max}")

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orthoscope import registered
+from orthoscope.calls import verb
 from orthoscope.errors import ConfigError, OrthoscopeError, in_one_line
 from orthoscope.guidance.schedules import SCHEDULES, Clock, GuidanceSchedule, Tabulated
 from orthoscope.guidance.specs import Types
@@ -114,12 +115,18 @@ class FunctionSchedule(GuidanceSchedule):
         return self.jumps
 
     def limit(self) -> float | None:
-        """The strength at infinite time, if the function knows one."""
+        """The strength at infinite time, if the function knows one.
+
+        Raises:
+            ConfigError: if it gives none at a finite time either.
+        """
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             try:
                 value = float(self.call(NoiseLevel(time=math.inf, alpha=0.0)))
             except Exception:
+                if self.clock != "step":
+                    self._number(NoiseLevel(time=1.0))  # what fails anywhere says so itself
                 return None
         return value if math.isfinite(value) else None
 
@@ -249,6 +256,7 @@ def _check_takes_a_level(thing: Any) -> None:
         ) from error
 
 
+@verb
 def schedule(name: Any = None, *, clock: Clock = "variance", switches: Iterable[float] = ()) -> Any:
     """Register a function of the noise level, or a class of such, as a schedule that texts may name.
 
@@ -288,4 +296,6 @@ def naming(name: Any, registry: registered.Registry, check: Callable[[Any], None
         registry.add(called, thing, **options)
         return thing
 
+    if not (name is None or callable(name) or isinstance(name, str)):
+        raise ConfigError(f"the name of a {registry.kind} is a text, got {name!r:.40}", field="name")
     return register(name) if callable(name) else lambda thing: register(thing, name)
