@@ -116,7 +116,7 @@ def _run(problem: DataProblem, say: Remark, tick: Tick) -> Report:
     )
     rivals = {c.name: gains[c.name] for c in candidates if c.feasible and c.name in gains}
     return Report(
-        law=to_dict(law),
+        law=to_dict(law, strict=False),
         goal=goal,
         design=Design(
             goal=goal,

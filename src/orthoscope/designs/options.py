@@ -78,7 +78,7 @@ class LawOptions:
         cond_var: Variances of the conditional Gaussian by direction.
         uncond_var: Variances of the unconditional Gaussian by direction.
         gap: Distances of their means by direction.
-        data: A data set.
+        data: A data set: its name, a file, labelled modes, or what `DataLaw` takes beside these.
         label: The class of it to design for.
     """
 
@@ -89,7 +89,7 @@ class LawOptions:
     cond_var: Sequence[float] | None = None
     uncond_var: Sequence[float] | None = None
     gap: Sequence[float] | None = None
-    data: str | None = None
+    data: Any = None
     label: int | None = None
 
     def law(self, *, t_max: float | None, start: Start | None, lam: float) -> MixtureLaw | SpectrumLaw | DataLaw:

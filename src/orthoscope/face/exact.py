@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orthoscope.calls import check_names, verb
@@ -124,7 +125,7 @@ def design(
     t_max: float | None = None,
     start: Start | None = None,
     ode: bool = False,
-    label: int | None = None,
+    label: Any = None,
     simulate: bool = True,
     samples: int | None = None,
     front: bool = False,
@@ -133,7 +134,8 @@ def design(
     """The best guidance schedule for a law under constraints, beside simple and published ones, checked by sampling.
 
     Args:
-        law: A random mixture; a law of `designs` (two Gaussians, a mixture with its run); or a data set, as text.
+        law: A random mixture; a law of `designs` (two Gaussians, a mixture with its run); or a data set: a text, as in
+            `mixture`, or what `mixture(x, labels=y)` returns, in units in which it has mean 0 and variance 1.
         maximize: `mean_shift` or `separability`.
         keep: Least values: of `variance_ratio`, `class_posterior`, `separability`.
         mean_shift: Meet this mean shift with least effort, instead of `maximize`.
@@ -173,7 +175,7 @@ def design(
         maximize=maximize, least_frechet=least_frechet, mean_shift=mean_shift,
         separability=floors.pop("separability", None), low=low, high=high,
         margin=make_margin(
-            margin_strength, None if margin_switch is None else str(margin_switch), isinstance(law, str)
+            margin_strength, None if margin_switch is None else str(margin_switch), _is_data(law)
         ),
         **{name: floors.get(name) for name in ("variance_ratio", "class_posterior")},
     )  # fmt: skip
@@ -220,7 +222,12 @@ def _check_complete(what: str, schedule: Any, said: Mapping[str, Any], *, usual:
         )
 
 
-def _law_to_design(law: Any, *, label: int | None, **run: Any) -> Any:
+def _is_data(law: Any) -> bool:
+    """Whether a design is for data, which has no theory."""
+    return isinstance(law, str | Path) or inspect.isroutine(law) or hasattr(law, "conditional")
+
+
+def _law_to_design(law: Any, *, label: Any, **run: Any) -> Any:
     """The law of a design, run from its usual start unless told otherwise.
 
     Raises:
@@ -233,12 +240,13 @@ def _law_to_design(law: Any, *, label: int | None, **run: Any) -> Any:
     dim = run.pop("dim")
     if isinstance(law, MixtureLaw | SpectrumLaw | DataLaw):
         return law
-    if isinstance(law, str):
+    if _is_data(law):
         return LawOptions(data=law, label=label).law(**run)
     if not isinstance(law, RandomMixture):
         raise ConfigError(
-            "expected a RandomMixture, a law of designs.optimization, or a data set such as 'digits' with its `label`, "
-            f"got a {type(law).__name__}"
+            "expected a RandomMixture, a law of designs.optimization, or data such as 'digits' or mixture(x, labels=y) "
+            f"with its `label`, got a {type(law).__name__}",
+            field="law",
         )
     if law.ensemble != "gaussian":
         raise ConfigError("designs know Gaussian centroids only; use ensemble='gaussian'")

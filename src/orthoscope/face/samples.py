@@ -26,11 +26,11 @@ from orthoscope.results import Result
 from orthoscope.serialize import dumps
 from orthoscope.simulation.classes import ClassRun, moments_of
 from orthoscope.sweeps.points import HERE, Points
-from orthoscope.targets import Mixture, Target, empirical_mixture
+from orthoscope.targets import Mixture, empirical_mixture
+from orthoscope.targets.given import as_target, names_target
 from orthoscope.targets.labelled import read_labelled
 from orthoscope.targets.mixture import mixture as modes_as_mixture
 
-_CONTRACT = ("denoised", "conditional", "sample", "transport", "narrowed", "absorbed", "width", "dim", "dtype")
 FEWEST = 8  # samples that a standard error of every measure needs
 _LEAST_FOR_FRECHET = 2  # rows per dimension
 
@@ -187,7 +187,7 @@ def sample(
     """Samples of one class of a target under guidance, with the target's exact score.
 
     Args:
-        target: A target such as `mixture(x, labels=y)`; or a data set as text.
+        target: A target such as `mixture(x, labels=y)`; or a data set, or the name or place of a target, as text.
         schedule: Guidance strength: a number, a text, a file, a schedule, or a function of the noise level.
         label: The class.
         n: Samples.
@@ -227,19 +227,9 @@ def class_run(target: Any, label: Any, schedule: Any, rule: Any, **how: Any) -> 
     Raises:
         ConfigError: if it is no target.
     """
-    law = mixture(target) if isinstance(target, str | Path) else target
-    if isinstance(law, type) or not all(hasattr(law, name) for name in _CONTRACT):
-        raise ConfigError(
-            f"expected a target with an exact score, such as mixture(x, labels=y), got {_type_of(target)}; "
-            "a law such as RandomMixture is for `simulate`, and one's own needs what targets.Target has",
-            field="target",
-        )
-    found: Target = law
-    return ClassRun(target=found, label=label, schedule=schedule, rule=rule, **how)
-
-
-def _type_of(value: Any) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    is_data = isinstance(target, str | Path) and not names_target(target)
+    law = as_target(mixture(target) if is_data else target)
+    return ClassRun(target=law, label=label, schedule=schedule, rule=rule, **how)
 
 
 def sampled(run: ClassRun) -> Samples:

@@ -271,31 +271,8 @@ def schedule(name: Any = None, *, clock: Clock = "variance", switches: Iterable[
     if isinstance(switches, str) or not isinstance(switches, Iterable):
         raise ConfigError(f"`switches` is a list of positions on the clock, got {switches!r:.40}", field="switches")
     jumps = FunctionSchedule(call=_no_strength, clock=clock, jumps=tuple(switches)).jumps
-    return naming(name, registered.SCHEDULES, _check_takes_a_level, clock=clock, switches=jumps)
+    return registered.naming(name, registered.SCHEDULES, _check_takes_a_level, clock=clock, switches=jumps)
 
 
 def _no_strength(level: NoiseLevel) -> float:
     return 0.0
-
-
-def naming(name: Any, registry: registered.Registry, check: Callable[[Any], None], **options: Any) -> Any:
-    """A decorator that registers what it is put on, and gives it back as it is; with or without brackets.
-
-    Args:
-        name: Its name, or the thing itself.
-        registry: Where.
-        check: Rejects what is nothing of the kind.
-        options: What it is registered with.
-    """
-
-    def register(thing: T, name: str | None = None) -> T:
-        if not callable(thing):
-            raise ConfigError(f"a {registry.kind} can be called, got {type(thing).__name__}", field=registry.kind)
-        check(thing)
-        called = name if name is not None else registered.name_of(thing).rpartition(".")[2].replace("_", "-")
-        registry.add(called, thing, **options)
-        return thing
-
-    if not (name is None or callable(name) or isinstance(name, str)):
-        raise ConfigError(f"the name of a {registry.kind} is a text, got {name!r:.40}", field="name")
-    return register(name) if callable(name) else lambda thing: register(thing, name)

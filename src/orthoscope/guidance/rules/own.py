@@ -18,7 +18,7 @@ from orthoscope import registered
 from orthoscope.calls import verb
 from orthoscope.denoise import Memory
 from orthoscope.errors import ConfigError, unknown
-from orthoscope.guidance.own import called, found_again, naming, spelled_out
+from orthoscope.guidance.own import called, found_again, spelled_out
 from orthoscope.guidance.rules.base import Predictions, Rule
 from orthoscope.guidance.rules.checked import asked
 from orthoscope.guidance.rules.promise import check_linear
@@ -213,7 +213,7 @@ def rule(
     if needs is not None and (isinstance(needs, str) or not all(isinstance(one, str) for one in needs)):
         raise ConfigError(f"`needs` is a list of names of predictions, got {needs!r:.60}", field="needs")
     options = {"space": space, "linear": linear, "needs": None if needs is None else tuple(needs)}
-    return naming(
+    return registered.naming(
         name,
         registered.RULES,
         _check_takes_predictions,
