@@ -242,6 +242,22 @@ def place_of(thing: Any) -> str | None:
         return None
 
 
+def check_placed(made: Any, registry: Registry) -> None:
+    """Refuse a rule or schedule that other processes would not find, though it may have a name in this one.
+
+    Raises:
+        ConfigError: if its function or class stands in no module.
+    """
+    call = getattr(made, "call", made)
+    thing = call if inspect.isroutine(call) or isinstance(call, type) else type(call)
+    if is_own(thing) and made is not None and place_of(thing) is None:
+        raise ConfigError(
+            f"other processes do not find the {registry.kind} {name_of(thing)}, which stands in no module: put it in "
+            "one, or leave out `workers` and `scheduler`",
+            field=(registry.kind, "workers"),
+        )
+
+
 def _address(thing: Any) -> str:
     """Where a function or class says that it was defined; nothing after the colon for anything else."""
     return f"{getattr(thing, '__module__', None)}:{getattr(thing, '__qualname__', '')}"

@@ -10,8 +10,10 @@ import pytest
 import torch
 
 import orthoscope as osc
+from orthoscope import registered
 from orthoscope.designs.check import Verification
 from orthoscope.errors import CallError, ConfigError, OrthoscopeError, ShapeError
+from orthoscope.face.asked import audit_job
 from orthoscope.guidance.rules.given import as_rule
 from orthoscope.settings import Setting
 from orthoscope.simulation.setting import Simulation
@@ -168,3 +170,15 @@ def test_one_rule_needs_no_list() -> None:
         osc.mixture(X, labels=Y[:-1])
     with pytest.raises(ConfigError):
         osc.compare(osc.mixture(X, labels=Y, std=0.3), [])
+
+
+def test_workers_take_no_rule_or_schedule_that_only_this_process_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+    for registry in (registered.RULES, registered.SCHEDULES):
+        monkeypatch.setattr(registry, "_things", {})
+    osc.schedule("here")(lambda level: 1.5)
+    osc.rule("here")(lambda x, level, predictions, w: predictions["cond"])
+    for own in ({"schedules": [0, "here"]}, {"current": "here"}, {"rule": "here"}):
+        error = refused(lambda own=own: osc.audit("digits", [3], workers=2, **own), ConfigError)  # type: ignore[misc]
+        assert error.fields == ("rule" if "rule" in own else "schedule", "workers")
+    place = "tests.guidance.mine:straight"
+    audit_job("digits", ["3"], {"rule": place, "schedules": [0, 2], "workers": 2})  # every process finds it
