@@ -89,6 +89,7 @@ from .targets import box as box
 from .targets import covariant as covariant
 from .targets import empirical_mixture as empirical_mixture
 from .targets import random_mixture as random_mixture
+from .targets.given import target as target
 from .theory import Prediction as Prediction
 from .theory import gaussian_law as gaussian_law
 from .theory import guided_joint as guided_joint

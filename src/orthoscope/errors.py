@@ -11,6 +11,7 @@ import errno
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a full quota, a limit on the size of files
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -34,6 +35,10 @@ class ConfigError(OrthoscopeError, ValueError):
         """Keep the fields beside the message."""
         super().__init__(message)
         self.fields = (field,) if isinstance(field, str) else tuple(field)
+
+
+class CallError(ConfigError, TypeError):
+    """A function that was called with arguments that it does not have, or without one that it needs."""
 
 
 class ShapeError(OrthoscopeError, ValueError):
@@ -66,12 +71,16 @@ def named(message: str, show: Callable[[str], str]) -> str:
     return re.sub(r"`([a-z]\w*)`", lambda found: show(found[1]), message)
 
 
-def unknown(what: str, name: str, known: Iterable[str], *, field: str | Sequence[str] = ()) -> ConfigError:
+def unknown(what: str, name: Any, known: Iterable[str], *, field: str | Sequence[str] = ()) -> ConfigError:
     """The error for a name that is not among the known ones, with the nearest of them."""
+    return ConfigError(f"unknown {what} {name!r:.80}; {nearest(name, known)}", field=field)
+
+
+def nearest(name: Any, known: Iterable[str]) -> str:
+    """What somebody may have meant by a name that is none: the nearest of the known ones, else all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names)}"
-    return ConfigError(f"unknown {what} {name!r}; {hint}", field=field)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5) if isinstance(name, str) else []
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(names) or 'none'}"
 
 
 def in_one_line(error: BaseException) -> str:

@@ -12,6 +12,8 @@ from dataclasses import fields, replace
 from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
+from orthoscope.calls import check_names
+
 R = TypeVar("R", bound="Record")
 
 
@@ -20,14 +22,21 @@ class Record:
 
     __slots__ = ()
 
+    def __new__(cls: type[R], *args: Any, **given: Any) -> R:
+        """Refuse what is no field, with the nearest that is; what is missing is told by Python."""
+        check_names(cls.__name__, given, {f.name for f in fields(cls)})  # type: ignore[arg-type]
+        return object.__new__(cls)
+
     @classmethod
     def of(cls: type[R], **given: Any) -> R:
         """The record with these fields, each put into the part that has it.
 
         Raises:
-            TypeError: if no part has one of them, or one without a default is missing.
+            CallError: if no part has one of them, with the nearest name.
+            TypeError: if one without a default is missing.
             ConfigError: if their values cannot be used.
         """
+        check_names(cls.__name__, given, _names(cls))  # type: ignore[arg-type]
         parts: dict[str, Any] = {}
         for name, kind in _parts(cls).items():  # type: ignore[arg-type]
             held = {key: given.pop(key) for key in _names(kind) if key in given}
@@ -39,9 +48,10 @@ class Record:
         """The same record with some fields changed, wherever they stand.
 
         Raises:
-            TypeError: if no part has one of them.
+            CallError: if no part has one of them, with the nearest name.
             ConfigError: if their values cannot be used.
         """
+        check_names(type(self).__name__, given, _names(type(self)))  # type: ignore[arg-type]
         parts: dict[str, Any] = {}
         for name, kind in _parts(type(self)).items():  # type: ignore[arg-type]
             if held := {key: given.pop(key) for key in _names(kind) if key in given}:

@@ -13,13 +13,14 @@ import inspect
 import operator
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 from orthoscope.errors import ConfigError, unknown
 
+T = TypeVar("T")
 _NAME = re.compile(r"[a-z0-9][a-z0-9+_.-]*")
 _PLACE = re.compile(r"([A-Za-z_][\w.]*):([A-Za-z_][\w.]*)(?::(.*))?")
 
@@ -154,6 +155,33 @@ class Registry:
         )
 
 
+class InMemory:
+    """A thing that may have no text, where a specification would have one.
+
+    Attributes:
+        name: What messages and folders call it.
+    """
+
+    def __init__(self, thing: Any, registry: Registry) -> None:
+        """Keep it, and where it may be registered."""
+        self.name, self._thing, self._registry = name_of(thing), thing, registry
+
+    def spec(self) -> Any:
+        """Its text if it has one, else itself."""
+        try:
+            return self._registry.text(self._thing)
+        except ConfigError:
+            return self
+
+    def to_spec(self) -> dict[str, Any]:
+        """Nothing that is read back.
+
+        Raises:
+            ConfigError: always, saying why there is no text.
+        """
+        return {"text": self._registry.text(self._thing)}
+
+
 RULES, SCHEDULES, TARGETS, STEPS = (Registry(kind) for kind in ("rule", "schedule", "target", "step"))
 
 
@@ -214,6 +242,22 @@ def place_of(thing: Any) -> str | None:
         return None
 
 
+def check_placed(made: Any, registry: Registry) -> None:
+    """Refuse a rule or schedule that other processes would not find, though it may have a name in this one.
+
+    Raises:
+        ConfigError: if its function or class stands in no module.
+    """
+    call = getattr(made, "call", made)
+    thing = call if inspect.isroutine(call) or isinstance(call, type) else type(call)
+    if is_own(thing) and made is not None and place_of(thing) is None:
+        raise ConfigError(
+            f"other processes do not find the {registry.kind} {name_of(thing)}, which stands in no module: put it in "
+            "one, or leave out `workers` and `scheduler`",
+            field=(registry.kind, "workers"),
+        )
+
+
 def _address(thing: Any) -> str:
     """Where a function or class says that it was defined; nothing after the colon for anything else."""
     return f"{getattr(thing, '__module__', None)}:{getattr(thing, '__qualname__', '')}"
@@ -260,3 +304,26 @@ def put_together(thing: Any, settings: Mapping[str, Any], kind: str) -> Any:
         return thing(**settings)
     except TypeError as error:
         raise ConfigError(f"{kind} {thing.__qualname__}: {error}", field=kind) from error
+
+
+def naming(name: Any, registry: Registry, check: Callable[[Any], None], **options: Any) -> Any:
+    """A decorator that registers what it is put on, and gives it back as it is; with or without brackets.
+
+    Args:
+        name: Its name, or the thing itself.
+        registry: Where.
+        check: Rejects what is nothing of the kind.
+        options: What it is registered with.
+    """
+
+    def register(thing: T, name: str | None = None) -> T:
+        if not callable(thing):
+            raise ConfigError(f"a {registry.kind} can be called, got {type(thing).__name__}", field=registry.kind)
+        check(thing)
+        called = name if name is not None else name_of(thing).rpartition(".")[2].replace("_", "-")
+        registry.add(called, thing, **options)
+        return thing
+
+    if not (name is None or callable(name) or isinstance(name, str)):
+        raise ConfigError(f"the name of a {registry.kind} is a text, got {name!r:.40}", field="name")
+    return register(name) if callable(name) else lambda thing: register(thing, name)

@@ -15,6 +15,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from orthoscope import datasets
+from orthoscope.calls import verb
 from orthoscope.errors import ConfigError
 from orthoscope.experiments.registry import SINGLE, STUDIES, Entry, Recorded, SpecTypes, find, name_of
 from orthoscope.guidance.schedules import SCHEDULES, GuidanceSchedule
@@ -107,6 +108,7 @@ def run(study: Study, points: Points = HERE) -> Result:
         return Result(study, study.run(points))
 
 
+@verb
 def read(folder: Path | str) -> Result:
     """The result in a run folder.
 
@@ -148,6 +150,7 @@ def other(spec: Any) -> str | None:
     return "an audit" if "audit" in spec else "a calibration" if spec.get("type") == "Calibration" else None
 
 
+@verb
 def rerun(folder: Path | str, *, out: Path | str | None = None, points: Points = HERE) -> Result:
     """Run the specification of a folder again, and write the result.
 

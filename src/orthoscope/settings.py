@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from orthoscope.checks import real, whole
+from orthoscope.checks import LARGEST, real, whole
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.given import as_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
@@ -69,7 +69,7 @@ class Setting(Record):
             object.__setattr__(self, "rule", None)
         check_run(real("t_max", self.t_max), self.start, real("lam", self.lam))
         if self.dim is not None:
-            object.__setattr__(self, "dim", whole("dim", self.dim))
+            object.__setattr__(self, "dim", whole("dim", self.dim, most=LARGEST))
             if self.dim < 1:
                 raise ConfigError(
                     f"`dim` must be >= 1, got {self.dim}; leave it out for infinite dimension", field="dim"

@@ -30,6 +30,11 @@ def by_hand(x, level, predictions, w):
 @osc.schedule("two")
 def two(level):
     return 2.0
+
+
+@osc.target
+def points():
+    return osc.mixture([[0.0], [1.0], [1.5], [3.0], [3.5], [4.0]], labels=[0, 0, 0, 1, 1, 1], std=0.5)
 """
 
 
@@ -41,7 +46,7 @@ def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [part for part in sys.path if part])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    for registry in (registered.RULES, registered.SCHEDULES):
+    for registry in (registered.RULES, registered.SCHEDULES, registered.TARGETS):
         monkeypatch.setattr(registry, "_things", {})
         monkeypatch.setattr(registry, "_options", {})
     yield name
@@ -93,6 +98,16 @@ def test_theory_takes_schedules_and_no_rules(run_cli: Run, module: str) -> None:
     like = numbers(run_cli(*setting, "--strength", 2))
     assert own["mean_shift"] == pytest.approx(like["mean_shift"], rel=1e-8)
     assert run_cli(*setting, "--strength", 2, "--rule", "cfg").status == 2  # no such option
+
+
+def test_a_design_takes_targets(run_cli: Run, module: str) -> None:
+    goal = ("design", "--maximize", "mean-shift", "--label", 1, "--data")
+    refused = run_cli(*goal, f"{module}:nothing")
+    assert (refused.status, refused.err.count("\n")) == (2, 1)
+    assert "no target 'nothing'" in refused.err
+    found = run_cli("--import", module, *goal, "points")
+    assert found.status == 2
+    assert "label 1 has 3 points; at least 16" in found.err
 
 
 def test_what_needs_linear_guidance_is_refused_with_the_names_of_options(run_cli: Run, module: str) -> None:

@@ -145,6 +145,7 @@ osc.predict(law, 3.0)["mean_shift"]
 assert "torch" not in sys.modules
 verbs = "predict simulate sample measure compare design guided audit calibrate"
 assert set(verbs.split()) <= set(dir(osc))
+assert not [name for name in dir(osc) if name.startswith("_") or name in ("face", "errors", "registered")]
 osc.metrics.mean_of, osc.theory.predict
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -30,6 +30,7 @@ from orthoscope.guidance.rules import (
 )
 from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.rules.grammar import rule_of
+from orthoscope.guidance.rules.promise import check_linear
 from orthoscope.guidance.schedules import Constant
 from orthoscope.prediction import per_row
 from orthoscope.process import NoiseLevel, VarianceExploding
@@ -468,3 +469,44 @@ def test_a_rule_that_is_not_linear_is_refused_in_one_line(call: Any, told: str |
     assert str(found.value).startswith("the rule ")
     assert "\n" not in str(found.value)
     guided(FunctionRule(call=call))  # as a rule that bends it is one
+
+
+class Declared(osc.Rule):
+    """A rule of a class of its own that says that it is linear, and bends by `bend` or remembers by `keep`."""
+
+    is_linear = True
+
+    def __init__(self, bend: float = 0.0, keep: float = 0.0) -> None:
+        self.bend, self.keep = bend, keep
+
+    def __call__(self, x: Any, level: Any, predictions: Any, w: Any, memory: Any) -> Any:
+        gap = predictions["cond"] - predictions["uncond"]
+        past = 0.0 if memory is None else memory
+        return predictions["cond"] + per_row(w, x) * (gap + self.bend * gap.abs()) + self.keep * past, gap
+
+
+def test_a_class_that_says_it_is_linear_is_tried_once_and_refused_where_it_is_not() -> None:
+    straight = Declared()
+    torch.testing.assert_close(guided(straight), guided("cfg"))
+    for wrong, told in ((Declared(bend=0.1), "not linear in the predictions"), (Declared(keep=0.1), "remembers")):
+        with pytest.raises(ConfigError, match=told) as found:
+            guided(wrong)
+        assert str(found.value).startswith("the rule Declared was said to be linear")
+
+
+@pytest.mark.parametrize(
+    "name", ["cfg", "rescale:phi=0.7", "power-law", "cfg-zero-star:zero_steps=0", "apg:eta=0", "cfg++"]
+)
+def test_rules_of_the_package_are_what_they_say(name: str) -> None:
+    rule = parse_rule(name).resolved([0.7, 0.3])
+    asked = [key for key in rule.needs if key in ("cond", "uncond")]
+
+    def ask(parts: Any, memory: Any) -> Any:
+        return rule(X, LEVEL, parts, 1.5, memory)
+
+    parts = {key: EXACT(X, LEVEL, label) for key, label in (("cond", 0), ("uncond", None)) if key in asked}
+    if rule.is_linear:
+        check_linear(name, ask, parts, 1.5)
+    else:
+        with pytest.raises(ConfigError, match="was said to be linear"):
+            check_linear(name, ask, parts, 1.5)

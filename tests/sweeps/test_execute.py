@@ -7,6 +7,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -178,3 +179,12 @@ def test_a_lost_scheduler_stops_with_one_line_and_what_is_done_stays(tmp_path: P
     assert run_sweep(plan, out, work=work).reused == kept
     run_sweep(plan, tmp_path / "undisturbed", work=work)
     assert bits(out) == bits(tmp_path / "undisturbed")
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_what_cannot_be_sent_is_refused_before_workers_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "cluster", None)  # nothing starts
+    with pytest.raises(ConfigError, match=r"cannot be sent to other processes .*_thread.lock") as found:
+        list(execute(partial(touch, Path()), [threading.Lock()], workers=2))
+    assert found.value.fields == ("workers",)
+    assert "\n" not in str(found.value)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from orthoscope.checks import settle
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.rules import LinearCFG, Rule, format_rule
@@ -80,6 +81,7 @@ class Audit:
         Raises:
             ConfigError: if a setting cannot be used; the message is one line.
         """
+        settle(self)
         object.__setattr__(self, "prompts", tuple(prompt.strip() for prompt in self.prompts))
         if not all(self.prompts):
             raise ConfigError("a prompt is empty; every prompt needs a text")

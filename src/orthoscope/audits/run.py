@@ -31,12 +31,14 @@ from orthoscope.audits.result import RESULTS, SPEC, AuditResult, about
 from orthoscope.audits.studio import Elsewhere, Recipe, Studio
 from orthoscope.audits.tally import Tally
 from orthoscope.audits.yardstick import Yardstick
+from orthoscope.checks import settle
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.source import Source
 from orthoscope.locking import locked
 from orthoscope.progress import Progress, Remark
+from orthoscope.registered import RULES, SCHEDULES, check_placed
 from orthoscope.serialize import dumps
 from orthoscope.sweeps.execute import PRELOADED, Executor
 from orthoscope.threads import one_thread
@@ -84,10 +86,15 @@ class Job:
         """Refuse what cannot be done.
 
         Raises:
-            ConfigError: if batches are empty, or workers would need a pipeline that only this process has.
+            ConfigError: if batches are empty, or workers would need what only this process has.
         """
+        settle(self)
         if self.batch is not None and self.batch < 1:
             raise ConfigError(f"batch is the number of images per call and must be at least 1, got {self.batch}")
+        if self.executor.is_elsewhere:
+            for own in (*self.plan.schedules, self.plan.current):
+                check_placed(own, SCHEDULES)
+            check_placed(self.plan.rule, RULES)
         if self.source.loaded is not None and self.executor.is_elsewhere:
             raise ConfigError(
                 "other processes cannot open a pipeline that is loaded here; leave out `workers` and `scheduler`, or "

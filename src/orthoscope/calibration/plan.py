@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from orthoscope.checks import real, settle
 from orthoscope.errors import ConfigError
 
 
@@ -41,6 +42,9 @@ class Calibration:
 
     def __post_init__(self) -> None:
         """Reject what says nothing."""
+        settle(self)
+        for strength in self.strengths:
+            real("strengths", strength)
         if self.images_per_prompt < 3:
             raise ConfigError(f"`images_per_prompt` must be at least 3 to tell errors, got {self.images_per_prompt}")
         if self.steps < 4 or self.path_steps < 4:

@@ -48,7 +48,9 @@ def design(
     cond_var: Annotated[_Numbers, typer.Option(help="Variance of the conditional law; repeat per direction.")] = None,
     uncond_var: Annotated[_Numbers, typer.Option(help="Variance of the unconditional law; repeat.")] = None,
     gap: Annotated[_Numbers, typer.Option(help="Distance of the two means; repeat. 1 each if left out.")] = None,
-    data: Annotated[str | None, typer.Option(help="A data set: digits, FILE.npz (x, y) or FILE.csv.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A data set: digits, FILE.npz (x, y), FILE.csv, module:name.")
+    ] = None,
     label: Annotated[int | None, typer.Option(help="Its class.")] = None,
     maximize: Annotated[Objective | None, typer.Option(help="What to make as large as possible.")] = None,
     mean_shift: Annotated[float | None, typer.Option(help="Meet this mean shift, with least effort.")] = None,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from orthoscope import rng
+from orthoscope.calls import verb
 from orthoscope.denoise.base import Denoiser, Evaluation, Label, Memory, check_asked
 from orthoscope.errors import ConfigError, ShapeError, unknown
 from orthoscope.prediction import per_row, to_denoised
@@ -130,6 +131,7 @@ class OwnDenoiser(Denoiser):
         return found.to(x)
 
 
+@verb
 def denoiser(
     f: Callable[..., Any],
     *,

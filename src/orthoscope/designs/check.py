@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from orthoscope.checks import settle
 from orthoscope.designs.optimization import MixtureLaw, Outcome, SpectrumLaw, without_negative
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
@@ -98,10 +99,12 @@ class Verification:
 
     def __post_init__(self) -> None:
         """Reject what has no standard error, or no run."""
+        settle(self)
         if self.trajectories() < 2 or self.draws < 1 or self.steps < 1:
             raise ConfigError(
                 "verification needs samples >= 2, draws >= 1 and steps >= 1, "
-                f"got {self.samples}, {self.draws} and {self.steps}"
+                f"got {self.samples}, {self.draws} and {self.steps}",
+                field=("samples", "draws", "steps"),
             )
 
     def trajectories(self, held: bool = False) -> int:

@@ -17,15 +17,19 @@ measured against it: what both have in common, noise included, cancels.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from orthoscope import rng
+from orthoscope.checks import settle
 from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, Label, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
@@ -35,10 +39,13 @@ from orthoscope.metrics import jackknife, share_of
 from orthoscope.numerics import Array
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
+from orthoscope.registered import TARGETS, InMemory
 from orthoscope.sampling import Exponential, Grid, geometric, sample, start
+from orthoscope.serialize import VERSION
 from orthoscope.settings import check_run
 from orthoscope.targets import Mixture
-from orthoscope.targets.labelled import read_labelled
+from orthoscope.targets.given import as_target, names_target
+from orthoscope.targets.labelled import read_labelled, standardized
 from orthoscope.typing import Events, PerRow, Rows
 
 MEASURED = ("mean_shift", "variance_ratio", "class_posterior", "separability", "frechet")
@@ -50,14 +57,15 @@ class DataLaw:
     """One class of a data set.
 
     Attributes:
-        source: `digits`, or a file, see `targets.labelled.read_labelled`.
+        source: `digits`, or a file, see `targets.labelled.read_labelled`; or labelled modes such as
+            `mixture(x, labels=y)`, what makes them, or the name or place of either as text.
         label: The class.
         t_max: Variance time of the start, in squared units in which the data has unit mean variance.
         start: `exact`, the noised class, or `prior`, noise of the data's mean variance.
         lam: 1 for the reverse SDE, 0 for the probability-flow ODE.
     """
 
-    source: str
+    source: Any
     label: int
     t_max: float = 200.0
     start: Start = "exact"
@@ -65,6 +73,7 @@ class DataLaw:
 
     def __post_init__(self) -> None:
         """Read the data; reject numbers out of range, and a class that is not there or too small."""
+        settle(self)
         check_run(self.t_max, self.start, self.lam)
         if not (np.isfinite(self.t_max) and self.t_max > 0):
             raise ConfigError(f"t_max must be finite and > 0 to sample a data set, got {self.t_max}")
@@ -76,7 +85,30 @@ class DataLaw:
     @cached_property
     def data(self) -> Mixture:
         """All classes, standardized."""
-        return read_labelled(self.source).standardized().mixture()
+        if isinstance(self.source, str | Path) and not names_target(self.source):
+            return read_labelled(self.source).standardized().mixture()
+        found = as_target(self.source)
+        if not isinstance(found, Mixture):
+            raise ConfigError(
+                f"expected labelled points, such as mixture(x, labels=y), to design for, got a {type(found).__name__}",
+                field="data",
+            )
+        return standardized(found)
+
+    def to_spec(self) -> dict[str, Any]:
+        """What stands in a file: where the data is found again, which data made in memory refuses to say."""
+        source = str(self.source) if isinstance(self.source, str | Path) else InMemory(self.source, TARGETS).spec()
+        fields = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)}
+        return {"type": "DataLaw", "version": VERSION, **fields, "source": source}
+
+    @classmethod
+    def from_spec(
+        cls, source: str, label: int, t_max: float = 200.0, start: Start = "exact", lam: float = 1.0
+    ) -> DataLaw:
+        """The law of a file, which imports no module."""
+        if names_target(source):
+            TARGETS.find(source, imports=False)
+        return cls(source=source, label=label, t_max=t_max, start=start, lam=lam)
 
     @cached_property
     def narrow(self) -> tuple[Mixture, VarianceExploding]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orthoscope.checks import settle
 from orthoscope.designs.check import Check
 from orthoscope.designs.data import MEASURED, Batch, DataLaw, judge, paired
 from orthoscope.designs.data_search import Search, Tick, effort
@@ -51,6 +52,7 @@ class DataProblem:
 
     def __post_init__(self) -> None:
         """Reject too few samples for a standard error of second moments."""
+        settle(self)
         if self.samples < 4 * self.law.data.dim:
             raise ConfigError(
                 f"{self.law.data.dim} dimensions need at least {4 * self.law.data.dim} samples, got {self.samples}"
@@ -114,7 +116,7 @@ def _run(problem: DataProblem, say: Remark, tick: Tick) -> Report:
     )
     rivals = {c.name: gains[c.name] for c in candidates if c.feasible and c.name in gains}
     return Report(
-        law=to_dict(law),
+        law=to_dict(law, strict=False),
         goal=goal,
         design=Design(
             goal=goal,

@@ -42,7 +42,7 @@ def design_dataset(report: Report, spec: Any) -> xr.Dataset:
         variables,
         coords={"schedule": list(schedules), "time": time, "front": np.arange(len(traced))},
         spec=spec,
-        numbers=dumps(design_result(report) | {"spec": to_dict(spec)}, indent=None),
+        numbers=dumps(design_result(report) | {"spec": to_dict(spec, strict=False)}, indent=None),
         speciation_time=np.nan if commitment is None else commitment,
         objective=report.goal.objective,
         low=report.goal.low,

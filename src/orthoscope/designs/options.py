@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from orthoscope.checks import real
 from orthoscope.designs.check import Verification
 from orthoscope.designs.data import DataLaw
 from orthoscope.designs.data_design import DataProblem, run_data_design
@@ -62,7 +63,7 @@ def make_margin(strength: float | None, switch: str | None, data: bool) -> Margi
     share = STANDARD.switch if switch is None else number(switch, "the share", "`margin_switch`")
     if not isinstance(share, float):
         raise ConfigError(f"`margin_switch` is one share, such as 1% or 0.01, got {switch!r}")
-    return Margin(strength=STANDARD.strength if strength is None else strength, switch=share)
+    return Margin(strength=STANDARD.strength if strength is None else real("margin_strength", strength), switch=share)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +78,7 @@ class LawOptions:
         cond_var: Variances of the conditional Gaussian by direction.
         uncond_var: Variances of the unconditional Gaussian by direction.
         gap: Distances of their means by direction.
-        data: A data set.
+        data: A data set: its name, a file, labelled modes, or what `DataLaw` takes beside these.
         label: The class of it to design for.
     """
 
@@ -88,7 +89,7 @@ class LawOptions:
     cond_var: Sequence[float] | None = None
     uncond_var: Sequence[float] | None = None
     gap: Sequence[float] | None = None
-    data: str | None = None
+    data: Any = None
     label: int | None = None
 
     def law(self, *, t_max: float | None, start: Start | None, lam: float) -> MixtureLaw | SpectrumLaw | DataLaw:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orthoscope import __version__
+from orthoscope.checks import MOST_STEPS, whole
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.numerics import Array
 from orthoscope.serialize import to_dict
@@ -45,6 +46,11 @@ class PredictionStudy:
     name: str = field(default="prediction", init=False)
     setting: Setting
     steps: int | None = None
+
+    def __post_init__(self) -> None:
+        """Reject what is no number of steps."""
+        if self.steps is not None:
+            object.__setattr__(self, "steps", whole("steps", self.steps, 1, MOST_STEPS))
 
     def numbers(self) -> dict[str, Any]:
         """The JSON object of `orthoscope predict`."""

@@ -35,7 +35,7 @@ def audit_job(pipe: Any, prompts: Any, settings: Mapping[str, Any]) -> Job:
     rest = {name: value for name, value in settings.items() if value is not None}
     opening, planning, place, making = (_taken(rest, names) for names in (_OPENING, _PLANNING, _PLACE, _MAKING))
     address = place.get("scheduler")
-    if address is not None and ":" not in address:
+    if address is not None and ":" not in str(address):
         raise ConfigError(
             f"`scheduler` is the address of a Dask cluster, such as tcp://host:8786, got {address!r}; the scheduler of "
             "the pipeline is `pipeline_scheduler`"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from orthoscope import metrics
+from orthoscope.calls import verb
 from orthoscope.checks import flag, real, whole
 from orthoscope.datasets import dataset, stored, table
 from orthoscope.errors import ConfigError, DivergenceError, unknown
@@ -37,6 +38,7 @@ _CLOSE = 1e-3  # of strength
 _MISSED = 0.02  # of what is to be equal, by which a match may be off on the noise that it was sought on
 
 
+@verb
 def compare(
     what: Any,
     rules: Any = None,
@@ -78,13 +80,16 @@ def compare(
         ConfigError: with one clear line, if there is nothing to compare.
     """
     if isinstance(what, Result):
+        if rules is not None:
+            raise ConfigError("`rules` are compared on a target; leave them out beside a result", field="rules")
         return _beside_theory(what)
-    given = [rules] if isinstance(rules, str | Rule) or callable(rules) else list(rules or ())
+    several = isinstance(rules, Iterable) and not isinstance(rules, str | Rule)
+    given = [] if rules is None else list(rules) if several else [rules]
     if not given:
         raise ConfigError("expected `rules` to compare, such as ['cfg', 'rescale:phi=0.7']", field="rules")
     if match is not None and match not in MATCHED:
         raise unknown("quantity to match", match, MATCHED, field="match")
-    schedule, count = Constant(value=real("strength", strength)), whole("n", n, FEWEST)
+    schedule, count = Constant(value=real("strength", strength, finite=True)), whole("n", n, FEWEST)
     base = class_run(
         what, label, schedule, as_rule(None), samples=count, seed=seed,
         steps=steps, t_max=t_max, start=start, lam=0.0 if flag("ode", ode) else 1.0, step=step,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orthoscope.calls import check_names, verb
 from orthoscope.checks import flag, real
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.given import as_schedule
@@ -14,12 +17,15 @@ from orthoscope.settings import Setting
 
 _MAXIMIZED = ("mean_shift", "separability")
 _KEPT = ("variance_ratio", "class_posterior", "separability")
+_SAMPLED = ("samples", "draws", "seed", "steps", "grid", "order", "tolerance", "dtype", "device", "modes", "rule")
+_UNSAID: dict[str, Any] = {"dim": None, "t_max": math.inf, "start": "prior", "lam": 1.0}  # of a run
 
 if TYPE_CHECKING:
     from orthoscope.progress import Progress
     from orthoscope.results import Result
 
 
+@verb
 def predict(
     law: Any,
     schedule: Any = None,
@@ -48,10 +54,11 @@ def predict(
     from orthoscope.results import Result
 
     run_of = {"dim": dim, "t_max": t_max, "start": start, "lam": 0.0 if flag("ode", ode) else 1.0}
-    study = PredictionStudy(setting=_setting(law, schedule, run_of), steps=steps)
+    study = PredictionStudy(setting=_setting(law, schedule, run_of, usual={}), steps=steps)
     return Result(study, study.run())  # on any threads: theory loads no torch that could have some
 
 
+@verb
 def simulate(
     law: Any,
     schedule: Any = None,
@@ -89,17 +96,20 @@ def simulate(
     from orthoscope.simulation.setting import Simulation
     from orthoscope.sweeps.points import Points
 
-    if not isinstance(law, Simulation):
-        run_of = {"dim": dim, "t_max": t_max, "start": start, "lam": 0.0 if flag("ode", ode) else 1.0}
+    check_names("simulate", how, (*_SAMPLED, *inspect.signature(simulate).parameters))
+    run_of = {"dim": dim, "t_max": t_max, "start": start, "lam": 0.0 if flag("ode", ode) else 1.0}
+    if isinstance(law, Simulation):
+        _check_complete("simulation", schedule, run_of | how, usual={"t_max": 50.0})
+    else:
         rule = {"rule": how.pop("rule")} if "rule" in how else {}
-        setting = _setting(law, schedule, run_of | rule)
-        law = _made(Simulation, setting=setting, **how)
+        law = Simulation.of(setting=_setting(law, schedule, run_of | rule, usual={"t_max": 50.0}), **how)
     others = versus if isinstance(versus, list | tuple) else (versus,)
     study = SimulationStudy(simulation=law, estimator=estimator, versus=tuple(map(as_schedule, others)))
     with shown("sampling", progress) as tell:
         return run(study, Points(progress=tell))
 
 
+@verb
 def design(
     law: Any,
     *,
@@ -115,7 +125,7 @@ def design(
     t_max: float | None = None,
     start: Start | None = None,
     ode: bool = False,
-    label: int | None = None,
+    label: Any = None,
     simulate: bool = True,
     samples: int | None = None,
     front: bool = False,
@@ -124,7 +134,8 @@ def design(
     """The best guidance schedule for a law under constraints, beside simple and published ones, checked by sampling.
 
     Args:
-        law: A random mixture; a law of `designs` (two Gaussians, a mixture with its run); or a data set, as text.
+        law: A random mixture; a law of `designs` (two Gaussians, a mixture with its run); or a data set: a text, as in
+            `mixture`, or what `mixture(x, labels=y)` returns, in units in which it has mean 0 and variance 1.
         maximize: `mean_shift` or `separability`.
         keep: Least values: of `variance_ratio`, `class_posterior`, `separability`.
         mean_shift: Meet this mean shift with least effort, instead of `maximize`.
@@ -150,6 +161,8 @@ def design(
     from orthoscope.designs.study import DesignStudy
     from orthoscope.results import run
 
+    for name, value in (("least_frechet", least_frechet), ("ode", ode), ("simulate", simulate), ("front", front)):
+        flag(name, value)
     if maximize is not None and str(maximize).replace("-", "_") not in _MAXIMIZED:
         raise unknown("quantity to maximize", str(maximize), _MAXIMIZED, field="maximize")
     floors = dict(keep) if isinstance(keep, Mapping) else {"": keep} if keep is not None else {}
@@ -162,7 +175,7 @@ def design(
         maximize=maximize, least_frechet=least_frechet, mean_shift=mean_shift,
         separability=floors.pop("separability", None), low=low, high=high,
         margin=make_margin(
-            margin_strength, None if margin_switch is None else str(margin_switch), isinstance(law, str)
+            margin_strength, None if margin_switch is None else str(margin_switch), _is_data(law)
         ),
         **{name: floors.get(name) for name in ("variance_ratio", "class_posterior")},
     )  # fmt: skip
@@ -171,31 +184,50 @@ def design(
     return run(DesignStudy(problem=problem))
 
 
-def _setting(law: Any, schedule: Any, fields: dict[str, Any]) -> Setting:
-    """A law with a schedule and a run; a setting that is one already needs no schedule."""
+def _setting(law: Any, schedule: Any, fields: dict[str, Any], *, usual: Mapping[str, Any]) -> Setting:
+    """A law with a schedule and a run; a setting that is one already needs nothing more."""
     if isinstance(law, Setting):
-        if schedule is not None:
-            raise ConfigError("a setting has a schedule already: leave out `schedule`, or give the law alone")
+        _check_complete("setting", schedule, fields, usual=usual)
         return law
     if not isinstance(law, RandomMixture):
         raise ConfigError(
             f"expected a law such as RandomMixture(rate=0.7, std=0.5), got a {type(law).__name__}; data sets are for "
-            "`sample`"
+            "`sample`",
+            field="law",
         )
     if schedule is None:
-        raise ConfigError("expected a `schedule` after the law: a number such as 3.0, or step:early=3,late=-1,switch=1")
+        raise ConfigError(
+            "expected a `schedule` after the law: a number such as 3.0, or step:early=3,late=-1,switch=1",
+            field="schedule",
+        )
     return Setting(law=law, schedule=as_schedule(schedule), **fields)
 
 
-def _made(cls: Any, **fields: Any) -> Any:
-    """A record from fields of its parts, with one clear line for a name that is none."""
-    try:
-        return cls.of(**fields)
-    except TypeError as error:
-        raise ConfigError(f"{error}; see `help(orthoscope.{cls.__name__})`") from error
+def _check_complete(what: str, schedule: Any, said: Mapping[str, Any], *, usual: Mapping[str, Any]) -> None:
+    """Refuse what is said beside a setting or a simulation, which has all of it already.
+
+    Raises:
+        ConfigError: naming the first, unless it is what is meant where nothing is said.
+    """
+    if schedule is not None:
+        raise ConfigError(
+            f"a {what} has a schedule already: leave out `schedule`, or give the law alone", field="schedule"
+        )
+    known = _UNSAID | {**usual}
+    if odd := [name for name, value in said.items() if name not in known or value != known[name]]:
+        name = "ode" if odd[0] == "lam" else odd[0]
+        raise ConfigError(
+            f"a {what} has everything already: leave out `{name}`, or change it there, such as by {what}.but(...)",
+            field=name,
+        )
 
 
-def _law_to_design(law: Any, *, label: int | None, **run: Any) -> Any:
+def _is_data(law: Any) -> bool:
+    """Whether a design is for data, which has no theory."""
+    return isinstance(law, str | Path) or inspect.isroutine(law) or hasattr(law, "conditional")
+
+
+def _law_to_design(law: Any, *, label: Any, **run: Any) -> Any:
     """The law of a design, run from its usual start unless told otherwise.
 
     Raises:
@@ -208,12 +240,13 @@ def _law_to_design(law: Any, *, label: int | None, **run: Any) -> Any:
     dim = run.pop("dim")
     if isinstance(law, MixtureLaw | SpectrumLaw | DataLaw):
         return law
-    if isinstance(law, str):
+    if _is_data(law):
         return LawOptions(data=law, label=label).law(**run)
     if not isinstance(law, RandomMixture):
         raise ConfigError(
-            "expected a RandomMixture, a law of designs.optimization, or a data set such as 'digits' with its `label`, "
-            f"got a {type(law).__name__}"
+            "expected a RandomMixture, a law of designs.optimization, or data such as 'digits' or mixture(x, labels=y) "
+            f"with its `label`, got a {type(law).__name__}",
+            field="law",
         )
     if law.ensemble != "gaussian":
         raise ConfigError("designs know Gaussian centroids only; use ensemble='gaussian'")

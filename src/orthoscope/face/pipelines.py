@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from orthoscope.calls import verb
 from orthoscope.integrations.diffusers import guided as guided
 from orthoscope.integrations.source import Source
 from orthoscope.progress import Progress
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from orthoscope.face.reports import AuditReport, CalibrationReport
 
 
+@verb
 def pipeline(model: Any = None, **how: Any) -> Any:
     """A pipeline of diffusers.
 
@@ -37,6 +39,7 @@ def pipeline(model: Any = None, **how: Any) -> Any:
     return Source.of(model, **how).pipe()
 
 
+@verb
 def audit(
     pipe: Any = None,
     prompts: Any = None,
@@ -84,6 +87,7 @@ def audit(
     return report
 
 
+@verb
 def calibrate(
     pipe: Any = None, prompts: Any = None, *, progress: Progress | bool | None = None, **settings: Any
 ) -> CalibrationReport:

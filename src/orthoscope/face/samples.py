@@ -11,11 +11,12 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from orthoscope import metrics
-from orthoscope.checks import flag, real, whole
+from orthoscope.calls import verb
+from orthoscope.checks import LARGEST, flag, real, whole
 from orthoscope.datasets import dataset, labelled
 from orthoscope.denoise import Denoiser
 from orthoscope.denoise.own import denoiser as own_denoiser
-from orthoscope.errors import ConfigError, ShapeError
+from orthoscope.errors import ConfigError, ShapeError, in_one_line
 from orthoscope.guidance.given import as_schedule
 from orthoscope.guidance.grammar import shown_schedule
 from orthoscope.guidance.rules import shown_rule
@@ -25,15 +26,16 @@ from orthoscope.results import Result
 from orthoscope.serialize import dumps
 from orthoscope.simulation.classes import ClassRun, moments_of
 from orthoscope.sweeps.points import HERE, Points
-from orthoscope.targets import Mixture, Target, empirical_mixture
+from orthoscope.targets import Mixture, empirical_mixture
+from orthoscope.targets.given import as_target, names_target
 from orthoscope.targets.labelled import read_labelled
 from orthoscope.targets.mixture import mixture as modes_as_mixture
 
-_CONTRACT = ("denoised", "conditional", "sample", "transport", "narrowed", "absorbed", "width", "dim", "dtype")
 FEWEST = 8  # samples that a standard error of every measure needs
 _LEAST_FOR_FRECHET = 2  # rows per dimension
 
 
+@verb
 def mixture(
     x: ArrayLike | torch.Tensor | str | Path,
     *,
@@ -59,6 +61,8 @@ def mixture(
     points = _tensor(x, "x")
     if points.ndim != 2:
         raise ShapeError(f"expected `x` with one point per row, got shape {tuple(points.shape)}")
+    if not points.numel():
+        raise ConfigError(f"`x` holds no points, got shape {tuple(points.shape)}", field="x")
     classes = torch.arange(len(points)) if labels is None else _whole(_tensor(labels, "labels"))
     if std is not None and not real("std", std) > 0:
         raise ConfigError(f"`std` is the width of a mode and must be > 0, got {std}", field="std")
@@ -78,9 +82,14 @@ def _tensor(values: Any, name: str) -> torch.Tensor:
         ConfigError: if they are none, or rows differ in length.
     """
     try:
-        array = values.detach().cpu().numpy() if isinstance(values, torch.Tensor) else np.array(values)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"`{name}` must be numbers in rows of equal length: {error}", field=name) from error
+        if isinstance(values, torch.Tensor):
+            values = values.detach().cpu()
+            values = (values.float() if values.is_floating_point() and values.itemsize < 4 else values).numpy()
+        array = np.array(values)
+    except (TypeError, ValueError, NotImplementedError, RuntimeError) as error:
+        raise ConfigError(
+            f"`{name}` must be numbers in rows of equal length: {in_one_line(error)}", field=name
+        ) from error
     if array.dtype.kind not in "biuf":
         raise ConfigError(f"`{name}` must be real numbers, got {array.dtype}", field=name)
     return torch.from_numpy(array if array.dtype.kind == "f" and array.itemsize > 2 else array.astype(np.float32))
@@ -99,6 +108,8 @@ def _whole(labels: torch.Tensor) -> torch.Tensor:
         raise ShapeError(f"expected `labels` with one class per row, got shape {tuple(labels.shape)}")
     if not torch.equal(labels, labels.round()):
         raise ConfigError("`labels` must be whole numbers; number the classes 0, 1, ...", field="labels")
+    if len(labels) and float(labels.abs().max()) > LARGEST:
+        raise ConfigError(f"`labels` must be at most {LARGEST:,}; number the classes 0, 1, ...", field="labels")
     return labels.long()
 
 
@@ -157,6 +168,7 @@ def _about(run: ClassRun) -> dict[str, Any]:
     }
 
 
+@verb
 def sample(
     target: Any,
     schedule: Any = 0.0,
@@ -175,7 +187,7 @@ def sample(
     """Samples of one class of a target under guidance, with the target's exact score.
 
     Args:
-        target: A target such as `mixture(x, labels=y)`; or a data set as text.
+        target: A target such as `mixture(x, labels=y)`; or a data set, or the name or place of a target, as text.
         schedule: Guidance strength: a number, a text, a file, a schedule, or a function of the noise level.
         label: The class.
         n: Samples.
@@ -215,18 +227,9 @@ def class_run(target: Any, label: Any, schedule: Any, rule: Any, **how: Any) -> 
     Raises:
         ConfigError: if it is no target.
     """
-    law = mixture(target) if isinstance(target, str | Path) else target
-    if isinstance(law, type) or not all(hasattr(law, name) for name in _CONTRACT):
-        raise ConfigError(
-            f"expected a target with an exact score, such as mixture(x, labels=y), got {_type_of(target)}; "
-            "a law such as RandomMixture is for `simulate`, and one's own needs what targets.Target has"
-        )
-    found: Target = law
-    return ClassRun(target=found, label=label, schedule=schedule, rule=rule, **how)
-
-
-def _type_of(value: Any) -> str:
-    return f"the class {value.__name__}" if isinstance(value, type) else f"a {type(value).__name__}"
+    is_data = isinstance(target, str | Path) and not names_target(target)
+    law = as_target(mixture(target) if is_data else target)
+    return ClassRun(target=law, label=label, schedule=schedule, rule=rule, **how)
 
 
 def sampled(run: ClassRun) -> Samples:
@@ -256,6 +259,7 @@ class MeasureStudy:
         return labelled(numbers | told, spec={"kind": "measures", **_about(of)})
 
 
+@verb
 def measure(samples: Any) -> Result:
     """What guidance did to samples: shift of the mean, variance and directions left, class kept, distance to the class.
 
@@ -265,7 +269,7 @@ def measure(samples: Any) -> Result:
         ConfigError: if these are no samples of `sample`.
     """
     if not isinstance(samples, Samples):
-        raise ConfigError(f"expected what `sample` returns, got {type(samples).__name__}")
+        raise ConfigError(f"expected what `sample` returns, got {type(samples).__name__}", field="samples")
     study = MeasureStudy(samples)
     return Result(study, study.run())
 

@@ -6,6 +6,7 @@ import numbers
 from pathlib import Path
 from typing import Any
 
+from orthoscope.checks import real
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import parse_schedule, read_schedule
 from orthoscope.guidance.own import own_schedule
@@ -28,7 +29,7 @@ def as_schedule(given: Any) -> GuidanceSchedule:
     if isinstance(given, Path):
         return read_schedule(given)
     if isinstance(given, numbers.Real) and not isinstance(given, bool):
-        return Constant(value=float(given))
+        return Constant(value=real("schedule", given, finite=True))
     if callable(given):
         return own_schedule(given)
     raise ConfigError(

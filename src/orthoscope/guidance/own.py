@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orthoscope import registered
+from orthoscope.calls import verb
 from orthoscope.errors import ConfigError, OrthoscopeError, in_one_line
 from orthoscope.guidance.schedules import SCHEDULES, Clock, GuidanceSchedule, Tabulated
 from orthoscope.guidance.specs import Types
@@ -114,12 +115,18 @@ class FunctionSchedule(GuidanceSchedule):
         return self.jumps
 
     def limit(self) -> float | None:
-        """The strength at infinite time, if the function knows one."""
+        """The strength at infinite time, if the function knows one.
+
+        Raises:
+            ConfigError: if it gives none at a finite time either.
+        """
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             try:
                 value = float(self.call(NoiseLevel(time=math.inf, alpha=0.0)))
             except Exception:
+                if self.clock != "step":
+                    self._number(NoiseLevel(time=1.0))  # what fails anywhere says so itself
                 return None
         return value if math.isfinite(value) else None
 
@@ -249,6 +256,7 @@ def _check_takes_a_level(thing: Any) -> None:
         ) from error
 
 
+@verb
 def schedule(name: Any = None, *, clock: Clock = "variance", switches: Iterable[float] = ()) -> Any:
     """Register a function of the noise level, or a class of such, as a schedule that texts may name.
 
@@ -263,29 +271,8 @@ def schedule(name: Any = None, *, clock: Clock = "variance", switches: Iterable[
     if isinstance(switches, str) or not isinstance(switches, Iterable):
         raise ConfigError(f"`switches` is a list of positions on the clock, got {switches!r:.40}", field="switches")
     jumps = FunctionSchedule(call=_no_strength, clock=clock, jumps=tuple(switches)).jumps
-    return naming(name, registered.SCHEDULES, _check_takes_a_level, clock=clock, switches=jumps)
+    return registered.naming(name, registered.SCHEDULES, _check_takes_a_level, clock=clock, switches=jumps)
 
 
 def _no_strength(level: NoiseLevel) -> float:
     return 0.0
-
-
-def naming(name: Any, registry: registered.Registry, check: Callable[[Any], None], **options: Any) -> Any:
-    """A decorator that registers what it is put on, and gives it back as it is; with or without brackets.
-
-    Args:
-        name: Its name, or the thing itself.
-        registry: Where.
-        check: Rejects what is nothing of the kind.
-        options: What it is registered with.
-    """
-
-    def register(thing: T, name: str | None = None) -> T:
-        if not callable(thing):
-            raise ConfigError(f"a {registry.kind} can be called, got {type(thing).__name__}", field=registry.kind)
-        check(thing)
-        called = name if name is not None else registered.name_of(thing).rpartition(".")[2].replace("_", "-")
-        registry.add(called, thing, **options)
-        return thing
-
-    return register(name) if callable(name) else lambda thing: register(thing, name)

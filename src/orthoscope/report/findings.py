@@ -115,6 +115,10 @@ def as_path(folder: Any) -> Path:
     Raises:
         ConfigError: if it is none.
     """
-    if not isinstance(folder, str | Path) or not str(folder):
+    if not isinstance(folder, str | Path) or not str(folder) or "\0" in str(folder):
         raise ConfigError(f"expected a folder, as text or path, got {folder!r:.40}", field="folder")
+    try:
+        Path(folder).exists()
+    except OSError as error:
+        raise ConfigError(f"{str(folder)!r:.80} cannot be a folder: {error.strerror}", field="folder") from error
     return Path(folder)

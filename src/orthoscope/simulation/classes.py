@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from orthoscope import rng
-from orthoscope.checks import real, whole
+from orthoscope.checks import LARGEST, MOST_STEPS, real, whole
 from orthoscope.denoise import Counted, Denoiser, ExactDenoiser
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import classifier_free
@@ -27,11 +27,13 @@ from orthoscope.process import VarianceExploding
 from orthoscope.sampling import Exponential, Grid, IndependentNoise, Run, geometric, sample, start, through
 from orthoscope.sampling.given import as_step
 from orthoscope.sampling.steps import Step
+from orthoscope.simulation.setting import check_states
 from orthoscope.targets import Target
 from orthoscope.threads import threads_for
 
 _FAR = 200.0  # variances of the data at which a run starts, far above the times at which classes are told apart
 _LEFT = 1e-4  # of the width, or of the data's variance, that levels which cannot reach 0 leave
+_ROUNDED = 1e-12  # of the same: a start below it is clean data
 _LOOK = 4096  # exact samples from which scales are taken
 
 
@@ -69,8 +71,8 @@ class ClassRun:
 
     def __post_init__(self) -> None:
         """Reject what cannot be run."""
-        for name, given in (("label", self.label), ("steps", self.steps), ("seed", self.seed)):
-            object.__setattr__(self, name, whole(name, given, 1 if name == "steps" else None))
+        for name, bounds in (("label", (-LARGEST, LARGEST)), ("steps", (1, MOST_STEPS)), ("seed", (None, None))):
+            object.__setattr__(self, name, whole(name, getattr(self, name), *bounds))
         object.__setattr__(self, "samples", whole("n", self.samples, 2))
         if self.t_max is not None and not 0 < real("t_max", self.t_max) < math.inf:
             raise ConfigError(f"`t_max` must be finite and > 0 to sample, got {self.t_max}", field="t_max")
@@ -80,6 +82,7 @@ class ClassRun:
             raise ConfigError(f"`lam` must lie in [0, 1] (1 is the SDE, 0 the ODE), got {self.lam}", field="lam")
         object.__setattr__(self, "step", Exponential(lam=self.lam) if self.step is None else as_step(self.step))
         self.law  # noqa: B018 - says which labels there are
+        check_states(self.samples, self.target.dim, self.target.dtype, "n")
 
     @cached_property
     def law(self) -> Target:
@@ -96,6 +99,10 @@ class ClassRun:
         """The levels to visit."""
         begin, process = self._begin, VarianceExploding(offset=self.target.width)
         end = 0.0 if process.offset > 0 and self._counts else _LEFT * (self.target.width or self.spread)
+        if begin <= max(end, _ROUNDED * (self.target.width or self.spread)):
+            raise ConfigError(
+                f"`t_max` {begin:g} is too small for this target: there is no noise to take away", field="t_max"
+            )
         base = geometric(process, begin, self.steps, end=end)
         return base if self.schedule.clock == "step" else through(base, process, self.schedule.switches())
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from orthoscope.checks import real, whole
+from orthoscope.checks import MOST_STEPS, real, whole
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.rules import Renoised
 from orthoscope.guidance.rules.given import as_rule
@@ -48,7 +48,7 @@ class Numerics(Record):
 
     def __post_init__(self) -> None:
         """Reject what cannot be run."""
-        object.__setattr__(self, "steps", whole("steps", self.steps, 1))
+        object.__setattr__(self, "steps", whole("steps", self.steps, 1, MOST_STEPS))
         object.__setattr__(self, "dtype", str(getattr(self.dtype, "__name__", self.dtype)).removeprefix("torch."))
         if self.grid not in GRIDS:
             raise unknown("grid", self.grid, GRIDS, field="grid")
@@ -127,6 +127,7 @@ class Simulation(Record):
         self.log_classes  # noqa: B018 - validates the number of classes
         if self.modes not in ("memory", "planted", "regenerated"):
             self._check_file()
+        check_states(self.budget.samples, self.dim, self.numerics.torch_dtype, "samples")
 
     @property
     def dim(self) -> int:
@@ -190,7 +191,7 @@ class Simulation(Record):
             )
 
     def _check_file(self) -> None:
-        if not self.modes.endswith(".npy"):
+        if not (isinstance(self.modes, str) and self.modes.endswith(".npy")):
             raise unknown(
                 "place for modes", self.modes, ("memory", "planted", "regenerated", "FILE.npy"), field="modes"
             )
@@ -216,6 +217,21 @@ class Simulation(Record):
                 f"lower {' or '.join(f'`{name}`' for name in fields)}, or use {slow}`modes` planted, which stores none",
                 field=fields,
             )
+
+
+def check_states(samples: int, dim: int, dtype: torch.dtype, name: str) -> None:
+    """Refuse states that do not fit into memory.
+
+    Raises:
+        ConfigError: naming the number of samples as the caller calls it.
+    """
+    need, have = float(samples) * dim * dtype.itemsize, available_memory()
+    if need > _MEMORY_SHARE * have:
+        raise ConfigError(
+            f"{samples:.3g} samples in {dim:.3g} dimensions need {_gib(need)} for their states alone, and {_gib(have)} "
+            f"are free; lower `{name}`",
+            field=(name, "dim"),
+        )
 
 
 def _gib(amount: float) -> str:

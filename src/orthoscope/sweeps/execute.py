@@ -6,6 +6,7 @@ items per worker are in flight, so a study may have any number of them.
 
 from __future__ import annotations
 
+import logging
 import pickle
 import platform
 import time
@@ -20,7 +21,8 @@ from typing import Any, TypeVar
 from dask.local import get_sync
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from orthoscope.errors import ConfigError, OrthoscopeError, StoppedError
+from orthoscope.checks import whole
+from orthoscope.errors import ConfigError, OrthoscopeError, StoppedError, in_one_line
 from orthoscope.sweeps.cluster import cluster
 
 T = TypeVar("T")
@@ -81,8 +83,9 @@ class Executor:
         Raises:
             ConfigError: if there are fewer workers than one, or more beside a scheduler.
         """
+        workers = whole("workers", workers)
         if workers < 1:
-            raise ConfigError(f"expected at least 1 worker, got {workers}")
+            raise ConfigError(f"expected at least 1 worker, got {workers}", field="workers")
         if scheduler is not None and workers > 1:
             raise ConfigError(f"the cluster at {scheduler} has workers of its own: leave out `workers` {workers}")
         self.workers, self.scheduler, self.preload = workers, scheduler, preload
@@ -98,7 +101,7 @@ class Executor:
         """Work on every item, as `execute` does; each is taken only when it is about to be begun.
 
         Raises:
-            ConfigError: if no scheduler answers, or a worker has other versions.
+            ConfigError: if the work cannot be sent, no scheduler answers, or a worker has other versions.
             ClusterLostError: if the scheduler goes away.
         """
         waiting = iter(items)
@@ -110,6 +113,7 @@ class Executor:
             yield from _here(work, waiting)
             return
         if self._client is None:
+            _check_portable(work, first[0])
             self._client = self._stack.enter_context(cluster(self.workers, self.scheduler, self.preload))
         yield from _distribute(self._client, work, waiting)
 
@@ -132,6 +136,28 @@ def _attempt(work: Callable[[T], R], item: T) -> R | _Raised:
         return work(item)
     except Exception as error:
         return _Raised(error)
+
+
+def _check_portable(work: Any, item: Any) -> None:
+    """Refuse what cannot be sent to other processes; functions without a place, such as lambdas, can.
+
+    Raises:
+        ConfigError: saying why.
+    """
+    from distributed.protocol.pickle import dumps
+
+    logger = logging.getLogger("distributed.protocol.pickle")  # which would show the whole traceback
+    before, logger.disabled = logger.disabled, True
+    try:
+        dumps((work, item))  # type: ignore[no-untyped-call]
+    except Exception as error:
+        raise ConfigError(
+            f"what is worked on cannot be sent to other processes ({in_one_line(error)}): keep locks, open files and "
+            "generators out of functions and objects of your own, or use `workers` 1",
+            field="workers",
+        ) from error
+    finally:
+        logger.disabled = before
 
 
 def _portable(error: Exception) -> Exception:
@@ -199,7 +225,11 @@ def _distribute(client: Any, work: Callable[[T], R], items: Iterator[T]) -> Iter
 
     def submit(numbered: Iterable[tuple[int, T]]) -> None:
         for index, item in numbered:
-            future = client.submit(partial(call, item), pure=False)
+            try:
+                future = client.submit(partial(call, item), pure=False)
+            except TypeError:
+                _check_portable(work, item)
+                raise
             running[future.key] = index, item
             finished.add(future)
 

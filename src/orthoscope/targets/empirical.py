@@ -43,6 +43,8 @@ def bandwidth(points: Centroids) -> float:
     scale = float(points.double().var(0).sum().sqrt())
     if not scale > 0:
         raise ConfigError("all points coincide, so no bandwidth fits them; give std instead")
+    if not math.isfinite(scale):
+        raise ConfigError("the points are so far apart that their squares overflow; rescale them", field="x")
     low, high = math.log(scale * 1e-4), math.log(scale)
     found = minimize_scalar(
         lambda log_std: -leave_one_out(points, math.exp(log_std)),
@@ -71,7 +73,7 @@ def empirical_mixture(points: Centroids, labels: Labels, *, std: float | None = 
         raise ShapeError(f"expected one label per row, got {len(labels)} labels for {len(points)} rows")
     if not bool(torch.isfinite(points).all()):
         bad = int((~torch.isfinite(points).all(1)).sum())
-        raise ConfigError(f"{bad} of {len(points)} rows hold NaN or infinity; clean or drop them first")
+        raise ConfigError(f"{bad} of {len(points)} rows hold NaN or infinity; clean or drop them first", field="x")
     if (classes := len(torch.unique(labels))) < 2:
-        raise ConfigError(f"guidance needs at least 2 classes, got {classes}")
+        raise ConfigError(f"guidance needs at least 2 classes, got {classes}", field="labels")
     return mixture(points, std=bandwidth(points) if std is None else std, labels=labels)

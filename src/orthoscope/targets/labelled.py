@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from orthoscope.errors import ConfigError
 from orthoscope.targets.empirical import empirical_mixture
-from orthoscope.targets.mixture import Mixture
+from orthoscope.targets.mixture import Mixture, mixture
 
 BUNDLED = "digits"
+FILES = (".npz", ".csv")
 _POINTS, _LABELS = ("x", "data", "points"), ("labels", "y", "label", "target")
 _MOST_NUMBERS = 5e7  # entries of a data set that can be read at every step of thousands of runs
 _LARGEST_LABEL = 2.0**31
@@ -73,6 +74,22 @@ class LabelledData:
         """Every point as a mode, in float32, of a width by leave-one-out."""
         rows = torch.from_numpy(self.x.reshape(len(self.x), -1)).float()
         return empirical_mixture(rows, torch.from_numpy(self.labels))
+
+
+def standardized(data: Mixture) -> Mixture:
+    """Labelled modes centered, and with centroids of unit variance on average over coordinates, in float32.
+
+    Raises:
+        ConfigError: if all centroids are the same.
+    """
+    logs, points = data.log_weights, data.centroids.double()
+    weights = logs.exp()
+    points = points - weights @ points
+    scale = float((weights @ points.square()).mean().sqrt())
+    if not scale > 0:
+        raise ConfigError("all points are the same: there is nothing to design for")
+    shares = None if bool((logs == logs[0]).all()) else weights
+    return mixture((points / scale).float(), std=data.std / scale, labels=data.labels, weights=shares)
 
 
 def bundled_digits() -> LabelledData:

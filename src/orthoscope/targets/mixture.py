@@ -207,7 +207,9 @@ class Mixture(IsotropicModes):
         if not bool(members.any()):
             known = torch.unique(self.labels)
             shown = ", ".join(map(str, known[:8].tolist())) + (", ..." if len(known) > 8 else "")
-            raise ConfigError(f"label {label} is not present; this mixture has {len(known)} classes: {shown}")
+            raise ConfigError(
+                f"label {label} is not present; this mixture has {len(known)} classes: {shown}", field="label"
+            )
         return members
 
 
@@ -242,14 +244,14 @@ def mixture(
             f"expected floating-point centroids, got {dtype or centroids.dtype}; convert them or give dtype"
         )
     if bad := sum(int((~torch.isfinite(centroids[block]).all(1)).sum()) for block in blocks(modes, _COPIED)):
-        raise ConfigError(f"{bad} of {modes} rows hold NaN or infinity; clean or drop them first")
+        raise ConfigError(f"{bad} of {modes} rows hold NaN or infinity; clean or drop them first", field="x")
     if labels is not None and len(labels) != modes:
         raise ShapeError(f"expected one label per row, got {len(labels)} labels for {modes} rows")
     if weights is not None:
         if len(weights) != modes:
             raise ShapeError(f"expected one weight per row, got {len(weights)} weights for {modes} rows")
         if not bool((weights > 0).all() and torch.isfinite(weights).all()):
-            raise ConfigError("weights must be finite and positive; drop modes of weight 0")
+            raise ConfigError("weights must be finite and positive; drop modes of weight 0", field="weights")
     log_weights = 0.0 if weights is None else (weights.double() / weights.double().sum()).log()
     table = blank_table(modes, centroids.shape[1], like=centroids.new_empty(0, dtype=dtype))
     table[:, : centroids.shape[1]] = centroids
@@ -259,7 +261,7 @@ def mixture(
 def check_std(std: float) -> None:
     """Refuse a width that no mode can have."""
     if not (math.isfinite(std) and std >= 0):
-        raise ConfigError(f"std must be finite and >= 0, got {std}")
+        raise ConfigError(f"std must be finite and >= 0, got {std}", field="std")
 
 
 def from_table(

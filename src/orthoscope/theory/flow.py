@@ -226,9 +226,13 @@ def panel_edges(
         span = float(np.log1p((high - low) / (base + low)))
         # Rounding must not carry a time to 0, where some clocks end.
         nodes = np.maximum((base + low) * np.exp(span * unit_gauss(4 * NODES)[0]) - base, _ROUNDING * base)
-        panels = int(np.ceil(max(span * float(np.max(growth(nodes))) / _GROWTH, span / _WIDEST, 1)))
-        if panels > _MOST_PANELS:
-            raise ConfigError(f"strength is too large for the theory: {panels:.3g} panels; use a smaller one")
+        needed = np.ceil(max(span * float(np.max(growth(nodes))) / _GROWTH, span / _WIDEST, 1))
+        if not needed <= _MOST_PANELS:
+            raise ConfigError(
+                f"strength is too large for the theory: {needed:.3g} panels; use a smaller one",
+                field=("schedule", "strength"),
+            )
+        panels = int(needed)
         fractions = np.arange(1, panels + 1) / panels
         edges += [*((base + low) * np.exp(span * (1 - fractions[:-1])) - base), low]
     return np.array(edges)

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from orthoscope.checks import settle
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.schedules import GuidanceSchedule
 
@@ -52,6 +53,7 @@ class Margin:
 
     def __post_init__(self) -> None:
         """Reject what is no size of an error."""
+        settle(self)
         if not (math.isfinite(self.strength) and self.strength >= 0):
             raise ConfigError(f"the margin of strengths must be finite and >= 0, got {self.strength:g}")
         if not 0 <= self.switch < 1:
@@ -92,20 +94,26 @@ class Goal:
 
     def __post_init__(self) -> None:
         """Reject unknown objectives, empty bounds and floors that nothing can meet."""
+        settle(self)
         if self.objective not in (*MAXIMIZED, *MINIMIZED):
             raise unknown("objective", str(self.objective), (*MAXIMIZED, *MINIMIZED))
         if not -_STRONGEST <= self.low < self.high <= _STRONGEST:
             raise ConfigError(
                 f"bounds on the strength must satisfy {-_STRONGEST:g} <= low < high <= {_STRONGEST:g}, "
-                f"got low={self.low:g}, high={self.high:g}"
+                f"got low={self.low:g}, high={self.high:g}",
+                field=("low", "high"),
             )
         for name, floor in self.floors.items():
             if not math.isfinite(floor):
-                raise ConfigError(f"the least {name} must be a finite number, got {floor}")
+                raise ConfigError(f"the least {name} must be a finite number, got {floor}", field=name)
         if self.variance_ratio is not None and self.variance_ratio < 0:
-            raise ConfigError(f"the least variance_ratio must be >= 0, got {self.variance_ratio:g}")
+            raise ConfigError(
+                f"the least variance_ratio must be >= 0, got {self.variance_ratio:g}", field="variance_ratio"
+            )
         if self.class_posterior is not None and not 0 <= self.class_posterior <= 1:
-            raise ConfigError(f"the least class_posterior is a probability, got {self.class_posterior:g}")
+            raise ConfigError(
+                f"the least class_posterior is a probability, got {self.class_posterior:g}", field="class_posterior"
+            )
 
     @property
     def floors(self) -> dict[Quantity, float]:

@@ -19,6 +19,7 @@ from functools import cache, cached_property, lru_cache
 import numpy as np
 from scipy.special import expit
 
+from orthoscope.checks import settle
 from orthoscope.designs.optimization.adjoint import linear_moments, linear_panels
 from orthoscope.designs.optimization.finite_adjoint import (
     NODES_XI,
@@ -114,6 +115,7 @@ class MixtureLaw(Law):
 
     def __post_init__(self) -> None:
         """Reject numbers out of range."""
+        settle(self)
         check_start(self.t_max, self.start, self.lam)
         self._problem(OneSchedule(Constant(value=0.0)))
         if self.dim is not None and (self.dim < 1 or self.rate * self.dim < math.log(_FEWEST)):

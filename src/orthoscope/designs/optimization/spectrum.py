@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from orthoscope.checks import settle
 from orthoscope.designs.optimization.adjoint import NodeGradient, linear_moments, linear_panels
 from orthoscope.designs.optimization.goals import Outcome, Quantity
 from orthoscope.designs.optimization.laws import Law, Response, check_start, effort, stacked
@@ -55,6 +56,7 @@ class SpectrumLaw(Law):
 
     def __post_init__(self) -> None:
         """Reject what is no pair of Gaussian laws."""
+        settle(self)
         check_start(self.t_max, self.start, self.lam)
         names = ("cond_mean", "cond_var", "uncond_mean", "uncond_var")
         try:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
-from torch import Tensor
 
 from orthoscope import registered
+from orthoscope.calls import verb
 from orthoscope.denoise import Memory
-from orthoscope.errors import ConfigError, OrthoscopeError, in_one_line, unknown
-from orthoscope.guidance.own import called, found_again, naming, spelled_out
+from orthoscope.errors import ConfigError, unknown
+from orthoscope.guidance.own import called, found_again, spelled_out
 from orthoscope.guidance.rules.base import Predictions, Rule
+from orthoscope.guidance.rules.checked import asked
 from orthoscope.guidance.rules.promise import check_linear
 from orthoscope.guidance.texts import joined
 from orthoscope.prediction import SPACES, Space, per_row
@@ -74,7 +75,10 @@ class FunctionRule(Rule):
         """
         if self.is_linear and not self._tried and len(x):
             check_linear(
-                self.name, lambda parts: self._asked(x, level, parts, w, None)[0], predictions, float(np.abs(w).max())
+                self.name,
+                lambda parts, kept: self._asked(x, level, parts, w, kept),
+                predictions,
+                float(np.abs(w).max()),
             )
             object.__setattr__(self, "_tried", True)
         return self._asked(x, level, predictions, w, memory)
@@ -84,36 +88,8 @@ class FunctionRule(Rule):
     ) -> tuple[Events, Memory]:
         # Copies: a function that changes them in place changes nothing of the run.
         parts = {name: part.clone() for name, part in predictions.items()}
-        given = (x.clone(), level.copied(), parts, per_row(w, x))
-        try:
-            found = self.call(*given, memory) if self._remembers else self.call(*given)
-        except OrthoscopeError:
-            raise
-        except Exception as error:
-            raise ConfigError(f"the rule {self.name} failed: {in_one_line(error)}", field="rule") from error
-        kept = None
-        if self._remembers:
-            if not isinstance(found, tuple) or len(found) != 2:
-                raise self._refused("returns with a memory", "a pair: the prediction and the memory", type(found))
-            found, kept = found
-        return self._checked(found, predictions, level), kept
-
-    def _checked(self, found: Any, predictions: Predictions, level: NoiseLevel) -> Tensor:
-        like = next(iter(predictions.values()))
-        if not isinstance(found, Tensor) or not found.is_floating_point():
-            got = f"a tensor of {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
-            raise self._refused("returns", "a floating-point tensor", got)
-        if found.shape != like.shape:
-            raise self._refused("returns", f"a prediction of shape {tuple(like.shape)}", tuple(found.shape))
-        if not bool(found.isfinite().all()) and all(bool(part.isfinite().all()) for part in predictions.values()):
-            raise self._refused(
-                f"returns at variance time {np.max(level.time):.4g}", "finite numbers", "NaN or infinity"
-            )
-        return found.to(like.dtype)
-
-    def _refused(self, does: str, expected: str, got: Any) -> ConfigError:
-        told = f"the rule {self.name} {does} what is no prediction: expected {expected}, got {got}"
-        return ConfigError(told, field="rule")
+        given = (x.clone(), level.copied(), parts, per_row(w, x), *([memory] if self._remembers else []))
+        return asked(self.name, lambda: self.call(*given), predictions, level, remembers=self._remembers)
 
     def to_spec(self) -> dict[str, Any]:
         """What stands in a file: where the function is found again, with its settings."""
@@ -211,6 +187,7 @@ def own_rule(thing: Any, **options: Any) -> Rule:
     return FunctionRule(call=made, **linear, **chosen)
 
 
+@verb
 def rule(
     name: Any = None,
     *,
@@ -236,7 +213,7 @@ def rule(
     if needs is not None and (isinstance(needs, str) or not all(isinstance(one, str) for one in needs)):
         raise ConfigError(f"`needs` is a list of names of predictions, got {needs!r:.60}", field="needs")
     options = {"space": space, "linear": linear, "needs": None if needs is None else tuple(needs)}
-    return naming(
+    return registered.naming(
         name,
         registered.RULES,
         _check_takes_predictions,

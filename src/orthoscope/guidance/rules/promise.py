@@ -1,4 +1,8 @@
-"""What `linear=True` promises, tried once: a combination of the predictions whose weights add up to 1."""
+"""What `linear=True` promises, tried once: a combination of the predictions whose weights add up to 1.
+
+The weights may depend on the noise level and the strength, and on nothing else: what a rule remembers of other levels
+was not restated for this one, and what it makes of that is no combination of the predictions that are given.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from orthoscope.denoise import Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.rules.base import Predictions
 from orthoscope.typing import Events
@@ -14,19 +19,21 @@ from orthoscope.typing import Events
 _ROUNDED = 1e4  # times the precision of the numbers and the size of the weights
 
 
-def check_linear(name: str, ask: Callable[[Predictions], Events], like: Predictions, strength: float) -> None:
+def check_linear(
+    name: str, ask: Callable[[Predictions, Memory], tuple[Events, Memory]], like: Predictions, strength: float
+) -> None:
     """Reject a rule that is not what it promises to be, seen at made-up predictions.
 
     Those of a run may agree with each other, and then show nothing.
 
     Args:
         name: What messages call the rule.
-        ask: What the rule makes of predictions, all else as in the run.
+        ask: What the rule makes of predictions and a memory, all else as in the run; with the memory that it keeps.
         like: Predictions of the run, for names, shapes and sizes.
         strength: Largest strength, which weights grow with.
 
     Raises:
-        ConfigError: if the weights do not add up to 1, or it is not linear.
+        ConfigError: if the weights do not add up to 1, it is not linear, or it makes something of what it remembers.
     """
     one, other = _made_up(like, 1.0), _made_up(like, 2.0)
     shift = next(iter(other.values()))
@@ -36,11 +43,14 @@ def check_linear(name: str, ask: Callable[[Predictions], Events], like: Predicti
     def off(found: Tensor, expected: Tensor) -> bool:
         return float((found - expected).abs().max()) > least
 
-    base = ask(one)
-    if off(ask({key: part + shift for key, part in one.items()}), base + shift):
+    base, _ = ask(one, None)
+    second, kept = ask(other, None)
+    if off(ask({key: part + shift for key, part in one.items()}, None)[0], base + shift):
         wrong = "all predictions shifted by one vector do not shift the result by it: the weights must add up to 1"
-    elif off(ask({key: part + other[key] for key, part in one.items()}), base + ask(other)):
+    elif off(ask({key: part + other[key] for key, part in one.items()}, None)[0], base + second):
         wrong = "it is not linear in the predictions"
+    elif kept is not None and off(ask(one, kept)[0], base):
+        wrong = "it depends on what it remembers of other levels"
     else:
         return
     raise ConfigError(f"the rule {name} was said to be linear, but {wrong}; leave out `linear`", field="linear")

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from orthoscope.calls import verb
 from orthoscope.denoise import Memory
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.guidance.given import as_schedule
@@ -31,6 +32,7 @@ _MARK = "_orthoscope_guided"
 _PLANNED = "_num_timesteps"  # where pipelines say how many of the scheduler's timesteps a run visits
 
 
+@verb
 @contextmanager
 def guided(pipe: Any, schedule: Any, rule: Any = None, *, layout: Layout | None = None) -> Iterator[GuidanceLog]:
     """Guide every call of a diffusers pipeline inside the context by a schedule and a rule.
