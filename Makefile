@@ -1,10 +1,10 @@
 # `make demo` and `make test` set everything up by themselves on a fresh machine.
 BIN := .venv/bin
 READY := .venv/.ready
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist worksteal
+PYTEST := $(BIN)/python -m pytest -q --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-quick bench docs lint clean
+.PHONY: help setup demo test test-plain test-checked test-quick bench docs lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -26,12 +26,19 @@ demo: $(READY) ## Run the main job and a quick audit of a real pipeline; reports
 	@$(BIN)/orthoscope demo --out runs/demo
 	@$(BIN)/orthoscope audit --quick --out runs/demo/audit
 
-test: lint ## Lint, type check and run all tests
-	@$(PYTEST) -m 'not checked'
-	@$(PYTEST) -m checked --jaxtyping-packages=orthoscope,tests.check
+test: $(READY) ## Lint, type check and run all tests
+	@$(MAKE) --no-print-directory --jobs 2 test-plain test-checked
+
+# Two lanes that keep two cores busy to the end. The first, with style, types and the long tests, has a core of its own
+# while it lasts; the second, in processes that check types and shapes of all calls, has what is left: hence `nice`.
+test-plain: lint
+	@$(PYTEST) -n 1 -m 'not checked'
+
+test-checked: $(READY)
+	@nice $(PYTEST) -n 2 -m checked --jaxtyping-packages=orthoscope,tests.check
 
 test-quick: lint ## The same without the slow tests
-	@$(PYTEST) -m 'not slow'
+	@$(PYTEST) -n 2 -m 'not slow'
 
 bench: $(READY) ## Measure speed against textbook implementations
 	@$(BIN)/python -m benchmarks

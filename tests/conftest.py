@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
@@ -12,6 +11,8 @@ import jaxtyping
 import numpy as np
 import pytest
 import torch
+
+from tests.programs import Finished, Programs
 
 TESTS = Path(__file__).parent
 COMMANDS = ("cli", "report")  # whose tests go through code that others call directly
@@ -72,13 +73,12 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
-@dataclass(frozen=True)
-class Finished:
-    """What a command line left behind."""
-
-    status: int
-    out: str
-    err: str
+@pytest.fixture(scope="session")
+def programs() -> Iterator[Programs]:
+    """Scripts run by `programs.run(SCRIPT, ARGUMENTS..., folder=...)`, each as a process of its own."""
+    started = Programs.start()
+    with started.process:
+        yield started
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import Programs
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -31,9 +33,11 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_python_examples_run(page: Path, tmp_path: Path) -> None:
-    """All examples of a page in one fresh interpreter, in an empty folder."""
-    code = "\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL))
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert run.returncode == 0, run.stderr
-    assert run.stdout
+def test_python_examples_run(page: Path, tmp_path: Path, programs: Programs) -> None:
+    """All examples of a page as one program, in an empty folder."""
+    script, folder = tmp_path / "page.py", tmp_path / "folder"
+    script.write_text("\n".join(re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)))
+    folder.mkdir()
+    run = programs.run(script, folder=folder)
+    assert run.status == 0, run.err
+    assert run.out
