@@ -18,7 +18,7 @@ from orthoscope.denoise import Blended, ExactDenoiser, FixedLabel, OwnMode
 from orthoscope.guidance.guided import Guided
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.sampling import Exponential, geometric, sample
-from orthoscope.simulation.response import Response, respond, tangent
+from orthoscope.simulation.response import respond, tangent
 from orthoscope.targets import covariant, random_mixture
 
 MODES, DRAWS, PATHS, STEPS = 32, 8, 16, 48
@@ -26,7 +26,7 @@ NAMES = ("bare", "gaussian", "exact", "whole")
 
 
 def draw(index: int, w: float, learned: float, lam: float) -> np.ndarray:
-    """Extra mean shift, then extra variance ratio, of every tangent and of samples: for one draw of the modes."""
+    """Extra mean shift, then extra variance ratio without and with Var(e): of tangents and of samples, for one draw."""
     stream = np.random.default_rng((index, MODES))
     target = random_mixture(DIM, classes=MODES, std=STD, stream=stream, dtype=torch.float64)
     narrow, offset = target.narrowed(target.width), target.width
@@ -52,34 +52,26 @@ def draw(index: int, w: float, learned: float, lam: float) -> np.ndarray:
     step = Exponential(lam=lam)
     found = respond(tangent(exact, wrong, gaussian), x, levels, labels, noise=kept(), step=step)
     end = sample(wrong, x, levels, step=step, noise=kept(), label=labels).x
-    return np.array(
-        [
-            [found.mean_shift(name, target.centroids).value for name in NAMES] + [_moved(found, end, target.centroids)],
-            [found.variance(name).value / STD**2 for name in NAMES] + [_spread(found, end) / STD**2],
-        ]
-    )
-
-
-def _moved(found: Response, end: torch.Tensor, centroids: torch.Tensor) -> float:
-    moved = (end - found.x).reshape(-1, found.paths, DIM).mean(1)
-    return float(((moved * centroids).sum(1) / centroids.square().sum(1)).mean())
-
-
-def _spread(found: Response, end: torch.Tensor) -> float:
-    wrong, exact = (rows.reshape(-1, found.paths, DIM).var(1).mean() for rows in (end, found.x))
-    return float(wrong - exact)
+    m, whole = target.centroids, end - found.x
+    moved = ((whole.reshape(-1, PATHS, DIM).mean(1) * m).sum(1) / m.square().sum(1)).mean()
+    wrong, right = (rows.reshape(-1, PATHS, DIM).var(1).mean() for rows in (end, found.x))
+    rows = [[found.mean_shift(name, m).value for name in NAMES] + [float(moved)]]
+    for squared in (False, True):
+        extra = [found.variance(name, squared=squared).value for name in NAMES]
+        rows.append([value / STD**2 for value in (*extra, float(wrong - right))])
+    return np.array(rows)
 
 
 def main() -> None:
     """Print the table."""
     print(f"{MODES} modes, d = {DIM}, s = {STD:g}, exact start at t = {T_MAX:g}; standard errors over {DRAWS} draws")
-    print(f"{'':22}" + "".join(f"{name:>17}" for name in (*NAMES, "sampled")))
+    print(f"{'':24}" + "".join(f"{name:>17}" for name in (*NAMES, "sampled")))
     for lam, w, learned in product((1.0, 0.0), (1.0, 3.0), (0.9, 0.5, 0.0)):
         draws = np.array([draw(index, w, learned, lam) for index in range(DRAWS)])
         mean, error = draws.mean(0), draws.std(0, ddof=1) / math.sqrt(DRAWS)
-        for what, values, errors in zip(("mean", "variance"), mean, error, strict=True):
+        for what, values, errors in zip(("mean", "variance", "... + Var(e)"), mean, error, strict=True):
             numbers = "".join(f"{value:9.4f}({one:.4f})" for value, one in zip(values, errors, strict=True))
-            print(f"{'SDE' if lam else 'ODE'} w={w:g} l={learned:g} {what:>8}  {numbers}", flush=True)
+            print(f"{'SDE' if lam else 'ODE'} w={w:g} l={learned:g} {what:<12}  {numbers}", flush=True)
 
 
 if __name__ == "__main__":
