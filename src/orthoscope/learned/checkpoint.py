@@ -24,7 +24,13 @@ def write_checkpoint(trainer: Trainer, path: Path) -> None:
         ConfigError: if the file cannot be written.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in trainer.state().items()}
-    about = {"training": trainer.training, "done": trainer.done, "log": trainer.log, "tensors": sorted(tensors)}
+    about = {
+        "training": trainer.training,
+        "done": trainer.done,
+        "log": trainer.log,
+        "seconds": trainer.seconds,
+        "tensors": sorted(tensors),
+    }
     writing.write(path, save(tensors, metadata={_KEY: dumps(about, indent=None)}))
 
 
@@ -42,12 +48,13 @@ def read_checkpoint(trainer: Trainer, path: Path) -> None:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}
         log = [from_dict(entry, {"Log": Log}) for entry in about["log"]]
         before, done, named = dict(about["training"]), int(about["done"]), set(about["tensors"])
+        seconds = float(about.get("seconds", 0.0))
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"{path} is not a readable checkpoint; train again without `resume`") from error
     _refuse_another(before, plain(trainer.training), path)
     if lost := sorted(named - tensors.keys()):
         raise ConfigError(f"{path} lacks {', '.join(lost[:6])} of its tensors; train again without `resume`")
-    trainer.restore(tensors, done=done, log=log)
+    trainer.restore(tensors, done=done, log=log, seconds=seconds)
 
 
 def _refuse_another(before: dict[str, Any], now: dict[str, Any], path: Path) -> None:

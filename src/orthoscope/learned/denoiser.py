@@ -27,15 +27,18 @@ class Learned(Denoiser):
     Attributes:
         network: The network.
         null: The label that stands for no class: what it is asked where the label is None.
+        scale: Size of the data, in units of which it was trained.
     """
 
     network: Network
     null: int
+    scale: float = 1.0
 
     @torch.no_grad()
     def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
         """The denoised mean at any level; outside the levels of training it is what the network makes of them."""
         labels = torch.as_tensor(self.null if label is None else label, device=x.device).expand(len(x))
-        sigma = torch.as_tensor(np.asarray(level.sigma), dtype=x.dtype, device=x.device).expand(len(x))
-        state = x / (1 + sigma.square()).sqrt().reshape(-1, *[1] * (x.ndim - 1))
-        return Evaluation(denoised=denoised(state, self.network(state, sigma, labels), sigma), memory=memory)
+        sigma = torch.as_tensor(np.asarray(level.sigma), dtype=x.dtype, device=x.device).expand(len(x)) / self.scale
+        state = x / self.scale / (1 + sigma.square()).sqrt().reshape(-1, *[1] * (x.ndim - 1))
+        found = denoised(state, self.network(state, sigma, labels), sigma)
+        return Evaluation(denoised=self.scale * found, memory=memory)

@@ -185,6 +185,32 @@ def rule_tables(numbers: Mapping[str, Any]) -> list[Table]:
     return [Table(head=head, rows=rows, notes=lines)]
 
 
+def learned_tables(numbers: Mapping[str, Any]) -> list[Table]:
+    """What every kind of network knows, what constant guidance makes of it, and which schedules gain; then the sums."""
+    first = next(iter(numbers["kinds"].values()))
+    gained = [name for name in first if name.startswith("step")]
+    strong = "constant:3"
+    kinds = [
+        [
+            kind,
+            show_briefly(one["learned_fraction"]) or "",
+            f"{one['excess_cond_mean']['value']:.2g}",
+            *(show_briefly(one[strong][f"variance_ratio_{pair}"]) or "" for pair in ("exact", "network", "effective")),
+            *(show_briefly(one[text]["gain_network"]) or "" for text in gained),
+        ]
+        for kind, one in numbers["kinds"].items()
+    ]
+    head = ("network", "learned", "excess", "exact", "network", "foreseen", *gained)
+    lead = ["Variance ratio at strength 3: exact score, network, effective law; gains of schedules on constants"]
+    foreseen = [
+        [_title(name), by, f"{one['rms']:.3g}", f"{one['explained']:.3g}", f"{one['rank_correlation']:.3g}"]
+        for name, found in numbers["foreseen"].items()
+        for by, one in found.items()
+    ]
+    rest = Table(head=("networks' own", "foreseen by", "rms error", "explained", "rank correlation"), rows=foreseen)
+    return [Table(head=head, rows=kinds, lead=lead), rest]
+
+
 def _or_blank(value: Any) -> str:
     missing = value is None or (isinstance(value, Mapping) and value.get("value") is None)
     return "" if missing else _text(value)
