@@ -7,6 +7,7 @@ from orthoscope.denoise.base import ExactDenoiser as ExactDenoiser
 from orthoscope.denoise.base import FixedLabel as FixedLabel
 from orthoscope.denoise.base import Label as Label
 from orthoscope.denoise.base import Memory as Memory
+from orthoscope.denoise.blended import Blended as Blended
 from orthoscope.denoise.committed import Committed as Committed
 from orthoscope.denoise.counted import Counted as Counted
 from orthoscope.denoise.imperfect import Biased as Biased
@@ -14,3 +15,4 @@ from orthoscope.denoise.imperfect import MissingPullback as MissingPullback
 from orthoscope.denoise.imperfect import Pullback as Pullback
 from orthoscope.denoise.own import OwnDenoiser as OwnDenoiser
 from orthoscope.denoise.own import denoiser as denoiser
+from orthoscope.denoise.own_mode import OwnMode as OwnMode

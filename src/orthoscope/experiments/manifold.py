@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from orthoscope import rng
 from orthoscope.datasets import dataset, estimates
-from orthoscope.denoise import Denoiser, Evaluation, Label, Memory
+from orthoscope.denoise import OwnMode
 from orthoscope.errors import ConfigError
 from orthoscope.experiments.capacity import crossing, descent, flat_rate, information, spectral_variance, subspace
 from orthoscope.experiments.collapse import Collapse, collapses, theory_errors
@@ -39,7 +39,7 @@ from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics import mean_of
 from orthoscope.metrics.modes import own_posterior
-from orthoscope.process import NoiseLevel, VarianceExploding
+from orthoscope.process import VarianceExploding
 from orthoscope.quantities import Estimate, pool
 from orthoscope.sampling import IndependentNoise, Run, State, geometric, sample
 from orthoscope.sweeps.points import HERE, Points
@@ -47,7 +47,6 @@ from orthoscope.targets import Mixture, random_mixture
 from orthoscope.targets.structured import manifold_mixture, random_manifold
 from orthoscope.theory.constant import distortion
 from orthoscope.theory.spectrum import SpectralPrediction, predict_spectrum
-from orthoscope.typing import Rows
 
 FloatArray = NDArray[np.float64]
 POINT = ("dim", "latent_dim", "fraction", "log_classes")
@@ -59,20 +58,6 @@ _LEAST_VARIANCE = 1e-3  # at which the capacity is measured
 
 Record = dict[str, Any]
 _CURVE = (0.05, 2.5, 60)  # lowest and highest rate of the flat curves, and how many
-
-
-@dataclass(frozen=True, eq=False)
-class OwnMode(Denoiser):
-    """The denoiser of point modes that are their own classes; rows may have any labels at once."""
-
-    target: Mixture
-    centroids: Rows
-
-    def evaluate(self, x: Rows, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
-        """The own centroid, or the posterior mean over all of them."""
-        if label is None:
-            return Evaluation(denoised=self.target.denoised(x, level), modes_read=len(x) * self.target.size)
-        return Evaluation(denoised=self.centroids[label], modes_read=len(x))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +184,7 @@ class ManifoldStudy:
             normal = torch.from_numpy(np.stack([stream.standard_normal(target.dim) for stream in streams])).to(own)
             runs.append(
                 sample(
-                    classifier_free(OwnMode(narrow, target.centroids), Constant(value=w)),
+                    classifier_free(OwnMode(narrow), Constant(value=w)),
                     own + math.sqrt(self.t_max + offset) * normal,
                     levels,
                     noise=IndependentNoise(streams, (target.dim,), like=own),

@@ -23,6 +23,7 @@ from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.prediction import per_row
 from orthoscope.process import NoiseLevel
 from orthoscope.targets.base import CLEAN, Target
+from orthoscope.targets.covariant import Covariant, covariant
 from orthoscope.targets.modes import Table, blank_table, blocks, completed, log_sum, read
 from orthoscope.typing import Centroids, Labels, PerRow, Rows, Vector
 
@@ -176,6 +177,19 @@ class Mixture(IsotropicModes):
         centred = m - mean
         eye = torch.eye(self.dim, dtype=torch.float64, device=m.device)
         return mean, (centred * weights[:, None]).T @ centred + self.width * eye
+
+    def gaussian(self) -> Covariant:
+        """The Gaussian with its mean and covariance: what is left of the mixture to those who know no modes.
+
+        All of the mixture's width can be counted as noise in both.
+        """
+        mean, cov = self.moments()
+        found = covariant(mean, cov=cov)
+        # Rounding must not leave an eigenvalue below the width that every direction has.
+        variances = found.variances.clamp_min(self.width)
+        return replace(
+            found, mean=mean.to(self.center), basis=found.basis.to(self.center), variances=variances.to(self.center)
+        )
 
     def to(self, device: str | torch.device | None = None, dtype: torch.dtype | None = None) -> Mixture:
         """The same mixture on another device or in another floating-point type.

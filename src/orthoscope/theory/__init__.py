@@ -11,6 +11,8 @@ from orthoscope.theory.constant import speciation_time as speciation_time
 from orthoscope.theory.diagrams import REGIONS as REGIONS
 from orthoscope.theory.diagrams import rate_strength_diagram as rate_strength_diagram
 from orthoscope.theory.diagrams import window_diagram as window_diagram
+from orthoscope.theory.effective import LearnedFraction as LearnedFraction
+from orthoscope.theory.effective import predict_effective as predict_effective
 from orthoscope.theory.fluctuation import along_excess as along_excess
 from orthoscope.theory.gaussian import GaussianPrediction as GaussianPrediction
 from orthoscope.theory.gaussian import guided_gaussian as guided_gaussian

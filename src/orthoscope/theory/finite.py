@@ -14,6 +14,10 @@ $z < \sqrt{2\log(M-1)}$. Condensation, frozen sum and frozen pull are those of t
 
 The moment equations are integrated on a grid of values of $\xi$ and averaged.
 
+A network may know only a *learned fraction* $\ell$ of what the unconditional law adds to one Gaussian with its moments.
+Its unconditional branch is $\ell$ times the exact one and $1 - \ell$ times that Gaussian's, against which guidance acts
+with the strength $w(1-\ell)$ on every path, whether its class is decided or not (explanation/learned).
+
 Source:
     derived in explanation/theory.
 """
@@ -25,6 +29,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from typing import TypeAlias
 
 import numpy as np
 from scipy.special import expit, ndtri_exp
@@ -34,6 +39,7 @@ from orthoscope.numerics import Array, normal_grid
 from orthoscope.theory.energy import GaussianModes
 from orthoscope.theory.problem import Problem
 
+Learned: TypeAlias = Callable[[float], float]  # the learned fraction at a variance time
 MODES = GaussianModes()
 _NODES = 129  # of the average over xi: spacing 0.1
 _INSIDE = 1e-12
@@ -160,8 +166,13 @@ def spread(shift: Array, excess: Array, variance: Array) -> Array:
     return np.sqrt(centroid**2 / 2 + cross**2 + noise**2 / 2)
 
 
-def solve_finite(problem: Problem, dim: int) -> FiniteMoments:
+def solve_finite(problem: Problem, dim: int, *, learned: Learned | None = None) -> FiniteMoments:
     """Follow the paths of the first parameter set of a problem to t = 0 in `dim` dimensions.
+
+    Args:
+        problem: The parameter set.
+        dim: The dimension.
+        learned: Learned fraction of the unconditional branch at a variance time; None where all of it is known.
 
     Accuracy:
         Numerically 1e-7. As a theory: 15 % of mean shifts at dim = 16, 9 % on frozen paths, 5 % from 24 on; 10 to 40 %
@@ -180,9 +191,10 @@ def solve_finite(problem: Problem, dim: int) -> FiniteMoments:
     marks = [t for t in (*problem.strengths.knots, 0.0) if 0 <= t]
     top = problem.t_max if np.isfinite(problem.t_max) else max(_FAR * dim, *marks)
     edges = [top, *sorted({t for t in marks if t < top}, reverse=True)]
-    # At infinite noise the own mode has its prior weight 1/M, and guidance acts with the rest.
-    shift, excess = problem.begin(top, share=float(expit(against.others)))
-    path = _Scaled(problem, against, xi)
+    # At infinite noise the own mode has its prior weight 1/M: of what is known, guidance acts with the rest.
+    known = 1.0 if learned is None else learned(top)
+    shift, excess = problem.begin(top, share=(1 - known) + known * float(expit(against.others)))
+    path = _Scaled(problem, against, xi, learned)
     state = np.repeat(path.scaled(shift[0], excess[0], problem.base + top), xi.size)
     stretches = []
     for high, low in pairwise(edges):
@@ -222,6 +234,7 @@ class _Scaled:
     problem: Problem
     against: Contest
     xi: Array
+    learned: Learned | None = None
 
     def _sizes(self, v: float) -> tuple[float, float]:
         stretch = v / (1 + v)
@@ -238,6 +251,11 @@ class _Scaled:
         sizes = self._sizes(v)
         return shift * sizes[0], log_ratio * sizes[1]
 
+    def _moved(self, acting: Array, pull: Array, shift: Array, v: float) -> tuple[Array, Array]:
+        """What guidance adds to the rates of shift and log(V/v), acting with some strength against some pull."""
+        k = self.problem.factor
+        return k * acting * (pull * shift - MODES.rest(pull, np.asarray(v))), 2 * k * acting * pull
+
     def follow(self, state: Array, high: float, low: float) -> tuple[Array, Callable[[float], Array]]:
         """The state at the time `low` from that at `high`, with no jump in between, and at any log v between them."""
         # Loaded on first use: the solver is slow to import, and mean-field theory does without it.
@@ -253,9 +271,14 @@ class _Scaled:
             shift, log_ratio = self.plain(state, v)
             time = np.exp(np.clip(y, y_low + inside, y_high - inside)) - base
             log_odds, pull = self.against.log_odds(shift, v * np.expm1(log_ratio), np.asarray(v), self.xi)
-            acting = self.problem.strengths.at(np.array([[max(time, 0.0)]]), rows)[0, 0] * expit(-log_odds)
+            strength = self.problem.strengths.at(np.array([[max(time, 0.0)]]), rows)[0, 0]
+            known = 1.0 if self.learned is None else self.learned(max(float(time), 0.0))
             rates = np.split(state, 2)
-            moved = k * acting * (pull * shift - MODES.rest(pull, np.asarray(v))), 2 * k * acting * pull
+            moved = self._moved(strength * known * expit(-log_odds), pull, shift, v)
+            if known != 1:
+                free = MODES.free_pull(pull, np.asarray(v))
+                blind = self._moved(strength * (1 - known), free, shift, v)
+                moved = moved[0] + blind[0], moved[1] + blind[1]
             if relaxing:
                 moved = moved[0], moved[1] - relaxing * (np.expm1(-log_ratio) + log_ratio)
             sizes = self._sizes(v)
