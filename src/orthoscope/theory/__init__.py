@@ -20,6 +20,7 @@ from orthoscope.theory.joint import GaussianLaw as GaussianLaw
 from orthoscope.theory.joint import JointPrediction as JointPrediction
 from orthoscope.theory.joint import gaussian_law as gaussian_law
 from orthoscope.theory.joint import guided_joint as guided_joint
+from orthoscope.theory.kernel import error_kernel as error_kernel
 from orthoscope.theory.predict import REGIMES as REGIMES
 from orthoscope.theory.predict import Prediction as Prediction
 from orthoscope.theory.predict import predict as predict
