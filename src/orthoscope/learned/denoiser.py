@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from orthoscope.denoise import Denoiser
 from orthoscope.denoise.base import Evaluation, Label, Memory
+from orthoscope.errors import ConfigError
 from orthoscope.learned.objective import denoised
 from orthoscope.process import NoiseLevel
 from orthoscope.typing import Events
@@ -34,11 +36,21 @@ class Learned(Denoiser):
     null: int
     scale: float = 1.0
 
-    @torch.no_grad()
     def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
-        """The denoised mean at any level; outside the levels of training it is what the network makes of them."""
+        """The denoised mean at any level; outside the levels of training it is what the network makes of them.
+
+        Raises:
+            ConfigError: if a label is none of the classes that the network was trained on.
+        """
         labels = torch.as_tensor(self.null if label is None else label, device=x.device).expand(len(x))
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) <= self.null:
+            raise ConfigError(
+                f"`label` must be one of the {self.null} classes, counted from 0, that the network was trained on, got "
+                f"{int(labels.min())} to {int(labels.max())}",
+                field="label",
+            )
         sigma = torch.as_tensor(np.asarray(level.sigma), dtype=x.dtype, device=x.device).expand(len(x)) / self.scale
         state = x / self.scale / (1 + sigma.square()).sqrt().reshape(-1, *[1] * (x.ndim - 1))
-        found = denoised(state, self.network(state, sigma, labels), sigma)
+        with nullcontext() if x.requires_grad else torch.no_grad():  # gradients of weights are asked by nobody here
+            found = denoised(state, self.network(state, sigma, labels), sigma)
         return Evaluation(denoised=self.scale * found, memory=memory)

@@ -8,6 +8,7 @@ variance of the data per coordinate:
   branch. The *learned fraction* is 1 minus the excess of the unconditional branch over it;
 - *slope*: of the regression of the unconditional branch on the exact one, both measured from that Gaussian. It is the
   learned fraction if the network is a projection of the truth on what it can say;
+- the *affine* answers of both branches round their class, by regression; see `theory.linearized`;
 - *disagreement* of the pair, $E|\hat D_c - \hat D_u|^2$. Half its integral over $1/t$ is the information that the pair
   claims to have about the class, in nats; exact branches keep it at the mutual information, at most $\log K$.
 """
@@ -28,6 +29,7 @@ from orthoscope.metrics.estimators import jackknife
 from orthoscope.process import NoiseLevel
 from orthoscope.quantities import Estimate
 from orthoscope.targets import Mixture
+from orthoscope.theory.linearized import AffineBranches
 from orthoscope.typing import Labels, Rows
 
 FloatArray = NDArray[np.float64]
@@ -70,8 +72,10 @@ class Exam:
         exact, gaussian = OwnMode(self.law), ExactDenoiser(self.law.gaussian())
         found = [self._level(network, exact, gaussian, time) for time in self.times]
         by_level = {name: np.stack([one[name] for one in found]) for name in found[0]}
+        affine = {name: tuple(by_level.pop(name).tolist()) for name in ("cond_pull", "cond_slope", "pull", "slope")}
         times = np.array(self.times)
-        return Marks(times=times, unit=self._unit(times), **by_level)
+        branches = AffineBranches(times=self.times, **affine)
+        return Marks(times=times, unit=self._unit(times), branches=branches, **by_level)
 
     def _unit(self, time: FloatArray) -> FloatArray:
         return self.law.dim * time * self.spread / (time + self.spread)
@@ -101,7 +105,19 @@ class Exam:
             "disagreement": square(cond - uncond),
             "disagreement_exact": square(true_cond - true_uncond),
             "posterior": mean(self._posterior(x, level)),
-        }
+        } | self._affine(x, time, cond, uncond)
+
+    def _affine(self, x: Rows, time: float, cond: Rows, uncond: Rows) -> Mapping[str, FloatArray]:
+        """Regressions of the conditional branch and of the difference, and the share of that which is affine."""
+        own, v = self.law.centroids[self.labels].double(), time + self.law.width
+        regressors = torch.stack([own, x - own]).flatten(1)
+        centers = (v * cond.double() - self.law.width * x) / time - own
+        apart = (v / time * (cond - uncond).double()).flatten()
+        products = torch.stack([centers.flatten(), apart]) @ regressors.T
+        (cond_pull, cond_slope), (pull, slope) = torch.linalg.solve(regressors @ regressors.T, products.T).T
+        share = (products[1] @ torch.stack([pull, slope])) / apart.square().sum()
+        named = {"cond_pull": cond_pull, "cond_slope": cond_slope, "pull": pull, "slope": slope, "affine_share": share}
+        return {name: value.numpy(force=True) for name, value in named.items()}
 
     def _posterior(self, x: Rows, level: NoiseLevel) -> torch.Tensor:
         v = float(level.variance) + self.law.width
@@ -116,6 +132,8 @@ class Marks:
     Attributes:
         times: Variance times, ascending.
         unit: Variance of what is to be predicted, over all coordinates, at each.
+        affine_share: Share of the disagreement that the affine answers make, by level.
+        branches: The affine answers.
     """
 
     times: FloatArray
@@ -128,6 +146,8 @@ class Marks:
     disagreement: FloatArray
     disagreement_exact: FloatArray
     posterior: FloatArray
+    affine_share: FloatArray
+    branches: AffineBranches
 
     def excess(self, name: str) -> tuple[list[Estimate], Estimate]:
         """Excess at every level, and its mean over levels."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ import torch
 from orthoscope.denoise import Blended, Denoiser, ExactDenoiser, OwnMode
 from orthoscope.errors import ConfigError
 from orthoscope.experiments.networks.branches import ERRORS, Exam, Marks
-from orthoscope.experiments.networks.guided import MEASURES, Outcome, PosteriorMixture, Track, gain, run_all
+from orthoscope.experiments.networks.foretold import displace, foretell
+from orthoscope.experiments.networks.guided import MEASURES, Outcome, Pair, PosteriorMixture, Track, gain, run_all
 from orthoscope.experiments.networks.learner import Learner
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
@@ -24,10 +25,11 @@ from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.records import Record
 from orthoscope.settings import Setting
-from orthoscope.theory.effective import learned_fraction, predict_effective
+from orthoscope.theory.effective import learned_fraction
 from orthoscope.typing import Labels
 
 PAIRS = ("exact", "network", "uncond", "cond", "gaussian", "effective", "posterior")
+OTHER_SAMPLER = ("exact", "network")  # pairs that are run with the other sampler too, under the schedules of `swapped`
 _SELDOM = ("uncond", "cond", "posterior")  # pairs that are run under the schedules of `swapped` only
 _FEWEST = 2
 
@@ -41,6 +43,7 @@ class Examination(Record):
         swapped: Those of them under which single branches are exchanged.
         classes: Most classes that are looked at.
         samples: Guided samples in all, spread over these classes.
+        paths: Exact paths in all along which errors are followed.
         rows: Points of the law at every level, spread over them.
         levels: Lowest variance time, highest and number of the levels at which branches are judged.
         steps: Steps of the sampler.
@@ -56,6 +59,7 @@ class Examination(Record):
     swapped: tuple[str, ...] = ("constant:1", "constant:3", "step:early=3,late=-1,switch=0.3")
     classes: int = 64
     samples: int = 3072
+    paths: int = 1024
     rows: int = 4096
     levels: tuple[float, float, int] = (0.02, 50.0, 16)
     steps: int = 24
@@ -68,8 +72,10 @@ class Examination(Record):
             raise ConfigError(f"`swapped` must be among the `schedules`, {', '.join(sorted(missing))} is not")
         if len(self.constants) < _FEWEST:
             raise ConfigError(f"expected at least {_FEWEST} constant `schedules` to compare with", field="schedules")
-        if min(self.samples, self.rows) < _FEWEST * self.classes or self.classes < _FEWEST:
-            raise ConfigError(f"`samples` and `rows` must be at least {_FEWEST} of each of {self.classes} `classes`")
+        if min(self.samples, self.paths, self.rows) < _FEWEST * self.classes or self.classes < _FEWEST:
+            raise ConfigError(
+                f"`samples`, `paths` and `rows` must be at least {_FEWEST} of each of {self.classes} `classes`"
+            )
 
     @property
     def plans(self) -> list[GuidanceSchedule]:
@@ -104,9 +110,7 @@ class Examined:
     @cached_property
     def marks(self) -> Marks:
         """What its branches know."""
-        exam = Exam(
-            law=self._law, labels=self._labels(self.asked.rows), times=self.asked.times, seed=self.learner.seed
-        )
+        exam = Exam(law=self._law, labels=self._labels(self.asked.rows), times=self.asked.times, seed=self.learner.seed)
         return exam.mark(self._network)
 
     @cached_property
@@ -122,16 +126,12 @@ class Examined:
         classes = min(self.asked.classes, self.learner.classes)
         return torch.arange(classes).repeat_interleave(rows // classes)
 
-    def _learned(self) -> tuple[list[float], list[float]]:
-        """Learned fraction by variance time."""
-        return list(self.asked.times), [one.value for one in self.marks.learned()[0]]
-
     def outcomes(self) -> dict[str, list[Outcome | None]]:
-        """What guidance comes to, by pair of branches and schedule."""
+        """What guidance comes to, by pair of branches and schedule; `other_` with the other sampler."""
         exact, network, asked = OwnMode(self._law), self._network, self.asked
         gaussian = ExactDenoiser(self._law.gaussian())
-        fraction = learned_fraction(self._learned())
-        pairs: dict[str, tuple[Denoiser, Denoiser]] = {
+        fraction = learned_fraction((asked.times, [one.value for one in self.marks.learned()[0]]))
+        pairs: dict[str, Pair] = {
             "exact": (exact, exact),
             "network": (network, network),
             "uncond": (exact, network),
@@ -140,24 +140,26 @@ class Examined:
             "effective": (exact, Blended(exact, gaussian, lambda level: fraction(float(level.time)))),
             "posterior": (network, PosteriorMixture(self._law, network)),
         }
-        track = Track(
-            law=self._law, labels=self._labels(asked.samples), schedules=asked.plans, steps=asked.steps,
-            t_max=asked.t_max, lam=asked.lam, seed=self.learner.seed,
-        )  # fmt: skip
         few = [asked.schedules.index(text) for text in asked.swapped]
-        return run_all(track, pairs, dict.fromkeys(_SELDOM, few))
+        found = run_all(self._track(asked.samples), pairs, dict.fromkeys(_SELDOM, few))
+        other = replace(self._track(asked.samples), lam=1 - asked.lam)
+        both = {name: pairs[name] for name in OTHER_SAMPLER}
+        return found | {f"other_{name}": one for name, one in run_all(other, both, dict.fromkeys(both, few)).items()}
 
-    def predicted(self) -> list[tuple[float, float]]:
-        """Mean shift and variance ratio of the effective law by its moment equations, for every schedule."""
-        learner, found = self.learner, []
-        law = RandomMixture(classes=learner.classes, std=learner.std)
-        for plan in self.asked.plans:
-            setting = Setting(
-                law=law, dim=learner.dim, schedule=plan, t_max=self.asked.t_max, start="exact", lam=self.asked.lam
-            )
-            moments = predict_effective(setting, learner.dim, self._learned())
-            found.append((moments.mean_shift, moments.variance_ratio))
-        return found
+    def _track(self, rows: int) -> Track:
+        asked = self.asked
+        return Track(
+            law=self._law, labels=self._labels(rows), schedules=asked.plans, steps=asked.steps, t_max=asked.t_max,
+            lam=asked.lam, seed=self.learner.seed,
+        )  # fmt: skip
+
+    def settings(self) -> list[Setting]:
+        """What theory is asked: one setting for every schedule."""
+        law, asked = RandomMixture(classes=self.learner.classes, std=self.learner.std), self.asked
+        return [
+            Setting(law=law, dim=self.learner.dim, schedule=plan, t_max=asked.t_max, start="exact", lam=asked.lam)
+            for plan in asked.plans
+        ]
 
     def row(self) -> dict[str, Any]:
         """All of it, by quantity."""
@@ -173,10 +175,15 @@ class Examined:
         row["posterior"] = (["level"], marks.posterior.mean(1))
         for name, source in {"information": "disagreement", "information_exact": "disagreement_exact"}.items():
             row[name], row[f"{name}_decided"] = marks.information(source)
+        row["affine_share"] = (["level"], marks.affine_share)
         for pair in PAIRS:
             row |= _measured(pair, outcomes[pair], outcomes["exact"], self.asked.constants)
-        for name, column in zip(MEASURES[:2], zip(*self.predicted(), strict=True), strict=True):
-            row[f"{name}_predicted"] = (["schedule"], list(column))
+        other = {pair: outcomes[f"other_{pair}"] for pair in OTHER_SAMPLER}
+        row |= _extra("other", other["network"], other["exact"])
+        for by, told in foretell(marks, self.settings(), self.learner.dim).items():
+            row |= {f"{name}_by_{by}": (["schedule"], column) for name, column in told.items()}
+        displaced = displace(self._track(self.asked.paths), self._network)
+        row |= {name: (["schedule"], column) for name, column in displaced.items()}
         return row | {"loss": self.trainer.log[-1].held_out_loss, "seconds": self.trainer.seconds}
 
 
@@ -185,13 +192,19 @@ def _measured(
 ) -> dict[str, Any]:
     """Measures of one pair, what it adds to the exact pair, and its gain over constants; NaN where it was not asked."""
     own = [_blank() if one is None else one.estimates() for one in found]
-    more = [_blank() if one is None else one.estimates(other) for one, other in zip(found, exact, strict=True)]
     row: dict[str, Any] = {f"{name}_{pair}": (["schedule"], [one[name] for one in own]) for name in MEASURES}
-    row |= {f"extra_{name}_{pair}": (["schedule"], [one[name] for one in more]) for name in MEASURES}
+    row |= _extra(pair, found, exact)
     rivals = [one for k in constants if (one := found[k]) is not None]
     gains = [_NOTHING if one is None or len(rivals) < len(constants) else gain(one, rivals) for one in found]
     row[f"gain_{pair}"] = (["schedule"], gains)
     return row
+
+
+def _extra(pair: str, found: Sequence[Outcome | None], exact: Sequence[Outcome | None]) -> dict[str, Any]:
+    """What one pair adds to the exact one on the same noise."""
+    runs = zip(found, exact, strict=True)
+    more = [_blank() if one is None or less is None else one.estimates(less) for one, less in runs]
+    return {f"extra_{name}_{pair}": (["schedule"], [one[name] for one in more]) for name in MEASURES}
 
 
 _NOTHING = Estimate(value=float("nan"), stderr=float("nan"), n=0)
@@ -201,7 +214,9 @@ def _blank() -> dict[str, Estimate]:
     return dict.fromkeys(MEASURES, _NOTHING)
 
 
-def examine(learner: Learner, asked: Examination, folder: Path | None, progress: Progress | None = None) -> dict[str, Any]:
+def examine(
+    learner: Learner, asked: Examination, folder: Path | None, progress: Progress | None = None
+) -> dict[str, Any]:
     """Train a network, or read it where its file is, and say all that is asked."""
     file = None if folder is None else folder / f"{learner.key}.safetensors"
     return Examined(learner, asked, learner.trained(file, progress=progress)).row()

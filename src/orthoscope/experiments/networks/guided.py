@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from orthoscope.metrics.estimators import jackknife
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import BrownianPath, Exponential, Grid, grid, sample, through
+from orthoscope.simulation.response import Response, respond, tangent
 from orthoscope.targets import Mixture
 from orthoscope.typing import Labels, Rows
 
@@ -29,6 +31,15 @@ FloatArray = NDArray[np.float64]
 MEASURES = ("mean_shift", "variance_ratio", "far")
 _LEFT = 1e-3  # of the width that levels leave: denoised means say nothing at clean data
 _FAR = 3.5  # standard deviations of the squared distance from the nearest mode
+
+
+Pair: TypeAlias = tuple[Denoiser, Denoiser]  # conditional and unconditional branch, denoisers of the whole law
+
+
+def guided(pair: Pair, schedule: GuidanceSchedule) -> Guided:
+    """Guidance by a pair of branches where the width of the modes counts as noise."""
+    main, reference = pair
+    return Guided(main=Counted(main), reference=FixedLabel(Counted(reference)), schedule=schedule)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,13 +88,18 @@ class Track:
             dtype=self.law.dtype,
         )  # fmt: skip
 
-    def run(self, main: Denoiser, reference: Denoiser, schedule: GuidanceSchedule) -> Outcome:
-        """Sample with a pair of branches, denoisers of the whole law."""
-        guided = Guided(main=Counted(main), reference=FixedLabel(Counted(reference)), schedule=schedule)
+    def run(self, pair: Pair, schedule: GuidanceSchedule) -> Outcome:
+        """Sample with a pair of branches."""
         found = sample(
-            guided, self.start, self.levels, step=Exponential(lam=self.lam), noise=self.noise, label=self.labels
-        )
+            guided(pair, schedule), self.start, self.levels, step=Exponential(lam=self.lam), noise=self.noise,
+            label=self.labels,
+        )  # fmt: skip
         return self.outcome(found.x)
+
+    def respond(self, exact: Pair, wrong: Pair, gaussian: Denoiser, schedule: GuidanceSchedule) -> Response:
+        """How exact paths answer to the errors of a pair, to first order."""
+        tangents = tangent(guided(exact, schedule), guided(wrong, schedule), FixedLabel(Counted(gaussian)))
+        return respond(tangents, self.start, self.levels, self.labels, step=Exponential(lam=self.lam), noise=self.noise)
 
     def outcome(self, x: Rows) -> Outcome:
         """What became of each class."""
@@ -177,7 +193,7 @@ class PosteriorMixture(Denoiser):
 
 
 def run_all(
-    track: Track, pairs: Mapping[str, tuple[Denoiser, Denoiser]], asked: Mapping[str, Sequence[int]]
+    track: Track, pairs: Mapping[str, Pair], asked: Mapping[str, Sequence[int]]
 ) -> dict[str, list[Outcome | None]]:
     """Outcomes of every pair under every schedule that it is asked for; None elsewhere.
 
@@ -188,6 +204,6 @@ def run_all(
     """
     every = range(len(track.schedules))
     return {
-        name: [track.run(*pair, track.schedules[k]) if k in asked.get(name, every) else None for k in every]
+        name: [track.run(pair, track.schedules[k]) if k in asked.get(name, every) else None for k in every]
         for name, pair in pairs.items()
     }
