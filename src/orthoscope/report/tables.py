@@ -186,29 +186,51 @@ def rule_tables(numbers: Mapping[str, Any]) -> list[Table]:
 
 
 def learned_tables(numbers: Mapping[str, Any]) -> list[Table]:
-    """What every kind of network knows, what constant guidance makes of it, and which schedules gain; then the sums."""
-    first = next(iter(numbers["kinds"].values()))
-    gained = [name for name in first if name.startswith("step")]
-    strong = "constant:3"
+    """Every kind of network; what those that know as much have in common; how well networks were foreseen."""
+    some = next(iter(numbers["kinds"].values()))
+    strong = max((text for text in some if text.startswith("constant")), key=lambda text: float(text.split(":")[1]))
+    changing = [text for text in some if text.startswith("step")]
+
+    def brief(value: Any) -> str:
+        return "" if value is None else show_briefly(value) or ""
+
     kinds = [
         [
-            kind,
-            show_briefly(one["learned_fraction"]) or "",
-            f"{one['excess_cond_mean']['value']:.2g}",
-            *(show_briefly(one[strong][f"variance_ratio_{pair}"]) or "" for pair in ("exact", "network", "effective")),
-            *(show_briefly(one[text]["gain_network"]) or "" for text in gained),
+            kind, f"{one['seconds']:.0f}", brief(one["learned_fraction"]), f"{one['excess_cond_mean']['value']:.2g}",
+            *(brief(one[strong].get(f"{name}_network")) for name in ("mean_shift", "variance_ratio", "far")),
+            brief(one[strong].get("variance_ratio_exact")),
         ]
         for kind, one in numbers["kinds"].items()
-    ]
-    head = ("network", "learned", "excess", "exact", "network", "foreseen", *gained)
-    lead = ["Variance ratio at strength 3: exact score, network, effective law; gains of schedules on constants"]
+    ]  # fmt: skip
+    head = ("network", "CPU s", "learned", "excess", "shift", "variance", "far", "exact")
+    lead = [f"At {strong}; excess is that of the conditional branch, exact the variance ratio of the exact score"]
+    gains = [
+        [
+            f"{text.removeprefix('step:')}", name, f"{one['gain']['gaining']}/{one['gain']['losing']}",
+            f"{one['gain']['mean']:.2f}", brief(one["gain_exact"]), f"{one['gain']['far']:.2f}",
+        ]
+        for text in changing
+        for name, one in ((name, group[text]) for name, group in numbers["groups"].items())
+    ]  # fmt: skip
+    gained = Table(
+        head=("schedule", "branch", "gain/lose", "gain", "exact", "far"), rows=gains,
+        lead=["Variance ratio gained on the constant of equal mean shift, by what the unconditional branch knows"],
+    )  # fmt: skip
     foreseen = [
-        [_title(name), by, f"{one['rms']:.3g}", f"{one['explained']:.3g}", f"{one['rank_correlation']:.3g}"]
-        for name, found in numbers["foreseen"].items()
-        for by, one in found.items()
+        [
+            _title(name),
+            by,
+            *(f"{groups[who][by]['rms']:.3f}" for who in groups),
+            f"{groups['all'][by]['explained']:.2f}",
+        ]
+        for name, groups in numbers["foreseen"].items()
+        for by in groups["all"]
     ]
-    rest = Table(head=("networks' own", "foreseen by", "rms error", "explained", "rank correlation"), rows=foreseen)
-    return [Table(head=head, rows=kinds, lead=lead), rest]
+    whose = next(iter(numbers["foreseen"].values()))
+    rest = Table(
+        head=("quantity", "foreseen by", *whose, "explained"), rows=foreseen, lead=["Errors of what was foretold, rms"]
+    )
+    return [Table(head=head, rows=kinds, lead=lead), gained, rest]
 
 
 def _or_blank(value: Any) -> str:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,7 +109,7 @@ def predict_linearized(
     least = _LEAST * width
     marks = [t_max, *sorted((t for t in schedule.switches() if least < t < t_max), reverse=True), least]
     state = np.array([0.0, width + t_max])
-    for begin, end in zip(marks, marks[1:], strict=False):
+    for begin, end in pairwise(marks):
         stretch = -np.log(begin * (1 - _ASIDE)), -np.log(end * (1 + _ASIDE))
         state = solve_ivp(rates, stretch, state, method="LSODA", rtol=1e-8, atol=1e-11).y[:, -1]
     return float(state[0]), float(state[1] / width)

@@ -66,7 +66,7 @@ class Track:
 
     @cached_property
     def levels(self) -> Grid:
-        """The levels of all runs, even in log t as the errors of networks ask; the width of the modes counts as noise."""
+        """The levels of all runs, even in log t as the errors of networks ask; the width of modes counts as noise."""
         process = VarianceExploding(offset=self.law.width)
         base = grid(process, np.geomspace(self.t_max, _LEFT * self.law.width, self.steps + 1).tolist())
         jumps = sorted({time for schedule in self.schedules for time in schedule.switches()})

@@ -15,6 +15,7 @@ import torch
 
 from orthoscope import rng
 from orthoscope.checks import whole
+from orthoscope.errors import StoppedError
 from orthoscope.laws import check_std
 from orthoscope.learned import Labelled, Learned, Perceptron, Supply, Trainer, Training, train
 from orthoscope.learned.checkpoint import read_checkpoint, write_checkpoint
@@ -26,6 +27,7 @@ from orthoscope.targets import Mixture, random_mixture
 from orthoscope.threads import one_thread
 
 _HELD_OUT = 2048  # points by which the log judges
+TRAINING = Training(steps=4000, batch=384, learning_rate=5e-3, every=500)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,7 @@ class Learner(Record):
     width: int = 64
     depth: int = 2
     points: int | None = None
-    training: Training = Training(steps=4000, batch=384, learning_rate=5e-3, every=500)
+    training: Training = TRAINING
 
     def __post_init__(self) -> None:
         """Reject what cannot be learned."""
@@ -104,12 +106,17 @@ class Learner(Record):
         """
         trainer = self.start()
         if file is not None and file.is_file():
-            read_checkpoint(trainer, file)
+            read_checkpoint(trainer, file, of=self)
         held_out = Fresh(self.law(), self.scale).part(_HELD_OUT, rng.stream(self.seed, "held out"))
-        with one_thread():
-            for _ in train(trainer, self.supply(), held_out, progress=progress):
-                if file is not None:
-                    write_checkpoint(trainer, file)
+        try:
+            with one_thread():
+                for _ in train(trainer, self.supply(), held_out, progress=progress):
+                    if file is not None:
+                        write_checkpoint(trainer, file, of=self)
+        except StoppedError as error:
+            if file is None or not trainer.log:
+                raise
+            raise StoppedError(f"{error}; {file} keeps the state after {trainer.log[-1].step} updates") from error
         return trainer
 
     def denoiser(self, trainer: Trainer) -> Learned:

@@ -30,6 +30,7 @@ FACTORS: tuple[tuple[str, tuple[float | None, ...]], ...] = (
     ("dim", (24, 32)),
     ("std", (0.3, 0.7)),
 )
+WEIGHTS = "networks"  # in the run folder
 SETTINGS = ("classes", "dim", "std", "width", "depth", "points", "null_share", "steps", "seed")
 
 
@@ -46,10 +47,10 @@ class LearnedStudy:
     """
 
     name: str = field(default="learned", init=False)
-    base: Learner = Learner()
+    base: Learner = field(default_factory=Learner)
     factors: tuple[tuple[str, tuple[Any, ...]], ...] = FACTORS
     seeds: int = 3
-    examination: Examination = Examination()
+    examination: Examination = field(default_factory=Examination)
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -80,7 +81,7 @@ class LearnedStudy:
     def run(self, points: Points = HERE) -> xr.Dataset:
         """Train and examine every network; weights stay in the run folder, and are not trained again."""
         learners = self.learners()
-        rows = points.each(self._network, [(learner,) for learner in learners], beside="networks")
+        rows = points.each(self._network, [(learner,) for learner in learners], beside=WEIGHTS)
         settings = [{name: _field(learner, name) for name in SETTINGS} for learner in learners]
         coords = {"schedule": self.examination.schedules, "level": self.examination.times}
         told = [one | row for one, row in zip(settings, rows, strict=True)]

@@ -1,32 +1,44 @@
-"""What many networks say together: every one by itself, kinds pooled over seeds, and how well it was foreseen."""
+"""What many networks say together: each by itself, kinds pooled over seeds, which branch did it, who gained by what."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from orthoscope.datasets import stored
 from orthoscope.experiments.networks.branches import ERRORS
+from orthoscope.experiments.networks.foresight import PREDICTORS, foreseen, gains_foreseen, told
+from orthoscope.experiments.networks.foretold import MOMENTS
 from orthoscope.experiments.networks.guided import MEASURES
 from orthoscope.quantities import Estimate, pool
 
-FloatArray = NDArray[np.float64]
-FORESEEN = ("exact", "gaussian", "effective", "predicted")
 IGNORANT, KNOWING = 0.5, 0.9  # learned fractions below and above which a branch is called so
+GROUPS: dict[str, Callable[[float], bool]] = {
+    "ignorant": lambda learned: learned < IGNORANT,
+    "between": lambda learned: IGNORANT <= learned < KNOWING,
+    "knowing": lambda learned: learned >= KNOWING,
+}
+_INFORMATION = ("information", "information_exact", "information_decided", "information_exact_decided")
+_OF_KINDS = ("learned_fraction", "slope", *(f"excess_{name}_mean" for name in ERRORS))
 
 
 def summarize(result: xr.Dataset) -> dict[str, Any]:
     """The JSON object of the study."""
-    names = [str(name) for name in result["network"].values]
+    groups = {name: _chosen(result, is_in) for name, is_in in GROUPS.items()}
+    groups = {name: some for name, some in groups.items() if some.sizes["network"]}
+    everyone = {"all": result, **groups}
     return {
-        "networks": {name: _network(result.sel(network=name)) for name in names},
+        "networks": {str(name): _network(result.sel(network=name)) for name in result["network"].values},
         "kinds": kinds(result),
-        "foreseen": {name: {of: foreseen(result, name, of) for of in FORESEEN} for name in MEASURES[:2]},
-        "windows": windows(result),
+        "groups": {name: _group(some) for name, some in groups.items()},
+        "foreseen": {
+            name: {who: {by: foreseen(some, name, by) for by in PREDICTORS} for who, some in everyone.items()}
+            for name in MOMENTS
+        },
+        "windows_foreseen": {by: gains_foreseen(result, by) for by in PREDICTORS},
     }
 
 
@@ -35,20 +47,23 @@ def _network(one: xr.Dataset) -> dict[str, Any]:
     return {
         "learned_fraction": _number(one, "learned_fraction"),
         "slope": _number(one, "slope"),
+        "seconds": float(one["seconds"]),
         "excess": {
-            name: {"mean": _number(one, f"excess_{name}_mean"), "level": one[f"excess_{name}"].values.tolist()}
+            name: {
+                "mean": _number(one, f"excess_{name}_mean"),
+                "level": [value.as_numbers() for value in stored(one, f"excess_{name}")],
+            }
             for name in ERRORS
         },
-        "information": {
-            name: _number(one, name)
-            for name in ("information", "information_exact", "information_decided", "information_exact_decided")
-        },
+        "level": one["level"].values.tolist(),
+        "affine_share": one["affine_share"].values.tolist(),
+        "information": {name: _number(one, name) for name in _INFORMATION},
         "schedules": {
-            text: _pair(one.sel(schedule=text), "network") | {"exact": _pair(one.sel(schedule=text), "exact")}
-            for text in schedules
+            text: _pair(at, "network") | {"exact": _pair(at, "exact")}
+            for text, at in ((text, one.sel(schedule=text)) for text in schedules)
         },
         "predicted": {
-            text: {name: float(one[f"{name}_predicted"].sel(schedule=text)) for name in MEASURES[:2]}
+            text: {by: {name: float(told(one.sel(schedule=text), name, by)) for name in MOMENTS} for by in PREDICTORS}
             for text in schedules
         },
     }
@@ -72,25 +87,21 @@ def kinds(result: xr.Dataset) -> dict[str, dict[str, Any]]:
     by_kind: dict[str, list[int]] = {}
     for index, name in enumerate(result["network"].values):
         by_kind.setdefault(kind_of(str(name)), []).append(index)
-    schedules = [str(text) for text in result["schedule"].values]
-    found: dict[str, dict[str, Any]] = {}
-    for kind, rows in by_kind.items():
-        some = result.isel(network=rows)
-        own: dict[str, Any] = {
-            name: pooled(some, name).as_numbers()
-            for name in ("learned_fraction", "slope", "excess_cond_mean", "excess_uncond_mean")
+    return {kind: _kind(result.isel(network=rows)) for kind, rows in by_kind.items()}
+
+
+def _kind(some: xr.Dataset) -> dict[str, Any]:
+    own: dict[str, Any] = {name: pooled(some, name).as_numbers() for name in _OF_KINDS}
+    own |= {name: float(some[name].mean()) for name in ("seconds", "loss")}
+    for text in some["schedule"].values:
+        at = some.sel(schedule=text)
+        own[str(text)] = {
+            f"{name}_{pair}": pooled(at, f"{name}_{pair}").as_numbers()
+            for pair in ("network", "exact", "uncond", "cond", "posterior")
+            for name in (*MEASURES, "gain")
+            if np.isfinite(at[f"{name}_{pair}"]).all()
         }
-        own |= {name: float(some[name].mean()) for name in ("seconds", "loss") if name in some}
-        for text in schedules:
-            at = some.sel(schedule=text)
-            own[text] = {
-                f"{name}_{pair}": pooled(at, f"{name}_{pair}").as_numbers()
-                for pair in ("network", "exact", "effective", "uncond", "cond", "posterior")
-                for name in (*MEASURES, "gain")
-                if np.isfinite(at[f"{name}_{pair}"]).all()
-            }
-        found[kind] = own
-    return found
+    return own
 
 
 def pooled(some: xr.Dataset, name: str) -> Estimate:
@@ -98,55 +109,36 @@ def pooled(some: xr.Dataset, name: str) -> Estimate:
     return pool(stored(some, name))
 
 
-def foreseen(result: xr.Dataset, name: str, by: str) -> dict[str, float]:
-    """How far measured values of networks are from what was foreseen, over all networks and schedules.
-
-    Args:
-        result: The dataset of the study.
-        name: The quantity.
-        by: The exact score, one Gaussian as unconditional branch, the effective law sampled, or its moment equations.
-    """
-    measured = result[f"{name}_network"].values.ravel()
-    told = result[f"{name}_{by}"].values.ravel()
-    kept = np.isfinite(measured) & np.isfinite(told)
-    measured, told = measured[kept], told[kept]
-    spread = float(measured.var())
-    return {
-        "rms": float(np.sqrt(np.mean((measured - told) ** 2))),
-        "explained": 1 - float(np.mean((measured - told) ** 2)) / spread,
-        "rank_correlation": _rank_correlation(measured, told),
-        "count": len(measured),
-    }
+def _chosen(result: xr.Dataset, is_in: Callable[[float], bool]) -> xr.Dataset:
+    return result.isel(network=[k for k, value in enumerate(result["learned_fraction"].values) if is_in(float(value))])
 
 
-def windows(result: xr.Dataset) -> dict[str, Any]:
-    """Where schedules that end or turn gain on constants: among networks that are ignorant, and that know their classes.
+def _group(some: xr.Dataset) -> dict[str, Any]:
+    """What networks that know about as much have in common, by schedule.
 
     A gain or a loss counts where its 95 % interval has one sign.
     """
-    learned = result["learned_fraction"].values
-    groups = {"ignorant": learned < IGNORANT, "between": (learned >= IGNORANT) & (learned < KNOWING),
-              "knowing": learned >= KNOWING}  # fmt: skip
-    found: dict[str, Any] = {}
-    for text in (str(text) for text in result["schedule"].values if str(text).startswith("step")):
-        at = result.sel(schedule=text)
-        found[text] = {
-            group: _signs([one for one, is_in in zip(stored(at, "gain_network"), rows, strict=True) if is_in])
-            for group, rows in groups.items()
+    found: dict[str, Any] = {"networks": some.sizes["network"]}
+    for text in some["schedule"].values:
+        at = some.sel(schedule=text)
+        row: dict[str, Any] = {f"extra_{name}": pooled(at, f"extra_{name}_network").as_numbers() for name in MEASURES}
+        row |= {
+            f"extra_{name}_by_{pair}": pooled(at, f"extra_{name}_{pair}").as_numbers()
+            for pair in ("uncond", "cond", "posterior", "other")
+            for name in MOMENTS
+            if np.isfinite(at[f"extra_{name}_{pair}"]).all()
         }
+        if str(text).startswith("step"):
+            row["gain"] = _signs(stored(at, "gain_network")) | {"far": float(at["far_network"].mean())}
+            row["gain_exact"] = pooled(at, "gain_exact").as_numbers()
+        found[str(text)] = row
     return found
 
 
-def _signs(gains: Sequence[Estimate]) -> Mapping[str, float | int | None]:
+def _signs(gains: Sequence[Estimate]) -> dict[str, float | int]:
     ends = [one.interval() for one in gains]
     return {
-        "networks": len(gains),
-        "gain": sum(low > 0 for low, _ in ends),
-        "lose": sum(high < 0 for _, high in ends),
-        "mean": float(np.mean([one.value for one in gains])) if gains else None,
+        "gaining": sum(low > 0 for low, _ in ends),
+        "losing": sum(high < 0 for _, high in ends),
+        "mean": float(np.mean([one.value for one in gains])),
     }
-
-
-def _rank_correlation(first: FloatArray, second: FloatArray) -> float:
-    ranks = [np.argsort(np.argsort(values)) for values in (first, second)]
-    return float(np.corrcoef(ranks)[0, 1])
