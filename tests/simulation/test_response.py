@@ -101,6 +101,8 @@ def test_guidance_against_one_gaussian_is_told_as_a_whole(lam: float) -> None:
     moved = ends(blind, lam) - ends(exact, lam)
     torch.testing.assert_close(response.tangents["whole"], moved, rtol=1e-10, atol=1e-11)
     assert torch.equal(response.tangents["whole"], response.tangents["gaussian"])
+    spread = [rows.reshape(CLASSES, PATHS, DIM).var(1).mean() for rows in (ends(blind, lam), response.x)]
+    assert response.variance("whole", squared=True).value == pytest.approx(float(spread[0] - spread[1]), rel=1e-9)
     assert float((response.tangents["bare"] - moved).norm() / moved.norm()) > 0.2
 
 

@@ -110,11 +110,17 @@ class Response:
         moved, m = self._by_class(self.tangents[name]).mean(1), centroids.double()
         return mean_of(((moved * m).sum(1) / m.square().sum(1)).numpy(force=True))
 
-    def variance(self, name: str) -> Estimate:
-        """What it adds to the variance per coordinate, 2 Cov(x, e), with its error over classes."""
+    def variance(self, name: str, *, squared: bool = False) -> Estimate:
+        """What it adds to the variance per coordinate, 2 Cov(x, e), with its error over classes.
+
+        Args:
+            name: Of the tangent.
+            squared: Whether Var(e) counts too, which is of second order: all that moving x by e does.
+        """
         x, e = (self._by_class(rows) for rows in (self.x, self.tangents[name]))
-        products = ((x - x.mean(1, keepdim=True)) * (e - e.mean(1, keepdim=True))).sum(1) / (self.paths - 1)
-        return mean_of(2 * products.mean(1).numpy(force=True))
+        x, e = x - x.mean(1, keepdim=True), e - e.mean(1, keepdim=True)
+        products = ((2 * x + e if squared else 2 * x) * e).sum(1) / (self.paths - 1)
+        return mean_of(products.mean(1).numpy(force=True))
 
     def _by_class(self, rows: Rows) -> Tensor:
         return rows.double().reshape(-1, self.paths, rows.shape[1])

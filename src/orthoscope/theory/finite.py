@@ -251,7 +251,7 @@ class _Scaled:
         sizes = self._sizes(v)
         return shift * sizes[0], log_ratio * sizes[1]
 
-    def _moved(self, acting: Array, pull: Array, shift: Array, v: float) -> tuple[Array, Array]:
+    def _moved(self, acting: Array | float, pull: Array, shift: Array, v: float) -> tuple[Array, Array]:
         """What guidance adds to the rates of shift and log(V/v), acting with some strength against some pull."""
         k = self.problem.factor
         return k * acting * (pull * shift - MODES.rest(pull, np.asarray(v))), 2 * k * acting * pull
