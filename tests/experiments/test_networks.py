@@ -11,7 +11,7 @@ import torch
 import xarray as xr
 
 from orthoscope.datasets import dataset
-from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, OwnMode
+from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, Label, Memory, OwnMode
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.experiments.networks.branches import Exam, Marks
 from orthoscope.experiments.networks.examination import Examination
@@ -41,7 +41,7 @@ class Ignorant(Denoiser):
 
     gaussian = ExactDenoiser(LAW.gaussian())
 
-    def evaluate(self, x: torch.Tensor, level: NoiseLevel, label: object = None, memory: object = None) -> Evaluation:
+    def evaluate(self, x: torch.Tensor, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
         one = self.gaussian if label is None else EXACT
         return one.evaluate(x, level, label, memory)
 
@@ -71,7 +71,7 @@ def test_one_gaussian_has_learned_nothing() -> None:
 def test_affine_answers_are_found_as_they_are() -> None:
     class Shrinking(Ignorant):
         def evaluate(
-            self, x: torch.Tensor, level: NoiseLevel, label: object = None, memory: object = None
+            self, x: torch.Tensor, level: NoiseLevel, label: Label = None, memory: Memory = None
         ) -> Evaluation:
             own = EXACT.evaluate(x, level, label, memory)
             return own if label is not None else replace(own, denoised=0.5 * x)
@@ -86,7 +86,7 @@ def test_affine_answers_are_found_as_they_are() -> None:
 def test_a_wrong_conditional_branch_is_seen_in_both() -> None:
     class Off(Ignorant):
         def evaluate(
-            self, x: torch.Tensor, level: NoiseLevel, label: object = None, memory: object = None
+            self, x: torch.Tensor, level: NoiseLevel, label: Label = None, memory: Memory = None
         ) -> Evaluation:
             found = EXACT.evaluate(x, level, label, memory)
             return found if label is None else replace(found, denoised=found.denoised + 0.1)

@@ -43,6 +43,8 @@ class Perceptron(nn.Module):
         scales and shifts by condition [perez2018film], Section 2.
     """
 
+    waves: Tensor
+
     def __init__(self, shape: Shape, *, seed: int) -> None:
         """Draw weights from a stream of torch that nothing else sees."""
         super().__init__()
@@ -58,11 +60,15 @@ class Perceptron(nn.Module):
 
     def forward(self, state: Rows, sigma: PerRow, labels: Labels) -> Rows:
         """The velocity of each row."""
+        which = None
+        if len(sigma) and bool((sigma == sigma[0]).all()):  # rows of one level and one class are told the same
+            labels, which = labels.unique(return_inverse=True)
+            sigma = sigma[: len(labels)]
         angle = sigma.atan()[:, None] * self.waves
         told = F.silu(self.noise(torch.cat([angle.cos(), angle.sin()], dim=1)) + self.label(labels))
         hidden = self.read(state)
         for block in self.blocks:
-            hidden = hidden + block(hidden, told)
+            hidden = hidden + block(hidden, told, which)
         return self.write(F.silu(hidden))
 
 
@@ -75,6 +81,6 @@ class _Block(nn.Module):
         self.first = nn.Linear(width, width)
         self.second = nn.Linear(width, width)
 
-    def forward(self, hidden: Tensor, told: Tensor) -> Tensor:
-        scale, shift = self.told(told).chunk(2, dim=1)
+    def forward(self, hidden: Tensor, told: Tensor, which: Tensor | None = None) -> Tensor:
+        scale, shift = (self.told(told) if which is None else self.told(told)[which]).chunk(2, dim=1)
         return self.second(F.silu(self.first(F.silu(hidden)) * (1 + scale) + shift))

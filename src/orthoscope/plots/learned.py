@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -13,7 +15,7 @@ SHOWN = {
     "constant:1": "constant 1", "constant:3": "constant 3", "step:early=3,late=0,switch=1": "3, ends at t = 1",
     "step:early=3,late=-1,switch=0.3": "3, turns to -1 at t = 0.3",
 }  # fmt: skip
-FORETOLD = {
+FORETOLD: dict[str, Callable[[xr.Dataset], xr.DataArray]] = {
     "by learned fractions": lambda one: one["variance_ratio_by_effective"],
     "by affine answers": lambda one: one["variance_ratio_by_affine"],
     "by errors along exact paths": lambda one: one["variance_ratio_exact"] + one["displaced_variance_ratio_gaussian"],

@@ -70,9 +70,11 @@ class AffineBranches:
 
 def gaussian_branches(times: Sequence[float], std: float) -> AffineBranches:
     """The exact conditional branch beside one Gaussian with the moments of unit centroids of width `std`."""
-    v = np.asarray(times) + std**2
-    none = np.zeros_like(v)
-    return AffineBranches(times=times, cond_pull=none, cond_slope=none, pull=v / (1 + v), slope=-1 / (1 + v))
+    none = [0.0] * len(times)
+    shares = [1 / (1 + std**2 + time) for time in times]
+    return AffineBranches(
+        times=times, cond_pull=none, cond_slope=none, pull=[1 - one for one in shares], slope=[-one for one in shares]
+    )
 
 
 def predict_linearized(

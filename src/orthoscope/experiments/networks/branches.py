@@ -107,7 +107,7 @@ class Exam:
             "posterior": mean(self._posterior(x, level)),
         } | self._affine(x, time, cond, uncond)
 
-    def _affine(self, x: Rows, time: float, cond: Rows, uncond: Rows) -> Mapping[str, FloatArray]:
+    def _affine(self, x: Rows, time: float, cond: Rows, uncond: Rows) -> dict[str, FloatArray]:
         """Regressions of the conditional branch and of the difference, and the share of that which is affine."""
         own, v = self.law.centroids[self.labels].double(), time + self.law.width
         regressors = torch.stack([own, x - own]).flatten(1)

@@ -56,10 +56,10 @@ class Examination(Record):
         "step:early=0,late=3,switch=1", "step:early=3,late=0,switch=1",
         "step:early=3,late=-1,switch=1", "step:early=3,late=-1,switch=0.3",
     )  # fmt: skip
-    swapped: tuple[str, ...] = ("constant:1", "constant:3", "step:early=3,late=-1,switch=0.3")
+    swapped: tuple[str, ...] = ("constant:0", "constant:1", "constant:3", "step:early=3,late=-1,switch=0.3")
     classes: int = 64
-    samples: int = 3072
-    paths: int = 1024
+    samples: int = 2048
+    paths: int = 512
     rows: int = 4096
     levels: tuple[float, float, int] = (0.02, 50.0, 16)
     steps: int = 24

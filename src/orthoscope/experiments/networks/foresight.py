@@ -60,4 +60,4 @@ def gains_foreseen(result: xr.Dataset, by: str) -> dict[str, int]:
 
 def _rank_correlation(first: FloatArray, second: FloatArray) -> float:
     ranks = [np.argsort(np.argsort(values)) for values in (first, second)]
-    return float(np.corrcoef(ranks)[0, 1])
+    return float(np.asarray(np.corrcoef(ranks))[0, 1])
