@@ -218,18 +218,17 @@ def learned_tables(numbers: Mapping[str, Any]) -> list[Table]:
     )  # fmt: skip
     foreseen = [
         [
-            _title(name),
-            by,
-            *(f"{groups[who][by]['rms']:.3f}" for who in groups),
-            f"{groups['all'][by]['explained']:.2f}",
+            _title(name), by, *(f"{groups[who][by]['median']:.3f}" for who in groups),
+            f"{groups['all'][by]['rms']:.3g}", f"{groups['all'][by]['rank_correlation']:.2f}",
         ]
         for name, groups in numbers["foreseen"].items()
         for by in groups["all"]
-    ]
+    ]  # fmt: skip
     whose = next(iter(numbers["foreseen"].values()))
     rest = Table(
-        head=("quantity", "foreseen by", *whose, "explained"), rows=foreseen, lead=["Errors of what was foretold, rms"]
-    )
+        head=("quantity", "foreseen by", *whose, "rms", "rank"), rows=foreseen,
+        lead=["Median errors of what was foretold; over all of them the root mean square and the correlation of ranks"],
+    )  # fmt: skip
     return [Table(head=head, rows=kinds, lead=lead), gained, rest]
 
 
