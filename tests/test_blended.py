@@ -106,3 +106,19 @@ def test_guidance_against_the_gaussian_alone_is_a_linear_equation() -> None:
     end = sample(guided, begin, levels, step=Exponential(lam=0.0), label=0).x
     r, far = 0.25 / 1.25, 50.25 / 51.25
     assert float(end[1] - end[0]) ** 2 / 0.25 == pytest.approx((r / far) ** 3, rel=1e-4)
+
+
+def test_the_best_of_a_linear_set_has_the_learned_fraction_as_its_slope() -> None:
+    """Cubic polynomials beside the exact answer for two modes on a line, by quadrature over the noised law."""
+    target = mixture(torch.tensor([[1.0], [-1.0]], dtype=torch.float64), std=0.3)
+    x = torch.linspace(-6, 6, 2001, dtype=torch.float64)[:, None]
+    root = (target.log_prob(x, LEVEL) / 2).exp()
+    exact, affine = (ExactDenoiser(law)(x, LEVEL) for law in (target, target.gaussian()))
+    powers = torch.cat([x**n for n in range(4)], 1)
+    found = powers @ torch.linalg.lstsq(powers * root[:, None], exact * root[:, None]).solution
+    unknown, said = (exact - affine)[:, 0] * root, (found - affine)[:, 0] * root
+    fraction = 1 - float((said - unknown).square().sum() / unknown.square().sum())
+    assert 0.5 < fraction < 1
+    assert float(said @ unknown / unknown.square().sum()) == pytest.approx(fraction, rel=1e-6)
+    rest = said - fraction * unknown
+    assert float(rest.square().sum() / unknown.square().sum()) == pytest.approx(fraction * (1 - fraction), rel=1e-5)
