@@ -22,7 +22,7 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.metrics.estimators import jackknife
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
-from orthoscope.sampling import BrownianPath, Exponential, Grid, grid, sample, through
+from orthoscope.sampling import BrownianPath, Exponential, Grid, geometric_in_time, sample, through
 from orthoscope.simulation.response import Response, respond, tangent
 from orthoscope.targets import Mixture
 from orthoscope.typing import Labels, Rows
@@ -68,7 +68,7 @@ class Track:
     def levels(self) -> Grid:
         """The levels of all runs, even in log t as the errors of networks ask; the width of modes counts as noise."""
         process = VarianceExploding(offset=self.law.width)
-        base = grid(process, np.geomspace(self.t_max, _LEFT * self.law.width, self.steps + 1).tolist())
+        base = geometric_in_time(process, self.t_max, self.steps, end=_LEFT * self.law.width)
         jumps = sorted({time for schedule in self.schedules for time in schedule.switches()})
         return through(base, process, jumps)
 
