@@ -96,7 +96,7 @@ def test_a_network_of_ones_own_takes_the_place_of_the_exact_score(data: Any) -> 
 
 
 def test_errors_of_a_network_count_as_they_should() -> None:
-    """Denoised means off by a sqrt(t) along m move the mean by the integral of a s^2 / (s^2 + t) dt/sqrt(t), unguided."""
+    """Denoised means off by a sqrt(t) along m move the mean by the integral of a s^2 / (s^2 + t) dt/sqrt(t)."""
     target = osc.mixture(np.array([[1.0, 2.0], [-2.0, 1.0]]), labels=[0, 1], std=0.3)
     own = torch.as_tensor([1.0, 2.0], dtype=target.dtype)
 
