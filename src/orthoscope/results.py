@@ -200,13 +200,32 @@ def run_study(
             workers cannot be had.
         StoppedError: if the cluster is lost, or the folder is.
     """
-    study = find(name).make(quick=quick, seed=seed)
     words = [*(["--quick"] if quick else []), *([f"--seed {seed}"] if seed else [])]
+    command = " ".join(["orthoscope study", name, *words])
+    return run_into(find(name).make(quick=quick, seed=seed), out, command=command, resume=resume, points=points)
+
+
+def run_into(
+    study: Study, out: Path, *, command: str | None = None, resume: bool = False, points: Points = HERE
+) -> Result:
+    """Run any study into a folder.
+
+    Args:
+        study: The study.
+        out: The run folder.
+        command: What makes it again; `orthoscope rerun` if None.
+        resume: Keep results that the folder holds of the same settings, and finished points of them.
+        points: Where points are worked on, and who is told.
+
+    Raises:
+        ConfigError: if the folder is in use, belongs to another job, or cannot be written.
+        StoppedError: if the work cannot go on.
+    """
     with locked(out, job(study), FILES):
         found = datasets.read(out / "results.nc") if resume else None
         is_same = found is not None and found.attrs.get("spec_hash") == content_hash(study)
         result = (
             Result(study, found) if found is not None and is_same else run(study, points.kept(out, anew=not resume))
         )
-        result.write(out, command=" ".join(["orthoscope study", name, *words]))
+        result.write(out, command=command)
     return result

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, resumable
+from orthoscope.cli.output import emit, print_tables, resumable
 from orthoscope.report.bars import bar
 from orthoscope.report.tables import flat
 
@@ -58,3 +58,57 @@ def digits(
     weights = out / WEIGHTS
     shown = summarize(result) | {"weights": str(weights), "bytes": weights.stat().st_size, "folder": str(out)}
     emit(shown if json else flat(shown), as_json=json, title="digits")
+
+
+@train.command("mixture")
+def mixture(
+    classes: Annotated[int, typer.Option(help="Number of classes, one mode each.")] = 128,
+    dim: Annotated[int, typer.Option(help="Dimension.")] = 16,
+    std: Annotated[float, typer.Option(help="Within-class standard deviation.")] = 0.5,
+    width: Annotated[int, typer.Option(help="Units per layer.")] = 64,
+    depth: Annotated[int, typer.Option(help="Blocks of two layers.")] = 2,
+    points: Annotated[
+        int | None, typer.Option(help="Points of each class to train on; without it new ones at every update.")
+    ] = None,
+    dropout: Annotated[
+        float, typer.Option(help="Share of labels that are forgotten, from which the unconditional branch learns.")
+    ] = 0.15,
+    steps: Annotated[int, typer.Option(help="Updates of the weights.")] = 4000,
+    rate: Annotated[float, typer.Option(help="Largest learning rate.")] = 5e-3,
+    out: options.Out = Path("runs/mixture"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Train a network on a random mixture, of which the score is known, and examine it.
+
+    What its branches know, what guidance makes of its samples and of exact ones on the same noise, by which branch, and
+    what was foretold. Weights stay in the folder --out, in networks.
+
+    Example: orthoscope train mixture --classes 32 --dropout 0.5 --out runs/mixture
+    """
+    from orthoscope.experiments.networks.learner import TRAINING, Learner
+    from orthoscope.experiments.networks.study import WEIGHTS, LearnedStudy
+    from orthoscope.results import run_into
+    from orthoscope.sweeps.points import Points
+
+    learner = Learner(
+        classes=classes, dim=dim, std=std, width=width, depth=depth, points=points,
+        training=TRAINING.but(null_share=dropout, steps=steps, learning_rate=rate, seed=seed),
+    )  # fmt: skip
+    weights = out / WEIGHTS / f"{learner.key}.safetensors"
+    if not resume:
+        weights.unlink(missing_ok=True)
+    with resumable(out, "with --resume"):
+        with bar("training", quiet=quiet) as advance:
+            learner.trained(weights, progress=advance)
+        study = LearnedStudy(base=learner, factors=(), seeds=1, seed=seed)
+        with bar("examining", quiet=quiet) as advance:
+            result = run_into(study, out, resume=resume, points=Points(progress=advance))
+    shown = {"weights": str(weights), "folder": str(out), "report": str(out / "report.html")}
+    if json:
+        emit({**result.numbers, **shown}, as_json=True, title="mixture")
+        return
+    print_tables(result.tables())
+    emit(shown, as_json=False, title="")

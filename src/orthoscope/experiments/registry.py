@@ -106,6 +106,11 @@ STUDIES: dict[str, Entry] = {
         question="Are designed schedules ever worse than the best simple windows?",
         cls="experiments.design_grid:DesignGridStudy", figure="design_grid:design_grid_figure", quick_minutes=0.2,
     ),
+    "learned": Entry(
+        question="What does a network add to guidance's distortion, and by which branch?",
+        cls="experiments.networks.study:LearnedStudy", figure="learned:learned_figure", table="learned_tables",
+        minutes=60, quick_minutes=2,
+    ),
     "manifold": Entry(
         question="On a curved manifold of classes, which dimension does the rate count?",
         cls="experiments.manifold:ManifoldStudy", figure="manifold:manifold_figure", quick_minutes=0.1,
@@ -171,6 +176,9 @@ _PARTS = {
     "Simulation": "simulation.setting:Simulation",
     "Numerics": "simulation.setting:Numerics",
     "Budget": "simulation.setting:Budget",
+    "Learner": "experiments.networks.learner:Learner",
+    "Training": "learned:Training",
+    "Examination": "experiments.networks.examination:Examination",
     "Verification": "designs.check:Verification",
     "DesignProblem": "designs.run:DesignProblem",
     "DataProblem": "designs.data_design:DataProblem",

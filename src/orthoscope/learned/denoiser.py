@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,6 +14,7 @@ from torch import Tensor
 
 from orthoscope.denoise import Denoiser
 from orthoscope.denoise.base import Evaluation, Label, Memory
+from orthoscope.errors import ConfigError
 from orthoscope.learned.objective import denoised
 from orthoscope.process import NoiseLevel
 from orthoscope.typing import Events
@@ -27,15 +30,34 @@ class Learned(Denoiser):
     Attributes:
         network: The network.
         null: The label that stands for no class: what it is asked where the label is None.
+        scale: Size of the data, in units of which it was trained.
+        largest: Length of the longest denoised mean, to which longer ones are cut: what a network says of states that
+            no data make can be anything, and guidance takes them further.
     """
 
     network: Network
     null: int
+    scale: float = 1.0
+    largest: float = math.inf
 
-    @torch.no_grad()
     def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
-        """The denoised mean at any level; outside the levels of training it is what the network makes of them."""
+        """The denoised mean at any level; outside the levels of training it is what the network makes of them.
+
+        Raises:
+            ConfigError: if a label is none of the classes that the network was trained on.
+        """
         labels = torch.as_tensor(self.null if label is None else label, device=x.device).expand(len(x))
-        sigma = torch.as_tensor(np.asarray(level.sigma), dtype=x.dtype, device=x.device).expand(len(x))
-        state = x / (1 + sigma.square()).sqrt().reshape(-1, *[1] * (x.ndim - 1))
-        return Evaluation(denoised=denoised(state, self.network(state, sigma, labels), sigma), memory=memory)
+        if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) <= self.null:
+            raise ConfigError(
+                f"`label` must be one of the {self.null} classes, counted from 0, that the network was trained on, got "
+                f"{int(labels.min())} to {int(labels.max())}",
+                field="label",
+            )
+        sigma = torch.as_tensor(np.asarray(level.sigma), dtype=x.dtype, device=x.device).expand(len(x)) / self.scale
+        state = x / self.scale / (1 + sigma.square()).sqrt().reshape(-1, *[1] * (x.ndim - 1))
+        with nullcontext() if x.requires_grad else torch.no_grad():  # gradients of weights are asked by nobody here
+            found = self.scale * denoised(state, self.network(state, sigma, labels), sigma)
+        if math.isfinite(self.largest):
+            lengths = found.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
+            found = found * (self.largest / lengths).clamp(max=1)
+        return Evaluation(denoised=found, memory=memory)

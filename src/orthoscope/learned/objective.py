@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -57,9 +58,33 @@ class Labelled:
         picked = torch.from_numpy(rows).to(self.x.device)
         return Labelled(x=self.x[picked], labels=self.labels[picked], classes=self.classes)
 
+    def batch(self, size: int, generator: np.random.Generator) -> Labelled:
+        """Points of one update, each at most once."""
+        return self.take(generator.choice(len(self), size=min(size, len(self)), replace=False))
+
+    def part(self, size: int, generator: np.random.Generator) -> Labelled:
+        """Points by which what was learned is judged, each at most once."""
+        return self.take(generator.permutation(len(self))[:size])
+
     def to(self, device: str) -> Labelled:
         """The same data on another device."""
         return Labelled(x=self.x.to(device), labels=self.labels.to(device), classes=self.classes)
+
+
+class Supply(Protocol):
+    """Where the points of an update come from: data that are given, or a law that makes new ones every time."""
+
+    def batch(self, size: int, generator: np.random.Generator) -> Labelled:
+        """Points of one update."""
+        ...
+
+    def part(self, size: int, generator: np.random.Generator) -> Labelled:
+        """Points by which what was learned is judged."""
+        ...
+
+    def to(self, device: str) -> Supply:
+        """The same on another device."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

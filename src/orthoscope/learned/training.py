@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -18,15 +19,16 @@ from torch import Tensor, nn
 
 from orthoscope import rng
 from orthoscope.errors import ConfigError, StoppedError
-from orthoscope.learned.objective import Labelled, Lesson, lesson
+from orthoscope.learned.objective import Labelled, Lesson, Supply, lesson
 from orthoscope.progress import Progress
+from orthoscope.records import Record
 
 _EXAM_LEVELS = 8  # angles at which every point of an exam is noised
 _LARGEST_GRADIENT = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Training:
+class Training(Record):
     """How a network is trained.
 
     Attributes:
@@ -90,6 +92,7 @@ class Trainer:
         average: The network with averaged weights: the one to keep.
         done: Updates done.
         log: Entries so far.
+        seconds: CPU time that the updates took.
     """
 
     def __init__(self, network: nn.Module, training: Training, *, device: str = "cpu") -> None:
@@ -101,16 +104,18 @@ class Trainer:
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=training.learning_rate, betas=(0.9, 0.99))
         self.done = 0
         self.log: list[Log] = []
+        self.seconds = 0.0
 
-    def update(self, data: Labelled) -> None:
+    def update(self, data: Supply) -> None:
         """One step of Adam on one batch.
 
         Raises:
             StoppedError: if the loss is no longer finite.
         """
+        begin = time.process_time()
         generator = rng.stream(self.training.seed, "train", self.done)
-        rows = generator.choice(len(data), size=min(self.training.batch, len(data)), replace=False)
-        loss = _loss(self.network, lesson(data.take(rows), generator, null_share=self.training.null_share))
+        points = data.batch(self.training.batch, generator)
+        loss = _loss(self.network, lesson(points, generator, null_share=self.training.null_share))
         if not torch.isfinite(loss):
             raise StoppedError(
                 f"training diverged at update {self.done}: the loss is {loss.item()}; "
@@ -124,6 +129,7 @@ class Trainer:
         self.optimizer.step()
         self.done += 1
         self._average()
+        self.seconds += time.process_time() - begin
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -140,7 +146,7 @@ class Trainer:
             found |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
         return found
 
-    def restore(self, state: dict[str, Tensor], *, done: int, log: list[Log]) -> None:
+    def restore(self, state: dict[str, Tensor], *, done: int, log: list[Log], seconds: float = 0.0) -> None:
         """Go on from a state that `state` gave.
 
         Raises:
@@ -156,21 +162,21 @@ class Trainer:
             index, _, kind = name.partition(".")
             moments.setdefault(int(index), {})[kind] = value
         self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
-        self.done, self.log = done, list(log)
+        self.done, self.log, self.seconds = done, list(log), seconds
 
 
-def train(trainer: Trainer, data: Labelled, held_out: Labelled, *, progress: Progress | None = None) -> Iterator[Log]:
+def train(trainer: Trainer, data: Supply, held_out: Labelled, *, progress: Progress | None = None) -> Iterator[Log]:
     """Train to the end, yielding after every entry of the log: the moments at which to keep a checkpoint.
 
     Args:
         trainer: Where training stands.
-        data: Points to train on.
+        data: Where points to train on come from.
         held_out: Points to judge by.
         progress: Called with updates done and updates in all.
     """
     plan = trainer.training
     data, held_out = data.to(trainer.device), held_out.to(trainer.device)
-    seen = data.take(rng.stream(plan.seed, "exam", "rows").permutation(len(data))[: len(held_out)])
+    seen = data.part(len(held_out), rng.stream(plan.seed, "exam", "rows"))
     exams = [_exam(points, plan.seed, name) for points, name in ((seen, "seen"), (held_out, "held out"))]
     while trainer.done < plan.steps:
         trainer.update(data)

@@ -185,6 +185,53 @@ def rule_tables(numbers: Mapping[str, Any]) -> list[Table]:
     return [Table(head=head, rows=rows, notes=lines)]
 
 
+def learned_tables(numbers: Mapping[str, Any]) -> list[Table]:
+    """Every kind of network; what those that know as much have in common; how well networks were foreseen."""
+    some = next(iter(numbers["kinds"].values()))
+    strong = max((text for text in some if text.startswith("constant")), key=lambda text: float(text.split(":")[1]))
+    changing = [text for text in some if text.startswith("step")]
+
+    def brief(value: Any) -> str:
+        return "" if value is None else show_briefly(value) or ""
+
+    kinds = [
+        [
+            kind, f"{one['seconds']:.0f}", brief(one["learned_fraction"]), f"{one['excess_cond_mean']['value']:.2g}",
+            *(brief(one[strong].get(f"{name}_network")) for name in ("mean_shift", "variance_ratio", "far")),
+            brief(one[strong].get("variance_ratio_exact")),
+        ]
+        for kind, one in numbers["kinds"].items()
+    ]  # fmt: skip
+    head = ("network", "CPU s", "learned", "excess", "shift", "variance", "far", "exact")
+    lead = [f"At {strong}; excess is that of the conditional branch, exact the variance ratio of the exact score"]
+    gains = [
+        [
+            f"{text.removeprefix('step:')}", name, f"{one['gain']['gaining']}/{one['gain']['losing']}",
+            f"{one['gain']['mean']:.2f}", brief(one["gain_exact"]), f"{one['gain']['far']:.2f}",
+        ]
+        for text in changing
+        for name, one in ((name, group[text]) for name, group in numbers["groups"].items())
+    ]  # fmt: skip
+    gained = Table(
+        head=("schedule", "branch", "gain/lose", "gain", "exact", "far"), rows=gains,
+        lead=["Variance ratio gained on the constant of equal mean shift, by what the unconditional branch knows"],
+    )  # fmt: skip
+    foreseen = [
+        [
+            _title(name), by, *(f"{groups[who][by]['median']:.3f}" for who in groups),
+            f"{groups['all'][by]['rms']:.3g}", f"{groups['all'][by]['rank_correlation']:.2f}",
+        ]
+        for name, groups in numbers["foreseen"].items()
+        for by in groups["all"]
+    ]  # fmt: skip
+    whose = next(iter(numbers["foreseen"].values()))
+    rest = Table(
+        head=("quantity", "foreseen by", *whose, "rms", "rank"), rows=foreseen,
+        lead=["Median errors of what was foretold; over all of them the root mean square and the correlation of ranks"],
+    )  # fmt: skip
+    return [Table(head=head, rows=kinds, lead=lead), gained, rest]
+
+
 def _or_blank(value: Any) -> str:
     missing = value is None or (isinstance(value, Mapping) and value.get("value") is None)
     return "" if missing else _text(value)

@@ -8,6 +8,7 @@ from orthoscope.sampling.density import entropy_change as entropy_change
 from orthoscope.sampling.grid import Grid as Grid
 from orthoscope.sampling.grid import equalized as equalized
 from orthoscope.sampling.grid import geometric as geometric
+from orthoscope.sampling.grid import geometric_in_time as geometric_in_time
 from orthoscope.sampling.grid import grid as grid
 from orthoscope.sampling.grid import posterior_variance as posterior_variance
 from orthoscope.sampling.grid import refined as refined

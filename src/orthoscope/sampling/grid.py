@@ -104,6 +104,24 @@ def geometric(process: Process, t_max: float, steps: int, *, end: float = 0.0) -
     return _through_density(process, t_max, steps, lambda log_v: -log_v, end)
 
 
+def geometric_in_time(process: Process, t_max: float, steps: int, *, end: float) -> Grid:
+    """Equal ratios of the variance time, as networks ask: errors of their denoised means count with dt/t.
+
+    Args:
+        process: Chart.
+        t_max: Variance time of the first level.
+        steps: Number of steps.
+        end: Variance time of the last level, > 0.
+
+    Raises:
+        ConfigError: if a number is out of range.
+    """
+    _check(process, t_max, steps, end)
+    if end <= 0:
+        raise ConfigError(f"levels that are even in the logarithm of the time end above 0, got {end}", field="end")
+    return grid(process, np.geomspace(t_max, end, steps + 1).tolist())
+
+
 def refined(process: Process, t_max: float, steps: int, *, center: float, width: float, weight: float = 0.5) -> Grid:
     """Geometric, with a share of the levels concentrated round one variance time.
 

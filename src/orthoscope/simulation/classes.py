@@ -2,7 +2,7 @@
 
 The target's width counts as noise, which makes steps exact. A rule that bends sees the target's own denoised means all
 the same, and a network of one's own gives such (`denoise.Counted`), on levels that end just above 0: they leave a
-ten-thousandth of the width.
+ten-thousandth of the width. Levels of a network are even in the logarithm of the time, where its errors count.
 """
 
 from __future__ import annotations
@@ -24,7 +24,17 @@ from orthoscope.guidance.rules import LinearCFG, Rule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.laws import STARTS, Start
 from orthoscope.process import VarianceExploding
-from orthoscope.sampling import Exponential, Grid, IndependentNoise, Run, geometric, sample, start, through
+from orthoscope.sampling import (
+    Exponential,
+    Grid,
+    IndependentNoise,
+    Run,
+    geometric,
+    geometric_in_time,
+    sample,
+    start,
+    through,
+)
 from orthoscope.sampling.given import as_step
 from orthoscope.sampling.steps import Step
 from orthoscope.simulation.setting import check_states
@@ -103,7 +113,8 @@ class ClassRun:
             raise ConfigError(
                 f"`t_max` {begin:g} is too small for this target: there is no noise to take away", field="t_max"
             )
-        base = geometric(process, begin, self.steps, end=end)
+        spaced = geometric if self.network is None else geometric_in_time
+        base = spaced(process, begin, self.steps, end=end)
         return base if self.schedule.clock == "step" else through(base, process, self.schedule.switches())
 
     @property

@@ -48,13 +48,22 @@ class Points:
         """The same with every point kept in a run folder, in `FOLDER`, and those there used unless all is made anew."""
         return replace(self, store=Cells(out / FOLDER), anew=anew)
 
-    def each(self, work: Callable[..., Any], items: Iterable[tuple[Any, ...]], *, ahead: int = 0) -> list[Any]:
+    def each(
+        self,
+        work: Callable[..., Any],
+        items: Iterable[tuple[Any, ...]],
+        *,
+        ahead: int = 0,
+        beside: str | None = None,
+    ) -> list[Any]:
         """What the work finds at each item, in the order of items; whatever it raises is raised.
 
         Args:
             work: A method of the study, whose fields and arguments determine what it finds: a row (`sweeps.rows`).
             items: Its arguments, once for every point.
             ahead: Points that the study will ask for later, for those who are told.
+            beside: A part of the run folder for files of the work's own, on which what it finds does not depend: its
+                path is the last argument, or None where no run folder is kept.
 
         Raises:
             ConfigError: if the workers cannot be had, or the folder cannot be written.
@@ -69,7 +78,9 @@ class Points:
             if self.progress is not None:
                 self.progress(self.done + done, self.done + total + ahead)
 
-        with closing(complete(self.store, missing, partial(_work, work), self.executor, progress=tell)) as outcomes:
+        files = None if beside is None or self.store is None else self.store.folder.parent / beside
+        doing = partial(_work, work if beside is None else _Beside(work, files))
+        with closing(complete(self.store, missing, doing, self.executor, progress=tell)) as outcomes:
             for (key, _), outcome in outcomes:
                 if isinstance(outcome, Exception):
                     raise outcome
@@ -111,6 +122,17 @@ def _key(work: Any, item: tuple[Any, ...]) -> str:
     """A hash of all that determines what a method of a study finds."""
     about = {"study": work.__self__, "work": work.__name__, "item": item, "code": fingerprint()}
     return content_hash(about)
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """Work that keeps files."""
+
+    work: Callable[..., Any]
+    folder: Path | None
+
+    def __call__(self, *item: Any) -> Any:
+        return self.work(*item, self.folder)
 
 
 def _work(work: Callable[..., Any], keyed: tuple[str, tuple[Any, ...]]) -> Finished:

@@ -4,6 +4,8 @@ from .constant import speciation_time as speciation_time
 from .diagrams import REGIONS as REGIONS
 from .diagrams import rate_strength_diagram as rate_strength_diagram
 from .diagrams import window_diagram as window_diagram
+from .effective import LearnedFraction as LearnedFraction
+from .effective import predict_effective as predict_effective
 from .fluctuation import along_excess as along_excess
 from .gaussian import GaussianPrediction as GaussianPrediction
 from .gaussian import guided_gaussian as guided_gaussian
@@ -11,6 +13,9 @@ from .joint import GaussianLaw as GaussianLaw
 from .joint import JointPrediction as JointPrediction
 from .joint import gaussian_law as gaussian_law
 from .joint import guided_joint as guided_joint
+from .kernel import error_kernel as error_kernel
+from .linearized import AffineBranches as AffineBranches
+from .linearized import predict_linearized as predict_linearized
 from .predict import REGIMES as REGIMES
 from .predict import Prediction as Prediction
 from .predict import predict as predict

@@ -7,6 +7,7 @@ from orthoscope.experiments.claims import (
     gaussian_rows,
     limit_rows,
     mixture_rows,
+    network_rows,
     overshoot_rows,
     support_rows,
     tilted_rows,
@@ -25,4 +26,5 @@ CLAIMS: tuple[Claim, ...] = (
     *tilted_rows.ROWS,
     *support_rows.ROWS,
     *overshoot_rows.ROWS,
+    *network_rows.ROWS,
 )

@@ -1,0 +1,62 @@
+"""How well networks were foreseen: their mean shifts, their variance ratios, and which schedules gain on constants."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from orthoscope.datasets import stored
+from orthoscope.experiments.networks.foretold import JACOBIANS
+
+FloatArray = NDArray[np.float64]
+# The exact score and one Gaussian as unconditional branch are what foresight has to beat.
+PREDICTORS = ("exact", "gaussian", "effective", "affine", *(f"displaced_{name}" for name in JACOBIANS))
+
+
+def told(result: xr.Dataset, name: str, by: str) -> xr.DataArray:
+    """A mean shift or a variance ratio as it was foretold.
+
+    Args:
+        result: The dataset of the study, or a part.
+        name: The quantity.
+        by: One of `PREDICTORS`; `displaced_*` is said of what the network adds, and laid on the exact samples.
+    """
+    kind, _, jacobian = by.partition("_")
+    if kind == "displaced":
+        return result[f"{name}_exact"] + result[f"displaced_{name}_{jacobian}"]
+    return result[f"{name}_{by}"] if by in ("exact", "gaussian") else result[f"{name}_by_{by}"]
+
+
+def foreseen(result: xr.Dataset, name: str, by: str) -> dict[str, float]:
+    """How far networks are from what was foretold, over all of them and all schedules."""
+    measured, said = result[f"{name}_network"].values.ravel(), told(result, name, by).values.ravel()
+    return {
+        "rms": float(np.sqrt(np.mean((measured - said) ** 2))),
+        "median": float(np.median(np.abs(measured - said))),
+        "rank_correlation": _rank_correlation(measured, said),
+        "count": len(measured),
+    }
+
+
+def gains_foreseen(result: xr.Dataset, by: str) -> dict[str, int]:
+    """How often the sign of a gain was foretold, among gains whose measured 95 % interval has one sign."""
+    texts = [str(text) for text in result["schedule"].values]
+    constants = [k for k, text in enumerate(texts) if text.startswith("constant")]
+    right = count = 0
+    for row in range(result.sizes["network"]):
+        one = result.isel(network=row)
+        shifts, variances = (told(one, name, by).values for name in ("mean_shift", "variance_ratio"))
+        order = sorted(constants, key=lambda k: shifts[k])
+        for k, gain in enumerate(stored(one, "gain_network")):
+            low, high = gain.interval()
+            if k in constants or low <= 0 <= high:
+                continue
+            beyond = variances[k] - np.interp(shifts[k], shifts[order], variances[order])
+            count, right = count + 1, right + int((beyond > 0) == (low > 0))
+    return {"count": count, "right": right}
+
+
+def _rank_correlation(first: FloatArray, second: FloatArray) -> float:
+    ranks = [np.argsort(np.argsort(values)) for values in (first, second)]
+    return float(np.asarray(np.corrcoef(ranks))[0, 1])

@@ -1,0 +1,144 @@
+"""What many networks say together: each by itself, kinds pooled over seeds, which branch did it, who gained by what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from orthoscope.datasets import stored
+from orthoscope.experiments.networks.branches import ERRORS
+from orthoscope.experiments.networks.foresight import PREDICTORS, foreseen, gains_foreseen, told
+from orthoscope.experiments.networks.foretold import MOMENTS
+from orthoscope.experiments.networks.guided import MEASURES
+from orthoscope.quantities import Estimate, pool
+
+IGNORANT, KNOWING = 0.5, 0.9  # learned fractions below and above which a branch is called so
+GROUPS: dict[str, Callable[[float], bool]] = {
+    "ignorant": lambda learned: learned < IGNORANT,
+    "between": lambda learned: IGNORANT <= learned < KNOWING,
+    "knowing": lambda learned: learned >= KNOWING,
+}
+_INFORMATION = ("information", "information_exact", "information_decided", "information_exact_decided")
+_OF_KINDS = ("learned_fraction", "slope", *(f"excess_{name}_mean" for name in ERRORS))
+
+
+def summarize(result: xr.Dataset) -> dict[str, Any]:
+    """The JSON object of the study."""
+    groups = {name: _chosen(result, is_in) for name, is_in in GROUPS.items()}
+    groups = {name: some for name, some in groups.items() if some.sizes["network"]}
+    everyone = {"all": result, **groups}
+    return {
+        "networks": {str(name): _network(result.sel(network=name)) for name in result["network"].values},
+        "kinds": kinds(result),
+        "groups": {name: _group(some) for name, some in groups.items()},
+        "foreseen": {
+            name: {who: {by: foreseen(some, name, by) for by in PREDICTORS} for who, some in everyone.items()}
+            for name in MOMENTS
+        },
+        "windows_foreseen": {by: gains_foreseen(result, by) for by in PREDICTORS},
+    }
+
+
+def _network(one: xr.Dataset) -> dict[str, Any]:
+    schedules = [str(text) for text in one["schedule"].values]
+    return {
+        "learned_fraction": _number(one, "learned_fraction"),
+        "slope": _number(one, "slope"),
+        "seconds": float(one["seconds"]),
+        "excess": {
+            name: {
+                "mean": _number(one, f"excess_{name}_mean"),
+                "level": [value.as_numbers() for value in stored(one, f"excess_{name}")],
+            }
+            for name in ERRORS
+        },
+        "level": one["level"].values.tolist(),
+        "affine_share": one["affine_share"].values.tolist(),
+        "information": {name: _number(one, name) for name in _INFORMATION},
+        "schedules": {
+            text: _pair(at, "network") | {"exact": _pair(at, "exact")}
+            for text, at in ((text, one.sel(schedule=text)) for text in schedules)
+        },
+        "predicted": {
+            text: {by: {name: float(told(one.sel(schedule=text), name, by)) for name in MOMENTS} for by in PREDICTORS}
+            for text in schedules
+        },
+    }
+
+
+def _pair(one: xr.Dataset, pair: str) -> dict[str, Any]:
+    return {name: _number(one, f"{name}_{pair}") for name in (*MEASURES, "gain")}
+
+
+def _number(one: xr.Dataset, name: str) -> dict[str, float | int | None]:
+    return stored(one, name)[0].as_numbers()
+
+
+def kind_of(name: str) -> str:
+    """The kind of a network: its name without the seed."""
+    return name.rpartition(", seed ")[0]
+
+
+def kinds(result: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Every kind pooled over its seeds; with several, errors are those between networks."""
+    by_kind: dict[str, list[int]] = {}
+    for index, name in enumerate(result["network"].values):
+        by_kind.setdefault(kind_of(str(name)), []).append(index)
+    return {kind: _kind(result.isel(network=rows)) for kind, rows in by_kind.items()}
+
+
+def _kind(some: xr.Dataset) -> dict[str, Any]:
+    own: dict[str, Any] = {name: pooled(some, name).as_numbers() for name in _OF_KINDS}
+    own |= {name: float(some[name].mean()) for name in ("seconds", "loss")}
+    for text in some["schedule"].values:
+        at = some.sel(schedule=text)
+        own[str(text)] = {
+            f"{name}_{pair}": pooled(at, f"{name}_{pair}").as_numbers()
+            for pair in ("network", "exact", "uncond", "cond", "posterior")
+            for name in (*MEASURES, "gain")
+            if np.isfinite(at[f"{name}_{pair}"]).all()
+        }
+    return own
+
+
+def pooled(some: xr.Dataset, name: str) -> Estimate:
+    """One quantity over networks, with the larger of the errors between and within them."""
+    return pool(stored(some, name))
+
+
+def _chosen(result: xr.Dataset, is_in: Callable[[float], bool]) -> xr.Dataset:
+    return result.isel(network=[k for k, value in enumerate(result["learned_fraction"].values) if is_in(float(value))])
+
+
+def _group(some: xr.Dataset) -> dict[str, Any]:
+    """What networks that know about as much have in common, by schedule.
+
+    A gain or a loss counts where its 95 % interval has one sign.
+    """
+    found: dict[str, Any] = {"networks": some.sizes["network"]}
+    for text in some["schedule"].values:
+        at = some.sel(schedule=text)
+        row: dict[str, Any] = {f"extra_{name}": pooled(at, f"extra_{name}_network").as_numbers() for name in MEASURES}
+        row |= {
+            f"extra_{name}_by_{pair}": pooled(at, f"extra_{name}_{pair}").as_numbers()
+            for pair in ("uncond", "cond", "posterior", "other")
+            for name in MOMENTS
+            if np.isfinite(at[f"extra_{name}_{pair}"]).all()
+        }
+        if str(text).startswith("step"):
+            row["gain"] = _signs(stored(at, "gain_network")) | {"far": float(at["far_network"].mean())}
+            row["gain_exact"] = pooled(at, "gain_exact").as_numbers()
+        found[str(text)] = row
+    return found
+
+
+def _signs(gains: Sequence[Estimate]) -> dict[str, float | int]:
+    ends = [one.interval() for one in gains]
+    return {
+        "gaining": sum(low > 0 for low, _ in ends),
+        "losing": sum(high < 0 for _, high in ends),
+        "mean": float(np.mean([one.value for one in gains])),
+    }
