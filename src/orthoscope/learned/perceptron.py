@@ -62,7 +62,7 @@ class Perceptron(nn.Module):
         """The velocity of each row."""
         which = None
         if len(sigma) and bool((sigma == sigma[0]).all()):  # rows of one level and one class are told the same
-            labels, which = labels.unique(return_inverse=True)
+            labels, which = torch.unique(labels, return_inverse=True)
             sigma = sigma[: len(labels)]
         angle = sigma.atan()[:, None] * self.waves
         told = F.silu(self.noise(torch.cat([angle.cos(), angle.sin()], dim=1)) + self.label(labels))
