@@ -2,7 +2,8 @@ r"""Two denoisers in one, in shares that depend on the noise level.
 
 A network that has learned a fraction $\ell$ of an unconditional law beyond its mean and covariance answers like
 `Blended(ExactDenoiser(mixture), ExactDenoiser(mixture.gaussian()), learned)`, up to errors that do not correlate with
-the law (explanation/learned). Blending denoised means blends scores in the same shares, whoever counts what as noise.
+the law (explanation/score-errors). Blending denoised means blends scores in the same shares, whoever counts what as
+noise.
 """
 
 from __future__ import annotations

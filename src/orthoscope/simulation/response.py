@@ -15,7 +15,7 @@ Which one makes the difference:
 - `whole`: that of the wrong denoiser: where its guidance is affine, all that it does, and not to first order alone.
 
 Source:
-    derived in explanation/learned.
+    derived in explanation/score-errors.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def respond(
         ConfigError: if rows do not come in classes of equally many paths, at least two.
 
     Source:
-        derived in explanation/learned.
+        derived in explanation/score-errors.
     """
     sizes = torch.unique_consecutive(label, return_counts=True)[1]
     paths = int(sizes[0]) if len(sizes) else 0

@@ -8,7 +8,7 @@ has $w(1 - p_1)$, $p_1$ the posterior of the state's own mode: what is not known
 decided.
 
 Source:
-    derived in explanation/learned.
+    derived in explanation/score-errors.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def predict_effective(setting: Setting, dim: int, learned: Given) -> FiniteMomen
         ConfigError: if no theory knows the setting, or `learned` is no fraction.
 
     Source:
-        derived in explanation/learned.
+        derived in explanation/score-errors.
     """
     fraction = learned_fraction(learned)
 

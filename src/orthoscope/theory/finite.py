@@ -16,7 +16,7 @@ The moment equations are integrated on a grid of values of $\xi$ and averaged.
 
 A network may know only a *learned fraction* $\ell$ of what the unconditional law adds to one Gaussian with its moments.
 Its unconditional branch is $\ell$ times the exact one and $1 - \ell$ times that Gaussian's, against which guidance acts
-with the strength $w(1-\ell)$ on every path, whether its class is decided or not (explanation/learned).
+with the strength $w(1-\ell)$ on every path, whether its class is decided or not (explanation/score-errors).
 
 Source:
     derived in explanation/theory.

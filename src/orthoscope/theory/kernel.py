@@ -10,7 +10,7 @@ for constant strength $k\,(s^2/v)^k\,(r_0/r)^{kw}$ with $r = v/(1+v)$. Without g
 and the exact branches have no Jacobian, what is left is the *bare* kernel $k\,(s^2/v)^k$.
 
 Source:
-    derived in explanation/learned.
+    derived in explanation/score-errors.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def error_kernel(time: ArrayLike, std: float, strength: GuidanceSchedule | float
         ConfigError: if a time is negative or infinite, or the width is none.
 
     Source:
-        derived in explanation/learned.
+        derived in explanation/score-errors.
     """
     check_std(std)
     t = np.asarray(time, dtype=np.float64)

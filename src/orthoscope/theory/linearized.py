@@ -14,7 +14,7 @@ unconditional branch knows its classes, guidance stops on states that are moved 
 that it foretells too much.
 
 Source:
-    derived in explanation/learned.
+    derived in explanation/score-errors.
 """
 
 from __future__ import annotations
