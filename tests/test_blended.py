@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from orthoscope.denoise import Blended, Counted, Denoiser, Evaluation, ExactDenoiser, FixedLabel, OwnMode
+from orthoscope.denoise import Blended, Bounded, Counted, Denoiser, Evaluation, ExactDenoiser, FixedLabel, OwnMode
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import Guided
 from orthoscope.process import NoiseLevel, VarianceExploding
@@ -122,3 +122,11 @@ def test_the_best_of_a_linear_set_has_the_learned_fraction_as_its_slope() -> Non
     assert float(said @ unknown / unknown.square().sum()) == pytest.approx(fraction, rel=1e-6)
     rest = said - fraction * unknown
     assert float(rest.square().sum() / unknown.square().sum()) == pytest.approx(fraction * (1 - fraction), rel=1e-5)
+
+
+def test_answers_are_cut_to_a_length_and_shorter_ones_left() -> None:
+    x = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]])
+    found = Bounded(Counting(), 2.0)(x, LEVEL)
+    torch.testing.assert_close(found, torch.tensor([[1.2, 1.6], [0.3, 0.4], [0.0, 0.0]]))
+    with pytest.raises(ConfigError, match="largest"):
+        Bounded(Counting(), 0.0)

@@ -157,8 +157,6 @@ def test_training_goes_on_from_its_file_and_refuses_another_law(folder: Path) ->
         LEARNER.but(std=0.4).trained(file)
     with pytest.raises(ConfigError, match="label"):
         LEARNER.denoiser(whole)(TRACK.start[:2], NoiseLevel(time=1.0), torch.tensor([0, 5]))
-    lengths = LEARNER.denoiser(whole)(1e6 * TRACK.start[:9], NoiseLevel(time=0.01), 0).norm(dim=1)
-    torch.testing.assert_close(lengths, torch.full((9,), 2 * LEARNER.scale * 3**0.5))
 
 
 def test_training_that_diverges_keeps_the_last_good_state(tmp_path: Path) -> None:

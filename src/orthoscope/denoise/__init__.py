@@ -8,6 +8,7 @@ from orthoscope.denoise.base import FixedLabel as FixedLabel
 from orthoscope.denoise.base import Label as Label
 from orthoscope.denoise.base import Memory as Memory
 from orthoscope.denoise.blended import Blended as Blended
+from orthoscope.denoise.bounded import Bounded as Bounded
 from orthoscope.denoise.committed import Committed as Committed
 from orthoscope.denoise.counted import Counted as Counted
 from orthoscope.denoise.imperfect import Biased as Biased

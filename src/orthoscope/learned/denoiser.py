@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -31,14 +30,11 @@ class Learned(Denoiser):
         network: The network.
         null: The label that stands for no class: what it is asked where the label is None.
         scale: Size of the data, in units of which it was trained.
-        largest: Length of the longest denoised mean, to which longer ones are cut: what a network says of states that
-            no data make can be anything, and guidance takes them further.
     """
 
     network: Network
     null: int
     scale: float = 1.0
-    largest: float = math.inf
 
     def evaluate(self, x: Events, level: NoiseLevel, label: Label = None, memory: Memory = None) -> Evaluation:
         """The denoised mean at any level; outside the levels of training it is what the network makes of them.
@@ -56,8 +52,5 @@ class Learned(Denoiser):
         sigma = torch.as_tensor(np.asarray(level.sigma), dtype=x.dtype, device=x.device).expand(len(x)) / self.scale
         state = x / self.scale / (1 + sigma.square()).sqrt().reshape(-1, *[1] * (x.ndim - 1))
         with nullcontext() if x.requires_grad else torch.no_grad():  # gradients of weights are asked by nobody here
-            found = self.scale * denoised(state, self.network(state, sigma, labels), sigma)
-        if math.isfinite(self.largest):
-            lengths = found.flatten(1).norm(dim=1).reshape(-1, *[1] * (x.ndim - 1))
-            found = found * (self.largest / lengths).clamp(max=1)
-        return Evaluation(denoised=found, memory=memory)
+            found = denoised(state, self.network(state, sigma, labels), sigma)
+        return Evaluation(denoised=self.scale * found, memory=memory)

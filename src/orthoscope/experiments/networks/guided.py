@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from orthoscope import rng
-from orthoscope.denoise import Counted, Denoiser, Evaluation, FixedLabel, Label, Memory
+from orthoscope.denoise import Bounded, Counted, Denoiser, Evaluation, FixedLabel, Label, Memory
 from orthoscope.guidance.guided import Guided
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.metrics.estimators import jackknife
@@ -30,16 +30,11 @@ from orthoscope.typing import Labels, Rows
 FloatArray = NDArray[np.float64]
 MEASURES = ("mean_shift", "variance_ratio", "far")
 _LEFT = 1e-3  # of the width that levels leave: denoised means say nothing at clean data
+_LONGEST = 3.0  # denoised means, over the typical length of points: none is ever that long
 _FAR = 3.5  # standard deviations of the squared distance from the nearest mode
 
 
 Pair: TypeAlias = tuple[Denoiser, Denoiser]  # conditional and unconditional branch, denoisers of the whole law
-
-
-def guided(pair: Pair, schedule: GuidanceSchedule) -> Guided:
-    """Guidance by a pair of branches where the width of the modes counts as noise."""
-    main, reference = pair
-    return Guided(main=Counted(main), reference=FixedLabel(Counted(reference)), schedule=schedule)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,6 +75,12 @@ class Track:
         return own + (self.t_max + self.law.width) ** 0.5 * torch.from_numpy(normal).to(own)
 
     @cached_property
+    def longest(self) -> float:
+        """Length to which denoised means are cut."""
+        mean, cov = self.law.moments()
+        return _LONGEST * float(mean.square().sum() + cov.trace()) ** 0.5
+
+    @cached_property
     def noise(self) -> BrownianPath:
         """The path that all runs share."""
         variances = [float(level.variance) for level in self.levels.levels]
@@ -88,17 +89,22 @@ class Track:
             dtype=self.law.dtype,
         )  # fmt: skip
 
+    def _guided(self, pair: Pair, schedule: GuidanceSchedule) -> Guided:
+        """Guidance by a pair of branches that stay where the law has points; the width of the modes counts as noise."""
+        main, reference = (Counted(Bounded(one, self.longest)) for one in pair)
+        return Guided(main=main, reference=FixedLabel(reference), schedule=schedule)
+
     def run(self, pair: Pair, schedule: GuidanceSchedule) -> Outcome:
         """Sample with a pair of branches."""
         found = sample(
-            guided(pair, schedule), self.start, self.levels, step=Exponential(lam=self.lam), noise=self.noise,
+            self._guided(pair, schedule), self.start, self.levels, step=Exponential(lam=self.lam), noise=self.noise,
             label=self.labels,
         )  # fmt: skip
         return self.outcome(found.x)
 
     def respond(self, exact: Pair, wrong: Pair, gaussian: Denoiser, schedule: GuidanceSchedule) -> Response:
         """How exact paths answer to the errors of a pair, to first order."""
-        tangents = tangent(guided(exact, schedule), guided(wrong, schedule), FixedLabel(Counted(gaussian)))
+        tangents = tangent(self._guided(exact, schedule), self._guided(wrong, schedule), FixedLabel(Counted(gaussian)))
         return respond(tangents, self.start, self.levels, self.labels, step=Exponential(lam=self.lam), noise=self.noise)
 
     def outcome(self, x: Rows) -> Outcome:

@@ -27,7 +27,6 @@ from orthoscope.targets import Mixture, random_mixture
 from orthoscope.threads import one_thread
 
 _HELD_OUT = 2048  # points by which the log judges
-_LONGEST = 2.0  # denoised means, over the typical length of points: in 16 dimensions one in a million is longer
 TRAINING = Training(steps=4000, batch=384, learning_rate=5e-3, every=500)
 
 
@@ -121,9 +120,8 @@ class Learner(Record):
         return trainer
 
     def denoiser(self, trainer: Trainer) -> Learned:
-        """The trained network as a denoiser of the law, which says nothing beyond where the law has points."""
-        largest = _LONGEST * self.scale * math.sqrt(self.dim)
-        return Learned(network=trainer.average, null=self.classes, scale=self.scale, largest=largest)
+        """The trained network as a denoiser of the law."""
+        return Learned(network=trainer.average, null=self.classes, scale=self.scale)
 
 
 @dataclass(frozen=True, slots=True)
