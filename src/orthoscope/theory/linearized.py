@@ -93,7 +93,7 @@ def predict_linearized(
         ConfigError: if `t_max` is not finite and > 0.
 
     Source:
-        the head of this module.
+        derived in explanation/score-errors.
     """
     if not 0 < t_max < np.inf:
         raise ConfigError(f"`t_max` must be finite and > 0 where branches were measured, got {t_max}", field="t_max")

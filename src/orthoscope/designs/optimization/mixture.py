@@ -56,7 +56,6 @@ from orthoscope.theory.problem import OneSchedule, Problem, Strengths
 from orthoscope.theory.stages import Stage
 
 _AT_START = 1e-12  # distance of a commitment from the start, in log v, below which no schedule can move it
-_FEWEST = 2 - 1e-9
 _BLOCK = 128  # schedules followed together: their panels then stay in the processor's cache
 _ROUGH, _ROUGH_BLOCK = 3.0, 384  # wider panels, and more schedules together, where three digits are enough
 _Differentiate = Callable[[], tuple[PieceGradient, ...]]
@@ -118,7 +117,7 @@ class MixtureLaw(Law):
         settle(self)
         check_start(self.t_max, self.start, self.lam)
         self._problem(OneSchedule(Constant(value=0.0)))
-        if self.dim is not None and (self.dim < 1 or self.rate * self.dim < math.log(_FEWEST)):
+        if self.dim is not None and (self.dim < 1 or self.rate * self.dim < math.log(2 - 1e-9)):
             raise ConfigError(
                 f"expected dim >= 1 and at least 2 classes, got dim={self.dim} and rate={self.rate:g}: "
                 "raise the rate or dim"
