@@ -26,6 +26,7 @@ import numpy as np
 from orthoscope.errors import unknown
 from orthoscope.numerics import Array
 
+_BELOW_ONE = 1 - float(np.finfo(np.float64).epsneg)
 
 @dataclass(frozen=True, slots=True)
 class Modes(ABC):
@@ -118,15 +119,14 @@ class GaussianModes(Modes):
         Accuracy:
             To rounding: Newton's method on a convex increasing function, from above.
         """
-        square, rate = np.broadcast_arrays(square, rate)
         # Each bound keeps one positive term of the equation, and so lies above the root.
         bound = np.minimum(-np.expm1(-2 * rate - 1), np.sqrt(2 * rate / (0.5 + square)))
-        h = np.minimum(bound, 1 - np.finfo(np.float64).epsneg)
+        h = np.minimum(bound, _BELOW_ONE)
         for _ in range(60):
             slope = h / (1 - h) + 2 * square * h
             step = (-np.log1p(-h) - h + square * h**2 - 2 * rate) / np.where(slope > 0, slope, 1)
-            h = np.minimum(h - step, 1 - np.finfo(np.float64).epsneg)
-            if np.all(np.abs(step) <= 1e-8 * h):
+            h = np.minimum(h - step, _BELOW_ONE)
+            if (np.abs(step) <= 1e-8 * h).all():
                 break  # the next step would be the square of this one
         return h
 

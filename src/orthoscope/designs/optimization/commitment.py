@@ -45,6 +45,7 @@ class _Walk:
     best: Found | None = None
     idle: int = 0
     known: dict[bytes, tuple[Found, Array]] = field(default_factory=dict)
+    leads: dict[tuple[bytes, float], tuple[float, Array, float]] = field(default_factory=dict)
 
     def point(self, chart: Array) -> Array:
         """The point whose path, followed freely, commits at the chart's moment; nearest bound if none does."""
@@ -67,9 +68,11 @@ class _Walk:
         return point
 
     def lead(self, point: Array, y: float) -> tuple[float, Array, float]:
-        """F at y, and its derivatives by the point and by y."""
-        value, gradient, slope = self.law.lead(self.family.pieces(point), y)
-        return value, self.family.pullback(gradient), slope
+        """F at y, and its derivatives by the point and by y; remembered, as the last steps to a root are repeated."""
+        if (key := (point.tobytes(), y)) not in self.leads:
+            value, gradient, slope = self.law.lead(self.family.pieces(point), y)
+            self.leads[key] = value, self.family.pullback(gradient), slope
+        return self.leads[key]
 
     def at(self, chart: Array) -> tuple[Found, Array]:
         """What a point of the chart does, and the derivatives of the family's point by the chart's."""
@@ -100,8 +103,9 @@ class _Walk:
         values, slopes = np.ones(edges.size), np.zeros((edges.size, chart.size))
         for i in np.flatnonzero(edges > y + _INSIDE):
             value, by_point, by_y = self.lead(found.point, float(edges[i]))
-            by_point[i] += by_y * self._span
-            values[i], slopes[i] = -value, -by_point @ tangent
+            moved = by_point.copy()
+            moved[i] += by_y * self._span
+            values[i], slopes[i] = -value, -moved @ tangent
         return values, slopes
 
     @property

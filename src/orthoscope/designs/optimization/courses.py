@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ from orthoscope.theory.flow import NODES
 _GROWTH, _WIDEST = 2.0, 0.25
 _STEPS = 40  # most steps to an event; five do
 _ROUNDING, _NEAR = 1e-14, 1e-13  # value of a margin, and share of a panel, at which an event counts as found
+_ORDERS = np.array([1.0, 2.0]).reshape(2, 1, 1, 1)  # in which shift and excess grow
+_FEW = 2  # rows up to which numbers are added faster one by one than as arrays
 _SLACK = 1e-9  # of a panel's width that is not worth another panel
 
 
@@ -47,17 +50,16 @@ class Course:
         """Shift and excess, (2, rows, panels, points), along paths from `first`, (2, rows), under a given pull."""
         h, w, v, width = pull[..., 1:-1], self.strength[..., 1:-1], self.variance[..., 1:-1], self.width[..., None]
         integrals = unit_integrals(NODES).T
-        growth = (factor * width * (1 + w * h)) @ integrals
-        growth = np.stack([growth, 2 * growth])
+        growth = _ORDERS * ((factor * width * (1 + w * h)) @ integrals)
         push = factor * width * w
-        source = np.stack([push * (1 - h), -2 * push * h * v])
+        source = np.empty((2, *push.shape))
+        source[0], source[1] = push * (1 - h), -2 * push * h * v
         gained = (source * np.exp(growth[..., :-1])) @ integrals
         decay = np.exp(-growth)
-        states, state = np.empty((*decay.shape[:-1], NODES + 2)), first
-        for j in range(self.width.shape[1]):
-            states[:, :, j, 0] = state
-            state = decay[:, :, j, -1] * (state + gained[:, :, j, -1])
-        states[..., 1:] = decay * (states[..., :1] + gained)
+        begins = _chained(decay[..., -1], gained[..., -1], first)[..., None]
+        states = np.empty((*begins.shape[:-1], NODES + 2))
+        states[..., :1] = begins
+        np.multiply(decay, begins + gained, out=states[..., 1:])
         return states
 
     def reached(self, states: Array, y: Array) -> Array:
@@ -95,7 +97,7 @@ class Course:
             step = np.where((step < low) | (step > high), (low + high) / 2, step)
             before, was, x = x, value, step
             value = _between(values, x)
-            if np.all((np.abs(value) <= _ROUNDING) | (np.abs(x - before) <= _NEAR)):
+            if ((np.abs(value) <= _ROUNDING) | (np.abs(x - before) <= _NEAR)).all():
                 break
             low, high = np.where(value > 0, low, x), np.where(value > 0, x, high)
         found[rows] = self.top[rows, panel] - self.width[rows, panel] * x
@@ -134,10 +136,10 @@ class Stack:
         """Panels of some rows from where each starts, even within each piece."""
         edges, high, low = self.edges[rows], self.high[rows], self.low[rows]
         length = edges[:, :-1] - edges[:, 1:]
-        left = np.clip(start[:, None] - edges[:, 1:], 0.0, length)
+        left = np.minimum(np.maximum(start[:, None] - edges[:, 1:], 0.0), length)
         strongest = np.maximum(np.abs(high), np.abs(low))
         widest = np.minimum(_WIDEST, _GROWTH / (2 * factor * (1 + strongest)))
-        counts = np.ceil(left / widest - _SLACK).clip(0).astype(np.intp)
+        counts = np.maximum(np.ceil(left / widest - _SLACK), 0).astype(np.intp)
         counts[left <= 0] = 0
         ends = np.cumsum(counts, axis=1)
         index = np.arange(max(int(ends[:, -1].max()), 1))
@@ -151,10 +153,26 @@ class Stack:
         top = edges[at, piece + 1] + span * (1 - within / count)
         y = top[..., None] - width[..., None] * _points()
         strength = np.broadcast_to(low[at, piece][..., None], y.shape)
-        if np.any(jump := (high - low)[at, piece]):
+        if (jump := (high - low)[at, piece]).any():
             down = (edges[at, piece][..., None] - y) / np.maximum(whole, 1e-300)[..., None]
             strength = strength + jump[..., None] * line_share(whole[..., None], down.clip(0, 1))[0]
         return Course(top, width, np.exp(y), strength)
+
+
+def _chained(decay: Array, gained: Array, first: Array) -> Array:
+    """What panels begin with, (2, rows, panels): each adds what it gains to that, and then decays it."""
+    begins = np.empty(decay.shape)
+    if first.shape[1] > _FEW:
+        state = first
+        for j in range(decay.shape[-1]):
+            begins[..., j] = state
+            state = decay[..., j] * (state + gained[..., j])
+        return begins
+    flat = zip(decay.reshape(-1, decay.shape[-1]), gained.reshape(-1, decay.shape[-1]), first.flat, strict=True)
+    for row, (shrink, more, begin) in zip(begins.reshape(-1, decay.shape[-1]), flat, strict=True):
+        steps = zip(shrink[:-1].tolist(), more[:-1].tolist(), strict=True)
+        row[:] = list(accumulate(steps, lambda state, step: step[0] * (state + step[1]), initial=float(begin)))
+    return begins
 
 
 @cache

@@ -154,7 +154,7 @@ def _thaw(course: Course, begin: Array, rate: float, factor: float) -> tuple[NDA
         square = (1 + states[0]) ** 2 + v + states[1]
         frozen = _MODES.frozen_pull(square, rates) if frozen is None else _nearer(frozen, square, rate)
         states = course.passed(np.minimum(free, frozen), begin, factor)
-        if np.all(np.abs(states[0] - before) <= _SETTLED * (1 + np.abs(before))):
+        if (np.abs(states[0] - before) <= _SETTLED * (1 + np.abs(before))).all():
             break
     leads = _MODES.margin(states[0], states[1], v, rates)[0]
     # What has spread over many modes again captures nothing.
@@ -170,7 +170,7 @@ def _thaw(course: Course, begin: Array, rate: float, factor: float) -> tuple[NDA
 def _nearer(pull: Array, square: Array, rate: float) -> Array:
     """One step of Newton's method towards `GaussianModes.frozen_pull`: the state changes as much between passes."""
     step = (-np.log1p(-pull) - pull + square * pull**2 - 2 * rate) / (pull / (1 - pull) + 2 * square * pull)
-    return np.clip(pull - step, pull / 2, (1 + pull) / 2)
+    return np.minimum(np.maximum(pull - step, pull / 2), (1 + pull) / 2)
 
 
 def _carried(course: Course, begin: Array, y: Array, rate: float, factor: float) -> tuple[Array, Array]:

@@ -162,6 +162,7 @@ class _Walk:
     known: dict[bytes, tuple[Found, tuple[Response, ...]]] = field(default_factory=dict)
     best: Found | None = None
     idle: int = 0  # evaluations since the best one
+    steep: dict[bytes, list[Array]] = field(default_factory=dict)
 
     def at(self, point: Array) -> tuple[Found, tuple[Response, ...]]:
         """The point, and what its schedule does as it is and in the corners."""
@@ -181,14 +182,16 @@ class _Walk:
         return self.known[key]
 
     def slopes(self, point: Array) -> list[Array]:
-        """Derivatives by the point of everything that `at` knows."""
-        found, responses = self.at(point)
-        pieces = found.pieces
-        moved = [
-            corner.pullback(pieces, self.task.margin, response.gradient)
-            for corner, response in zip(self.corners, responses[1:], strict=True)
-        ]
-        return [self.family.pullback(gradient) for gradient in (responses[0].gradient, *moved)]
+        """Derivatives by the point of everything that `at` knows, those of the last point remembered."""
+        if (key := point.tobytes()) not in self.steep:
+            found, responses = self.at(point)
+            pieces = found.pieces
+            moved = [
+                corner.pullback(pieces, self.task.margin, response.gradient)
+                for corner, response in zip(self.corners, responses[1:], strict=True)
+            ]
+            self.steep = {key: [self.family.pullback(gradient) for gradient in (responses[0].gradient, *moved)]}
+        return self.steep[key]
 
 
 def climb(task: Task, family: Family, start: Array, iterations: int = 100, precision: float = 1e-11) -> Found:
