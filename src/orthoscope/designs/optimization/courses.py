@@ -112,14 +112,16 @@ class Stack:
         edges: log-variance of the edges, descending, shape (rows, pieces + 1).
         high: Strength at the noise side of each piece, (rows, pieces).
         low: Strength at its data side.
+        wider: How much wider panels are than full digits need.
     """
 
     edges: Array
     high: Array
     low: Array
+    wider: float
 
     @classmethod
-    def of(cls, many: Sequence[Pieces]) -> Stack:
+    def of(cls, many: Sequence[Pieces], wider: float = 1.0) -> Stack:
         """Pieces side by side."""
         count = max(pieces.high.size for pieces in many)
 
@@ -130,6 +132,7 @@ class Stack:
             np.stack([padded(pieces.edges, count + 1) for pieces in many]),
             np.stack([padded(pieces.high, count) for pieces in many]),
             np.stack([padded(pieces.low, count) for pieces in many]),
+            wider,
         )
 
     def below(self, start: Array, factor: float, rows: NDArray[np.intp]) -> Course:
@@ -138,7 +141,7 @@ class Stack:
         length = edges[:, :-1] - edges[:, 1:]
         left = np.minimum(np.maximum(start[:, None] - edges[:, 1:], 0.0), length)
         strongest = np.maximum(np.abs(high), np.abs(low))
-        widest = np.minimum(_WIDEST, _GROWTH / (2 * factor * (1 + strongest)))
+        widest = self.wider * np.minimum(_WIDEST, _GROWTH / (2 * factor * (1 + strongest)))
         counts = np.maximum(np.ceil(left / widest - _SLACK), 0).astype(np.intp)
         counts[left <= 0] = 0
         ends = np.cumsum(counts, axis=1)

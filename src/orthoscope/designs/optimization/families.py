@@ -64,7 +64,9 @@ class Family:
         strengths = np.zeros(self.count + self.lines)
         strengths[list(self.free)] = self.low + (self.high - self.low) * point[self.positions :]
         # Rounding of an optimizer must not leave the order.
-        edges = np.minimum.accumulate(np.clip(np.concatenate([[1.0], inner, [0.0]]), 0, 1))
+        edges = np.empty(self.count + 1)
+        edges[0], edges[1:-1], edges[-1] = 1.0, inner, 0.0
+        edges = np.minimum.accumulate(np.minimum(np.maximum(edges, 0.0), 1.0))
         return Pieces(
             base=float(np.exp(self.bottom)),
             edges=self.bottom + (self.top - self.bottom) * edges,

@@ -69,7 +69,9 @@ class Flights:
         return "captured" if self.lost[row] else "committed" if self.committed[row] else "dense"
 
 
-def fly(many: Sequence[Pieces], *, rate: float, factor: float, begin: tuple[float, float], follow: bool) -> Flights:
+def fly(
+    many: Sequence[Pieces], *, rate: float, factor: float, begin: tuple[float, float], follow: bool, wider: float = 1.0
+) -> Flights:
     """Follow many piecewise schedules to clean data.
 
     Args:
@@ -78,11 +80,12 @@ def fly(many: Sequence[Pieces], *, rate: float, factor: float, begin: tuple[floa
         factor: The drift factor k.
         begin: Shift and excess at the start.
         follow: Whether to follow captured paths, too.
+        wider: How much wider panels are than full digits need.
 
     Source:
         derived in explanation/design.
     """
-    stack = Stack.of(many)
+    stack = Stack.of(many, wider)
     bottom, orders = stack.edges[:, -1], factor * np.array([[1.0], [2.0]])
     course = stack.below(stack.edges[:, 0], factor, np.arange(len(many)))
     start = np.repeat(np.array(begin)[:, None], len(many), axis=1)

@@ -131,8 +131,10 @@ class Law(ABC):
         regimes = tuple("captured" if one.lost else one.regime for one in found)
         return Outcomes(values=np.array([one.values for one in found]), regimes=regimes)
 
-    def sketches(self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES) -> Outcomes:
-        """As `outcomes`, as closely as a search needs to know it."""
+    def sketches(
+        self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES, *, rough: bool = False
+    ) -> Outcomes:
+        """As `outcomes`, as closely as a search needs to know it; rough ones only rank schedules."""
         return self.outcomes(many, names)
 
     def pieces(self, schedule: GuidanceSchedule) -> Pieces:

@@ -57,6 +57,7 @@ from orthoscope.theory.stages import Stage
 _AT_START = 1e-12  # distance of a commitment from the start, in log v, below which no schedule can move it
 _FEWEST = 2 - 1e-9
 _BLOCK = 128  # schedules followed together: their panels then stay in the processor's cache
+_ROUGH, _ROUGH_BLOCK = 3.0, 384  # wider panels, and more schedules together, where three digits are enough
 _Differentiate = Callable[[], tuple[PieceGradient, ...]]
 
 
@@ -256,20 +257,23 @@ class MixtureLaw(Law):
             return "captured"
         return "committed" if events.stage[row] == Stage.COMMITTED else "dense"
 
-    def sketches(self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES) -> Outcomes:
-        """As `outcomes`, to 1e-10."""
+    def sketches(
+        self, many: Sequence[Pieces], names: Collection[Quantity] = QUANTITIES, *, rough: bool = False
+    ) -> Outcomes:
+        """As `outcomes`, to 1e-10; rough ones to 1e-4, which ranks."""
         if self.dim is not None:
             return self.outcomes(many, names)
-        blocks = [self._flights(many[i : i + _BLOCK], follow=True) for i in range(0, len(many), _BLOCK)]
+        size, wider = (_ROUGH_BLOCK, _ROUGH) if rough else (_BLOCK, 1.0)
+        blocks = [self._flights(many[i : i + size], follow=True, wider=wider) for i in range(0, len(many), size)]
         flown = [(flights, row) for flights in blocks for row in range(flights.first.size)]
         return Outcomes(
             values=np.array([self._flown(*one)[0] for one in flown]),
             regimes=tuple(flights.regime(row) for flights, row in flown),
         )
 
-    def _flights(self, many: Sequence[Pieces], follow: bool = False) -> Flights:
+    def _flights(self, many: Sequence[Pieces], follow: bool = False, wider: float = 1.0) -> Flights:
         begin = (0.0, 0.0) if self.start == "exact" else (-1.0, 1.0)
-        return fly(many, rate=self.rate, factor=self.factor, begin=begin, follow=follow)
+        return fly(many, rate=self.rate, factor=self.factor, begin=begin, follow=follow, wider=wider)
 
     def _flown(self, flights: Flights, row: int) -> tuple[Array, Array]:
         """Values of a path, and the derivatives of four of them by shift and variance."""

@@ -22,6 +22,7 @@ from orthoscope.numerics import Array
 _POSITIONS = {0: 0, 1: 16, 2: 7}  # edges on the grid, by how many are free
 _LEVELS = {1: 41, 2: 14, 3: 5}  # strengths on it, likewise
 _APART = 0.1  # least distance of two starts
+_DIGITS = 6  # of a price that are known: what is equal in them is taken in the order of the grid
 _LOST = 1e3
 
 
@@ -47,7 +48,7 @@ def surveyed(task: Task, family: Family, most: int = 3) -> list[Array]:
                 kept = kept[off <= 0]
     price = PENALTY * missed - gain
     chosen: list[Array] = []
-    for k in np.argsort(price):
+    for k in np.argsort(price.round(_DIGITS), kind="stable"):
         if all(np.abs(points[k] - other).max() > _APART for other in chosen):
             chosen.append(points[k])
         if len(chosen) == most:
@@ -76,7 +77,7 @@ def _grid(law: Law, family: Family, names: tuple[Quantity, ...]) -> tuple[Array,
     edges = np.linspace(1, 0, _POSITIONS[positions] + 2)[1:-1]
     places = [p for p in product(edges, repeat=positions) if all(a > b for a, b in pairwise(p))]
     points = np.array([(*place, *level) for place in places for level in product(levels, repeat=strengths)])
-    return points, law.sketches([family.pieces(point) for point in points], names)
+    return points, law.sketches([family.pieces(point) for point in points], names, rough=True)
 
 
 def _levels(family: Family, count: int) -> Array:
