@@ -135,6 +135,16 @@ def test_a_verification_without_samples_draws_or_steps_is_refused() -> None:
             Verification(**nothing)
 
 
+def test_a_verification_takes_fewer_samples_where_the_draws_make_the_error() -> None:
+    held, averaged = (
+        mixture_simulation(MixtureLaw(rate=rate, std=0.5, t_max=10.0, dim=8), Constant(value=0.0), Verification())
+        for rate in (0.5, 2.0)
+    )
+    assert (held.planted, averaged.planted) == (False, True)
+    assert (held.budget.samples, averaged.budget.samples) == (128, 256)
+    assert Verification(samples=512).trajectories(held=True) == Verification(samples=512).trajectories() == 512
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("schedule", [WINDOW, Constant(value=3.0), Linear(w0=-0.2, slope=0.1)])
 @pytest.mark.parametrize("lam", [1.0, 0.0])

@@ -32,6 +32,7 @@ from orthoscope.targets import Gaussian, Pair
 LARGE_DIM = 128  # stands for infinite dimension
 _MOST_MODES = 4_000  # held exactly; more are averaged ...
 _MANY_MODES = 100_000  # ... unless they condense, which an average does not
+_SAMPLES, _SAMPLES_HELD = 4096, 2048
 _GAUSSIAN_STEPS = 100
 _DENSE_SLACK = 0.1  # where nothing commits theory misses only what is exponentially small in dim, and the steps' bias
 _ROUNDING = 1e-6  # by which numbers without chance may differ
@@ -84,24 +85,30 @@ class Verification:
     """How much is sampled to verify a schedule.
 
     Attributes:
-        samples: Trajectories in all.
+        samples: Trajectories in all; None for as many as the error needs, see `trajectories`.
         draws: Draws of the modes among which they are divided.
         steps: Steps of the sampler, before a schedule's jumps are inserted.
         seed: Root seed.
     """
 
-    samples: int = 4096
+    samples: int | None = None
     draws: int = 16
     steps: int = 40
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Reject what has no standard error, or no run."""
-        if self.samples < 2 or self.draws < 1 or self.steps < 1:
+        if self.trajectories() < 2 or self.draws < 1 or self.steps < 1:
             raise ConfigError(
                 "verification needs samples >= 2, draws >= 1 and steps >= 1, "
                 f"got {self.samples}, {self.draws} and {self.steps}"
             )
+
+    def trajectories(self, held: bool = False) -> int:
+        """How many in all; fewer where all modes are held: draws of the modes make most of the error there."""
+        if self.samples is not None:
+            return self.samples
+        return _SAMPLES_HELD if held else _SAMPLES
 
 
 def mixture_simulation(law: MixtureLaw, schedule: GuidanceSchedule, budget: Verification) -> Simulation:
@@ -119,7 +126,7 @@ def mixture_simulation(law: MixtureLaw, schedule: GuidanceSchedule, budget: Veri
         t_max=law.t_max,
         start=law.start,
         modes="memory" if stored else "planted",
-        samples=max(budget.samples // budget.draws, 8),
+        samples=max(budget.trajectories(held=stored) // budget.draws, 8),
         draws=budget.draws,
         steps=budget.steps,
         seed=budget.seed,
@@ -192,7 +199,7 @@ def sample_spectrum(law: SpectrumLaw, schedule: GuidanceSchedule, budget: Verifi
     return sample_pair(
         pair,
         schedule,
-        samples=budget.samples,
+        samples=budget.trajectories(),
         steps=max(budget.steps, _GAUSSIAN_STEPS),
         seed=budget.seed,
         t_max=law.t_max,

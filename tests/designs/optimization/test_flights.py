@@ -77,3 +77,6 @@ def test_sketches_are_outcomes(seed: int) -> None:
     assert sketches.regimes == outcomes.regimes
     known = [QUANTITIES.index(name) for name in QUANTITIES if name not in law.missing]
     np.testing.assert_allclose(sketches.values[:, known], outcomes.values[:, known], rtol=1e-9, atol=1e-10)
+    rough = law.sketches(many, rough=True)
+    assert rough.regimes == outcomes.regimes
+    np.testing.assert_allclose(rough.values[:, known], outcomes.values[:, known], rtol=1e-4, atol=1e-4)
