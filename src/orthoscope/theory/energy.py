@@ -28,6 +28,7 @@ from orthoscope.numerics import Array
 
 _BELOW_ONE = 1 - float(np.finfo(np.float64).epsneg)
 
+
 @dataclass(frozen=True, slots=True)
 class Modes(ABC):
     """An ensemble of centroids."""
