@@ -120,4 +120,6 @@ def on_geometric_steps(schedule: GuidanceSchedule, std: float, t_max: float, ste
 
 def rule_name(rule: Any) -> str:
     """What messages call a rule, whether it is a rule yet, its text or its function."""
-    return rule if isinstance(rule, str) else str(getattr(rule, "name", None) or getattr(rule, "__qualname__", rule))
+    if isinstance(rule, str):
+        return rule
+    return str(getattr(rule, "name", None) or getattr(rule, "__qualname__", None) or type(rule).__qualname__)

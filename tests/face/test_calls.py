@@ -124,6 +124,8 @@ def test_arguments_in_a_row_are_counted() -> None:
         (lambda: osc.audit("digits", [3], batch=2.5), "batch"),
         (lambda: osc.calibrate("digits", [3, 5], strengths=["a"]), "strengths"),
         (lambda: osc.calibrate("digits", [3, 5], images_per_prompt="a"), "images_per_prompt"),
+        (lambda: osc.audit("digits", [3], remark=3), "remark"),
+        (lambda: osc.guided(None, 1.0, layout=3).__enter__(), "layout"),  # type: ignore[arg-type]
         (lambda: osc.rule(3), "name"),
         (lambda: osc.schedule(3), "name"),
     ],

@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from orthoscope.calls import verb
+from orthoscope.errors import ConfigError
 from orthoscope.integrations.diffusers import guided as guided
 from orthoscope.integrations.source import Source
 from orthoscope.progress import Progress
@@ -37,6 +38,18 @@ def pipeline(model: Any = None, **how: Any) -> Any:
         ConfigError: if it cannot be had, is not known here, or would need code or pickles of the repository.
     """
     return Source.of(model, **how).pipe()
+
+
+def _listener(settings: dict[str, Any]) -> Callable[[str], None] | None:
+    """Who is told what a user should know, taken out of the settings.
+
+    Raises:
+        ConfigError: if it cannot be called.
+    """
+    remark = settings.pop("remark", None)
+    if not (remark is None or callable(remark)):
+        raise ConfigError(f"`remark` is a function that is told a text, got {type(remark).__name__}", field="remark")
+    return remark
 
 
 @verb
@@ -70,7 +83,7 @@ def audit(
     from orthoscope.face.reports import AuditReport
 
     remarks: list[str] = []
-    remark: Callable[[str], None] = settings.pop("remark", None) or remarks.append
+    remark = _listener(settings) or remarks.append
     job = audit_job(pipe, prompts, settings | {"schedules": schedules})
     if out is not None:
         with shown("images", progress) as tell:
@@ -108,7 +121,7 @@ def calibrate(
     from orthoscope.face.asked import calibration_asked
     from orthoscope.face.reports import CalibrationReport
 
-    remark = settings.pop("remark", None)
+    remark = _listener(settings)
     plan, source = calibration_asked(pipe, prompts, settings)
     with shown("calibrating", progress) as tell:
         return CalibrationReport(run(plan, source, progress=tell, remark=remark))

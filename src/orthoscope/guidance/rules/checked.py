@@ -38,7 +38,8 @@ def asked(
     kept = None
     if remembers:
         if not isinstance(found, tuple) or len(found) != 2:
-            raise _refused(name, "returns with a memory", "a pair: the prediction and the memory", type(found))
+            kind = type(found).__name__
+            raise _refused(name, "returns with a memory", "a pair: the prediction and the memory", kind)
         found, kept = found
     return _checked(name, found, predictions, level), kept
 

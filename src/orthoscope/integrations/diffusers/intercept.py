@@ -56,6 +56,8 @@ def guided(pipe: Any, schedule: Any, rule: Any = None, *, layout: Layout | None 
         ConfigError: if pipeline, scheduler, schedule or rule cannot be used, or the pipeline makes no pair.
         StoppedError: if the run contradicts the layout.
     """
+    if not (layout is None or isinstance(layout, Layout)):
+        raise ConfigError(f"`layout` is a Layout(...), got {type(layout).__name__}", field="layout")
     session = _Session(pipe, as_schedule(schedule), as_rule(rule), layout or layout_of(pipe))
     with ExitStack() as undo:
         session.attach(undo)
