@@ -71,10 +71,13 @@ def mixture(
         int | None, typer.Option(help="Points of each class to train on; without it new ones at every update.")
     ] = None,
     dropout: Annotated[
-        float, typer.Option(help="Share of labels that are forgotten, from which the unconditional branch learns.")
+        float,
+        typer.Option(
+            min=0, max=0.99, help="Share of labels that are forgotten: the unconditional branch learns there."
+        ),
     ] = 0.15,
     steps: Annotated[int, typer.Option(help="Updates of the weights.")] = 4000,
-    rate: Annotated[float, typer.Option(help="Largest learning rate.")] = 5e-3,
+    learning_rate: Annotated[float, typer.Option(help="Largest learning rate.")] = 5e-3,
     out: options.Out = Path("runs/mixture"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
     seed: options.Seed = 0,
@@ -95,7 +98,7 @@ def mixture(
 
     learner = Learner(
         classes=classes, dim=dim, std=std, width=width, depth=depth, points=points,
-        training=TRAINING.but(null_share=dropout, steps=steps, learning_rate=rate, seed=seed),
+        training=TRAINING.but(null_share=dropout, steps=steps, learning_rate=learning_rate, seed=seed),
     )  # fmt: skip
     weights = out / WEIGHTS / f"{learner.key}.safetensors"
     if not resume:

@@ -55,11 +55,15 @@ class Training(Record):
         """Reject what cannot be trained with."""
         for name in ("steps", "batch", "memory", "every"):
             if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise ConfigError(f"`{name}` must be at least 1, got {getattr(self, name)}", field=name)
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
-            raise ConfigError(f"learning_rate must be finite and > 0, got {self.learning_rate}")
+            raise ConfigError(
+                f"`learning_rate` must be finite and > 0, got {self.learning_rate}", field="learning_rate"
+            )
         if not 0 <= self.null_share < 1:
-            raise ConfigError(f"null_share is a share of labels, 0 <= null_share < 1, got {self.null_share}")
+            raise ConfigError(
+                f"`null_share` is a share of labels, 0 <= null_share < 1, got {self.null_share}", field="null_share"
+            )
 
     def rate_at(self, step: int) -> float:
         """Learning rate of one update."""
