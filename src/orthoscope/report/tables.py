@@ -188,50 +188,51 @@ def rule_tables(numbers: Mapping[str, Any]) -> list[Table]:
 
 def learned_tables(numbers: Mapping[str, Any]) -> list[Table]:
     """Every kind of network; what those that know as much have in common; how well networks were foreseen."""
-    some = next(iter(numbers["kinds"].values()))
-    constants = [text for text in some if text.startswith("constant")]
+    return [_kinds_table(numbers["kinds"]), _gains_table(numbers["groups"]), _foreseen_table(numbers)]
+
+
+def _kinds_table(kinds: Mapping[str, Any]) -> Table:
+    constants = [text for text in next(iter(kinds.values())) if text.startswith("constant")]
     strong = _STRONG if _STRONG in constants else constants[-1]
-    changing = [text for text in some if text.startswith("step")]
-
-    def brief(value: Any) -> str:
-        return "" if value is None else show_briefly(value) or ""
-
-    kinds = [
+    rows = [
         [
-            kind, f"{one['seconds']:.0f}", brief(one["learned_fraction"]),
-            *(brief(one[strong][name]) for name in ("mean_shift_network", "variance_ratio_network")),
-            f"{one[strong]['far_network']['value']:.2f}", brief(one[strong]["variance_ratio_exact"]),
+            kind, f"{one['seconds']:.0f}", show_briefly(one["learned_fraction"]) or "",
+            *(show_briefly(one[strong][name]) or "" for name in ("mean_shift_network", "variance_ratio_network")),
+            f"{one[strong]['far_network']['value']:.2f}", show_briefly(one[strong]["variance_ratio_exact"]) or "",
         ]
-        for kind, one in numbers["kinds"].items()
+        for kind, one in kinds.items()
     ]  # fmt: skip
     head = ("network", "CPU s", "learned", "mean shift", "variance", "far", "exact")
     lead = [f"At {strong}: mean shift, variance ratio, share far off, and the variance ratio of the exact score"]
-    gains = [
+    return Table(head=head, rows=rows, lead=lead)
+
+
+def _gains_table(groups: Mapping[str, Any]) -> Table:
+    texts = [text for text in next(iter(groups.values())) if text.startswith("step")]
+    rows = [
         [
-            f"{text.removeprefix('step:')}", name, f"{one['gain']['gaining']}/{one['gain']['losing']}",
-            f"{one['gain']['mean']:.2f}", brief(one["gain_exact"]), f"{one['gain']['far']:.2f}",
+            text.removeprefix("step:"), name, f"{one['gain']['gaining']}/{one['gain']['losing']}",
+            f"{one['gain']['mean']:.2f}", show_briefly(one["gain_exact"]) or "", f"{one['gain']['far']:.2f}",
         ]
-        for text in changing
-        for name, one in ((name, group[text]) for name, group in numbers["groups"].items())
+        for text in texts
+        for name, one in ((name, group[text]) for name, group in groups.items())
     ]  # fmt: skip
-    gained = Table(
-        head=("schedule", "branch", "gain/lose", "gain", "exact", "far"), rows=gains,
-        lead=["Variance ratio gained on the constant of equal mean shift, by what the unconditional branch knows"],
-    )  # fmt: skip
-    foreseen = [
-        [
-            _title(name), by, *(f"{groups[who][by]['median']:.3f}" for who in groups),
-            f"{groups['all'][by]['rms']:.2g}",
-        ]
-        for name, groups in numbers["foreseen"].items()
+    lead = ["Variance ratio gained on the constant of equal mean shift, by what the unconditional branch knows"]
+    return Table(head=("schedule", "branch", "gain/lose", "gain", "exact", "far"), rows=rows, lead=lead)
+
+
+def _foreseen_table(numbers: Mapping[str, Any]) -> Table:
+    found = numbers["foreseen"]
+    whose = next(iter(found.values()))
+    rows = [
+        [_title(name), by, *(f"{one[by]['median']:.3f}" for one in groups.values()), f"{groups['all'][by]['rms']:.2g}"]
+        for name, groups in found.items()
         for by in groups["all"]
-    ]  # fmt: skip
-    whose = next(iter(numbers["foreseen"].values()))
-    rest = Table(
-        head=("quantity", "foreseen by", *whose, "rms"), rows=foreseen,
-        lead=["Median errors of what was foretold, and over all networks the root mean square"],
-    )  # fmt: skip
-    return [Table(head=head, rows=kinds, lead=lead), gained, rest]
+    ]
+    blank = [""] * (len(whose) - 1)
+    rows += [["gain", by, f"{one['median']:.3f}", *blank, ""] for by, one in numbers["windows_foreseen"].items()]
+    lead = ["Median errors of what was foretold, and over all networks the root mean square"]
+    return Table(head=("quantity", "foreseen by", *whose, "rms"), rows=rows, lead=lead)
 
 
 def _or_blank(value: Any) -> str:
