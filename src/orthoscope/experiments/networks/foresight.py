@@ -57,7 +57,7 @@ def gains_foreseen(result: xr.Dataset, by: str) -> dict[str, float | int]:
             beyond = variances[k] - np.interp(shifts[k], shifts[order], variances[order])
             misses.append(abs(beyond - gain.value))
             if gain.interval()[0] > 0 or gain.interval()[1] < 0:
-                right.append((beyond > 0) == (gain.value > 0))
+                right.append(bool((beyond > 0) == (gain.value > 0)))
     return {"median": float(np.median(misses)), "count": len(right), "right": sum(right)}
 
 
