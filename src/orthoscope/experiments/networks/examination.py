@@ -111,14 +111,15 @@ class Examined:
     def marks(self) -> Marks:
         """What its branches know."""
         exam = Exam(law=self._law, labels=self._labels(self.asked.rows), times=self.asked.times, seed=self.learner.seed)
-        return exam.mark(self._network)
+        return exam.mark(self.network)
 
     @cached_property
     def _law(self) -> Any:
         return self.learner.law()
 
     @cached_property
-    def _network(self) -> Denoiser:
+    def network(self) -> Denoiser:
+        """Both branches."""
         return self.learner.denoiser(self.trainer)
 
     def _labels(self, rows: int) -> Labels:
@@ -128,7 +129,7 @@ class Examined:
 
     def outcomes(self) -> dict[str, list[Outcome | None]]:
         """What guidance comes to, by pair of branches and schedule; `other_` with the other sampler."""
-        exact, network, asked = OwnMode(self._law), self._network, self.asked
+        exact, network, asked = OwnMode(self._law), self.network, self.asked
         gaussian = ExactDenoiser(self._law.gaussian())
         fraction = learned_fraction((asked.times, [one.value for one in self.marks.learned()[0]]))
         pairs: dict[str, Pair] = {
@@ -141,12 +142,13 @@ class Examined:
             "posterior": (network, PosteriorMixture(self._law, network)),
         }
         few = [asked.schedules.index(text) for text in asked.swapped]
-        found = run_all(self._track(asked.samples), pairs, dict.fromkeys(_SELDOM, few))
-        other = replace(self._track(asked.samples), lam=1 - asked.lam)
+        found = run_all(self.track(asked.samples), pairs, dict.fromkeys(_SELDOM, few))
+        other = replace(self.track(asked.samples), lam=1 - asked.lam)
         both = {name: pairs[name] for name in OTHER_SAMPLER}
         return found | {f"other_{name}": one for name, one in run_all(other, both, dict.fromkeys(both, few)).items()}
 
-    def _track(self, rows: int) -> Track:
+    def track(self, rows: int) -> Track:
+        """Where samples run."""
         asked = self.asked
         return Track(
             law=self._law, labels=self._labels(rows), schedules=asked.plans, steps=asked.steps, t_max=asked.t_max,
@@ -182,7 +184,7 @@ class Examined:
         row |= _extra("other", other["network"], other["exact"])
         for by, told in foretell(marks, self.settings(), self.learner.dim).items():
             row |= {f"{name}_by_{by}": (["schedule"], column) for name, column in told.items()}
-        displaced = displace(self._track(self.asked.paths), self._network)
+        displaced = displace(self.track(self.asked.paths), self.network)
         row |= {name: (["schedule"], column) for name, column in displaced.items()}
         return row | {"loss": self.trainer.log[-1].held_out_loss, "seconds": self.trainer.seconds}
 
