@@ -74,7 +74,7 @@ def settle(record: Any) -> None:
     """
     for field in fields(record):
         kind, value = str(field.type), getattr(record, field.name)
-        read = _READ.get(kind.removesuffix(" | None"))
+        read = _READ.get(kind.removesuffix(" | None").removesuffix(" | Any"))
         if read is None or (value is None and kind.endswith(" | None")):
             continue
         found = read(field.name, value)

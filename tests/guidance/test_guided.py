@@ -68,7 +68,6 @@ class Inertia(Rule):
     """A rule with a third prediction and a memory: it keeps half of its last direction, and counts its steps."""
 
     needs: ClassVar[tuple[str, ...]] = ("cond", "uncond", "anchor")
-    is_linear: ClassVar[bool] = True
 
     def __call__(
         self, x: torch.Tensor, level: NoiseLevel, predictions: Mapping[str, torch.Tensor], w: Any, memory: Any

@@ -66,7 +66,7 @@ class DataLaw:
     """
 
     source: Any
-    label: int
+    label: int | Any
     t_max: float = 200.0
     start: Start = "exact"
     lam: float = 1.0

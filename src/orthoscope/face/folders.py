@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from orthoscope import datasets, results
+from orthoscope.calls import verb
 from orthoscope.errors import ConfigError
 from orthoscope.report.findings import as_path
 from orthoscope.serialize import read_json
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from orthoscope.face.reports import AuditReport, CalibrationReport
 
 
+@verb
 def read(folder: Path | str) -> results.Result | AuditReport | CalibrationReport:
     """What a run folder holds, as the verb that made it gave it back.
 

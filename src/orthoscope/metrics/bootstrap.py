@@ -179,7 +179,7 @@ class _Spread:
     @property
     def varies(self) -> bool:
         """Whether there is anything to resample."""
-        return self.stderr > 1e-14 * max(abs(self.value), np.finfo(np.float64).tiny)
+        return bool(self.stderr > 1e-14 * max(abs(self.value), np.finfo(np.float64).tiny))
 
     def measure(self, drawn: FloatArray | None, level: float) -> Measure:
         """The measure, from the summed deviations of resamples; None where nothing varies."""

@@ -165,7 +165,7 @@ def simple_families(top: float, bottom: float, low: float, high: float) -> tuple
         [kynkaanniemi2024applying] for the interval, [ventura2026emergence] for the linear window; derived in
         explanation/design.
     """
-    constant = Family(name="constant", count=1, top=top, bottom=bottom, low=low, high=high)
+    constant = Family(name="constant", count=1, top=top, bottom=bottom, low=float(low), high=float(high))
     interval = (replace(constant, name="interval", count=3, silent=(0, 2)),) if low <= 0 <= high else ()
     return (
         constant,
