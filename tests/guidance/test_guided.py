@@ -104,12 +104,12 @@ def test_only_linear_rules_may_meet_an_absorbed_target() -> None:
 
 
 def test_a_nested_guided_denoiser_keeps_its_own_memory() -> None:
-    exact, one = ExactDenoiser(target().narrowed(0.16)), Constant(value=1.0)
+    exact, one = ExactDenoiser(target()), Constant(value=1.0)
     inner = Guided(
         main=exact, reference=FixedLabel(exact), schedule=one, rule=Inertia(), extra={"anchor": FixedLabel(exact, 2)}
     )
     outer = Guided(main=inner, reference=FixedLabel(exact), schedule=one)
-    levels = geometric(VarianceExploding(offset=0.25), 10.0, 4)
+    levels = geometric(VarianceExploding(), 10.0, 4, end=0.1)
     seen = []
     sample(
         outer,
@@ -123,9 +123,7 @@ def test_a_nested_guided_denoiser_keeps_its_own_memory() -> None:
 
 
 def test_a_rule_with_a_memory_sees_every_step_once() -> None:
-    law = target()
-    narrow, offset = law.absorbed()
-    exact = ExactDenoiser(narrow)
+    exact = ExactDenoiser(target())
     schedule = Step(early=2.0, late=0.0, switch=1.0)
     guided = Guided(
         main=exact,
@@ -134,7 +132,7 @@ def test_a_rule_with_a_memory_sees_every_step_once() -> None:
         rule=Inertia(),
         extra={"anchor": FixedLabel(exact, 2)},
     )
-    levels = geometric(VarianceExploding(offset=offset), 10.0, 5)
+    levels = geometric(VarianceExploding(), 10.0, 5, end=0.1)
     counts: list[int] = []
     run = sample(
         guided,
