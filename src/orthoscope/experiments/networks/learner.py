@@ -102,19 +102,30 @@ class Learner(Record):
             ConfigError: if the file is damaged, or of another network.
             StoppedError: if training diverges; the file keeps the last state before.
         """
-        trainer = self.start()
-        if file is not None and file.is_file():
-            read_checkpoint(trainer, file)
         held_out = Fresh(self.law(), self.scale).part(_HELD_OUT, rng.stream(self.seed, "held out"))
-        with one_thread():
-            for _ in train(trainer, self.supply(), held_out, progress=progress):
-                if file is not None:
-                    write_checkpoint(trainer, file)
-        return trainer
+        return finish(self.start(), self.supply(), held_out, file, progress=progress)
 
     def denoiser(self, trainer: Trainer) -> Learned:
         """The trained network as a denoiser of the law."""
         return Learned(network=trainer.average, null=self.classes, scale=self.scale)
+
+
+def finish(
+    trainer: Trainer, supply: Supply, held_out: Labelled, file: Path | None = None, *, progress: Progress | None = None
+) -> Trainer:
+    """Train to the end on one thread, keeping weights in a file and going on from what is there.
+
+    Raises:
+        ConfigError: if the file is damaged, or of another network.
+        StoppedError: if training diverges; the file keeps the last state before.
+    """
+    if file is not None and file.is_file():
+        read_checkpoint(trainer, file)
+    with one_thread():
+        for _ in train(trainer, supply, held_out, progress=progress):
+            if file is not None:
+                write_checkpoint(trainer, file)
+    return trainer
 
 
 @dataclass(frozen=True, slots=True)
