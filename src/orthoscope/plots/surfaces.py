@@ -10,8 +10,8 @@ from orthoscope.plots.style import COLORS, INK, MUTED, panels, styled
 
 TITLES = {
     "variance_ratio": "Variance ratio",
-    "left": "Share that left the surface or the own cube",
-    "lost": "Share far from all classes",
+    "left": "Left surface or own cube",
+    "lost": "Far from all classes",
 }
 PAIRS = ("exact", "gaussian", "small", "better")
 _USUAL = {"variance_ratio": 1.0, "left": 0.0, "lost": 0.0}

@@ -235,7 +235,7 @@ class CubesDenoiser(Denoiser):
 
 def _uniform(x: Tensor, sigma: Tensor) -> tuple[Tensor, Tensor]:
     """Mean of a Gaussian round x that is cut to [-1, 1], and the log of the mass there, in float64."""
-    side = torch.where(x < 0, -1.0, 1.0)  # mirrored, the nearer end is at 1
+    side = torch.where(x < 0, -1.0, 1.0).to(x)  # mirrored, the nearer end is at 1
     near, far = (x.abs() - 1) / sigma, (-x.abs() - 1) / sigma
     log_near, log_far = torch.special.log_ndtr(-near), torch.special.log_ndtr(far)
     log_mass = log_near + torch.log1p(-torch.exp(log_far - log_near))

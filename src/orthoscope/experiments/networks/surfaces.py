@@ -110,12 +110,12 @@ class SurfacesStudy:
 
     def run(self, points: Points = HERE) -> xr.Dataset:
         """Train and sample for every law and seed; weights stay in the run folder, and are not trained again."""
-        axes = {"law": self.laws, "seed": range(self.seed, self.seed + self.seeds)}
+        axes = {"seed": range(self.seed, self.seed + self.seeds), "law": self.laws}
         rows = points.each(self._draw, list(product(*axes.values())), beside="networks")
         coords = {**axes, "pair": PAIRS, "network": NETWORKS, "schedule": SCHEDULES, "level": self.times}
         return dataset(grid(rows, axes), coords=coords, spec=self)
 
-    def _draw(self, law: str, seed: int, folder: Path | None) -> dict[str, Any]:
+    def _draw(self, seed: int, law: str, folder: Path | None) -> dict[str, Any]:
         """One law with its networks."""
         support = LAWS[law](seed)
         scholars = [Scholar(law, one, width, self.points) for one, width in self._networks(seed)]
