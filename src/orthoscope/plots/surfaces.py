@@ -27,7 +27,7 @@ def surfaces_figure(surfaces: xr.Dataset) -> Figure:
         law, name = laws[k // len(TITLES)], list(TITLES)[k % len(TITLES)]
         for n, pair in enumerate(PAIRS):
             one = surfaces.sel(law=law, pair=pair)
-            error = np.sqrt(np.square(one[f"{name}_stderr"]).sum("seed")) / one.sizes["seed"]
+            error = np.sqrt((one[f"{name}_stderr"] ** 2).sum("seed")) / one.sizes["seed"]
             ax.bar(at + (n - 1.5) * thick, one[name].mean("seed"), thick, yerr=2 * error, color=COLORS[n], label=pair)
         ax.axhline(_USUAL[name], color=MUTED, linewidth=1)
         ax.set(title=f"{law}: {TITLES[name].lower()}")

@@ -24,7 +24,7 @@ from orthoscope import rng
 from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, Label, Memory
 from orthoscope.prediction import per_row
 from orthoscope.process import NoiseLevel
-from orthoscope.targets import Blend, Covariant, Manifold, Mixture, Target, blend, box, covariant, mixture
+from orthoscope.targets import Blend, Covariant, Manifold, Mixture, blend, box, covariant, mixture
 from orthoscope.targets.structured import random_manifold
 from orthoscope.typing import Labels, PerRow, Rows, Vector
 
@@ -48,7 +48,7 @@ class Support(ABC):
         end: Variance time at which runs end: noise that does not show beside what the law has itself.
     """
 
-    law: Target
+    law: Blend | Mixture
     exact: Denoiser
     end: float
 
@@ -114,7 +114,7 @@ class Patches(Support):
         return ExactDenoiser(self.law)
 
     @cached_property
-    def moments(self) -> list[tuple[Vector, Tensor]]:  # type: ignore[override]
+    def moments(self) -> list[tuple[Vector, Tensor]]:
         """Those of the modes of each class."""
         return [self.law.conditional(label).moments() for label in range(CLASSES)]
 
@@ -189,7 +189,7 @@ class Cubes(Support):
         return CubesDenoiser(self.centers)
 
     @cached_property
-    def moments(self) -> list[tuple[Vector, Tensor]]:  # type: ignore[override]
+    def moments(self) -> list[tuple[Vector, Tensor]]:
         """Those of uniform laws."""
         cov = torch.eye(self.centers.shape[1], dtype=torch.float64) / 3
         return [(center.double(), cov) for center in self.centers]
