@@ -122,7 +122,7 @@ STUDIES: dict[str, Entry] = {
     "surfaces": Entry(
         question="Does guidance that turns round leave a curved manifold, or a compact support?",
         cls="experiments.networks.surfaces:SurfacesStudy", figure="surfaces:surfaces_figure", table="surfaces_tables",
-        minutes=5, quick_minutes=0.4,
+        minutes=4, quick_minutes=0.5,
     ),
     "tilted": Entry(
         question="How far is the guided law from the tilted law it is taken for?",

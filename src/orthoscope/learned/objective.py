@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -71,6 +71,7 @@ class Labelled:
         return Labelled(x=self.x.to(device), labels=self.labels.to(device), classes=self.classes)
 
 
+@runtime_checkable
 class Supply(Protocol):
     """Where the points of an update come from: data that are given, or a law that makes new ones every time."""
 

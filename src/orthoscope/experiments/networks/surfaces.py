@@ -81,7 +81,7 @@ class SurfacesStudy:
     widths: tuple[int, int] = (32, 96)
     points: int = 4096
     samples: int = 64
-    steps: int = 48
+    steps: int = 96
     t_max: float = 50.0
     levels: int = 24
     seeds: int = 3
@@ -99,7 +99,7 @@ class SurfacesStudy:
     def quick(cls) -> SurfacesStudy:
         """One draw, networks trained for less, fewer samples."""
         return cls(
-            small=replace(SMALL, steps=500), better=replace(BETTER, steps=1000), points=512, samples=16, steps=20,
+            small=replace(SMALL, steps=500), better=replace(BETTER, steps=1000), points=512, samples=16, steps=32,
             levels=12, seeds=1,
         )  # fmt: skip
 
