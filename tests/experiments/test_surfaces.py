@@ -65,6 +65,8 @@ def test_distance_from_the_surface_is_that_along_its_normal_whatever_the_grid(se
     expected = torch.full((64,), 0.2, dtype=torch.float64)
     for side in (32, 57):
         torch.testing.assert_close(replace(law, side=side).distance(x), expected, rtol=0, atol=1e-9)
+    far = law.surface(torch.tensor([[3e3, -4e3], [1e4, 2e4]]))  # where the surface has no slope any more
+    assert bool(law.distance(far).isfinite().all())
 
 
 def test_moments_of_classes_and_of_all_are_those_of_their_samples(seed: int) -> None:

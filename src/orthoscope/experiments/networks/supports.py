@@ -36,6 +36,7 @@ _TOLERATED = 0.05  # half sides
 _RARE = 1e-3  # share of the data that counts as having left the surface
 _FAR = 3.5  # standard deviations of the squared distance from the nearest mode, as for mixtures of balls
 _SEEN = 1 << 14  # points from which distances of data are known
+_FLAT = 1e-12  # squared slope of the surface below which it is none
 _REACH, _REFINED = 5.0, 8  # of latent grids, and steps by which their nearest point is refined
 
 
@@ -145,7 +146,9 @@ class Patches(Support):
         for _ in range(_REFINED):
             slope = self._slope(z)
             gap = (x - self.surface(z))[:, :, None]
-            moved = z + torch.linalg.solve(slope.mT @ slope, slope.mT @ gap)[:, :, 0]
+            # Far out the surface is flat in every direction; a step of no size is then better than none.
+            steep = slope.mT @ slope + _FLAT * torch.eye(_LATENT, dtype=torch.float64)
+            moved = z + torch.linalg.solve(steep, slope.mT @ gap)[:, :, 0]
             found = (x - self.surface(moved)).norm(dim=1)
             nearer = found < nearest
             z, nearest = torch.where(nearer[:, None], moved, z), torch.where(nearer, found, nearest)
