@@ -119,6 +119,11 @@ STUDIES: dict[str, Entry] = {
         question="What does guidance do in each stage to classes of several modes?",
         cls="experiments.stages:StagesStudy", figure="stages:stages_figure", minutes=2.4, quick_minutes=0.2,
     ),
+    "surfaces": Entry(
+        question="Does guidance that turns round leave a curved manifold, or a compact support?",
+        cls="experiments.networks.surfaces:SurfacesStudy", figure="surfaces:surfaces_figure", table="surfaces_tables",
+        minutes=4, quick_minutes=0.5,
+    ),
     "tilted": Entry(
         question="How far is the guided law from the tilted law it is taken for?",
         cls="experiments.tilted:TiltedStudy", figure="tilted:tilted_figure", minutes=0.5, quick_minutes=0.2,

@@ -12,13 +12,12 @@ from safetensors.torch import save
 from orthoscope import writing
 from orthoscope.errors import ConfigError
 from orthoscope.learned.training import Log, Trainer
-from orthoscope.records import Record
 from orthoscope.serialize import dumps, from_dict, plain
 
 _KEY = "orthoscope"
 
 
-def write_checkpoint(trainer: Trainer, path: Path, *, of: Record | None = None) -> None:
+def write_checkpoint(trainer: Trainer, path: Path, *, of: Any = None) -> None:
     """Write where training stands.
 
     Args:
@@ -41,7 +40,7 @@ def write_checkpoint(trainer: Trainer, path: Path, *, of: Record | None = None) 
     writing.write(path, save(tensors, metadata={_KEY: dumps(about, indent=None)}))
 
 
-def read_checkpoint(trainer: Trainer, path: Path, *, of: Record | None = None) -> None:
+def read_checkpoint(trainer: Trainer, path: Path, *, of: Any = None) -> None:
     """Go on from a checkpoint.
 
     Args:

@@ -235,6 +235,23 @@ def _foreseen_table(numbers: Mapping[str, Any]) -> Table:
     return Table(head=("quantity", "foreseen by", *whose, "rms"), rows=rows, lead=lead)
 
 
+def surfaces_tables(numbers: Mapping[str, Any]) -> list[Table]:
+    """For every law, what each pair of branches makes of each schedule, and what the networks know."""
+    tables = []
+    for law, found in numbers.items():
+        rows = [
+            [text, pair, *(show_briefly(value) or "" for value in told.values())]
+            for text, pairs in found["schedules"].items()
+            for pair, told in pairs.items()
+        ]
+        measures = next(iter(next(iter(found["schedules"].values())).values()))
+        known = ", ".join(f"{name} {show_briefly(value)}" for name, value in found["learned_fraction"].items())
+        switched = ", ".join(f"{name} {time:.2g}" for name, time in found["switch"].items())
+        lead = [f"{law}: learned fractions {known}; switches at variance times {switched}"]
+        tables.append(Table(head=("schedule", "branches", *map(_title, measures)), rows=rows, lead=lead))
+    return tables
+
+
 def _or_blank(value: Any) -> str:
     missing = value is None or (isinstance(value, Mapping) and value.get("value") is None)
     return "" if missing else _text(value)

@@ -37,6 +37,12 @@ _FAR = 3.5  # standard deviations of the squared distance from the nearest mode
 Pair: TypeAlias = tuple[Denoiser, Denoiser]  # conditional and unconditional branch, denoisers of the whole law
 
 
+def guided(pair: Pair, schedule: GuidanceSchedule) -> Guided:
+    """Guidance by a pair of branches where the width of a law counts as noise."""
+    main, reference = pair
+    return Guided(main=Counted(main), reference=FixedLabel(Counted(reference)), schedule=schedule)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Track:
     """Where guided samples run: their classes, start, levels and noise.
@@ -90,9 +96,9 @@ class Track:
         )  # fmt: skip
 
     def _guided(self, pair: Pair, schedule: GuidanceSchedule) -> Guided:
-        """Guidance by a pair of branches that stay where the law has points; the width of the modes counts as noise."""
-        main, reference = (Counted(Bounded(one, self.longest)) for one in pair)
-        return Guided(main=main, reference=FixedLabel(reference), schedule=schedule)
+        """Guidance by a pair of branches that stay where the law has points."""
+        main, reference = (Bounded(one, self.longest) for one in pair)
+        return guided((main, reference), schedule)
 
     def run(self, pair: Pair, schedule: GuidanceSchedule) -> Outcome:
         """Sample with a pair of branches."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -104,24 +105,44 @@ class Learner(Record):
             ConfigError: if the file is damaged, or of another network.
             StoppedError: if training diverges; the file keeps the last state before.
         """
-        trainer = self.start()
-        if file is not None and file.is_file():
-            read_checkpoint(trainer, file, of=self)
         held_out = Fresh(self.law(), self.scale).part(_HELD_OUT, rng.stream(self.seed, "held out"))
-        try:
-            with one_thread():
-                for _ in train(trainer, self.supply(), held_out, progress=progress):
-                    if file is not None:
-                        write_checkpoint(trainer, file, of=self)
-        except StoppedError as error:
-            if file is None or not trainer.log:
-                raise
-            raise StoppedError(f"{error}; {file} keeps the state after {trainer.log[-1].step} updates") from error
-        return trainer
+        return finish(self.start(), self.supply(), held_out, file, of=self, progress=progress)
 
     def denoiser(self, trainer: Trainer) -> Learned:
         """The trained network as a denoiser of the law."""
         return Learned(network=trainer.average, null=self.classes, scale=self.scale)
+
+
+def finish(
+    trainer: Trainer, supply: Supply, held_out: Labelled, file: Path | None = None, *, of: Any = None,
+    progress: Progress | None = None,
+) -> Trainer:  # fmt: skip
+    """Train to the end on one thread, keeping weights in a file and going on from what is there.
+
+    Args:
+        trainer: The training, at its start.
+        supply: Where points come from.
+        held_out: Points by which the log judges.
+        file: Where weights are kept.
+        of: A record of the network and its data, so that nothing else goes on from the file.
+        progress: Called with updates done and updates in all.
+
+    Raises:
+        ConfigError: if the file is damaged, or of another network.
+        StoppedError: if training diverges; the file keeps the last state before.
+    """
+    if file is not None and file.is_file():
+        read_checkpoint(trainer, file, of=of)
+    try:
+        with one_thread():
+            for _ in train(trainer, supply, held_out, progress=progress):
+                if file is not None:
+                    write_checkpoint(trainer, file, of=of)
+    except StoppedError as error:
+        if file is None or not trainer.log:
+            raise
+        raise StoppedError(f"{error}; {file} keeps the state after {trainer.log[-1].step} updates") from error
+    return trainer
 
 
 @dataclass(frozen=True, slots=True)
