@@ -8,6 +8,7 @@ their settings when the plan has changed (docs: explanation/sweep).
 from __future__ import annotations
 
 import dataclasses
+import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,6 +34,11 @@ STATISTICS = ("value", "stderr", "n", "stderr_within", "dof")
 ARRAY = "estimates"
 Block = NDArray[np.float64]
 _N = STATISTICS.index("n")
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a line of the log is not of tasks that Ctrl-C cut short: what they were to write is not there."""
+    return "zarr" not in record.getMessage()
 
 
 class Store:
@@ -102,7 +108,11 @@ class Store:
         Raises:
             OSError: if it cannot be written; then nothing of it is there.
         """
-        self._array[cell.index] = np.array([_row(results[name]) for name in self.plan.quantities])
+        try:
+            self._array[cell.index] = np.array([_row(results[name]) for name in self.plan.quantities])
+        except KeyboardInterrupt:
+            logging.getLogger("asyncio").addFilter(_is_news)
+            raise
 
     @property
     def layout(self) -> tuple[Path, ...]:

@@ -166,15 +166,20 @@ def gain(found: Outcome, constants: Sequence[Outcome]) -> Estimate:
         constants: What constants came to, on the same noise.
 
     Accuracy:
-        Between constants the variance ratio is taken as linear in the mean shift.
+        Between constants the variance ratio is taken as linear in the mean shift. Which two they are is taken as known:
+        where strengths hardly differ in mean shift, the error does not say that others may be as near.
     """
-    runs = [found, *constants]
-    rows = np.stack([*(one.moved for one in runs), *(one.variance for one in runs)], axis=1)
+    shift, shifts = found.moved.mean(), np.array([one.moved.mean() for one in constants])
+    order = np.argsort(shifts)
+    above = int(np.searchsorted(shifts[order], shift))
+    below, above = max(above - 1, 0), min(above, len(constants) - 1)
+    low, high = constants[order[below]], constants[order[above]]
+    rows = np.stack([found.moved, found.variance, low.moved, low.variance, high.moved, high.variance], axis=1)
 
     def beyond(columns: FloatArray) -> float:
-        shifts, variances = np.split(columns.mean(0), 2)
-        order = np.argsort(shifts[1:])
-        return float(variances[0] - np.interp(shifts[0], shifts[1:][order], variances[1:][order]))
+        at, variance, near, first, far, last = columns.mean(0)
+        share = (at - near) / (far - near) if above > below else 0.0
+        return float(variance - first - share * (last - first))
 
     return jackknife(beyond, rows)
 
