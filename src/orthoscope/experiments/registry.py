@@ -109,7 +109,7 @@ STUDIES: dict[str, Entry] = {
     "learned": Entry(
         question="What does a network add to guidance's distortion, and by which branch?",
         cls="experiments.networks.study:LearnedStudy", figure="learned:learned_figure", table="learned_tables",
-        minutes=60, quick_minutes=2,
+        minutes=75, quick_minutes=2,
     ),
     "manifold": Entry(
         question="On a curved manifold of classes, which dimension does the rate count?",

@@ -18,6 +18,7 @@ _BESIDE = ("theory", "z", "verdict")  # what a measured number may bring with it
 _LONGEST = 600  # text of a schedule that people still read
 _NEGLIGIBLE = 1e-6  # of the objective: what the search does not tell apart
 _STRONG = "constant:3"  # the guidance at which networks are told, where they were asked for it
+_STEPS_HALVED = "half the steps"  # the pair by which the steps of `surfaces` are judged
 _OUTCOMES = ("mean_shift", "variance_ratio", "class_posterior", "separability", "frechet", "effort")
 Show = Callable[[Any], str | None]
 
@@ -239,16 +240,28 @@ def surfaces_tables(numbers: Mapping[str, Any]) -> list[Table]:
     """For every law, what each pair of branches makes of each schedule, and what the networks know."""
     tables = []
     for law, found in numbers.items():
+        halved = _STEPS_HALVED
         rows = [
-            [text, pair, *(show_briefly(value) or "" for value in told.values())]
+            [
+                text, pair, *(show_briefly(told[name]) or "" for name in ("mean_shift", "variance_ratio")),
+                *(f"{told[name]['value']:.3f}" for name in ("left", "lost")), show_briefly(told["gain"]) or "",
+            ]
             for text, pairs in found["schedules"].items()
             for pair, told in pairs.items()
-        ]
-        measures = next(iter(next(iter(found["schedules"].values())).values()))
+            if pair != halved
+        ]  # fmt: skip
         known = ", ".join(f"{name} {show_briefly(value)}" for name, value in found["learned_fraction"].items())
         switched = ", ".join(f"{name} {time:.2g}" for name, time in found["switch"].items())
-        lead = [f"{law}: learned fractions {known}; switches at variance times {switched}"]
-        tables.append(Table(head=("schedule", "branches", *map(_title, measures)), rows=rows, lead=lead))
+        moved = max(
+            abs(pairs[halved]["variance_ratio"]["value"] - pairs["exact"]["variance_ratio"]["value"])
+            for pairs in found["schedules"].values()
+        )
+        lead = [
+            f"{law}: learned fractions {known}; switches at variance times {switched}",
+            f"half the steps change variance ratios of exact samples by at most {moved:.2g}",
+        ]
+        head = ("schedule", "branches", "mean shift", "variance", "left", "lost", "gain")
+        tables.append(Table(head=head, rows=rows, lead=lead))
     return tables
 
 

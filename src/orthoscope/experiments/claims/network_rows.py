@@ -122,7 +122,7 @@ def learned_window(effort: Effort) -> Finding:
         at_least("variance ratio gained, network", gains["network"], 0.5),
         at_most("variance ratio gained, exact score", gains["exact"], 0.1),
         at_least("variance ratio of the network under the window", network["variance_ratio"], 0.95),
-        note=f"far from every mode {network['far']}; networks that know their classes lose by it (study learned)",
+        note=f"far from every mode {network['far']}; networks that know their classes gain nothing (study learned)",
     )
 
 
