@@ -13,9 +13,9 @@ import xarray as xr
 from orthoscope.datasets import dataset
 from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, Label, Memory, OwnMode
 from orthoscope.errors import ConfigError, StoppedError
+from orthoscope.experiments.networks.accuracy import foreseen, gains_foreseen, told
 from orthoscope.experiments.networks.branches import Exam, Marks
 from orthoscope.experiments.networks.examination import Examination
-from orthoscope.experiments.networks.foresight import foreseen, gains_foreseen, told
 from orthoscope.experiments.networks.foretold import displace
 from orthoscope.experiments.networks.guided import Outcome, PosteriorMixture, Track, gain
 from orthoscope.experiments.networks.learner import Learner

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from orthoscope.datasets import stored
+from orthoscope.experiments.networks.accuracy import PREDICTORS, foreseen, gains_foreseen, told
 from orthoscope.experiments.networks.branches import ERRORS
-from orthoscope.experiments.networks.foresight import PREDICTORS, foreseen, gains_foreseen, told
 from orthoscope.experiments.networks.foretold import MOMENTS
 from orthoscope.experiments.networks.guided import MEASURES
 from orthoscope.quantities import Estimate, pool
