@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from tests.programs import Finished, Programs
 TESTS = Path(__file__).parent
 COMMANDS = ("cli", "report")  # whose tests go through code that others call directly
 
+# Nothing is downloaded, and nobody waits for a hub: read once, when the first test module imports what asks for it.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 torch.set_num_threads(1)
 
 hypothesis.settings.register_profile("fast", max_examples=25, derandomize=True, deadline=None)
