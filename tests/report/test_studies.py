@@ -26,7 +26,9 @@ from orthoscope.experiments.single import PredictionStudy, SimulationStudy
 from orthoscope.experiments.two_class import TwoClass
 from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.quantities import Estimate
+from orthoscope.report.page import Section, render
 from orthoscope.report.studies import FILES
+from orthoscope.report.tables import Table
 from orthoscope.results import read, rerun, run, run_study
 from orthoscope.serialize import content_hash
 from orthoscope.settings import Setting
@@ -213,3 +215,13 @@ def test_an_unknown_study_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["study", "aproach"]) == 2
     assert main(["study"]) == 2
     assert "--list says what they answer" in capsys.readouterr().err
+
+
+def test_tables_after_the_first_stand_below_their_own_lines() -> None:
+    section = Section(
+        name="two", title="Two", caption="first", command="", figures={}, head=("a", "b"), rows=[("1", "2")],
+        others=[Table(head=("c", "d"), rows=[("3", "<4>")], lead=["second"])],
+    )  # fmt: skip
+    page = render(title="t", lead="l", cards=[], sections=[section], provenance="p")
+    cells = re.findall(r"<(?:th|td|p)>(a|b|c|d|1|2|3|&lt;4&gt;|first|second)</", page)
+    assert cells == ["first", "a", "b", "1", "2", "second", "c", "d", "3", "&lt;4&gt;"]

@@ -19,6 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from orthoscope.plots.style import house_style
+from orthoscope.report.tables import Table
 from orthoscope.writing import CREATOR, write
 
 PNG_DPI = 160
@@ -48,6 +49,7 @@ class Section:
         verdict: A closing sentence set apart.
         points: Short lines of a list, after the caption.
         pictures: Names of those figures that are embedded as pixels: many or large images.
+        others: Tables after the first, each below its own lines.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Section:
     verdict: str = ""
     points: Sequence[str] = ()
     pictures: frozenset[str] = frozenset()
+    others: Sequence[Table] = ()
 
 
 FOOTER = (

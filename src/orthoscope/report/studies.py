@@ -68,7 +68,9 @@ def _section(name: str, data: xr.Dataset, numbers: Mapping[str, Any], command: s
     if name in SECTIONS:
         return SECTIONS[name](data, command)
     entry = (STUDIES | SINGLE)[name]
-    *before, table = entry.tables(numbers) if entry.table else [_findings(numbers)]
+    tables = entry.tables(numbers) if entry.table else [_findings(numbers)]
+    before = [one for one in tables[:-1] if not one.head]  # lists, beside tables that speak for themselves
+    table, *others = tables[len(before) :]
     lines = [*(": ".join(filter(None, row)) for one in before for row in one.rows), *table.notes]
     leads = [line for one in (*before, table) for line in one.lead]
     return Section(
@@ -80,6 +82,7 @@ def _section(name: str, data: xr.Dataset, numbers: Mapping[str, Any], command: s
         head=table.head or ("finding", "number"),
         rows=table.rows,
         points=[line.strip().removeprefix("- ") for line in lines],
+        others=others,
     )
 
 
