@@ -74,3 +74,24 @@ def test_unusable_input_is_one_line(run_cli: Run, tmp_path: Path, arguments: tup
     assert run.out == ""
     assert len(run.err.splitlines()) == 1
     assert message in run.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--classes", 1], "--classes must be at least 2"),
+        (["--learning-rate", -1], "--learning-rate must be finite and > 0"),
+        ([], "results.nc"),
+    ],
+    ids=["classes", "rate", "another's folder"],
+)
+def test_no_mixture_is_learned_that_could_not_be_kept(
+    run_cli: Run, tmp_path: Path, arguments: list[object], message: str
+) -> None:
+    """Said before the first update: the default has thousands."""
+    (tmp_path / "results.nc").write_text("of somebody else")
+    run = run_cli("train", "mixture", "--out", tmp_path, "--quiet", *arguments)
+    assert run.status == 2
+    assert message in run.err
+    assert run.err.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["results.nc"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 import xarray as xr
 
-from orthoscope.datasets import dataset
+from orthoscope.datasets import dataset, read
 from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, Label, Memory, OwnMode
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.experiments.networks.accuracy import foreseen, gains_foreseen, told
@@ -211,3 +212,27 @@ def test_foresight_is_judged_against_what_was_measured() -> None:
     lost = one.assign(gain_network=-one["gain_network"])
     assert gains_foreseen(lost, "affine") == {"median": pytest.approx(0.6), "count": 2, "right": 0}
     assert told(one, "variance_ratio", "displaced_gaussian").equals(one["variance_ratio_network"])
+
+
+def test_the_page_quotes_what_the_data_say() -> None:
+    """Of the results that are kept, to the digits that the page shows."""
+    root = Path(__file__).parents[2] / "docs"
+    page = " ".join((root / "explanation" / "learned.md").read_text(encoding="utf-8").split())
+    result = read(root / "results" / "learned" / "results.nc")
+    assert result is not None
+    numbers = LearnedStudy().summarize(result)
+    base, foreseen = numbers["kinds"]["base"], numbers["foreseen"]["variance_ratio"]["all"]
+    for pair in ("exact", "network", "uncond", "cond", "gaussian"):
+        one = base["constant:3"][f"variance_ratio_{pair}"]
+        assert re.search(rf"\b{one['value']:.3f}\({1000 * one['stderr']:.0f}\)", page), pair
+    for by in ("exact", "gaussian", "effective", "affine", "displaced_gaussian", "displaced_whole"):
+        assert f"| {foreseen[by]['median']:.3f} |" in page
+    ending = numbers["groups"]["ignorant"]["step:early=3,late=0,switch=1"]["gain"]
+    assert f"| 3, ends at $t = 1$ | {ending['gaining']}, {ending['losing']} | {ending['mean']:.2f} |" in page
+    one, three = (numbers["together"][f"constant:{w}"] for w in (1, 3))
+    assert f"in {one['samplers']['mean_shift']['smaller_by_other']} of 75 at strength 1" in page
+    assert f"is {one['mismatch']['bare']['slope']:.2f} of what the bare kernel says" in page
+    least, most = (three["remedy"][f"{end}_variance_ratio"] for end in ("least", "most"))
+    assert f"all {three['remedy']['networks']} networks" in page
+    assert f"keep {least:.2f} to {most:.2f} of the variance at strength 3" in page
+    assert f"strength 1 takes {-one['branches']['ignorant']['network']:.2f} of the variance" in page

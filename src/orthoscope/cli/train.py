@@ -93,7 +93,9 @@ def mixture(
     """
     from orthoscope.experiments.networks.learner import TRAINING, Learner
     from orthoscope.experiments.networks.study import WEIGHTS, LearnedStudy
-    from orthoscope.results import run_into
+    from orthoscope.locking import locked
+    from orthoscope.report.studies import FILES
+    from orthoscope.results import job, run_into
     from orthoscope.sweeps.points import Points
 
     learner = Learner(
@@ -101,12 +103,12 @@ def mixture(
         training=TRAINING.but(null_share=dropout, steps=steps, learning_rate=learning_rate, seed=seed),
     )  # fmt: skip
     weights = out / WEIGHTS / f"{learner.key}.safetensors"
-    if not resume:
-        weights.unlink(missing_ok=True)
-    with resumable(out, "with --resume"):
+    study = LearnedStudy(base=learner, factors=(), seeds=1, seed=seed)
+    with locked(out, job(study), FILES), resumable(out, "with --resume"):
+        if not resume:
+            weights.unlink(missing_ok=True)
         with bar("training", quiet=quiet) as advance:
             learner.trained(weights, progress=advance)
-        study = LearnedStudy(base=learner, factors=(), seeds=1, seed=seed)
         with bar("examining", quiet=quiet) as advance:
             result = run_into(study, out, resume=resume, points=Points(progress=advance))
     shown = {"weights": str(weights), "folder": str(out), "report": str(out / "report.html")}

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from orthoscope.datasets import stored
 from orthoscope.experiments.networks.accuracy import PREDICTORS, foreseen, gains_foreseen, told
 from orthoscope.experiments.networks.branches import ERRORS
 from orthoscope.experiments.networks.foretold import MOMENTS
 from orthoscope.experiments.networks.guided import MEASURES
+from orthoscope.experiments.networks.together import branches, mismatch, remedy, samplers
 from orthoscope.quantities import Estimate, pool
 
+FloatArray = NDArray[np.float64]
 IGNORANT, KNOWING = 0.5, 0.9  # learned fractions below and above which a branch is called so
 GROUPS: dict[str, Callable[[float], bool]] = {
     "ignorant": lambda learned: learned < IGNORANT,
@@ -22,7 +25,7 @@ GROUPS: dict[str, Callable[[float], bool]] = {
     "knowing": lambda learned: learned >= KNOWING,
 }
 _INFORMATION = ("information", "information_exact", "information_decided", "information_exact_decided")
-_OF_KINDS = ("learned_fraction", "slope", *(f"excess_{name}_mean" for name in ERRORS))
+_OF_KINDS = ("learned_fraction", "slope", *(f"excess_{name}_mean" for name in ERRORS), *_INFORMATION)
 
 
 def summarize(result: xr.Dataset) -> dict[str, Any]:
@@ -31,7 +34,7 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
     groups = {name: some for name, some in groups.items() if some.sizes["network"]}
     everyone = {"all": result, **groups}
     return {
-        "networks": {str(name): _network(result.sel(network=name)) for name in result["network"].values},
+        "networks": networks(result),
         "kinds": kinds(result),
         "groups": {name: _group(some) for name, some in groups.items()},
         "foreseen": {
@@ -39,11 +42,41 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
             for name in MOMENTS
         },
         "windows_foreseen": {by: gains_foreseen(result, by) for by in PREDICTORS},
+        "together": {
+            text: {
+                "branches": {who: branches(some.sel(schedule=text)) for who, some in everyone.items()},
+                "samplers": samplers(at),
+                "mismatch": mismatch(at),
+                "remedy": remedy(at),
+            }
+            for text, at in ((str(text), result.sel(schedule=text)) for text in result["schedule"].values)
+            if np.isfinite(at["extra_variance_ratio_uncond"]).all()
+        },
     }
 
 
-def _network(one: xr.Dataset) -> dict[str, Any]:
+def networks(result: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Every network by itself."""
+    foretold = {by: {name: told(result, name, by).values for name in MOMENTS} for by in PREDICTORS}
+    return {
+        str(name): _network(
+            result.isel(network=k), {by: {q: rows[k] for q, rows in found.items()} for by, found in foretold.items()}
+        )
+        for k, name in enumerate(result["network"].values)
+    }
+
+
+def _network(one: xr.Dataset, predicted: Mapping[str, Mapping[str, FloatArray]]) -> dict[str, Any]:
+    """One network; what was foretold of it by predictor and quantity, one number per schedule."""
     schedules = [str(text) for text in one["schedule"].values]
+    measured = {
+        pair: {name: [value.as_numbers() for value in stored(one, f"{name}_{pair}")] for name in (*MEASURES, "gain")}
+        for pair in ("network", "exact")
+    }
+
+    def at(k: int, pair: str) -> dict[str, Any]:
+        return {name: values[k] for name, values in measured[pair].items()}
+
     return {
         "learned_fraction": _number(one, "learned_fraction"),
         "slope": _number(one, "slope"),
@@ -58,19 +91,12 @@ def _network(one: xr.Dataset) -> dict[str, Any]:
         "level": one["level"].values.tolist(),
         "affine_share": one["affine_share"].values.tolist(),
         "information": {name: _number(one, name) for name in _INFORMATION},
-        "schedules": {
-            text: _pair(at, "network") | {"exact": _pair(at, "exact")}
-            for text, at in ((text, one.sel(schedule=text)) for text in schedules)
-        },
+        "schedules": {text: at(k, "network") | {"exact": at(k, "exact")} for k, text in enumerate(schedules)},
         "predicted": {
-            text: {by: {name: float(told(one.sel(schedule=text), name, by)) for name in MOMENTS} for by in PREDICTORS}
-            for text in schedules
+            text: {by: {name: float(values[k]) for name, values in found.items()} for by, found in predicted.items()}
+            for k, text in enumerate(schedules)
         },
     }
-
-
-def _pair(one: xr.Dataset, pair: str) -> dict[str, Any]:
-    return {name: _number(one, f"{name}_{pair}") for name in (*MEASURES, "gain")}
 
 
 def _number(one: xr.Dataset, name: str) -> dict[str, float | int | None]:
@@ -92,14 +118,19 @@ def kinds(result: xr.Dataset) -> dict[str, dict[str, Any]]:
 
 def _kind(some: xr.Dataset) -> dict[str, Any]:
     own: dict[str, Any] = {name: pooled(some, name).as_numbers() for name in _OF_KINDS}
-    own |= {name: float(some[name].mean()) for name in ("seconds", "loss")}
-    for text in some["schedule"].values:
-        at = some.sel(schedule=text)
-        own[str(text)] = {
-            f"{name}_{pair}": pooled(at, f"{name}_{pair}").as_numbers()
-            for pair in ("network", "exact", "uncond", "cond", "posterior")
-            for name in (*MEASURES, "gain")
-            if np.isfinite(at[f"{name}_{pair}"]).all()
+    own |= {name: float(some[name].mean()) for name in ("seconds", "loss", "affine_share")}
+    schedules = [str(text) for text in some["schedule"].values]
+    measured = {
+        f"{name}_{pair}": stored(some, f"{name}_{pair}")
+        for pair in ("network", "exact", "uncond", "cond", "gaussian", "posterior")
+        for name in (*MEASURES, "gain")
+    }
+    for k, text in enumerate(schedules):
+        found = {name: values[k :: len(schedules)] for name, values in measured.items()}
+        own[text] = {
+            name: pool(values).as_numbers()
+            for name, values in found.items()
+            if all(np.isfinite(one.value) for one in values)
         }
     return own
 
