@@ -15,7 +15,7 @@ import dask
 
 from orthoscope.errors import ConfigError
 
-WORKER_DEATHS = 20  # that an item may see; one more, and it is taken for their cause
+WORKER_DEATHS = 20  # that an item may see; one more, and it is suspected to be their cause
 _CONNECT = 10.0  # seconds
 _DEAF_TO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # the parent ends its workers itself
 _SETTINGS = {

@@ -10,6 +10,7 @@ import logging
 import pickle
 import platform
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
@@ -214,12 +215,14 @@ def _attempt_on_worker(expected: tuple[tuple[str, str], ...], work: Callable[[T]
 
 
 def _distribute(client: Any, work: Callable[[T], R], items: Iterator[T]) -> Iterator[tuple[int, R | Exception]]:
-    from distributed import as_completed
+    from distributed import KilledWorker, as_completed
     from distributed.client import ClosedClientError
 
     call = partial(_attempt_on_worker, tuple(versions().items()), work)
     waiting = enumerate(items)
+    suspects: deque[tuple[int, T]] = deque()  # of killing workers: each is tried again with nothing else in flight
     running: dict[Any, tuple[int, T]] = {}
+    alone = False
     finished: Any = as_completed(loop=client.loop, with_results=True, raise_errors=False)  # type: ignore[no-untyped-call]
     window, looked = 0, -1.0
 
@@ -237,7 +240,12 @@ def _distribute(client: Any, work: Callable[[T], R], items: Iterator[T]) -> Iter
         while True:
             if time.monotonic() > looked + 1:  # workers come and go
                 window, looked = IN_FLIGHT * max(1, sum(client.nthreads().values())), time.monotonic()
-            submit(islice(waiting, max(0, window - len(running))))
+            alone = alone and bool(running)
+            if suspects and not running:
+                alone = True
+                submit([suspects.popleft()])
+            elif not suspects and not alone:
+                submit(islice(waiting, max(0, window - len(running))))
             if not running:
                 return
             future, result = next(finished)
@@ -245,6 +253,8 @@ def _distribute(client: Any, work: Callable[[T], R], items: Iterator[T]) -> Iter
             future.release()  # else it is computed again if its worker dies now
             if status == "finished":
                 yield index, _unpack(result)
+            elif status == "error" and isinstance(result[1], KilledWorker) and not alone:
+                suspects.append((index, item))
             elif status == "error":
                 yield index, _fault(result[1])
             elif client.status == "running":  # its worker died with the result, before that came here
