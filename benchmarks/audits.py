@@ -27,7 +27,7 @@ LOADING, OPENING, GENERATING = "loading code", "opening the pipeline", "generati
 PARTS = {
     "orthoscope.integrations.host:Host.generate": GENERATING,
     "orthoscope.integrations.source:Source.host": OPENING,
-    "orthoscope.integrations.judge:DigitsJudge.fitted": "fitting the judge",
+    "orthoscope.integrations.judge:ShippedJudge.fitted": "fitting the judge",
     "orthoscope.audits.generate:_made": "features, judge, thumbnails",
     "orthoscope.audits.cells:ImageCells.key": "names of cells",
     "orthoscope.sweeps.cells:Cells.write": "cells on disk",

@@ -26,8 +26,8 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.process import VarianceExploding
 from orthoscope.sampling import BrownianPath, Exponential, Grid, Run, geometric, sample
 from orthoscope.targets import Mixture, mixture
+from orthoscope.targets.bundled import bundled_digits
 from orthoscope.targets.ensembles import random_mixture
-from orthoscope.targets.labelled import bundled_digits
 from orthoscope.theory.odds import stopping_odds
 
 T_MAX, STEPS, TOLERANCE = 50.0, 24, 1e-3  # the tolerance is a share of the length of a centroid

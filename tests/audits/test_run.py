@@ -75,7 +75,7 @@ def test_the_folder_says_what_was_done_and_found(result: AuditResult, out: Path)
     xr.testing.assert_identical(stored, result.pipeline)
     spec = read_json(out / "spec.json")
     assert spec["audit"]["schedules"] == [named(schedule) for schedule in AUDIT.schedules]
-    assert spec["host"]["pipeline"] == "DigitsPipeline"
+    assert spec["host"]["pipeline"] == "ClassPipeline"
     assert json.loads(result.pipeline.attrs["spec"]) == spec["audit"]
 
 

@@ -34,8 +34,8 @@ from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.rules import LinearCFG
 from orthoscope.guidance.schedules import Constant
-from orthoscope.integrations.digits import digit_images, load_digits_pipeline
 from orthoscope.integrations.host import Host, host_of
+from orthoscope.integrations.shipped import DIGITS, read_class_pipeline
 from orthoscope.integrations.source import Source
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
@@ -194,7 +194,7 @@ def test_paths_run_in_single_precision_whatever_the_pipelines() -> None:
 
 @pytest.fixture(scope="module")
 def digits() -> Host:
-    return host_of(load_digits_pipeline(), "digits")
+    return host_of(read_class_pipeline(DIGITS.file), "digits")
 
 
 class Tight:
@@ -268,7 +268,7 @@ def test_a_pipeline_that_asks_twice_makes_both_predictions(
 
 
 def test_numbers_that_are_not_finite_are_refused() -> None:
-    pipe = load_digits_pipeline()
+    pipe = read_class_pipeline(DIGITS.file)
     next(pipe.unet.parameters()).fill_(torch.nan)
     with pytest.raises(StoppedError, match="NaN or infinity at strength 0"):
         recorder(host_of(pipe, "digits")).record(0.0)
@@ -368,7 +368,7 @@ def test_without_separation_there_is_no_threshold() -> None:
 
 
 def test_the_side_of_ten_classes_hangs_on_whose_directions_are_counted() -> None:
-    x, labels = digit_images()
+    x, labels = DIGITS.images()
     states = x.reshape(len(x), -1)
     means = np.array([states[labels == label].mean(0) for label in range(10)])
     record = replace(made_up([1.0], np.ones((len(x), 1)), labels.tolist()), states=states.astype(np.float32))

@@ -11,7 +11,7 @@ import pytest
 
 from orthoscope.datasets import read
 from orthoscope.experiments import train as study
-from orthoscope.integrations.digits import load_digits_pipeline
+from orthoscope.integrations.shipped import read_class_pipeline
 from tests.conftest import Finished
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
@@ -21,8 +21,8 @@ Run = Callable[..., Finished]
 @pytest.fixture(autouse=True)
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Examine few images."""
-    few = partial(study.DigitsTraining, samples=8, strengths=(1.0,), sampler_steps=2)
-    monkeypatch.setattr(study, "DigitsTraining", few)
+    few = partial(study.ModelTraining, samples=8, strengths=(1.0,), sampler_steps=2)
+    monkeypatch.setattr(study, "ModelTraining", few)
 
 
 @pytest.mark.slow
@@ -35,7 +35,7 @@ def test_it_leaves_weights_log_and_sheet_and_resumes(run_cli: Run, tmp_path: Pat
     assert 0.5 < found["held_out_loss"] < 2.0  # untrained: the size of the data and the noise
     assert found["judge_accuracy"] > 0.95
     assert set(found["strength 1"]) == {"class_share", "variance_ratio", "novelty"}
-    assert load_digits_pipeline(found["weights"]).null_label == 10
+    assert read_class_pipeline(found["weights"]).null_label == 10
     assert {path.name for path in tmp_path.iterdir()} == {
         "lock", "digits.safetensors", "checkpoint.safetensors", "training.nc",
         "loss.svg", "loss.png", "sheet.svg", "sheet.png",

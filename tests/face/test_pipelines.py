@@ -21,7 +21,7 @@ import orthoscope as osc
 from orthoscope.datasets import groups
 from orthoscope.errors import ConfigError
 from orthoscope.face.reports import AuditReport, CalibrationReport
-from orthoscope.integrations.digits import SHIPPED
+from orthoscope.integrations.shipped import DIGITS
 from orthoscope.integrations.source import Source
 from orthoscope.report.audit_table import audit_tables
 from orthoscope.report.tables import as_text
@@ -117,7 +117,7 @@ def test_a_log_is_a_short_table(digits: Any) -> None:
             digits([3, 5], num_inference_steps=steps, guidance_scale=2, latents=pipelines.draw(2, 1, 8, 8, seed=0))
     title, head, first, second = str(log).splitlines()
     assert title == (
-        "step:early=3,late=-1,switch=0.5,clock=step with rule rescale: DigitsPipeline, DPMSolverMultistepScheduler"
+        "step:early=3,late=-1,switch=0.5,clock=step with rule rescale: ClassPipeline, DPMSolverMultistepScheduler"
     )
     assert head.split("  ")[0] == "run"
     early, late = (float(half.mean()) for half in np.split(log.datasets[0]["pair_distance"].values, 2))
@@ -242,7 +242,7 @@ def test_the_model_that_ships_is_the_same_however_it_is_named(digits: Any, repor
     same(found.data, report.data)
     same(found.twin, report.twin)
     assert Source.of(None) == Source.of("digits") == Source()
-    named = {Source.of(pipe).name for pipe in (digits, None, "digits", osc.pipeline(SHIPPED))}
+    named = {Source.of(pipe).name for pipe in (digits, None, "digits", osc.pipeline(DIGITS.file))}
     assert named == {found.data.attrs["model"]} == {"digits"}
 
 
@@ -323,7 +323,10 @@ def stranger() -> Any:
         (lambda pipe: osc.audit(pipe, []), "`prompts` is empty"),
         (lambda pipe: osc.audit([pipe], [3]), "a pipeline is one of diffusers that is loaded, a folder, a hub id"),
         (lambda pipe: osc.calibrate(Unknown()), "a pipeline is one of diffusers that is loaded"),
-        (lambda pipe: osc.audit(stranger(), [3]), "DDPMPipeline is not known here; expected one of DiTPipeline"),
+        (
+            lambda pipe: osc.audit(stranger(), [3]),
+            "DDPMPipeline is not known here; expected one of ClassPipeline, DiTPipeline",
+        ),
         (lambda pipe: osc.audit(pipe, schedules=[]), "`schedules` is empty; give at least one"),
         (lambda pipe: osc.audit(pipe, schedules=["constnat:3"]), "did you mean 'constant'"),
         (lambda pipe: osc.audit(pipe, schedules=[3, "constant:3"]), "'constant:3' is given twice"),

@@ -11,7 +11,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from orthoscope.integrations.digits import DigitsPipeline
+from orthoscope.integrations.class_pipeline import ClassPipeline
 
 diffusers.utils.logging.set_verbosity_error()
 diffusers.utils.logging.disable_progress_bar()
@@ -286,7 +286,7 @@ def qwen() -> Any:
 
 def digits() -> Any:
     """The pipeline that ships with the package, untrained."""
-    return DigitsPipeline(
+    return ClassPipeline(
         unet=built(
             diffusers.UNet2DModel,
             sample_size=8,

@@ -16,17 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from orthoscope.errors import ConfigError
-from orthoscope.experiments.train import DigitsTraining, Judge
-from orthoscope.integrations.digits import (
-    CLASSES,
-    SHIPPED,
-    AtSigma,
-    DigitsPipeline,
-    build_network,
-    load_digits_pipeline,
-    pipeline_of,
-    save_digits,
-)
+from orthoscope.experiments.train import Judge, ModelTraining
+from orthoscope.integrations.class_pipeline import AtSigma, ClassPipeline, build_network, pipeline_of
+from orthoscope.integrations.shipped import DIGITS, read_class_pipeline, write_weights
 from orthoscope.learned import Learned, Training
 from orthoscope.metrics import mean_of
 from orthoscope.process import NoiseLevel
@@ -39,15 +31,15 @@ LABELS = [0, 3, 3, 7]
 
 
 @pytest.fixture(scope="module")
-def shipped() -> DigitsPipeline:
-    return load_digits_pipeline()
+def shipped() -> ClassPipeline:
+    return read_class_pipeline(DIGITS.file)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def generated(pipeline: DigitsPipeline, **options: Any) -> Tensor:
+def generated(pipeline: ClassPipeline, **options: Any) -> Tensor:
     settings = {"num_inference_steps": 6, "output_type": "latent", "generator": seeded()} | options
     return pipeline(settings.pop("class_labels", LABELS), **settings).images
 
@@ -55,16 +47,16 @@ def generated(pipeline: DigitsPipeline, **options: Any) -> Tensor:
 # The arithmetic
 
 
-def with_scheduler(pipeline: DigitsPipeline, kind: str) -> DigitsPipeline:
+def with_scheduler(pipeline: ClassPipeline, kind: str) -> ClassPipeline:
     scheduler = getattr(diffusers, kind).from_config(pipeline.scheduler.config)
-    other = DigitsPipeline(unet=pipeline.unet, scheduler=scheduler)
+    other = ClassPipeline(unet=pipeline.unet, scheduler=scheduler)
     other.set_progress_bar_config(disable=True)
     return other
 
 
-def euler_by_hand(pipeline: DigitsPipeline, scale: float, steps: int) -> Tensor:
+def euler_by_hand(pipeline: ClassPipeline, scale: float, steps: int) -> Tensor:
     """Euler steps of the probability-flow ODE in unscaled coordinates, with the network as a denoiser."""
-    denoiser = Learned(network=AtSigma(pipeline.unet), null=CLASSES)
+    denoiser = Learned(network=AtSigma(pipeline.unet), null=10)
     pipeline.scheduler.set_timesteps(steps)
     sigmas = pipeline.scheduler.sigmas.tolist()
     x = torch.randn((len(LABELS), 1, 8, 8), generator=seeded()) * float(pipeline.scheduler.init_noise_sigma)
@@ -77,22 +69,22 @@ def euler_by_hand(pipeline: DigitsPipeline, scale: float, steps: int) -> Tensor:
 
 
 @pytest.mark.parametrize("scale", [-0.5, 0.0, 1.0, 3.0])
-def test_the_pipeline_is_euler_s_method_on_the_learned_denoiser(shipped: DigitsPipeline, scale: float) -> None:
+def test_the_pipeline_is_euler_s_method_on_the_learned_denoiser(shipped: ClassPipeline, scale: float) -> None:
     """Ties the labels, the order of the halves, v-prediction, time steps and scales together."""
     pipeline = with_scheduler(shipped, "EulerDiscreteScheduler")
     expected = euler_by_hand(pipeline, scale, 6)
     torch.testing.assert_close(generated(pipeline, guidance_scale=scale), expected, rtol=1e-3, atol=1e-3)
 
 
-def test_scales_0_and_1_are_the_unconditional_and_the_conditional_network(shipped: DigitsPipeline) -> None:
-    none = generated(shipped, class_labels=[CLASSES] * len(LABELS))
+def test_scales_0_and_1_are_the_unconditional_and_the_conditional_network(shipped: ClassPipeline) -> None:
+    none = generated(shipped, class_labels=[DIGITS.classes] * len(LABELS))
     torch.testing.assert_close(generated(shipped, guidance_scale=0.0), none, rtol=1e-4, atol=1e-4)
     almost = generated(shipped, guidance_scale=1.0 + 1e-9)
     torch.testing.assert_close(generated(shipped, guidance_scale=1.0), almost, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(none, almost, atol=0.1)
 
 
-def test_every_call_shows_both_halves_the_unconditional_one_first(shipped: DigitsPipeline) -> None:
+def test_every_call_shows_both_halves_the_unconditional_one_first(shipped: ClassPipeline) -> None:
     seen: list[tuple[int, list[int]]] = []
     hook = shipped.unet.register_forward_pre_hook(
         lambda _, args, kwargs: seen.append((len(args[0]), kwargs["class_labels"].tolist())), with_kwargs=True
@@ -100,26 +92,26 @@ def test_every_call_shows_both_halves_the_unconditional_one_first(shipped: Digit
     generated(shipped, guidance_scale=2.0)
     generated(shipped, guidance_scale=1.0)
     hook.remove()
-    assert seen == [(8, [CLASSES] * 4 + LABELS)] * 6 + [(4, LABELS)] * 6
+    assert seen == [(8, [DIGITS.classes] * 4 + LABELS)] * 6 + [(4, LABELS)] * 6
 
 
-def test_an_image_with_its_own_generator_does_not_depend_on_the_batch(shipped: DigitsPipeline) -> None:
+def test_an_image_with_its_own_generator_does_not_depend_on_the_batch(shipped: ClassPipeline) -> None:
     together = generated(shipped, generator=[seeded(k) for k in range(len(LABELS))])
     alone = generated(shipped, class_labels=[LABELS[2]], generator=[seeded(2)])
     torch.testing.assert_close(together[2:3], alone, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["DDIMScheduler", "EulerAncestralDiscreteScheduler", "HeunDiscreteScheduler"])
-def test_other_schedulers_run_from_its_config_and_do_not_clip(shipped: DigitsPipeline, kind: str) -> None:
+def test_other_schedulers_run_from_its_config_and_do_not_clip(shipped: ClassPipeline, kind: str) -> None:
     other = with_scheduler(shipped, kind)
     assert other.scheduler.config.get("clip_sample", False) is False
-    judge = Judge.of(*DigitsTraining().split())
-    labels = list(range(CLASSES)) * 2
+    judge = Judge.of(ModelTraining())
+    labels = list(range(DIGITS.classes)) * 2
     images = generated(other, class_labels=labels, num_inference_steps=20).flatten(1).numpy()
-    assert (judge.classifier.predict(images) == labels).sum() >= 14
+    assert (judge.classifier.classes(images) == labels).sum() >= 14
 
 
-def test_forms_of_the_output(shipped: DigitsPipeline) -> None:
+def test_forms_of_the_output(shipped: ClassPipeline) -> None:
     latent = generated(shipped)
     pixels = (latent / 2 + 0.5).clamp(0, 1)
     torch.testing.assert_close(generated(shipped, output_type="pt"), pixels)
@@ -128,7 +120,7 @@ def test_forms_of_the_output(shipped: DigitsPipeline) -> None:
     assert len(shipped(3, num_inference_steps=1, generator=seeded(), return_dict=False)[0]) == 1
 
 
-def test_a_callback_may_change_the_state(shipped: DigitsPipeline) -> None:
+def test_a_callback_may_change_the_state(shipped: ClassPipeline) -> None:
     steps = []
 
     def callback(pipe: Any, index: int, t: Tensor, given: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -139,9 +131,9 @@ def test_a_callback_may_change_the_state(shipped: DigitsPipeline) -> None:
     assert steps == list(range(6))
 
 
-def test_it_is_saved_and_loaded_like_any_pipeline(shipped: DigitsPipeline, tmp_path: Path) -> None:
+def test_it_is_saved_and_loaded_like_any_pipeline(shipped: ClassPipeline, tmp_path: Path) -> None:
     shipped.save_pretrained(tmp_path, safe_serialization=True)
-    again = DigitsPipeline.from_pretrained(tmp_path, local_files_only=True)
+    again = ClassPipeline.from_pretrained(tmp_path, local_files_only=True)
     again.set_progress_bar_config(disable=True)
     assert torch.equal(generated(again), generated(shipped))
 
@@ -150,33 +142,33 @@ def test_it_is_saved_and_loaded_like_any_pipeline(shipped: DigitsPipeline, tmp_p
 
 
 def test_the_shipped_file_is_small_and_made_by_the_defaults() -> None:
-    assert SHIPPED.stat().st_size < 4 * MEGABYTES
-    with safe_open(SHIPPED, framework="pt") as opened:
+    assert DIGITS.file.stat().st_size < 4 * MEGABYTES
+    with safe_open(DIGITS.file, framework="pt") as opened:
         made_by = json.loads(opened.metadata()["orthoscope"])["made_by"]
     assert made_by["training"] == plain(Training())
 
 
-STUDY = DigitsTraining(samples=60, sampler_steps=15)
+STUDY = ModelTraining(samples=60, sampler_steps=15)
 
 
 @pytest.fixture(scope="module")
-def drawn(shipped: DigitsPipeline) -> np.ndarray:
+def drawn(shipped: ClassPipeline) -> np.ndarray:
     return STUDY.generate(shipped, 0.0)
 
 
 def test_samples_of_the_shipped_weights_are_of_their_class(drawn: np.ndarray) -> None:
-    judge = Judge.of(*STUDY.split())
-    found = judge.classifier.predict(drawn.reshape(600, -1)).reshape(CLASSES, -1)
-    right = found == np.arange(CLASSES)[:, None]
+    judge = Judge.of(STUDY)
+    found = judge.classifier.classes(drawn.reshape(600, -1)).reshape(DIGITS.classes, -1)
+    right = found == np.arange(DIGITS.classes)[:, None]
     expect_rate(right, 0.98, detect=0.12)
-    assert (found == np.roll(np.arange(CLASSES), 1)[:, None]).mean() < 0.1  # labels off by one would be noticed
+    assert (found == np.roll(np.arange(DIGITS.classes), 1)[:, None]).mean() < 0.1  # labels off by one would be noticed
 
 
 @pytest.mark.slow
-def test_euler_s_steps_lose_more_variance_than_the_network(shipped: DigitsPipeline, drawn: np.ndarray) -> None:
+def test_euler_s_steps_lose_more_variance_than_the_network(shipped: ClassPipeline, drawn: np.ndarray) -> None:
     """From the same noise, class by class; what the page on training says."""
     by_euler = STUDY.generate(with_scheduler(shipped, "EulerDiscreteScheduler"), 0.0)
-    real = np.array([points.var(0, ddof=1).sum() for points in Judge.of(*STUDY.split()).points.values()])
+    real = np.array([points.var(0, ddof=1).sum() for points in Judge.of(STUDY).points.values()])
     first, second = (rows.var(1, ddof=1).sum(1) / real for rows in (by_euler, drawn))
     of_network, of_euler = mean_of(1 - second), mean_of(second - first)
     assert of_euler.value - of_network.value > 0
@@ -187,27 +179,27 @@ def test_euler_s_steps_lose_more_variance_than_the_network(shipped: DigitsPipeli
 
 
 def test_equal_seeds_give_equal_networks() -> None:
-    one, same, other = (build_network(seed).conv_in.weight for seed in (1, 1, 2))
+    one, same, other = (build_network(DIGITS.network, seed).conv_in.weight for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
 def test_weights_survive_the_file_bit_for_bit(tmp_path: Path) -> None:
-    unet = build_network(3)
-    save_digits(unet, tmp_path / "d.safetensors", made_by={})
-    again = load_digits_pipeline(tmp_path / "d.safetensors")
+    unet = build_network(DIGITS.network, 3)
+    write_weights(DIGITS, unet, tmp_path / "d.safetensors", made_by={})
+    again = read_class_pipeline(tmp_path / "d.safetensors")
     torch.testing.assert_close(again.unet.state_dict(), unet.state_dict(), rtol=0, atol=0)
     assert torch.equal(generated(again), generated(pipeline_of(unet)))
 
 
 def damaged(path: Path, how: str) -> None:
     """Write a copy of the shipped file with one thing wrong."""
-    weights = load_file(SHIPPED)
-    with safe_open(SHIPPED, framework="pt") as opened:
+    weights = load_file(DIGITS.file)
+    with safe_open(DIGITS.file, framework="pt") as opened:
         about = json.loads(opened.metadata()["orthoscope"])
     match how:
         case "truncated":
-            path.write_bytes(SHIPPED.read_bytes()[:-1000])
+            path.write_bytes(DIGITS.file.read_bytes()[:-1000])
             return
         case "text":
             path.write_text("not weights")
@@ -245,8 +237,8 @@ def damaged(path: Path, how: str) -> None:
     [
         ("truncated", "not a readable safetensors file"),
         ("text", "not a readable safetensors file"),
-        ("no metadata", "does not hold the digits model"),
-        ("another model", "does not hold the digits model"),
+        ("no metadata", "does not hold a model of format 1"),
+        ("another model", "does not hold a model of format 1"),
         ("another width", "do not fit"),
         ("unknown setting", "do not fit"),
         ("no network", "do not fit"),
@@ -264,16 +256,16 @@ def test_wrong_files_are_refused_in_one_line(tmp_path: Path, how: str, message: 
     path = tmp_path / "d.safetensors"
     damaged(path, how)
     with pytest.raises(ConfigError, match=message) as raised:
-        load_digits_pipeline(path)
+        read_class_pipeline(path)
     assert len(str(raised.value).splitlines()) == 1
 
 
-def test_other_mistakes_are_told(shipped: DigitsPipeline, tmp_path: Path) -> None:
+def test_other_mistakes_are_told(shipped: ClassPipeline, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
-        load_digits_pipeline(tmp_path / "nowhere.safetensors")
+        read_class_pipeline(tmp_path / "nowhere.safetensors")
     with pytest.raises(ConfigError, match="must be 0 to 9"):
         generated(shipped, class_labels=[11])
-    with pytest.raises(ConfigError, match="list of digits"):
+    with pytest.raises(ConfigError, match="list of classes"):
         generated(shipped, class_labels=[])
     with pytest.raises(ConfigError, match="output_type"):
         generated(shipped, output_type="jpeg")

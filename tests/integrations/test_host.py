@@ -270,7 +270,7 @@ def test_what_a_pipeline_cannot_do_is_told_in_one_line(hosts: dict[str, Host]) -
 
 
 def test_pipelines_that_need_more_than_a_prompt_are_refused() -> None:
-    with pytest.raises(ConfigError, match="needs more than a prompt; expected one of DiTPipeline"):
+    with pytest.raises(ConfigError, match="needs more than a prompt; expected one of ClassPipeline, DiTPipeline"):
         host_of(pipelines.stable_diffusion("StableDiffusionImg2ImgPipeline"))
     with pytest.raises(ConfigError, match="ExoticPipeline is not known here"):
         host_of(type("ExoticPipeline", (), {})())
@@ -378,9 +378,9 @@ def test_how_a_tokenizer_reads_is_in_its_fingerprint(saved: Path, tmp_path: Path
 
 
 def test_a_digits_file_or_its_folder_is_opened(tmp_path: Path) -> None:
-    from orthoscope.integrations.digits import SHIPPED
+    from orthoscope.integrations.shipped import DIGITS
 
-    shutil.copy(SHIPPED, tmp_path / "digits.safetensors")
+    shutil.copy(DIGITS.file, tmp_path / "digits.safetensors")
     shipped = Source().host().identity
     assert (
         Source(model=str(tmp_path)).host().identity

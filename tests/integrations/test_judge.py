@@ -14,16 +14,16 @@ from PIL import Image
 
 from orthoscope import rng
 from orthoscope.errors import ConfigError
-from orthoscope.experiments.train import DigitsTraining
-from orthoscope.integrations.digits import digit_images, load_digits_pipeline
+from orthoscope.experiments.train import ModelTraining
 from orthoscope.integrations.features import features_of
 from orthoscope.integrations.host import Host, host_of
 from orthoscope.integrations.judge import (
-    DigitsJudge,
+    ShippedJudge,
     judge_of,
     reference_features,
     reference_images,
 )
+from orthoscope.integrations.shipped import DIGITS, read_class_pipeline
 from tests.integrations import networks, pipelines
 from tests.stat.expect import expect_rate
 
@@ -33,7 +33,7 @@ CLASSES = 10
 
 @pytest.fixture(scope="module")
 def host() -> Host:
-    return host_of(load_digits_pipeline(), "digits")
+    return host_of(read_class_pipeline(DIGITS.file), "digits")
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +42,9 @@ def model() -> Host:
 
 
 @pytest.fixture(scope="module")
-def judge(host: Host) -> DigitsJudge:
+def judge(host: Host) -> ShippedJudge:
     found = judge_of(host)
-    assert isinstance(found, DigitsJudge)
+    assert isinstance(found, ShippedJudge)
     return found
 
 
@@ -55,17 +55,17 @@ def generated(latents: Any = None, images: Any = None) -> Any:
 # Digits
 
 
-def test_it_is_judged_by_the_images_that_the_shipped_model_has_not_seen(judge: DigitsJudge) -> None:
-    _, held_out = DigitsTraining().split()
+def test_it_is_judged_by_the_images_that_the_shipped_model_has_not_seen(judge: ShippedJudge) -> None:
+    _, held_out = ModelTraining().split()
     labels = held_out.labels.numpy()
     found = judge.probabilities(generated(held_out.x.numpy()))
     assert (found.argmax(1) == labels).mean() == judge.accuracy
     assert -np.log(found[np.arange(len(labels)), labels]).mean() == pytest.approx(judge.log_loss, rel=1e-12)
 
 
-def test_it_knows_digits_and_how_sure_it_may_be(judge: DigitsJudge) -> None:
+def test_it_knows_digits_and_how_sure_it_may_be(judge: ShippedJudge) -> None:
     """What it says to be sure of, it gets right as often as it says; machines without temperature are not as good."""
-    _, held_out = DigitsTraining().split()
+    _, held_out = ModelTraining().split()
     x, labels = held_out.x.numpy(), held_out.labels.numpy()
     found = judge.probabilities(generated(x))
     np.testing.assert_allclose(found.sum(1), 1, rtol=1e-12)
@@ -77,8 +77,8 @@ def test_it_knows_digits_and_how_sure_it_may_be(judge: DigitsJudge) -> None:
     assert judge.log_loss < 0.5 * float(plain)
 
 
-def test_it_doubts_what_lies_between_two_digits(judge: DigitsJudge) -> None:
-    x, labels = digit_images()
+def test_it_doubts_what_lies_between_two_digits(judge: ShippedJudge) -> None:
+    x, labels = DIGITS.images()
     pairs = [(x[labels == a][:40] + x[labels == b][:40]) / 2 for a, b in ((1, 7), (3, 5), (4, 9))]
     surest = judge.probabilities(generated(np.concatenate(pairs))).max(1).mean()
     assert surest < judge.probabilities(generated(x[:120])).max(1).mean() - 0.1
@@ -118,7 +118,7 @@ def write(path: Path, pixels: np.ndarray) -> None:
 
 
 def test_digits_are_compared_with_the_bundled_ones(host: Host) -> None:
-    x, _ = digit_images()
+    x, _ = DIGITS.images()
     images = reference_images(None, host)
     assert images is not None
     assert images.shape == (1797, 8, 8, 1)

@@ -16,8 +16,8 @@ from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.rules import LinearCFG
-from orthoscope.integrations.digits import digit_images, load_digits_pipeline
 from orthoscope.integrations.host import Host, host_of
+from orthoscope.integrations.shipped import DIGITS, read_class_pipeline
 from orthoscope.integrations.twin import ExactNetwork, twin_of
 from orthoscope.process import VarianceExploding
 from orthoscope.sampling import Exponential, Multistep, grid, sample
@@ -33,12 +33,12 @@ Array = np.ndarray
 
 @pytest.fixture(scope="module")
 def host() -> Host:
-    return host_of(load_digits_pipeline(), "digits")
+    return host_of(read_class_pipeline(DIGITS.file), "digits")
 
 
 @pytest.fixture(scope="module")
 def data() -> tuple[Array, Array]:
-    return digit_images()
+    return DIGITS.images()
 
 
 def driven(host: Host, kind: str, **settings: Any) -> Host:

@@ -74,7 +74,7 @@ def audited(
             "evaluation": np.arange(EVALUATIONS), "shown_prompt": list(prompts[:shown]), "shown": np.arange(6),
         },
         attrs={
-            "spec": "{}", "spec_hash": "0", "orthoscope": "0", "model": "digits", "family": "DigitsPipeline",
+            "spec": "{}", "spec_hash": "0", "orthoscope": "0", "model": "digits", "family": "ClassPipeline",
             "scheduler": "DPMSolverMultistepScheduler", "steps": 12, "features": "latent", "images_per_prompt": 20,
             "current": CURRENT, "adherence": "class_posterior", "stopped": json.dumps(stopped or {}),
             "recommendation": json.dumps(

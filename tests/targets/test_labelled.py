@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from orthoscope.errors import ConfigError
-from orthoscope.targets.labelled import bundled_digits, read_labelled
+from orthoscope.targets.bundled import bundled_digits
+from orthoscope.targets.datafiles import read_labelled
 
 
 def test_the_digits_are_bundled() -> None:
@@ -83,7 +84,7 @@ def test_classes_must_be_numbered_where_that_is_asked(tmp_path: Path, labels: li
 def test_missing_and_foreign_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no such file"):
         read_labelled(tmp_path / "none.csv")
-    with pytest.raises(ConfigError, match="digits, FILE"):
+    with pytest.raises(ConfigError, match="digits, glyphs, FILE"):
         read_labelled("cifar10")
     (tmp_path / "bad.csv").write_text("1,2,3\n4,x,6\n")
     with pytest.raises(ConfigError, match="label in the last column"):

@@ -131,12 +131,12 @@ class Audit:
         prompts = self.prompts or tuple(host.default_prompts or ())
         if not prompts:
             raise ConfigError("this model needs prompts; give `prompts` FILE with one in every line")
-        images = self.images_per_prompt or (_IMAGES_DIGITS if host.is_digits else _IMAGES)
+        images = self.images_per_prompt or (_IMAGES_DIGITS if bool(host.shipped) else _IMAGES)
         if images < _FEWEST_FOR_ALL:
             say(f"{images} images per prompt are too few for some measures, which will be missing; 4 are enough")
         if len(prompts) == 1:
             say("one prompt: nothing that compares prompts will be measured, such as mean shift and gain; give more")
-        schedules = self.schedules or (_DIGITS if host.is_digits else _USUAL)
+        schedules = self.schedules or (_DIGITS if bool(host.shipped) else _USUAL)
         if REFERENCE not in schedules:
             say(f"{format_schedule(REFERENCE)} is added: diversity and mean shift are relative to strength 0")
         schedules = (REFERENCE, *(schedule for schedule in schedules if schedule != REFERENCE))
@@ -144,7 +144,7 @@ class Audit:
         if current not in schedules:
             say(f"{format_schedule(current)}, the schedule in use, is added")
             schedules = (*schedules, current)
-        search = host.is_digits if self.search is None else self.search
+        search = bool(host.shipped) if self.search is None else self.search
         return replace(
             self, prompts=prompts, schedules=schedules, images_per_prompt=images, current=current, search=search
         )

@@ -200,7 +200,7 @@ class Session:
 
     def _twin(self) -> Studio | None:
         """The pipeline's twin with the exact score, where its data are at hand."""
-        return self.studio.twin if self.studio.host.is_digits else None
+        return self.studio.twin if self.studio.host.shipped else None
 
     def _foresee(self, schedules: int) -> None:
         self.tally.foreseen = schedules * len(self.plan.prompts) * (self.plan.images_per_prompt or 0)

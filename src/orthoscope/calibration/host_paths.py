@@ -74,7 +74,7 @@ def has_paths(host: Host) -> bool:
 
 def _denoiser(host: Host) -> Denoiser:
     """The network of a host as a denoiser of clean data in unscaled coordinates."""
-    from orthoscope.integrations.digits import AtSigma
+    from orthoscope.integrations.class_pipeline import AtSigma
     from orthoscope.integrations.twin import ExactNetwork
 
     if isinstance(host.pipe.unet, ExactNetwork):

@@ -21,7 +21,7 @@ from orthoscope.datasets import dataset, estimates
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.source import Source
 from orthoscope.progress import Progress, Remark
-from orthoscope.targets.labelled import read_labelled
+from orthoscope.targets.datafiles import read_labelled
 from orthoscope.threads import one_thread
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def calibrate(
         raise ConfigError(f"{calibration.data} must hold every class of {host.name}, 0 to {host.classes - 1}")
     ordered = tuple(sorted(prompts))  # errors follow the names of prompts, not the order in which they were given
     examined = {"pipeline": (host, ordered)}
-    if data is not None or host.is_digits:
+    if data is not None or host.shipped:
         twin = twin_of(host, data)
         examined["twin"] = (twin, tuple(str(label) for label in np.unique(data[1])) if data else ordered)
     count = _Count(progress, sum(parts_of(one, len(asked), calibration) for one, asked in examined.values()))

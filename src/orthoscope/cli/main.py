@@ -33,7 +33,7 @@ _VERBS = {
     name: f"orthoscope.cli.{name.replace('-', '_')}"
     for name in (
         "demo", "predict", "simulate", "gaussian", "two-class", "design", "claims", "study", "rerun", "sweep", "audit",
-        "calibrate", "phase", "bench", "train",
+        "calibrate", "phase", "bench", "train", "data",
     )
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -20,44 +21,56 @@ def _group() -> None:
     """Train score networks."""
 
 
-@train.command("digits")
-def digits(
-    out: options.Out = Path("runs/digits"),
-    steps: Annotated[
-        int | None, typer.Option(help="Updates of the weights; the default made the shipped file.")
-    ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
-    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
-    seed: options.Seed = 0,
-    quiet: options.Quiet = False,
-    json: options.Json = False,
-) -> None:
-    """Train the digits model that ships with the package, and examine it.
+def _of(model: str, out: Path, what: str) -> Callable[..., None]:
+    """The command that trains a model that ships."""
+
+    def command(
+        out: options.Out = out,
+        steps: Annotated[
+            int | None, typer.Option(help="Updates of the weights; the default made the shipped file.")
+        ] = None,
+        resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+        device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+        seed: options.Seed = 0,
+        quiet: options.Quiet = False,
+        json: options.Json = False,
+    ) -> None:
+        from orthoscope.datasets import write
+        from orthoscope.experiments.train import FILES, RESULTS, TRAININGS, ModelTraining, job, summarize
+        from orthoscope.locking import locked
+        from orthoscope.plots.training import loss_figure, sheet_figure
+        from orthoscope.report.page import save_figure
+
+        plan = TRAININGS[model]
+        study = ModelTraining(model=model, training=plan.but(seed=seed, steps=plan.steps if steps is None else steps))
+        weights = out / study.weights
+        with locked(out, job(model), (study.weights, *FILES)):
+            with resumable(out, "with --resume"), bar("training", quiet=quiet) as advance:
+                trainer, pipeline = study.train(out, resume=resume, device=device, progress=advance)
+            with bar("examining", quiet=quiet) as advance:
+                result = study.examine(trainer, pipeline, advance)
+            write(result, out / RESULTS)
+            save_figure(loss_figure(result), out / "loss.svg")
+            save_figure(sheet_figure(result), out / "sheet.svg")
+        shown = summarize(result) | {"weights": str(weights), "bytes": weights.stat().st_size, "folder": str(out)}
+        emit(shown if json else flat(shown), as_json=json, title=model)
+
+    command.__doc__ = f"""Train {what}, as it ships with the package, and examine it.
 
     Writes weights, checkpoint, log, loss figure and sample sheet into the folder --out.
 
-    Example: orthoscope train digits --out runs/digits
+    Example: orthoscope train {model} --out {out}
     """
-    from orthoscope.datasets import write
-    from orthoscope.experiments.train import FILES, JOB, RESULTS, WEIGHTS, DigitsTraining, summarize
-    from orthoscope.learned import Training
-    from orthoscope.locking import locked
-    from orthoscope.plots.training import loss_figure, sheet_figure
-    from orthoscope.report.page import save_figure
+    return command
 
-    plan = Training(seed=seed) if steps is None else Training(seed=seed, steps=steps)
-    study = DigitsTraining(training=plan)
-    with locked(out, JOB, FILES):
-        with resumable(out, "with --resume"), bar("training", quiet=quiet) as advance:
-            trainer, pipeline = study.train(out, resume=resume, device=device, progress=advance)
-        with bar("examining", quiet=quiet) as advance:
-            result = study.examine(trainer, pipeline, advance)
-        write(result, out / RESULTS)
-        save_figure(loss_figure(result), out / "loss.svg")
-        save_figure(sheet_figure(result), out / "sheet.svg")
-    weights = out / WEIGHTS
-    shown = summarize(result) | {"weights": str(weights), "bytes": weights.stat().st_size, "folder": str(out)}
-    emit(shown if json else flat(shown), as_json=json, title="digits")
+
+for _model, _what in {
+    "digits": "the digits model",
+    "glyphs": "the model of 1,000 characters",
+    "glyphs-100": "its like of 100 characters",
+    "glyphs-forgetful": "its like that seldom forgets labels",
+}.items():
+    train.command(_model)(_of(_model, Path("runs") / _model, _what))
 
 
 @train.command("mixture")

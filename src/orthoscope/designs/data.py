@@ -44,8 +44,9 @@ from orthoscope.sampling import Exponential, Grid, geometric, sample, start
 from orthoscope.serialize import VERSION
 from orthoscope.settings import check_run
 from orthoscope.targets import Mixture
+from orthoscope.targets.datafiles import read_labelled
 from orthoscope.targets.given import as_target, names_target
-from orthoscope.targets.labelled import read_labelled, standardized
+from orthoscope.targets.labelled import standardized
 from orthoscope.typing import Events, PerRow, Rows
 
 MEASURED = ("mean_shift", "variance_ratio", "class_posterior", "separability", "frechet")
@@ -57,7 +58,7 @@ class DataLaw:
     """One class of a data set.
 
     Attributes:
-        source: `digits`, or a file, see `targets.labelled.read_labelled`; or labelled modes such as
+        source: `digits`, `glyphs`, or a file, see `targets.datafiles.read_labelled`; or labelled modes such as
             `mixture(x, labels=y)`, what makes them, or the name or place of either as text.
         label: The class.
         t_max: Variance time of the start, in squared units in which the data has unit mean variance.

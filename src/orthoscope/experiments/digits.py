@@ -32,7 +32,7 @@ from orthoscope.quantities import Estimate, pool
 from orthoscope.sampling import IndependentNoise, geometric, sample, start, through
 from orthoscope.sweeps.points import HERE, Points
 from orthoscope.targets import Mixture
-from orthoscope.targets.labelled import bundled_digits
+from orthoscope.targets.bundled import bundled_digits
 from orthoscope.theory.gaussian import variance_neutral_start
 
 FloatArray = NDArray[np.float64]

@@ -1,8 +1,8 @@
-"""Training of the digits model that ships with the package, and what became of it.
+"""Training of the models that ship with the package, and what became of them.
 
-What a sample is worth is said by a judge that never saw the model: a support vector machine trained on the same images,
-tested on those held out. Beside class and variance stands `novelty`: how far samples are from the images trained on,
-in units of how far unseen images are. Near 0 the model has learned its data by heart; near 1 it makes new digits.
+What a sample is worth is said by a judge that never saw the model: a classifier trained on the same images, tested on
+those held out. Beside class and variance stands `novelty`: how far samples are from the images trained on, in units of
+how far unseen images are. Near 0 the model has learned its data by heart; near 1 it makes new images.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from orthoscope import __version__, metrics, rng
 from orthoscope.datasets import dataset, estimates, stored
-from orthoscope.errors import ConfigError
+from orthoscope.errors import ConfigError, unknown
 from orthoscope.learned import Labelled, Trainer, Training, train
 from orthoscope.locking import locked
 from orthoscope.progress import Progress
@@ -29,85 +29,123 @@ from orthoscope.serialize import plain
 from orthoscope.threads import one_thread
 
 if TYPE_CHECKING:
-    from orthoscope.integrations.digits import DigitsPipeline
+    from orthoscope.integrations.class_pipeline import ClassPipeline
+    from orthoscope.integrations.judge import ShippedJudge
+    from orthoscope.integrations.shipped import Model
 
 FloatArray = NDArray[np.float64]
-JOB, WEIGHTS, CHECKPOINT, RESULTS = "train digits", "digits.safetensors", "checkpoint.safetensors", "training.nc"
-FILES = (WEIGHTS, CHECKPOINT, RESULTS, "loss.svg", "loss.png", "sheet.svg", "sheet.png")  # of its folder
+CHECKPOINT, RESULTS = "checkpoint.safetensors", "training.nc"
+FILES = (CHECKPOINT, RESULTS, "loss.svg", "loss.png", "sheet.svg", "sheet.png")  # of its folder, beside the weights
+TRAININGS = {
+    "digits": Training(),
+    "glyphs": Training(steps=12000, learning_rate=4e-3, null_share=0.3, every=500),
+    "glyphs-100": Training(steps=4000, learning_rate=4e-3, null_share=0.3, every=500),
+    "glyphs-forgetful": Training(steps=4000, learning_rate=4e-3, null_share=0.1, every=500),
+}
+_EXAMINED = 20  # classes at most, spread evenly
 _SHOWN = 12  # samples per class that are kept as images
+_LOGGED = 1000  # images held out that an entry of the log is taken of, at most
 _FEWEST = 8  # of which a variance and its error can be taken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DigitsTraining:
-    """One training of the digits model and its examination.
+class ModelTraining:
+    """One training of a model that ships, and its examination.
 
     Attributes:
-        training: How the network is trained.
-        held_out: Share of the images that it never sees.
+        model: Which one.
+        training: How the network is trained; as the one that ships if None.
         strengths: Guidance strengths at which it is examined.
         samples: Images per class and strength.
         sampler_steps: Steps of the sampler.
     """
 
-    name: str = field(default="digits-training", init=False)
-    training: Training = field(default_factory=Training)
-    held_out: float = 0.1
+    name: str = field(default="model-training", init=False)
+    model: str = "digits"
+    training: Training | None = None
     strengths: tuple[float, ...] = (0.0, 1.0, 3.0)
     samples: int = 50
     sampler_steps: int = 30
 
     def __post_init__(self) -> None:
-        """Reject examinations that say nothing."""
-        if not 0 < self.held_out < 1:
-            raise ConfigError(f"held_out is a share of the images, 0 < held_out < 1, got {self.held_out}")
+        """Reject models that there are not, and examinations that say nothing."""
+        if self.model not in TRAININGS:
+            raise unknown("model", self.model, TRAININGS)
+        if self.training is None:
+            object.__setattr__(self, "training", TRAININGS[self.model])
         if self.samples < _FEWEST:
             raise ConfigError(f"samples must be at least {_FEWEST} per class, got {self.samples}")
 
-    def split(self) -> tuple[Labelled, Labelled]:
-        """The images to train on, and those held out."""
-        from orthoscope.integrations.digits import digit_images
+    @property
+    def plan(self) -> Training:
+        """How the network is trained."""
+        assert self.training is not None  # once it is made
+        return self.training
 
-        images, labels = digit_images()
-        data = Labelled(x=torch.from_numpy(images), labels=torch.from_numpy(labels), classes=10)
-        order = rng.stream(self.training.seed, "held out").permutation(len(data))
-        first = round(self.held_out * len(data))
-        return data.take(order[first:]), data.take(order[:first])
+    @property
+    def shipped(self) -> Model:
+        """The model."""
+        from orthoscope.integrations.shipped import MODELS
+
+        return MODELS[self.model]
+
+    @property
+    def weights(self) -> str:
+        """Name of the file of weights."""
+        return f"{self.model}.safetensors"
+
+    @property
+    def examined(self) -> NDArray[np.int64]:
+        """The classes that are examined."""
+        number = min(self.shipped.classes, _EXAMINED)
+        return np.arange(number) * self.shipped.classes // number
+
+    def split(self) -> tuple[Labelled, Labelled]:
+        """The images to train on, in the order of the seed, and those held out."""
+        (images, labels), held_out = self.shipped.images(), self.shipped.held_out()
+        data = Labelled(x=torch.from_numpy(images), labels=torch.from_numpy(labels), classes=self.shipped.classes)
+        order = rng.stream(self.plan.seed, "held out").permutation(len(data))
+        return data.take(order[~held_out[order]]), data.take(order[held_out[order]])
 
     def train(
         self, out: Path, *, resume: bool = False, device: str = "cpu", progress: Progress | None = None
-    ) -> tuple[Trainer, DigitsPipeline]:
+    ) -> tuple[Trainer, ClassPipeline]:
         """Train on one thread, keeping a checkpoint, and write the weights.
 
         Raises:
             ConfigError: if the folder is in use or cannot be written, or there is nothing to resume.
             StoppedError: if training diverges.
         """
-        from orthoscope.integrations.digits import AtSigma, build_network, pipeline_of, save_digits
+        from orthoscope.integrations.class_pipeline import AtSigma, build_network, pipeline_of
+        from orthoscope.integrations.shipped import write_weights
         from orthoscope.learned.checkpoint import read_checkpoint, write_checkpoint
 
         seen, held_out = self.split()
-        trainer = Trainer(AtSigma(build_network(self.training.seed)), self.training, device=device)
-        made_by = {"orthoscope": __version__, "torch": torch.__version__, "training": plain(self.training)}
-        with locked(out, JOB, FILES), one_thread():
+        network = AtSigma(build_network(self.shipped.network, self.plan.seed))
+        trainer = Trainer(network, self.plan, device=device)
+        made_by = {"orthoscope": __version__, "torch": torch.__version__, "training": plain(self.plan)}
+        with locked(out, job(self.model), (self.weights, *FILES)), one_thread():
             if resume:
                 read_checkpoint(trainer, out / CHECKPOINT)
-            for _ in train(trainer, seen, held_out, progress=progress):
+            for _ in train(trainer, seen, self._part(held_out), progress=progress):
                 write_checkpoint(trainer, out / CHECKPOINT)
             unet: Any = trainer.average.unet
-            save_digits(unet, out / WEIGHTS, made_by=made_by)
-        return trainer, pipeline_of(unet)
+            write_weights(self.shipped, unet, out / self.weights, made_by=made_by)
+        return trainer, pipeline_of(unet, self.shipped.data().names)
 
-    def examine(self, trainer: Trainer, pipeline: DigitsPipeline, progress: Progress | None = None) -> xr.Dataset:
+    def _part(self, held_out: Labelled) -> Labelled:
+        """So many images as an entry of the log is worth."""
+        return held_out.take(np.arange(min(len(held_out), _LOGGED)))
+
+    def examine(self, trainer: Trainer, pipeline: ClassPipeline, progress: Progress | None = None) -> xr.Dataset:
         """The log, images, and what the judge says of them, per strength and class."""
-        seen, held_out = self.split()
-        judge = Judge.of(seen, held_out)
+        judge = Judge.of(self)
         images, measured = [], []
         with one_thread():
             for done, strength in enumerate(self.strengths, 1):
                 x = self.generate(pipeline, strength)
-                images.append(x[:, :_SHOWN].reshape(len(x), -1, 8, 8))
-                measured.append([judge.measure(rows, label) for label, rows in enumerate(x)])
+                images.append(x[:, :_SHOWN].reshape(len(x), -1, *[self.shipped.side] * 2))
+                measured.append([judge.measure(rows, label) for label, rows in zip(self.examined, x, strict=True)])
                 if progress is not None:
                     progress(done, len(self.strengths))
         log = trainer.log
@@ -123,63 +161,64 @@ class DigitsTraining:
             coords={
                 "update": [entry.step for entry in log],
                 "strength": list(self.strengths),
-                "label": list(range(seen.classes)),
+                "label": self.examined,
             },
             spec=self,
-            judge_accuracy=judge.accuracy,
+            judge_accuracy=judge.classifier.accuracy,
             parameters=sum(p.numel() for p in pipeline.unet.parameters()),
         )
 
-    def generate(self, pipeline: DigitsPipeline, strength: float) -> FloatArray:
-        """Samples (classes, samples, 64), in [-1, 1] up to overshoot; the noise is common to all strengths."""
-        classes = pipeline.null_label
-        seed = rng.key(self.training.seed, "examine") % 2**63
+    def generate(self, pipeline: ClassPipeline, strength: float) -> FloatArray:
+        """Samples (classes, samples, pixels), in [-1, 1] up to overshoot; the noise is common to all strengths."""
+        seed = rng.key(self.plan.seed, "examine") % 2**63
         found = pipeline(
-            np.repeat(np.arange(classes), self.samples).tolist(),
+            np.repeat(self.examined, self.samples).tolist(),
             num_inference_steps=self.sampler_steps,
             guidance_scale=1 + strength,
             generator=torch.Generator().manual_seed(seed),
             output_type="latent",
             return_dict=False,
         )[0]
-        return found.reshape(classes, self.samples, -1).double().numpy(force=True)
+        return found.reshape(len(self.examined), self.samples, -1).double().numpy(force=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judge:
-    """A classifier of real digits, and the real digits themselves; both are taken as given, without errors.
+    """A classifier of real images, and the real images themselves; both are taken as given, without errors.
 
     Attributes:
-        classifier: Anything with `predict`.
-        accuracy: Share of held-out images that it gets right.
+        classifier: The judge of audits.
         points: Images trained on, by class.
         unseen: Mean distance of a held-out image from the nearest of its class.
     """
 
-    classifier: Any
-    accuracy: float
+    classifier: ShippedJudge
     points: Mapping[int, FloatArray]
     unseen: Mapping[int, float]
 
     @classmethod
-    def of(cls, seen: Labelled, held_out: Labelled) -> Judge:
+    def of(cls, study: ModelTraining) -> Judge:
         """Fit to the images trained on."""
-        from sklearn.svm import SVC
+        from orthoscope.integrations.judge import ShippedJudge
 
-        (x, y), (other, labels) = _flat(seen), _flat(held_out)
-        classifier = SVC(C=10.0, gamma=0.05, random_state=0).fit(x, y)
-        points = {label: x[y == label] for label in range(seen.classes)}
+        (x, y), (other, labels) = map(_flat, study.split())
+        points = {label: x[y == label] for label in study.examined.tolist()}
         unseen = {label: float(_nearest(other[labels == label], points[label]).mean()) for label in points}
-        return cls(classifier, float(classifier.score(other, labels)), points, unseen)
+        return cls(ShippedJudge.fitted(study.model), points, unseen)
 
     def measure(self, rows: FloatArray, label: int) -> dict[str, Estimate]:
         """Share in its class, total variance and novelty of samples of one class."""
         real = metrics.total_variance(self.points[label]).value
         return {
-            "class_share": metrics.share_of(self.classifier.predict(rows) == label),
+            "class_share": metrics.share_of(self.classifier.classes(rows) == label),
             "variance_ratio": metrics.total_variance(rows).times(1 / real),
             "novelty": metrics.mean_of(_nearest(rows, self.points[label])).affine(1 / self.unseen[label]),
         }
+
+
+def job(model: str) -> str:
+    """What a folder is locked for."""
+    return f"train {model}"
 
 
 def summarize(result: xr.Dataset) -> dict[str, Any]:

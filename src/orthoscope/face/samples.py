@@ -27,8 +27,8 @@ from orthoscope.serialize import dumps
 from orthoscope.simulation.classes import ClassRun, moments_of
 from orthoscope.sweeps.points import HERE, Points
 from orthoscope.targets import Mixture, empirical_mixture
+from orthoscope.targets.datafiles import read_labelled
 from orthoscope.targets.given import as_target, names_target
-from orthoscope.targets.labelled import read_labelled
 from orthoscope.targets.mixture import mixture as modes_as_mixture
 
 FEWEST = 8  # samples that a standard error of every measure needs

@@ -25,8 +25,8 @@ class Family:
         has_size: Whether it can be asked for a size.
         starts_at_unit_noise: Whether it leaves out the noise scale at which its scheduler starts.
         half: Precision to load it in on an accelerator.
-        is_small: Whether its network is that of the digits, on pixels as they are: so small that images are best made
-            many at a time, on one thread, and that whole reverse paths cost little.
+        is_small: Whether its network is like those that ship, on pixels as they are: so small that images are best
+            made many at a time, on one thread, and that whole reverse paths cost little.
     """
 
     kind: Kind = "text"
@@ -53,7 +53,7 @@ FAMILIES: dict[str, Family] = {
     # A video of one frame is an image.
     "WanPipeline": Family(extra={"num_frames": 1}, copies="num_videos_per_prompt", images="frames", half="bfloat16"),
     "DiTPipeline": Family(kind="class", copies="", has_size=False, starts_at_unit_noise=True),
-    "DigitsPipeline": Family(kind="class", copies="", has_size=False, is_small=True),
+    "ClassPipeline": Family(kind="class", copies="", has_size=False, is_small=True),
 }
 
 

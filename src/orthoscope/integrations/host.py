@@ -23,10 +23,10 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.diffusers import guided
 from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.diffusers.layout import layout_of, networks_of
-from orthoscope.integrations.digits import CLASSES, SIDE
 from orthoscope.integrations.families import Kind, family_of
 from orthoscope.integrations.fingerprint import fingerprint, settings
 from orthoscope.integrations.randomness import own_randomness, restored_randomness
+from orthoscope.integrations.shipped import Model, model_like
 
 _SEEDS = 2**64  # what a torch generator takes
 
@@ -99,11 +99,10 @@ class Host:
         return self._family.is_small
 
     @property
-    def is_digits(self) -> bool:
-        """Whether it makes digits as the model that ships does, in their own pixels: data and a judge are at hand."""
+    def shipped(self) -> Model | None:
+        """The model that ships and makes the same in its own pixels: data and a judge are at hand; None without."""
         config: Any = self._networks[0].config
-        asked = [config.get(name) for name in ("in_channels", "sample_size", "num_class_embeds")]
-        return self.is_small and asked == [1, SIDE, CLASSES + 1]
+        return model_like(config) if self.is_small else None
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Make sure that each prompt can be asked for.

@@ -21,15 +21,15 @@ from huggingface_hub.utils import logging as hub_logging
 from transformers import CLIPTokenizer, PreTrainedTokenizerBase
 
 from orthoscope.errors import ConfigError, OrthoscopeError, unknown
+from orthoscope.integrations.class_pipeline import ClassPipeline
 from orthoscope.integrations.diffusers.evidence import SCHEDULERS, prediction_type
-from orthoscope.integrations.digits import DigitsPipeline, load_digits_pipeline
 from orthoscope.integrations.families import family_of
+from orthoscope.integrations.shipped import MODELS, read_class_pipeline
 from orthoscope.integrations.weights import check_finite, no_pickles, pickled, read_network
 from orthoscope.numerics import dtype_name
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _NO_SAFETENSORS = re.compile(r"no file named \S*safetensors|necessary .?safetensors")  # as the libraries say it
-_DIGITS = "digits.safetensors"
 _INDEX = "model_index.json"
 _PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 _VARIANT = re.compile(r"model\.(\w+)(-\d+-of-\d+)?\.safetensors")
@@ -42,7 +42,7 @@ def read_pipeline(model: str, *, device: str = "auto", dtype: Any = "auto", allo
     """A pipeline, on its device.
 
     Args:
-        model: Folder of a pipeline, a digits.safetensors file or the folder that holds it, or a repository of the hub.
+        model: Folder of a pipeline, weights that `orthoscope train` wrote or their folder, or a repository of the hub.
         device: "auto" takes the accelerator if there is one.
         dtype: "float32", "float16" or "bfloat16", as text or as torch or numpy has it; "auto" is half precision on a
             CUDA device and single elsewhere.
@@ -58,14 +58,16 @@ def read_pipeline(model: str, *, device: str = "auto", dtype: Any = "auto", allo
         raise ConfigError(f"dtype must be auto, {', '.join(_DTYPES)}, got {dtype!r:.40}", field="dtype")
     path = local(model)
     is_folder = os.path.isdir(path)
-    if path.suffix == ".safetensors" or os.path.isfile(path / _DIGITS):
-        file = path / _DIGITS if is_folder else path
+    own = [path / f"{name}.safetensors" for name in MODELS] if is_folder else []
+    file = next(filter(os.path.isfile, own), path)
+    if file.suffix == ".safetensors":
         with quiet():
-            return load_digits_pipeline(file).to(place, _DTYPES.get(dtype, torch.float32))
+            return read_class_pipeline(file).to(place, _DTYPES.get(dtype, torch.float32))
     source = str(path) if is_folder else model
     if not is_folder and not _REPOSITORY.fullmatch(model):
         raise ConfigError(
-            f"no such folder: {model}; expected the folder of a pipeline, a {_DIGITS} file, or a repository of the hub "
+            f"no such folder: {model}; expected the folder of a pipeline, a file of weights that ships or that "
+            "`orthoscope train` wrote, or a repository of the hub "
             "such as org/name"
         )
     with reading(model):
@@ -73,7 +75,7 @@ def read_pipeline(model: str, *, device: str = "auto", dtype: Any = "auto", allo
     kind = _class_of(index, model)
     family = family_of([kind])
     precision = (family.half if place.type == "cuda" else "float32") if dtype == "auto" else dtype
-    loader: Any = DigitsPipeline if kind == DigitsPipeline.__name__ else getattr(diffusers, kind)
+    loader: Any = ClassPipeline if kind == ClassPipeline.__name__ else getattr(diffusers, kind)
     with reading(model, allow_pickle=allow_pickle):
         if not is_folder:
             source = loader.download(source, use_safetensors=None if allow_pickle else True, trust_remote_code=False)

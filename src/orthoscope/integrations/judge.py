@@ -1,13 +1,14 @@
 """Who says which class an image shows, and the real images that generated ones are compared with.
 
-A judge never saw the model that it judges. That of the digits is one support vector machine per digit against all
-others, whose margins are turned into probabilities by one temperature, fitted on images that the machines had not seen.
+A judge never saw the model that it judges. That of a model that ships is one support vector machine per class against
+all others, or a linear discriminant where classes are many; its margins are turned into probabilities by one
+temperature, fitted on images that it had not seen.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -21,7 +22,6 @@ from transformers import AutoModelForImageClassification
 
 from orthoscope import rng
 from orthoscope.errors import ConfigError
-from orthoscope.integrations.digits import SIDE, digit_images
 from orthoscope.integrations.features import Features, LatentFeatures, area_average
 from orthoscope.integrations.hub import local
 from orthoscope.integrations.images import ENDINGS, UNREAD, image_size, read_image
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 Images = NDArray[np.float32]
 _SOFTNESS, _GAMMA = 10.0, 0.05  # of the machines
-_HELD_OUT = 0.1  # share of the images that training left out, and so does the judge
+_FEW = 20  # classes up to which machines tell them apart in a few seconds
 _SIDE = 256  # pixels of reference images, where they are that large
 _AT_ONCE = 64
 _GRAY = (0.299, 0.587, 0.114)  # of red, green and blue
@@ -60,52 +60,83 @@ class Judge(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DigitsJudge:
-    """Support vector machines on the bundled digits; they read latents as they are, unclipped.
+class ShippedJudge:
+    """A classifier of the images that a model that ships was trained on; it reads latents as they are, unclipped.
 
     Attributes:
-        classifier: The fitted machines.
+        name: What it is.
+        classifier: The fitted classifier.
         sharpness: Factor of its margins.
         accuracy: Share of held-out images that it gets right.
         log_loss: Mean of -log probability of the right class of held-out images, in nats.
+        settings: What determines the fit.
     """
 
+    name: str
     classifier: Any
     sharpness: float
     accuracy: float
     log_loss: float
-    name: str = "support vector machines on the bundled digits"
+    settings: Mapping[str, Any]
 
     @classmethod
     @cache
-    def fitted(cls) -> DigitsJudge:
-        """Fit to the images that the shipped model was trained on; those held out from it measure the fit."""
-        from sklearn.model_selection import cross_val_predict
-        from sklearn.multiclass import OneVsRestClassifier
-        from sklearn.svm import SVC
+    def fitted(cls, name: str) -> ShippedJudge:
+        """Fit to the images that a model was trained on; those held out from it measure the fit."""
+        from orthoscope.integrations.shipped import MODELS
 
-        x, labels = digit_images()
+        model = MODELS[name]
+        (x, labels), is_out = model.images(), model.held_out()
         x = x.reshape(len(x), -1).astype(np.float64)
         order = rng.stream(0, "held out").permutation(len(x))
-        other, seen = np.split(order, [round(_HELD_OUT * len(x))])
-        machines = OneVsRestClassifier(SVC(C=_SOFTNESS, gamma=_GAMMA, random_state=0))
-        unseen = cross_val_predict(machines, x[seen], labels[seen], method="decision_function")
-        best = minimize_scalar(lambda log: _log_loss(np.exp(log) * unseen, labels[seen]), bounds=(-5, 5))
-        sharpness = float(np.exp(best.x))
-        machines.fit(x[seen], labels[seen])
-        margins = sharpness * machines.decision_function(x[other])
+        other, seen = order[is_out[order]], order[~is_out[order]]
+        kind, settings, classifier = _classifier(model.classes)
+        if model.classes <= _FEW:
+            from sklearn.model_selection import cross_val_predict
+
+            unseen = cross_val_predict(classifier, x[seen], labels[seen], method="decision_function")
+            classifier.fit(x[seen], labels[seen])
+            sharpness = _sharpness(unseen, labels[seen])
+            margins = classifier.decision_function(x[other])
+        else:  # one number is fitted to thousands of images
+            margins = classifier.fit(x[seen], labels[seen]).decision_function(x[other])
+            sharpness = _sharpness(margins, labels[other])
         accuracy = float((margins.argmax(1) == labels[other]).mean())
-        return cls(machines, sharpness, accuracy, _log_loss(margins, labels[other]))
+        loss = _log_loss(sharpness * margins, labels[other])
+        return cls(f"{kind} on the bundled {model.data().source}", classifier, sharpness, accuracy, loss, settings)
 
     @property
     def identity(self) -> dict[str, Any]:
         """Its name and settings."""
-        return {"name": self.name, "C": _SOFTNESS, "gamma": _GAMMA, "held_out": _HELD_OUT}
+        return {"name": self.name, **self.settings}
+
+    def classes(self, rows: FloatArray) -> NDArray[np.int64]:
+        """The likeliest class of each image (n, pixels)."""
+        return np.asarray(self.classifier.decision_function(rows).argmax(1))
 
     def probabilities(self, generated: Generated) -> FloatArray:
-        """Posterior probability of every digit (n, 10)."""
+        """Posterior probability of every class (n, classes)."""
         rows = generated.latents.reshape(len(generated.latents), -1).astype(np.float64)
         return softmax(self.sharpness * self.classifier.decision_function(rows), axis=1)
+
+
+def _classifier(classes: int) -> tuple[str, dict[str, Any], Any]:
+    """What it is, its settings, and itself, to be fitted."""
+    if classes > _FEW:
+        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+        return "linear discriminants", {"solver": "svd"}, LinearDiscriminantAnalysis()
+    from sklearn.multiclass import OneVsRestClassifier
+    from sklearn.svm import SVC
+
+    machine = SVC(C=_SOFTNESS, gamma=_GAMMA, random_state=0)
+    return "support vector machines", {"C": _SOFTNESS, "gamma": _GAMMA}, OneVsRestClassifier(machine)
+
+
+def _sharpness(margins: FloatArray, labels: NDArray[np.int64]) -> float:
+    """The factor that makes the margins of unseen images likeliest."""
+    best = minimize_scalar(lambda log: _log_loss(np.exp(log) * margins, labels), bounds=(-5, 5))
+    return float(np.exp(best.x))
 
 
 @dataclass(frozen=True)
@@ -129,7 +160,7 @@ class NetworkJudge:
 def judge_of(
     host: Host, *, classifier: str | None = None, device: str = "auto", allow_pickle: bool = False
 ) -> Judge | None:
-    """The judge of a host: a classifier that is given, that of the digits, or none.
+    """The judge of a host: a classifier that is given, that of a model that ships, or none.
 
     Args:
         host: What generates.
@@ -142,7 +173,7 @@ def judge_of(
         ConfigError: if the classifier cannot be opened or has another number of classes than the host.
     """
     if classifier is None:
-        return DigitsJudge.fitted() if host.is_digits else None
+        return None if host.shipped is None else ShippedJudge.fitted(host.shipped.name)
     vision = open_vision(AutoModelForImageClassification, classifier, device=device, allow_pickle=allow_pickle)
     known = int(vision.model.config.num_labels)
     if host.classes is not None and known != host.classes:
@@ -158,8 +189,8 @@ def reference_images(path: str | None, host: Host, remark: Remark = lambda text:
 
     Args:
         path: Folder of image files (`ENDINGS`), read as `images` says; each is cut to its middle square, and all are
-            averaged to the side of the smallest, 256 pixels at most. For a host that makes digits they become gray and
-            of its size; if None, they are the bundled digits. A file with several names counts once.
+            averaged to the side of the smallest, 256 pixels at most. For a host like a model that ships they become
+            gray and of its size; if None, they are the data of that model. A file with several names counts once.
         host: What generates.
         remark: Told of images of other kinds.
 
@@ -175,24 +206,25 @@ def reference_features(
 ) -> NDArray[np.float32] | None:
     """Features of the reference images, a few read at a time; arguments and errors as `reference_images`.
 
-    Latents of a host that makes digits are its pixels in [-1, 1], so that there references have latents, too.
+    Latents of a model that ships are its pixels in [-1, 1], so that there references have latents, too.
     """
-    if isinstance(features, LatentFeatures) and host.is_digits and path is None:
-        return digit_images()[0].reshape(-1, SIDE * SIDE)
+    if isinstance(features, LatentFeatures) and host.shipped and path is None:
+        images = host.shipped.images()[0]
+        return images.reshape(len(images), -1)
     parts = [features.of_images(images) for images in _batches(path, host, remark)]
     return np.concatenate(parts) if parts else None
 
 
 def _batches(path: str | None, host: Host, remark: Remark) -> Iterator[Images]:
     if path is None:
-        if host.is_digits:
-            yield (np.moveaxis(digit_images()[0], 1, 3) / 2 + 0.5).astype(np.float32)
+        if host.shipped:
+            yield (np.moveaxis(host.shipped.images()[0], 1, 3) / 2 + 0.5).astype(np.float32)
         return
     files = _files(local(path), remark)
-    side = _smallest(files, SIDE if host.is_digits else _SIDE)
+    side = _smallest(files, host.shipped.side if host.shipped else _SIDE)
     for start in range(0, len(files), _AT_ONCE):
         images = np.stack([_square(file, side) for file in files[start : start + _AT_ONCE]])
-        yield (images @ np.array(_GRAY, np.float32))[..., None] if host.is_digits else images
+        yield (images @ np.array(_GRAY, np.float32))[..., None] if host.shipped else images
 
 
 def _files(folder: Path, remark: Remark) -> list[Path]:

@@ -13,7 +13,7 @@ from orthoscope.errors import ConfigError
 if TYPE_CHECKING:
     from orthoscope.integrations.host import Host
 
-DIGITS = "digits"  # what the model that ships is called
+DEFAULT = "digits"  # the model that is meant where none is named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +21,8 @@ class Source:
     """All that is needed to have a pipeline.
 
     Attributes:
-        model: Folder of a pipeline, a digits.safetensors file, or the name of a repository of the hub; None for the
-            digits model that ships with the package.
+        model: Name of a model that ships, folder of a pipeline, file of weights that `orthoscope train` wrote, or
+            repository of the hub; None for the digits.
         scheduler: Class of diffusers to use instead of the pipeline's own, with its settings.
         device: Where networks run; "auto" takes the accelerator if there is one.
         dtype: "float32", "float16", "bfloat16"; "auto" is half precision on an accelerator and single otherwise.
@@ -39,16 +39,16 @@ class Source:
 
     @classmethod
     def of(cls, given: Any = None, **how: Any) -> Source:
-        """The source that is meant: a loaded pipeline, a folder, a hub id, or None or "digits" for the one that ships.
+        """The source that is meant: a loaded pipeline, a folder, a hub id, the name of a model that ships, or None.
 
         Args:
-            given: One of these; a folder of the name "digits" comes first.
+            given: One of these; a folder of the name comes before a model that ships.
             **how: Fields of a source.
 
         Raises:
             ConfigError: if it is none of these, or a loaded pipeline is to be loaded otherwise.
         """
-        if given is None or (isinstance(given, str) and given == DIGITS and not os.path.exists(given)):
+        if given is None or (isinstance(given, str) and given == DEFAULT and not os.path.exists(given)):
             return cls(**how)
         if isinstance(given, str | Path):
             return cls(model=str(given), **how)
@@ -56,8 +56,8 @@ class Source:
 
         if not isinstance(given, DiffusionPipeline):
             raise ConfigError(
-                "a pipeline is one of diffusers that is loaded, a folder, a hub id, or 'digits' for the model that "
-                f"ships, got {type(given).__name__}"
+                "a pipeline is one of diffusers that is loaded, a folder, a hub id, or the name of a model that "
+                f"ships such as 'digits', got {type(given).__name__}"
             )
         if set_already := [name for name in ("device", "dtype") if how.pop(name, "auto") != "auto"]:
             raise ConfigError(
@@ -70,7 +70,7 @@ class Source:
     @property
     def name(self) -> str:
         """What the pipeline is called in results."""
-        return DIGITS if self.model is None else self.model
+        return self.model or DEFAULT
 
     def pipe(self) -> Any:
         """The pipeline. Of one that is loaded it is a shallow copy, so that its owner keeps scheduler and settings.
@@ -78,11 +78,11 @@ class Source:
         Raises:
             ConfigError: if it cannot be had, is not known here, or would need code or pickles of the repository.
         """
-        from orthoscope.integrations.digits import SHIPPED
         from orthoscope.integrations.hub import read_pipeline, rescheduled
+        from orthoscope.integrations.shipped import MODELS
 
         if self.loaded is None:
-            model = str(SHIPPED) if self.model is None else self.model
+            model = self.name if os.path.exists(self.name) or self.name not in MODELS else str(MODELS[self.name].file)
             pipe = read_pipeline(model, device=self.device, dtype=self.dtype, allow_pickle=self.allow_pickle)
         else:
             pipe = copy.copy(self.loaded)
@@ -102,6 +102,6 @@ class Source:
 
 
 def _name_of(pipe: Any) -> str | None:
-    """Where a loaded pipeline was read from, as far as it knows; None for the model that ships."""
+    """Where a loaded pipeline was read from, as far as it knows; None for the default."""
     name = pipe.config.get("_name_or_path") or type(pipe).__name__
-    return None if name == DIGITS else str(name)
+    return None if name == DEFAULT else str(name)

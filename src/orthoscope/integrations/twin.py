@@ -22,8 +22,8 @@ from torch import Tensor, nn
 
 from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError, ShapeError
+from orthoscope.integrations.class_pipeline import ClassPipeline
 from orthoscope.integrations.diffusers.evidence import clock_of
-from orthoscope.integrations.digits import DigitsPipeline, digit_images
 from orthoscope.integrations.host import Host, host_of
 from orthoscope.prediction import from_denoised
 from orthoscope.process import NoiseLevel
@@ -125,7 +125,7 @@ def twin_of(
     """The twin of a host, itself a host that is asked for classes.
 
     Args:
-        host: Whose scheduler it takes over, and for digits the data.
+        host: Whose scheduler it takes over, and for a model that ships the data.
         data: Points and their classes from 0; points are final states of the scheduler (n, channels, height, width), or
             (n, height, width), or vectors (n, dim). For a host that is asked by text, number the prompts.
         std: Width of a mode in the units of the data; that of the largest leave-one-out likelihood if None.
@@ -136,9 +136,9 @@ def twin_of(
         ShapeError: if there is not one label per point.
     """
     if data is None:
-        if not host.is_digits:
+        if host.shipped is None:
             raise ConfigError(f"{host.name} has no data of its own; give labelled data for its twin")
-        data = digit_images()
+        data = host.shipped.images()
     if host.pipe.scheduler.config.get("use_dynamic_shifting"):
         raise ConfigError(
             f"the noise levels of {host.name} depend on the size of its images (use_dynamic_shifting), which its twin "
@@ -150,7 +150,7 @@ def twin_of(
     scheduler = type(host.pipe.scheduler).from_config(host.pipe.scheduler.config)
     device = getattr(host.pipe, "device", torch.device("cpu"))
     network = ExactNetwork(points.to(device), labels.to(device), scheduler, classes=host.classes, std=std)
-    return host_of(DigitsPipeline(network, scheduler), name or f"twin of {host.name}")
+    return host_of(ClassPipeline(network, scheduler), name or f"twin of {host.name}")
 
 
 def _points(given: ArrayLike) -> Tensor:

@@ -31,7 +31,10 @@ def sheet_figure(result: xr.Dataset) -> Figure:
         )
         ax.imshow(np.block([[*row] for row in shown]), cmap="gray_r", vmin=-1.0, vmax=1.0, interpolation="nearest")
         ax.set(title=f"strength {strength:g}")
-        ax.set_yticks(np.arange(len(shown)) * 9 + 3.5, labels=[str(label) for label in result["label"].values])
+        ax.set_yticks(
+            (np.arange(len(shown)) + 0.5) * shown.shape[2] - 0.5,
+            labels=[str(label) for label in result["label"].values],
+        )
         ax.set_xticks([])
         ax.tick_params(length=0, colors=MUTED)
         ax.grid(visible=False)

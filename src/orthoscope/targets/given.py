@@ -9,11 +9,12 @@ from orthoscope import registered
 from orthoscope.calls import verb
 from orthoscope.errors import ConfigError, OrthoscopeError, in_one_line
 from orthoscope.targets.base import Target
-from orthoscope.targets.labelled import BUNDLED, FILES
+from orthoscope.targets.bundled import BUNDLED
+from orthoscope.targets.datafiles import FILES
 
 _CONTRACT = ("denoised", "conditional", "sample", "transport", "narrowed", "absorbed", "width", "dim", "dtype")
 
-registered.TARGETS.taken = frozenset({BUNDLED})
+registered.TARGETS.taken = frozenset(BUNDLED)
 
 
 def names_target(text: Any) -> bool:

@@ -66,7 +66,7 @@ LAYOUTS: dict[str, Layout] = {
     "FluxPipeline": _FLUX,
     "WanPipeline": _WAN,
     "QwenImagePipeline": _QWEN,
-    "DigitsPipeline": _UNET,
+    "ClassPipeline": _UNET,
 }
 
 

@@ -1,17 +1,14 @@
-"""A small class-conditional diffusion model of handwritten digits, as a real pipeline that ships with the package.
+"""Small class-conditional diffusion models of gray images, as real pipelines: those that ship are of this kind.
 
-The network is a diffusers U-Net on the 8 x 8 images as they are, in [-1, 1]; labels are 0 to 9, and 10 stands for none
-of them. It predicts v on a linear variance-preserving noise schedule, so every diffusers scheduler of that kind can
-drive it. One safetensors file holds the weights and, in its metadata, everything else.
+The network is a diffusers U-Net on the images as they are, in [-1, 1]; labels count the classes from 0, and the number
+of classes stands for none of them. It predicts v on a linear variance-preserving noise schedule, so every diffusers
+scheduler of that kind can drive it.
 """
 
 from __future__ import annotations
 
 import inspect
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,37 +17,12 @@ from diffusers import DPMSolverMultistepScheduler, SchedulerMixin, UNet2DModel
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline, ImagePipelineOutput
 from diffusers.utils.pil_utils import numpy_to_pil
 from diffusers.utils.torch_utils import randn_tensor
-from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-from orthoscope import writing
 from orthoscope.errors import ConfigError
-from orthoscope.integrations.weights import check_complete, check_finite, check_floating
-from orthoscope.targets.labelled import bundled_digits
 
-CLASSES = 10
-SIDE = 8
 _UNet: Any = UNet2DModel  # diffusers says too little about its types to be checked
 _Solver: Any = DPMSolverMultistepScheduler
-SHIPPED = Path(__file__).parent / "digits.safetensors"
-_FORMAT = 1
-_HALF_RANGE = 8.0  # of the gray levels 0 to 16 of the bundled images
-
-_NETWORK: dict[str, Any] = {
-    "sample_size": SIDE,
-    "in_channels": 1,
-    "out_channels": 1,
-    "down_block_types": ("DownBlock2D", "DownBlock2D"),
-    "up_block_types": ("UpBlock2D", "UpBlock2D"),
-    "block_out_channels": (32, 48),
-    "layers_per_block": 1,
-    "norm_num_groups": 8,
-    "attention_head_dim": 16,
-    "resnet_time_scale_shift": "scale_shift",
-    "num_class_embeds": CLASSES + 1,
-}
 _SCHEDULER: dict[str, Any] = {
     "num_train_timesteps": 1000,
     "beta_start": 1e-4,
@@ -60,20 +32,26 @@ _SCHEDULER: dict[str, Any] = {
 }
 
 
-class DigitsPipeline(DiffusionPipeline):
-    """Digits of given classes, with classifier-free guidance by class labels.
+class ClassPipeline(DiffusionPipeline):
+    """Images of given classes, with classifier-free guidance by class labels.
 
     One network call per step on a batch [unconditional, conditional], as text pipelines have it; the unconditional half
-    has the label `len(classes)`. `guidance_scale` is 1 + strength; at exactly 1 there is only the conditional half.
+    has the label `null_label`. `guidance_scale` is 1 + strength; at exactly 1 there is only the conditional half.
+
+    Attributes:
+        labels: Number of each class by its name, where classes have names.
     """
 
     model_cpu_offload_seq = "unet"  # type: ignore[assignment]
     _callback_tensor_inputs = ("latents",)
 
-    def __init__(self, unet: nn.Module, scheduler: SchedulerMixin) -> None:
-        """Join a network and a scheduler."""
+    def __init__(self, unet: nn.Module, scheduler: SchedulerMixin, id2label: Mapping[Any, str] | None = None) -> None:
+        """Join a network and a scheduler; classes may have names by their numbers."""
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)  # type: ignore[no-untyped-call]
+        if id2label is not None:
+            self.register_to_config(id2label=dict(id2label))  # type: ignore[no-untyped-call]
+        self.labels = {name: int(number) for number, name in (id2label or {}).items()}
 
     @property
     def null_label(self) -> int:
@@ -106,13 +84,13 @@ class DigitsPipeline(DiffusionPipeline):
         """Generate one image per label.
 
         Args:
-            class_labels: Digits to generate.
+            class_labels: Numbers of the classes to generate.
             num_inference_steps: Steps of the scheduler.
             guidance_scale: 1 + strength; any number, 0 is unconditional.
             generator: One generator, or one per image: then an image does not depend on the others of its batch.
             latents: Unit noise to start from, instead of drawing it.
-            output_type: "np" (n, 8, 8, 1), "pt" (n, 1, 8, 8) or "pil", all clipped to [0, 1]; "latent" for the final
-                state as it is, about -1 to 1.
+            output_type: "np" (n, side, side, 1), "pt" (n, 1, side, side) or "pil", all clipped to [0, 1]; "latent" for
+                the final state as it is, about -1 to 1.
             return_dict: False for a plain tuple.
             callback_on_step_end: Called after every step, as in diffusers' own pipelines.
             callback_on_step_end_tensor_inputs: What it is given; there is only "latents".
@@ -158,7 +136,9 @@ class DigitsPipeline(DiffusionPipeline):
     def _labels(self, class_labels: int | Sequence[int]) -> Tensor:
         labels = torch.as_tensor([class_labels] if isinstance(class_labels, int) else list(class_labels))
         if labels.ndim != 1 or len(labels) == 0 or labels.is_floating_point():
-            raise ConfigError(f"class_labels must be one digit or a list of digits, got {class_labels!r:.80}")
+            raise ConfigError(
+                f"class_labels must be one class or a list of classes, by number, got {class_labels!r:.80}"
+            )
         if int(labels.min()) < 0 or int(labels.max()) > self.null_label:
             raise ConfigError(
                 f"class_labels must be 0 to {self.null_label - 1}, or {self.null_label} for no class, "
@@ -199,78 +179,45 @@ class AtSigma(nn.Module):
         return self.unet(state, self.timestep(sigma), class_labels=labels, return_dict=False)[0]
 
 
-def build_network(seed: int = 0, config: Mapping[str, Any] = _NETWORK) -> Any:
+def network_config(*, side: int, classes: int, channels: Sequence[int]) -> dict[str, Any]:
+    """The settings of a U-Net.
+
+    Args:
+        side: Height and width of the images.
+        classes: Number of classes.
+        channels: Channels at each resolution, the finest first.
+    """
+    levels = len(channels)
+    return {
+        "sample_size": side,
+        "in_channels": 1,
+        "out_channels": 1,
+        "down_block_types": ("DownBlock2D",) * levels,
+        "up_block_types": ("UpBlock2D",) * levels,
+        "block_out_channels": tuple(channels),
+        "layers_per_block": 1,
+        "norm_num_groups": 8,
+        "attention_head_dim": 16,
+        "resnet_time_scale_shift": "scale_shift",
+        "num_class_embeds": classes + 1,
+    }
+
+
+def build_network(config: Mapping[str, Any], seed: int = 0) -> Any:
     """An untrained network; equal seeds give equal weights, and no global random state is left changed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return _UNet(**config)
 
 
-def pipeline_of(unet: Any) -> DigitsPipeline:
+def pipeline_of(unet: Any, names: Sequence[str] | None = None) -> ClassPipeline:
     """A pipeline with steps of second order; other schedulers come from its scheduler's config, as usual.
 
     At this cost steps of first order lose more of the variance than the network does.
     """
     # Schedulers that know clipping take this over from the config: it would be a distortion of its own.
     scheduler = _Solver.from_config(_SCHEDULER | {"use_karras_sigmas": True, "clip_sample": False})
-    pipeline = DigitsPipeline(unet=unet.eval().requires_grad_(False), scheduler=scheduler)
+    id2label = None if names is None else {number: name for number, name in enumerate(names)}
+    pipeline = ClassPipeline(unet.eval().requires_grad_(False), scheduler, id2label)
     pipeline.set_progress_bar_config(disable=True)  # type: ignore[no-untyped-call]
     return pipeline
-
-
-def save_digits(unet: Any, path: Path, *, made_by: Mapping[str, Any]) -> None:
-    """Write weights with the network's configuration and how it was made.
-
-    Raises:
-        ConfigError: if the file cannot be written.
-    """
-    config = {name: unet.config[name] for name in _NETWORK}
-    about = {"format": _FORMAT, "model": "digits", "network": config, "made_by": made_by}
-    weights = {name: value.detach().cpu().contiguous() for name, value in unet.state_dict().items()}
-    writing.write(path, save(weights, metadata={"orthoscope": json.dumps(about)}))
-
-
-def load_digits_pipeline(path: Path | str | None = None) -> DigitsPipeline:
-    """The pipeline of the weights that ship with the package, or of a file that `orthoscope train digits` wrote.
-
-    Raises:
-        ConfigError: if the file is missing, damaged, or holds another model.
-    """
-    file = SHIPPED if path is None else Path(path)
-    about, weights = _read(file)
-    cure = "train it with: orthoscope train digits"
-    if about.get("model") != "digits" or about.get("format") != _FORMAT:
-        raise ConfigError(f"{file} does not hold the digits model of format {_FORMAT}; {cure}")
-    try:
-        if about["network"]["sample_size"] < 1:
-            raise ValueError("no image has such a side")
-        unet = build_network(config=about["network"])
-        found = unet.load_state_dict(weights, strict=False)
-    except Exception as error:  # a network can fail in many ways to be built of what a file says
-        raise ConfigError(f"the weights in {file} do not fit the network it describes; {cure}") from error
-    check_complete(unet, file, missing=found.missing_keys, unexpected=found.unexpected_keys)
-    check_floating(unet, file, integers=(name for name, value in weights.items() if not value.is_floating_point()))
-    check_finite(unet, file)
-    pipeline = pipeline_of(unet)
-    source = "digits" if file == SHIPPED else str(file)  # as other pipelines say it
-    pipeline.register_to_config(_name_or_path=source)  # type: ignore[no-untyped-call]
-    return pipeline
-
-
-def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Metadata and tensors of a file."""
-    if not os.path.isfile(file):
-        raise ConfigError(f"no such file: {file}; expected the digits.safetensors of `orthoscope train digits`")
-    try:
-        with safe_open(file, framework="pt") as opened:
-            about = json.loads((opened.metadata() or {}).get("orthoscope", "{}"))
-            weights = {name: opened.get_tensor(name) for name in opened.keys()}
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{file} is not a readable safetensors file: {error}; write it again") from error
-    return (about if isinstance(about, dict) else {}), weights
-
-
-def digit_images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The bundled digits as the pipeline makes them, (n, 1, 8, 8) in [-1, 1], and which they are."""
-    bundled = bundled_digits()
-    return (bundled.x / _HALF_RANGE - 1).astype(np.float32)[:, None], bundled.labels

@@ -1,0 +1,155 @@
+"""Class-conditional models that ship with the package, each with the data that it learned.
+
+- `digits`: handwritten digits, ten classes, 8 x 8 pixels;
+- `glyphs`: 1,000 characters, 16 x 16 pixels; and two like it for study: `glyphs-100` of 100 of the characters, and
+  `glyphs-forgetful`, which was shown fewer images without their label, and fewer images.
+
+One safetensors file holds the weights of each and, in its metadata, everything else. `orthoscope train` makes them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from orthoscope import writing
+from orthoscope.errors import ConfigError
+from orthoscope.integrations.class_pipeline import ClassPipeline, build_network, network_config, pipeline_of
+from orthoscope.integrations.weights import check_complete, check_finite, check_floating
+from orthoscope.targets.bundled import bundled_digits, bundled_glyphs
+from orthoscope.targets.labelled import LabelledData
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A model that ships.
+
+    Attributes:
+        name: What it is called.
+        data: What it learned.
+        side: Height and width of its images in pixels.
+        classes: Number of classes.
+        channels: Of its U-Net at each resolution.
+        gray: Largest gray level of the data.
+        is_half: Whether its weights are stored in half precision.
+    """
+
+    name: str
+    data: Callable[[], LabelledData]
+    side: int
+    classes: int
+    channels: tuple[int, ...]
+    gray: float
+    is_half: bool = False
+
+    @property
+    def file(self) -> Path:
+        """Where its weights are."""
+        return Path(__file__).parent / f"{self.name}.safetensors"
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """Settings of its U-Net."""
+        return network_config(side=self.side, classes=self.classes, channels=self.channels)
+
+    def images(self) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Its data as the pipeline makes them, (n, 1, side, side) in [-1, 1], and the class of each."""
+        data = self.data()
+        return (data.x / (self.gray / 2) - 1).astype(np.float32)[:, None], data.labels
+
+    def held_out(self) -> NDArray[np.bool_]:
+        """Which of its images training left out (n,)."""
+        held_out = self.data().held_out
+        assert held_out is not None  # of everything that ships
+        return held_out
+
+
+def _glyphs(name: str, classes: int = 1000) -> Model:
+    return Model(
+        name=name, data=partial(bundled_glyphs, classes), side=16, classes=classes, channels=(32, 64), gray=15.0,
+        is_half=True,
+    )  # fmt: skip
+
+
+DIGITS = Model(name="digits", data=bundled_digits, side=8, classes=10, channels=(32, 48), gray=16.0)
+GLYPHS = _glyphs("glyphs")
+MODELS: Mapping[str, Model] = {
+    model.name: model for model in (DIGITS, GLYPHS, _glyphs("glyphs-100", 100), _glyphs("glyphs-forgetful"))
+}
+
+
+def model_like(config: Mapping[str, Any]) -> Model | None:
+    """The model with the images and classes of a network, whose data are then that network's; None if there is none.
+
+    Args:
+        config: Settings of a class-conditional U-Net.
+    """
+    asked = [config.get(name) for name in ("in_channels", "sample_size", "num_class_embeds")]
+    return next((model for model in MODELS.values() if asked == [1, model.side, model.classes + 1]), None)
+
+
+def write_weights(model: Model, unet: Any, path: Path, *, made_by: Mapping[str, Any]) -> None:
+    """Write weights with the network's configuration and how it was made.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+    """
+    config = {name: unet.config[name] for name in model.network}
+    names = model.data().names
+    about = {"format": _FORMAT, "model": model.name, "names": names, "network": config, "made_by": made_by}
+    state = unet.state_dict()
+    weights = {name: (v.half() if model.is_half else v).detach().cpu().contiguous() for name, v in state.items()}
+    writing.write(path, save(weights, metadata={"orthoscope": json.dumps(about)}))
+
+
+def read_class_pipeline(path: Path | str) -> ClassPipeline:
+    """The pipeline of weights that `orthoscope train` wrote, or that ship.
+
+    Raises:
+        ConfigError: if the file is missing, damaged, or holds another model.
+    """
+    file = Path(path)
+    about, weights = _read(file)
+    cure = "train it with: orthoscope train digits"
+    if about.get("model") not in MODELS or about.get("format") != _FORMAT:
+        raise ConfigError(f"{file} does not hold a model of format {_FORMAT} ({', '.join(MODELS)}); {cure}")
+    try:
+        if about["network"]["sample_size"] < 1:
+            raise ValueError("no image has such a side")
+        unet = build_network(about["network"])
+        found = unet.load_state_dict(weights, strict=False)
+    except Exception as error:  # a network can fail in many ways to be built of what a file says
+        raise ConfigError(f"the weights in {file} do not fit the network it describes; {cure}") from error
+    check_complete(unet, file, missing=found.missing_keys, unexpected=found.unexpected_keys)
+    check_floating(unet, file, integers=(name for name, value in weights.items() if not value.is_floating_point()))
+    check_finite(unet, file)
+    pipeline = pipeline_of(unet, about.get("names"))
+    source = about["model"] if file == MODELS[about["model"]].file else str(file)  # as other pipelines say it
+    pipeline.register_to_config(_name_or_path=source)  # type: ignore[no-untyped-call]
+    return pipeline
+
+
+def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Metadata and tensors of a file."""
+    if not os.path.isfile(file):
+        raise ConfigError(f"no such file: {file}; expected weights that `orthoscope train` wrote")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            about = json.loads((opened.metadata() or {}).get("orthoscope", "{}"))
+            weights = {name: opened.get_tensor(name) for name in opened.keys()}
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{file} is not a readable safetensors file: {error}; write it again") from error
+    return (about if isinstance(about, dict) else {}), weights
