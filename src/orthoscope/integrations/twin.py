@@ -1,8 +1,13 @@
 r"""The twin of a host: the same pipeline, scheduler, seeds and schedules, with an exact score in the network's place.
 
-The data are taken as a mixture with one mode per point, whose denoised mean is known at every noise level, for each
-class and for all of them. Stated as the scheduler wants it, that is a network without error: what guidance does to the
-twin is guidance's own doing, and the solver's.
+The data are taken as a law whose denoised mean is known at every noise level, for each class and for all of them:
+
+- `modes`: every point is a mode, all of one width;
+- `classes`: every class is a Gaussian, all of one covariance;
+- `gaussian`: the same against one Gaussian with the moments of all data: an unconditional branch without its classes.
+
+Stated as the scheduler wants it, that is a network without error, or with that of the last one alone: what guidance
+does to the twin is guidance's own doing, the solver's, and ignorance's.
 
 A network is told a time step, which schedulers round. The twin reads the noise level of the state itself from the
 scheduler, so that rounding is no error of its own.
@@ -12,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -21,14 +26,16 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from orthoscope.denoise import ExactDenoiser
-from orthoscope.errors import ConfigError, ShapeError
+from orthoscope.errors import ConfigError, ShapeError, unknown
 from orthoscope.integrations.class_pipeline import ClassPipeline
 from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.host import Host, host_of
 from orthoscope.prediction import from_denoised
 from orthoscope.process import NoiseLevel
-from orthoscope.targets import empirical_mixture
+from orthoscope.targets import empirical_mixture, gaussian_classes
 
+Law = Literal["modes", "classes", "gaussian"]
+LAWS: tuple[Law, ...] = get_args(Law)
 _DIMS = 4  # of a batch of states: rows, channels, height, width
 
 
@@ -41,14 +48,16 @@ class ExactNetwork(nn.Module, ConfigMixin):
     config_name = "config.json"  # type: ignore[assignment]
 
     def __init__(
-        self, data: Tensor, labels: Tensor, scheduler: Any, *, classes: int | None = None, std: float | None = None
-    ) -> None:
-        """Make every point a mode.
+        self, data: Tensor, labels: Tensor, scheduler: Any, *, law: Law = "modes", classes: int | None = None,
+        std: float | None = None,
+    ) -> None:  # fmt: skip
+        """Make a law of the points.
 
         Args:
             data: Points (n, channels, height, width) in the units of the clean state.
             labels: Class of each, from 0.
             scheduler: The scheduler of the pipeline: what it takes predictions for, and where it stands.
+            law: What the data are taken as.
             classes: Number of classes; one more than the largest label if None.
             std: Width of a mode in the units of the data; that of the largest leave-one-out likelihood if None.
 
@@ -62,14 +71,23 @@ class ExactNetwork(nn.Module, ConfigMixin):
             raise ConfigError(
                 f"labels must be 0 to {known - 1}, got {int(labels.min())} to {int(labels.max())}; number classes so"
             )
-        mixture = empirical_mixture(data.flatten(1), labels, std=std)
-        self._exact, self._clock = ExactDenoiser(mixture), clock_of(scheduler)
+        rows, width = data.flatten(1), {}
+        if law == "modes":
+            modes = empirical_mixture(rows, labels, std=std)
+            self._exact = self._none = ExactDenoiser(modes)
+            width = {"std": modes.std}
+        else:
+            gaussians = gaussian_classes(rows, labels)
+            self._exact = ExactDenoiser(gaussians)
+            self._none = ExactDenoiser(gaussians.gaussian()) if law == "gaussian" else self._exact
+        self._clock = clock_of(scheduler)
         self._like = data.new_empty(0)  # a module without parameters has neither place nor type
         self.register_to_config(  # type: ignore[no-untyped-call]
             in_channels=data.shape[1],
             sample_size=tuple(data.shape[2:]),
             num_class_embeds=known + 1,
-            std=mixture.std,
+            law=law,
+            **width,
             data=hashlib.blake2b(data.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()).hexdigest()[:16],
         )
 
@@ -84,9 +102,9 @@ class ExactNetwork(nn.Module, ConfigMixin):
         return self._like.dtype
 
     @property
-    def std(self) -> float:
-        """Width of a mode, in the units of the data."""
-        return float(self.config["std"])
+    def std(self) -> float | None:
+        """Width of a mode, in the units of the data; None where there are none."""
+        return self.config.get("std")
 
     def forward(
         self, sample: Tensor, timestep: Any, class_labels: Tensor, return_dict: bool = False
@@ -115,19 +133,22 @@ class ExactNetwork(nn.Module, ConfigMixin):
         means = torch.empty_like(x)
         for label in torch.unique(labels).tolist():
             rows = labels == label
-            means[rows] = self._exact(x[rows], level, None if label == self.config["num_class_embeds"] - 1 else label)
+            none = label == self.config["num_class_embeds"] - 1
+            means[rows] = self._none(x[rows], level) if none else self._exact(x[rows], level, label)
         return means
 
 
 def twin_of(
-    host: Host, data: tuple[ArrayLike, ArrayLike] | None = None, *, std: float | None = None, name: str | None = None
-) -> Host:
+    host: Host, data: tuple[ArrayLike, ArrayLike] | None = None, *, law: Law = "modes", std: float | None = None,
+    name: str | None = None,
+) -> Host:  # fmt: skip
     """The twin of a host, itself a host that is asked for classes.
 
     Args:
         host: Whose scheduler it takes over, and for a model that ships the data.
         data: Points and their classes from 0; points are final states of the scheduler (n, channels, height, width), or
             (n, height, width), or vectors (n, dim). For a host that is asked by text, number the prompts.
+        law: What the data are taken as: "modes", "classes" or "gaussian".
         std: Width of a mode in the units of the data; that of the largest leave-one-out likelihood if None.
         name: What it is called in results.
 
@@ -135,6 +156,8 @@ def twin_of(
         ConfigError: if there are no data, or they or the scheduler cannot be used.
         ShapeError: if there is not one label per point.
     """
+    if law not in LAWS:
+        raise unknown("law", law, LAWS)
     if data is None:
         if host.shipped is None:
             raise ConfigError(f"{host.name} has no data of its own; give labelled data for its twin")
@@ -149,7 +172,7 @@ def twin_of(
         raise ShapeError(f"expected one label per point, got {len(labels)} labels for {len(points)} points")
     scheduler = type(host.pipe.scheduler).from_config(host.pipe.scheduler.config)
     device = getattr(host.pipe, "device", torch.device("cpu"))
-    network = ExactNetwork(points.to(device), labels.to(device), scheduler, classes=host.classes, std=std)
+    network = ExactNetwork(points.to(device), labels.to(device), scheduler, law=law, classes=host.classes, std=std)
     return host_of(ClassPipeline(network, scheduler), name or f"twin of {host.name}")
 
 

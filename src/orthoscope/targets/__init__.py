@@ -14,6 +14,8 @@ from orthoscope.targets.ensembles import random_mixture as random_mixture
 from orthoscope.targets.ensembles import random_planted as random_planted
 from orthoscope.targets.gaussian import Gaussian as Gaussian
 from orthoscope.targets.gaussian import Pair as Pair
+from orthoscope.targets.gaussian_classes import GaussianClasses as GaussianClasses
+from orthoscope.targets.gaussian_classes import gaussian_classes as gaussian_classes
 from orthoscope.targets.intervals import Intervals as Intervals
 from orthoscope.targets.intervals import box as box
 from orthoscope.targets.mixture import Mixture as Mixture

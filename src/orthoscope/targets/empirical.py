@@ -15,25 +15,34 @@ from orthoscope.targets.mixture import Mixture, mixture
 from orthoscope.typing import Centroids, Labels
 
 _BLOCK_ROWS = 512
+_MANY = 8192  # points, from which on some of them stand for all
+_SOME = 512
 
 
 def leave_one_out(points: Centroids, std: float) -> float:
-    """Mean log-density of each point under the kernels of all the others, in nats."""
+    """Mean log-density of each point under the kernels of all the others, in nats.
+
+    Accuracy:
+        Exact up to 8,192 points. Of more, 512 that are spread evenly over their order stand for all.
+    """
     n, dim = points.shape
     data = points.double() - points.double().mean(0)  # distances come from inner products, which a far origin rounds
+    asked = torch.arange(n) if n <= _MANY else torch.arange(_SOME) * n // _SOME
     total = 0.0
-    for start in range(0, n, _BLOCK_ROWS):
-        squares = torch.cdist(data[start : start + _BLOCK_ROWS], data).square_()
-        squares.diagonal(start).fill_(math.inf)
+    for start in range(0, len(asked), _BLOCK_ROWS):
+        rows = asked[start : start + _BLOCK_ROWS]
+        squares = torch.cdist(data[rows], data).square_()
+        squares[torch.arange(len(rows)), rows] = math.inf
         total += float((squares / (-2 * std**2)).logsumexp(1).sum())
-    return total / n - math.log(n - 1) - dim / 2 * math.log(2 * math.pi * std**2)
+    return total / len(asked) - math.log(n - 1) - dim / 2 * math.log(2 * math.pi * std**2)
 
 
 def bandwidth(points: Centroids) -> float:
     """The leave-one-out optimal bandwidth, in data units.
 
     Accuracy:
-        1e-4 relative, by bounded search over the logarithm of the bandwidth.
+        1e-4 relative, by bounded search over the logarithm of the bandwidth; of more than 8,192 points besides what
+        512 of them leave open, some percent.
 
     Raises:
         ConfigError: if there are fewer than three points, or exact duplicates make the likelihood unbounded.
