@@ -25,7 +25,7 @@ Role = Literal["reference", "constant", "matched", "window", "searched"]
 
 _CFG = LinearCFG()
 _TURNING, _WAITING = Step(early=3, late=-1, switch=0.6, clock="step"), Step(early=0, late=3, switch=0.5, clock="step")
-_DIGITS = (REFERENCE, Constant(value=1), Constant(value=3), _TURNING)
+_SHIPPED = (REFERENCE, Constant(value=1), Constant(value=3), _TURNING)
 _USUAL = (REFERENCE, Constant(value=3), Constant(value=6.5), Step(early=6.5, late=-1, switch=0.6, clock="step"))
 _QUICK = (REFERENCE, Constant(value=3), _WAITING, _TURNING)
 _IMAGES_DIGITS, _IMAGES, _IMAGES_QUICK = 40, 20, 12
@@ -51,7 +51,7 @@ class Audit:
         size: Height and width of the images in pixels.
         current: The schedule in use today, that others are compared with; None for the strongest constant one.
         tolerance: A loss of adherence that does not count, in units of its measure; None for what suits that.
-        search: Whether step and linear windows are searched; None for yes with the model that ships.
+        search: Whether step and linear windows are searched; None for yes with the digits.
         match: Whether every window gets a constant strength of equal mean shift to be compared with.
         seed: Root seed.
     """
@@ -131,12 +131,13 @@ class Audit:
         prompts = self.prompts or tuple(host.default_prompts or ())
         if not prompts:
             raise ConfigError("this model needs prompts; give `prompts` FILE with one in every line")
-        images = self.images_per_prompt or (_IMAGES_DIGITS if bool(host.shipped) else _IMAGES)
+        is_tiny = host.shipped is not None and host.is_enumerable
+        images = self.images_per_prompt or (_IMAGES_DIGITS if is_tiny else _IMAGES)
         if images < _FEWEST_FOR_ALL:
             say(f"{images} images per prompt are too few for some measures, which will be missing; 4 are enough")
         if len(prompts) == 1:
             say("one prompt: nothing that compares prompts will be measured, such as mean shift and gain; give more")
-        schedules = self.schedules or (_DIGITS if bool(host.shipped) else _USUAL)
+        schedules = self.schedules or (_SHIPPED if host.shipped else _USUAL)
         if REFERENCE not in schedules:
             say(f"{format_schedule(REFERENCE)} is added: diversity and mean shift are relative to strength 0")
         schedules = (REFERENCE, *(schedule for schedule in schedules if schedule != REFERENCE))
@@ -144,7 +145,7 @@ class Audit:
         if current not in schedules:
             say(f"{format_schedule(current)}, the schedule in use, is added")
             schedules = (*schedules, current)
-        search = bool(host.shipped) if self.search is None else self.search
+        search = is_tiny if self.search is None else self.search
         return replace(
             self, prompts=prompts, schedules=schedules, images_per_prompt=images, current=current, search=search
         )

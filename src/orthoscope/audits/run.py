@@ -160,6 +160,7 @@ class Session:
         pictures: Folder of the images themselves, if they are wanted.
         tally: Told of every image.
         remark: Told what a user should know.
+        is_alone: Whether its twin is left out.
     """
 
     plan: Audit
@@ -171,6 +172,7 @@ class Session:
     pictures: Path | None = None
     tally: Tally = field(default_factory=Tally)
     remark: Remark = field(default=lambda text: None)
+    is_alone: bool = False
 
     def run(self) -> AuditResult:
         """Everything, in order."""
@@ -200,7 +202,7 @@ class Session:
 
     def _twin(self) -> Studio | None:
         """The pipeline's twin with the exact score, where its data are at hand."""
-        return self.studio.twin if self.studio.host.shipped else None
+        return self.studio.twin if self.studio.host.shipped and not self.is_alone else None
 
     def _foresee(self, schedules: int) -> None:
         self.tally.foreseen = schedules * len(self.plan.prompts) * (self.plan.images_per_prompt or 0)

@@ -28,6 +28,7 @@ from orthoscope.integrations.fingerprint import fingerprint, settings
 from orthoscope.integrations.randomness import own_randomness, restored_randomness
 from orthoscope.integrations.shipped import Model, model_like
 
+_FEW_CLASSES, _SOME_CLASSES = 10, 12  # that are all asked for, and that are asked for of more
 _SEEDS = 2**64  # what a torch generator takes
 
 
@@ -82,8 +83,16 @@ class Host:
 
     @property
     def default_prompts(self) -> tuple[str, ...] | None:
-        """Every class, where there are few enough to enumerate."""
-        return tuple(map(str, range(self.classes))) if self.classes is not None and self.classes <= 10 else None
+        """Every class, where there are few enough to enumerate; some of them, spread evenly, of a model that ships."""
+        if self.classes is None or not (self.is_enumerable or self.shipped):
+            return None
+        number = self.classes if self.is_enumerable else _SOME_CLASSES
+        return tuple(str(k * self.classes // number) for k in range(number))
+
+    @property
+    def is_enumerable(self) -> bool:
+        """Whether its classes are so few that all are asked for where nothing else is said."""
+        return self.classes is not None and self.classes <= _FEW_CLASSES
 
     @property
     def classes(self) -> int | None:
