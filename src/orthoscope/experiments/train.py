@@ -7,7 +7,7 @@ in units of how far unseen images are. Near 0 the model has learned its data by 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -66,13 +66,12 @@ class DigitsTraining:
 
     def split(self) -> tuple[Labelled, Labelled]:
         """The images to train on, and those held out."""
-        from orthoscope.integrations.digits import digit_images
+        from orthoscope.integrations.digits import digit_images, training_split
 
         images, labels = digit_images()
         data = Labelled(x=torch.from_numpy(images), labels=torch.from_numpy(labels), classes=10)
-        order = rng.stream(self.training.seed, "held out").permutation(len(data))
-        first = round(self.held_out * len(data))
-        return data.take(order[first:]), data.take(order[:first])
+        seen, other = training_split(len(data), held_out=self.held_out, seed=self.training.seed)
+        return data.take(seen), data.take(other)
 
     def train(
         self, out: Path, *, resume: bool = False, device: str = "cpu", progress: Progress | None = None
@@ -152,14 +151,12 @@ class Judge:
     Attributes:
         classifier: Anything with `predict`.
         accuracy: Share of held-out images that it gets right.
-        points: Images trained on, by class.
-        unseen: Mean distance of a held-out image from the nearest of its class.
+        real: The images trained on, and those held out.
     """
 
     classifier: Any
     accuracy: float
-    points: Mapping[int, FloatArray]
-    unseen: Mapping[int, float]
+    real: metrics.ClassImages
 
     @classmethod
     def of(cls, seen: Labelled, held_out: Labelled) -> Judge:
@@ -168,17 +165,17 @@ class Judge:
 
         (x, y), (other, labels) = _flat(seen), _flat(held_out)
         classifier = SVC(C=10.0, gamma=0.05, random_state=0).fit(x, y)
-        points = {label: x[y == label] for label in range(seen.classes)}
-        unseen = {label: float(_nearest(other[labels == label], points[label]).mean()) for label in points}
-        return cls(classifier, float(classifier.score(other, labels)), points, unseen)
+        real = metrics.ClassImages(rows=x, labels=y, unseen=(other, labels))
+        return cls(classifier, float(classifier.score(other, labels)), real)
 
     def measure(self, rows: FloatArray, label: int) -> dict[str, Estimate]:
         """Share in its class, total variance and novelty of samples of one class."""
-        real = metrics.total_variance(self.points[label]).value
+        real, labels = self.real, np.full(len(rows), label)
+        variance = metrics.total_variance(real.rows[real.members[label]]).value
         return {
             "class_share": metrics.share_of(self.classifier.predict(rows) == label),
-            "variance_ratio": metrics.total_variance(rows).times(1 / real),
-            "novelty": metrics.mean_of(_nearest(rows, self.points[label])).affine(1 / self.unseen[label]),
+            "variance_ratio": metrics.total_variance(rows).times(1 / variance),
+            "novelty": metrics.mean_of(real.nearest(rows, labels)).affine(1 / real.unseen_nearest[label]),
         }
 
 
@@ -204,9 +201,3 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
 
 def _flat(data: Labelled) -> tuple[FloatArray, NDArray[np.int64]]:
     return data.x.flatten(1).double().numpy(force=True), data.labels.numpy(force=True)
-
-
-def _nearest(rows: FloatArray, points: FloatArray) -> FloatArray:
-    """Distance of each row from the nearest of the points."""
-    squares = (rows**2).sum(1)[:, None] + (points**2).sum(1) - 2 * rows @ points.T
-    return np.sqrt(np.clip(squares, 0, None)).min(1)

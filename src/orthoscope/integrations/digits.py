@@ -25,13 +25,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from orthoscope import writing
+from orthoscope import rng, writing
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.weights import check_complete, check_finite, check_floating
 from orthoscope.targets.labelled import bundled_digits
 
 CLASSES = 10
 SIDE = 8
+HELD_OUT = 0.1  # share of the images that the model that ships never saw
 _UNet: Any = UNet2DModel  # diffusers says too little about its types to be checked
 _Solver: Any = DPMSolverMultistepScheduler
 SHIPPED = Path(__file__).parent / "digits.safetensors"
@@ -268,6 +269,13 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{file} is not a readable safetensors file: {error}; write it again") from error
     return (about if isinstance(about, dict) else {}), weights
+
+
+def training_split(n: int, *, held_out: float = HELD_OUT, seed: int = 0) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Which of n images are trained on, and which are held out; of the bundled ones, those of the model that ships."""
+    order = rng.stream(seed, "held out").permutation(n)
+    first = round(held_out * n)
+    return order[first:], order[:first]
 
 
 def digit_images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:

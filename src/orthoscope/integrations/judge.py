@@ -19,12 +19,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from transformers import AutoModelForImageClassification
 
-from orthoscope import rng
 from orthoscope.errors import ConfigError
-from orthoscope.integrations.digits import SIDE, digit_images
-from orthoscope.integrations.features import Features, LatentFeatures, area_average
+from orthoscope.integrations.digits import HELD_OUT, SIDE, digit_images, training_split
+from orthoscope.integrations.features import Features, area_average
 from orthoscope.integrations.hub import local
 from orthoscope.integrations.images import ENDINGS, UNREAD, image_size, read_image
+from orthoscope.integrations.real import real_images
 from orthoscope.integrations.vision import Vision, open_vision
 from orthoscope.progress import Remark
 
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 Images = NDArray[np.float32]
 _SOFTNESS, _GAMMA = 10.0, 0.05  # of the machines
-_HELD_OUT = 0.1  # share of the images that training left out, and so does the judge
 _SIDE = 256  # pixels of reference images, where they are that large
 _AT_ONCE = 64
 _GRAY = (0.299, 0.587, 0.114)  # of red, green and blue
@@ -86,8 +85,7 @@ class DigitsJudge:
 
         x, labels = digit_images()
         x = x.reshape(len(x), -1).astype(np.float64)
-        order = rng.stream(0, "held out").permutation(len(x))
-        other, seen = np.split(order, [round(_HELD_OUT * len(x))])
+        seen, other = training_split(len(x))
         machines = OneVsRestClassifier(SVC(C=_SOFTNESS, gamma=_GAMMA, random_state=0))
         unseen = cross_val_predict(machines, x[seen], labels[seen], method="decision_function")
         best = minimize_scalar(lambda log: _log_loss(np.exp(log) * unseen, labels[seen]), bounds=(-5, 5))
@@ -100,7 +98,7 @@ class DigitsJudge:
     @property
     def identity(self) -> dict[str, Any]:
         """Its name and settings."""
-        return {"name": self.name, "C": _SOFTNESS, "gamma": _GAMMA, "held_out": _HELD_OUT}
+        return {"name": self.name, "C": _SOFTNESS, "gamma": _GAMMA, "held_out": HELD_OUT}
 
     def probabilities(self, generated: Generated) -> FloatArray:
         """Posterior probability of every digit (n, 10)."""
@@ -177,16 +175,17 @@ def reference_features(
 
     Latents of a host that makes digits are its pixels in [-1, 1], so that there references have latents, too.
     """
-    if isinstance(features, LatentFeatures) and host.is_digits and path is None:
-        return digit_images()[0].reshape(-1, SIDE * SIDE)
+    if path is None:
+        real = real_images(host)
+        return None if real is None else real.rows(features)
     parts = [features.of_images(images) for images in _batches(path, host, remark)]
     return np.concatenate(parts) if parts else None
 
 
 def _batches(path: str | None, host: Host, remark: Remark) -> Iterator[Images]:
     if path is None:
-        if host.is_digits:
-            yield (np.moveaxis(digit_images()[0], 1, 3) / 2 + 0.5).astype(np.float32)
+        if (real := real_images(host)) is not None:
+            yield real.pixels
         return
     files = _files(local(path), remark)
     side = _smallest(files, SIDE if host.is_digits else _SIDE)
