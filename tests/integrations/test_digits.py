@@ -168,7 +168,8 @@ def test_samples_of_the_shipped_weights_are_of_their_class(drawn: np.ndarray) ->
 def test_euler_s_steps_lose_more_variance_than_the_network(shipped: ClassPipeline, drawn: np.ndarray) -> None:
     """From the same noise, class by class; what the page on training says."""
     by_euler = STUDY.generate(with_scheduler(shipped, "EulerDiscreteScheduler"), 0.0)
-    real = np.array([points.var(0, ddof=1).sum() for points in Judge.of(STUDY).points.values()])
+    judged = Judge.of(STUDY).real
+    real = np.array([judged.rows[judged.members[k]].var(0, ddof=1).sum() for k in range(DIGITS.classes)])
     first, second = (rows.var(1, ddof=1).sum(1) / real for rows in (by_euler, drawn))
     of_network, of_euler = mean_of(1 - second), mean_of(second - first)
     assert of_euler.value - of_network.value > 0

@@ -48,20 +48,26 @@ class Candidate:
         diversity: Change of the variance ratio from the schedule in use.
         adherence: Change of the adherence from it.
         gain: Variance ratio above that of constant strength at equal mean shift.
+        distance_gain: Distance from the class above that of constant strength at equal mean shift.
+        distance_excess: Distance from the class beyond that of real images under the same mean shift.
         equal_strength: That constant strength.
         tolerance: A loss of adherence that does not count.
         size: What an audit would have to make more of.
         name: The measure of adherence.
+        origin: What distances from the class are measured from, in words.
     """
 
     schedule: GuidanceSchedule
     diversity: Change
     adherence: Change
     gain: Change
+    distance_gain: Change
+    distance_excess: Change
     equal_strength: float
     tolerance: float
     size: Size
     name: str
+    origin: str
 
     @property
     def keeps(self) -> bool:
@@ -89,10 +95,21 @@ class Candidate:
         return self.is_constant or self.gain.verdict() == "kept"
 
     @property
+    def is_farther(self) -> bool:
+        """Whether it is shown to be farther from the class than constant strength at equal mean shift."""
+        return self.distance_gain.is_known and self.distance_gain.verdict() == "kept"
+
+    @property
+    def leaves(self) -> bool:
+        """Whether it is shown to be farther from the class than that, and than real images: it varies by leaving it."""
+        return self.is_farther and self.distance_excess.is_known and self.distance_excess.verdict() == "kept"
+
+    @property
     def is_open(self) -> bool:
         """Whether all that keeps it from being recommended is that its adherence is not shown to be kept."""
         asked = self.adherence.is_known and self.adherence.verdict(-self.tolerance) == "not shown"
-        return asked and self.adherence.value > -self.tolerance and self.gains and self.is_worth_it
+        is_good = self.gains and self.is_worth_it and not self.leaves
+        return asked and self.adherence.value > -self.tolerance and is_good
 
     @property
     def equal(self) -> str:
@@ -142,9 +159,23 @@ class Candidate:
         return _told(self.gain, words, self.size)
 
     @property
+    def distance_told(self) -> str:
+        """What is shown of its distance from the class; empty where it is not shown to be farther."""
+        if not self.is_farther:
+            return ""
+        farther = f"is farther from its class than {self.equal}, by {self.distance_gain}"
+        if not self.distance_excess.is_known:
+            return farther
+        if self.leaves:
+            beyond = f"and than {self.origin} under its mean shift, by {self.distance_excess}"
+            return f"{farther}, {beyond}: it varies by leaving the class"
+        return f"{farther}, but not shown to be farther than {self.origin}, {self.distance_excess}"
+
+    @property
     def told(self) -> str:
         """All that is shown of it."""
-        parts = [self.diversity_told, *([] if self.is_constant else [self.gain_told]), self.adherence_told]
+        gain = [] if self.is_constant else [self.gain_told]
+        parts = [self.diversity_told, *gain, *filter(None, [self.distance_told]), self.adherence_told]
         return f"{self.spec} {'; '.join(parts)}."
 
     @property
@@ -153,6 +184,7 @@ class Candidate:
         times = [self.adherence_times, self.diversity.times_needed()]
         times += [] if self.is_constant else [self.gain.times_needed()]
         words = {"kept": "gained", "lost": "lost", "not shown": "not shown"}
+        farther = {"kept": "farther", "lost": "nearer", "not shown": "not shown"}
         return {
             "schedule": self.spec,
             "adherence": self.adherence.verdict(-self.tolerance) if self.adherence.is_known else None,
@@ -160,6 +192,10 @@ class Candidate:
             "tolerance": self.tolerance,
             "diversity": words[self.diversity.verdict()],
             "gain": words[self.gain.verdict()] if self.gain.is_known else None,
+            "distance": farther[self.distance_gain.verdict()] if self.distance_gain.is_known else None,
+            "distance_gain": self.distance_gain.ends if self.distance_gain.is_known else None,
+            "distance_excess": self.distance_excess.ends if self.distance_excess.is_known else None,
+            "leaves_class": self.leaves if self.distance_gain.is_known else None,
             "would_tell": {self.size.what: self.size.needed(max(times))} if max(times) > 1 else None,
         }
 

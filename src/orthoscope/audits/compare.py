@@ -60,7 +60,7 @@ def gains(material: Material, schedules: Sequence[GuidanceSchedule]) -> dict[Gui
 def compared(
     material: Material, ds: xr.Dataset, schedules: Sequence[GuidanceSchedule], *, current: GuidanceSchedule
 ) -> xr.Dataset:
-    """A measured dataset with gains, and with changes from the schedule in use, added.
+    """A measured dataset with gains of variance and distance, and with changes from the schedule in use, added.
 
     `gain_least` and `diversity_change_least` are lower ends at a level that all schedules but the one in use share.
 
@@ -124,7 +124,7 @@ class Comparison:
     def knots(self) -> list[Knot]:
         """The constant strengths that could be measured, in order of mean shift."""
         knots = [
-            Knot(schedule.value, traits.variance_ratio, traits.mean_shift)
+            Knot(schedule.value, traits.variance_ratio, traits.mean_shift, traits.class_distance)
             for schedule, traits in self.traits.items()
             if isinstance(schedule, Constant) and traits.variance_ratio is not None and traits.mean_shift is not None
         ]
@@ -159,7 +159,10 @@ class Comparison:
     def parts(self, current: GuidanceSchedule) -> dict[str, dict[GuidanceSchedule, Contributions | None]]:
         """Contributions to the gain, and to changes from the schedule in use, by name and schedule."""
         changes = {"diversity_change": "variance_ratio", "adherence_change": "adherence"}
-        return {"gain": self.gains} | {
+        far = {
+            schedule: None if reading is None else reading.distance_gain for schedule, reading in self.readings.items()
+        }
+        return {"gain": self.gains, "distance_gain": far} | {
             name: {schedule: self._change(trait, schedule, current) for schedule in self.schedules}
             for name, trait in changes.items()
         }
@@ -182,9 +185,9 @@ class Comparison:
         if len(self.knots) < 2:
             self.notes.add("gain: give a constant strength other than 0 to compare with", schedule)
             return None
-        variance, shift = traits.variance_ratio, traits.mean_shift
+        variance, shift, far = traits.variance_ratio, traits.mean_shift, traits.class_distance
         over = self.material.over
-        reading = self.notes.tried("gain", schedule, lambda: line(self.knots, variance, shift, over=over))
+        reading = self.notes.tried("gain", schedule, lambda: line(self.knots, variance, shift, far, over=over))
         if reading is not None and reading.extended:
             self.notes.add("gain: the line of constant strengths is extended beyond its ends", schedule)
         return reading

@@ -19,7 +19,7 @@ from orthoscope.audits.plan import REFERENCE
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
-from orthoscope.metrics import Contributions
+from orthoscope.metrics import ClassImages, Contributions
 from orthoscope.metrics.contributions import Over
 from orthoscope.metrics.diversity import Kernel
 
@@ -107,6 +107,7 @@ class Traits(NamedTuple):
     variance_ratio: Contributions | None
     mean_shift: Contributions | None
     adherence: Contributions | None
+    class_distance: Contributions | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -118,6 +119,7 @@ class Material:
         prompts: The prompts, whose order says nothing: rows, sums, blocks and resamples follow their names.
         labels: Class of each prompt as a column of probabilities; None for prompts of text.
         text_features: Features of each prompt's text; None without.
+        real: Real images by class, from which distances are measured; None for the images at strength 0.
         kernel: Kernel of the Vendi score: `cosine` for embeddings, `rbf` for pixels and latents.
         seed: Root seed of projection and resampling.
     """
@@ -126,6 +128,7 @@ class Material:
     prompts: tuple[str, ...]
     labels: Mapping[str, int] | None = None
     text_features: Mapping[str, NDArray[Any]] | None = None
+    real: ClassImages | None = None
     kernel: Kernel = "rbf"
     seed: int = 0
 

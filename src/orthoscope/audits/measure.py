@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from orthoscope import metrics, rng
 from orthoscope.audits import account
 from orthoscope.audits.account import Variables
+from orthoscope.audits.beside import Beside, Origin, drawn
 from orthoscope.audits.contribute import Material, Notes, Run, Traits, between, given, ratio
 from orthoscope.audits.plan import REFERENCE, Role
 from orthoscope.audits.resampling import Resampling, measures_of
@@ -25,7 +26,6 @@ from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.metrics import Contributions, Measure
 from orthoscope.metrics.contributions import Over
-from orthoscope.metrics.fidelity import Reference
 from orthoscope.quantities import QUANTITIES
 
 BY_PROMPT = (
@@ -37,8 +37,8 @@ BY_PROMPT = (
     "class_posterior",
     "text_similarity",
 )
+DISTANCES = ("class_distance", "novelty", "far_share", "distance_excess", "distance_gain")
 ENDS = {"": "value", "_low": "low", "_high": "high", "_stderr": "stderr"}
-_MOST_COMPARED = 4096  # images compared with references, whose tables of distances are quadratic
 Found = dict[str, Measure | None]
 T = TypeVar("T")
 
@@ -62,14 +62,16 @@ def measured(
         keeps squared distances on average.
     """
     notes, cells, schedules = Notes(), material.cells, list(roles)
-    reference, real = material.read(REFERENCE, notes), _real(material, references)
+    beside = Beside.of(material, references, notes)
+    reference, origin = beside.plain, beside.origin
     parts: dict[GuidanceSchedule, Parts] = {}
     for schedule in schedules:
         run = reference if schedule == REFERENCE else material.read(schedule, notes)
-        parts[schedule] = _parts(material, schedule, run, (reference, real), notes)
+        parts[schedule] = _parts(material, schedule, run, beside, notes)
         material.traits[schedule] = parts[schedule].traits(material.primary)
     variables = columns("", _pooled(material, parts, notes))
     variables |= columns("by_prompt_", _by_prompt(material, parts, notes), ends=("", "_low", "_high"))
+    variables |= _real_ones(material, origin, notes)
     logs = account.logs(cells, schedules, material.prompts)
     images, shown = account.images(cells, schedules, prompts)
     result = xr.Dataset(
@@ -85,6 +87,7 @@ def measured(
             "adherence": material.primary,
             "over": material.over,
             "features_compared": reference.rows.shape[1],
+            "distances_from": "" if origin is None else origin.name,
             "notes": json.dumps(notes.texts),
         },
     )
@@ -114,11 +117,13 @@ def _field(found: Any, name: str) -> Any:
 
 
 def labelled(result: xr.Dataset) -> xr.Dataset:
-    """The dataset with units and long names from `quantities`."""
+    """The dataset with units and long names from `quantities`; those of distances say what they are measured from."""
+    origin = result.attrs.get("distances_from")
     for name in map(str, result.variables):
-        quantity = QUANTITIES.get(re.sub(r"^(by_prompt|log)_|_(low|high|stderr)$", "", name))
+        quantity = QUANTITIES.get(re.sub(r"^(by_prompt|log|real)_|_(low|high|stderr)$", "", name))
         if quantity is not None:
-            result[name].attrs.update(units=quantity.unit, long_name=quantity.long_name)
+            said = f" (from {origin})" if origin and quantity.name in DISTANCES else ""
+            result[name].attrs.update(units=quantity.unit, long_name=quantity.long_name + said)
     return result
 
 
@@ -139,14 +144,12 @@ class Parts(NamedTuple):
 
     def traits(self, primary: str) -> Traits:
         """What is compared with other schedules."""
-        return Traits(*(self.pooled.get(name) for name in ("variance_ratio", "mean_shift", primary)))
+        return Traits(*(self.pooled.get(name) for name in ("variance_ratio", "mean_shift", primary, "class_distance")))
 
 
-def _parts(
-    material: Material, schedule: GuidanceSchedule, run: Run, beside: tuple[Run, Reference | None], notes: Notes
-) -> Parts:
+def _parts(material: Material, schedule: GuidanceSchedule, run: Run, beside: Beside, notes: Notes) -> Parts:
     """Everything of one schedule, read beside the one without guidance and beside real images."""
-    reference, real = beside
+    reference, real, origin = beside
 
     def tried(name: str, call: Callable[[], T]) -> T | None:
         return notes.tried(name, schedule, call)
@@ -157,13 +160,21 @@ def _parts(
             calls[name] = part.inverse if name == "participation_ratio" else given(part)
     calls["variance_ratio"] = ratio(run.joined("total_variance"), reference.joined("total_variance"))
     pooled = {name: tried(name, call) for name, call in (calls | dict(between(run, reference))).items()}
+    far = None if origin is None else tried("distance from the class", lambda: origin.distances(run))
+    if far is not None and origin is not None:
+        pooled |= far.by_name
+        if (shift := pooled["mean_shift"]) is not None:
+            pooled["distance_excess"] = tried("distance_excess", lambda: origin.excess(far, shift))
     fidelity, frechet = {}, None
     if real is not None:
-        x = _drawn(run.rows, _MOST_COMPARED, material.seed)
+        x = drawn(run.rows, material.seed)
         balls = tried("precision, recall, density and coverage", lambda: metrics.manifolds(x, real))
         fidelity = {} if balls is None else balls._asdict()
         frechet = tried("frechet_distance", lambda: frechet_at_equal_numbers(x, real.rows, seed=material.seed))
-    return Parts(pooled, fidelity, frechet, _of_prompts(schedule, run, reference, notes))
+    by_prompt = _of_prompts(schedule, run, reference, notes)
+    if far is not None:
+        by_prompt |= {name: list(column) for name, column in far.by_group.items()}
+    return Parts(pooled, fidelity, frechet, by_prompt)
 
 
 def _of_prompts(
@@ -216,19 +227,16 @@ def _by_prompt(
     return list(found.values())
 
 
-def _real(material: Material, references: NDArray[Any] | None) -> Reference | None:
-    """At most 4096 real images in the features that are compared, the same for every schedule; None without."""
-    if references is None:
-        return None
-    y = material.projected(references.reshape(len(references), -1).astype(np.float32))
-    return Reference(rows=_drawn(y, _MOST_COMPARED, material.seed).astype(np.float64))
-
-
-def _drawn(rows: NDArray[Any], most: int, seed: int) -> NDArray[Any]:
-    """So many of the rows, in their order."""
-    if len(rows) <= most:
-        return rows
-    return rows[np.sort(rng.stream(seed, "audit", "compared").permutation(len(rows))[:most])]
+def _real_ones(material: Material, origin: Origin | None, notes: Notes) -> Variables:
+    """Distances of real images, each with its interval; none where distances are measured from other images."""
+    if origin is None or not origin.is_real:
+        return {}
+    variables: Variables = {}
+    for name, part in (notes.tried("real images", REFERENCE, lambda: origin.classes.real.by_name) or {}).items():
+        how = Resampling(name=f"real_{name}", over="images")
+        found = measures_of(material, how, {REFERENCE: part}, notes)[REFERENCE]
+        variables |= {f"real_{name}{end}": ((), _field(found, field)) for end, field in ENDS.items()}
+    return variables
 
 
 def frechet_at_equal_numbers(x: NDArray[Any], y: NDArray[Any], *, seed: int) -> Measure:

@@ -2,9 +2,10 @@
 
 A candidate must be shown to keep adherence but for a loss that does not count, and to gain diversity over the schedule
 in use. A window must also be shown to keep more diversity than constant strength at equal mean shift, or a lower
-strength would do as well. What is not shown is not recommended; the number of images that would tell is. The lower ends
-that decide about diversity are at a level that all candidates share, so that what is said of it is wrong in at most
-5 % of audits, however many were tried and whichever was picked.
+strength would do as well; and it must not be shown to be farther from the class than that and than real images, or it
+varies by leaving the class. What is not shown is not recommended; the number of images that would tell is. The lower
+ends that decide about diversity are at a level that all candidates share, so that what is said of it is wrong in at
+most 5 % of audits, however many were tried and whichever was picked.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.quantities import QUANTITIES
 
 _FIDELITY = ("precision", "recall", "density", "coverage", "frechet_distance")
+_DISTANCES = ("class_distance", "novelty", "far_share")
 _TOLERANCE = {"text_similarity": 0.002}  # a cosine that guidance moves by hundredths
 _TOLERANCE_OF_SHARES = 0.01
 _PAIR = 2
@@ -55,7 +57,7 @@ def recommendation(
         decision = _open("diversity could not be measured; the notes say why.")
     elif not any(candidate.adherence.is_known for candidate in found):
         decision = _open(f"{name} could not be measured; the notes say why.")
-    elif worthy := [c for c in found if c.keeps and c.gains and c.is_worth_it]:
+    elif worthy := [c for c in found if c.keeps and c.gains and c.is_worth_it and not c.leaves]:
         decision = _use(ds, worthy[0], found, schedules)
     else:
         decision = _none(found, used)
@@ -86,6 +88,8 @@ def _use(
     )
     if not best.is_constant:
         text += f" Constant strength at equal mean shift ({best.equal}) keeps less, by {best.gain}."
+    if best.is_farther:
+        text += f" It {best.distance_told}."
     passed = [c.told for c in found if c.diversity.value > best.diversity.value]
     against = None if best.is_constant else best.equal
     evidence = _evidence(ds, best, constants(schedules)) + passed
@@ -100,8 +104,9 @@ def _none(found: Sequence[Candidate], used: str) -> Decision:
         text += f" {nearest.spec} comes nearest: it {nearest.diversity_told}, but {nearest.adherence_told}."
     elif matched := [c for c in found if c.keeps and c.gains]:
         best = matched[0]
-        text += f" {best.spec} {best.diversity_told} and {best.adherence_told}, but it {best.gain_told}."
-        if best.gain.is_known and not any(best.equals(candidate) for candidate in found):
+        but = best.distance_told if best.leaves and best.is_worth_it else best.gain_told
+        text += f" {best.spec} {best.diversity_told} and {best.adherence_told}, but it {but}."
+        if best.gain.is_known and not best.leaves and not any(best.equals(candidate) for candidate in found):
             text += f" {best.equal} was not run; whether it does as well, an audit with it tells."
     return {
         "schedule": None, "text": text, "evidence": [candidate.told for candidate in found],
@@ -124,18 +129,21 @@ def _evidence(ds: xr.Dataset, c: Candidate, strengths: Sequence[float]) -> list[
             f"Over constant strength at equal mean shift ({c.equal}) diversity gains {c.gain}; at the shared level "
             f"{c.gain.shown(c.gain.least)} at least" + ("; no constant strength so far out was run." if beyond else ".")
         )
-    if fidelity := [name for name in _FIDELITY if name in ds]:
-        listed = "; ".join(
-            f"{QUANTITIES[name].long_name} {mine} (yours {theirs})"
-            for name in fidelity
-            for mine, theirs in [[_plain(_change(ds, name, spec)) for spec in (c.spec, used)]]
-        )
-        lines.append(f"Fidelity: {listed}.")
+    for what, names in ((f"Measured from {c.origin}", _DISTANCES), ("Fidelity", _FIDELITY)):
+        if listed := [_beside(ds, name, c.spec, used) for name in names if name in ds]:
+            lines.append(f"{what}: {'; '.join(listed)}.")
     if "network_calls" in ds:
         share = _number(ds, "network_calls", c.spec) / _number(ds, "network_calls", used)
         cost = "as many network calls as" if share == 1 else f"{share:.3g} times the network calls of"
         lines.append(f"It takes {cost} {used}.")
     return lines
+
+
+def _beside(ds: xr.Dataset, name: str, spec: str, used: str) -> str:
+    """A measure of one schedule, of the one in use, and of real images where that is known."""
+    mine, theirs = (_plain(_change(ds, name, one)) for one in (spec, used))
+    real = f", real images {float(ds[f'real_{name}']):.3g}" if f"real_{name}" in ds else ""
+    return f"{QUANTITIES[name].long_name} {mine} (yours {theirs}{real})"
 
 
 def _candidate(ds: xr.Dataset, schedule: GuidanceSchedule, tolerance: float, name: str) -> Candidate:
@@ -147,10 +155,13 @@ def _candidate(ds: xr.Dataset, schedule: GuidanceSchedule, tolerance: float, nam
         diversity=_change(ds, "diversity_change", spec),
         adherence=_change(ds, "adherence_change", spec)._replace(grain=float(ds.attrs["adherence_grain"])),
         gain=_change(ds, "gain", spec),
+        distance_gain=_change(ds, "distance_gain", spec),
+        distance_excess=_change(ds, "distance_excess", spec),
         equal_strength=_number(ds, "equal_strength", spec),
         tolerance=tolerance,
         size=Size(what="prompts" if prompts else "images per prompt", number=number),
         name=name,
+        origin=str(ds.attrs.get("distances_from") or "real images"),
     )
 
 

@@ -238,6 +238,7 @@ class Session:
             prompts=tuple(self.plan.prompts if prompts is None else prompts),
             labels=known.labels,
             text_features=known.texts,
+            real=known.real,
             kernel=known.kernel,
             seed=self.plan.seed,
         )
@@ -247,6 +248,8 @@ class Session:
     ) -> xr.Dataset:
         """Measures of every schedule that was not stopped, the comparison, and the advice."""
         plan, material = self.plan, self._material(cells)
+        if studio is not self.studio:  # the twin's law is wider than real images: its own at strength 0 are its class
+            material = replace(material, real=None)
         kept = {schedule: role for schedule, role in roles.items() if schedule not in stopped}
         current = plan.current if plan.current in kept else strongest(s for s in plan.schedules if s in kept)
         assert current is not None  # the plan is complete

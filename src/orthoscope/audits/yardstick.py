@@ -9,6 +9,7 @@ from typing import Any
 from orthoscope.audits.plan import REFERENCE, Audit
 from orthoscope.audits.studio import Studio
 from orthoscope.errors import ConfigError
+from orthoscope.metrics import ClassImages
 from orthoscope.metrics.diversity import Kernel
 from orthoscope.progress import Remark
 
@@ -20,15 +21,17 @@ class Yardstick:
     """What is known of prompts and of real images, the same for a pipeline and its twin.
 
     Attributes:
-        labels: Class of each prompt, where a judge knows it.
+        labels: Class of each prompt, where a judge knows it or real images have it.
         texts: Features of each prompt's text, where the space has texts.
-        references: Features of real images.
+        references: Features of real images without classes.
+        real: Features of real images by class, where they are at hand.
         kernel: Kernel of the Vendi score: embeddings are compared by angle.
     """
 
     labels: Mapping[str, int] | None = None
     texts: Mapping[str, Any] | None = None
     references: Any = None
+    real: ClassImages | None = None
     kernel: Kernel = "rbf"
 
     @classmethod
@@ -44,17 +47,20 @@ class Yardstick:
             ConfigError: if the references cannot be had, or do not fit the plan.
         """
         from orthoscope.integrations.judge import reference_features
+        from orthoscope.integrations.real import real_images
 
         host, features = studio.host, studio.features
         texts = {prompt: features.of_text(prompt) for prompt in plan.prompts} if host.kind == "text" else {}
         references = reference_features(features, plan.reference, host, remark)
         if plan.reference is not None:
             _check_references(references, studio, plan)
-        is_judged = studio.judge is not None and host.kind == "class"
+        real = real_images(host)
+        has_labels = host.kind == "class" and (studio.judge is not None or real is not None)
         return cls(
-            labels={prompt: host.label(prompt) for prompt in plan.prompts} if is_judged else None,
+            labels={prompt: host.label(prompt) for prompt in plan.prompts} if has_labels else None,
             texts=texts if texts and all(text is not None for text in texts.values()) else None,
             references=references,
+            real=None if real is None else real.by_class(features),
             kernel="cosine" if features.name in ("clip", "dinov2") else "rbf",
         )
 

@@ -40,7 +40,9 @@ SCHEDULES = tuple(
         "step:early=3,late=-1,switch=60%", "step:early=3,late=-1,switch=80%",
     )
 )  # fmt: skip
-MEASURES = ("variance_ratio", "mean_shift", "gain", "class_posterior")
+MEASURES = (
+    "variance_ratio", "mean_shift", "gain", "class_posterior", "class_distance", "distance_gain", "novelty", "far_share",
+)  # fmt: skip
 _ENDS = ("", "_stderr", "_low", "_high")
 
 

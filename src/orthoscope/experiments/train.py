@@ -7,7 +7,7 @@ how far unseen images are. Near 0 the model has learned its data by heart; near 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from pathlib import Path
@@ -102,10 +102,10 @@ class ModelTraining:
 
     def split(self) -> tuple[Labelled, Labelled]:
         """The images to train on, in the order of the seed, and those held out."""
-        (images, labels), held_out = self.shipped.images(), self.shipped.held_out()
+        images, labels = self.shipped.images()
         data = Labelled(x=torch.from_numpy(images), labels=torch.from_numpy(labels), classes=self.shipped.classes)
-        order = rng.stream(self.plan.seed, "held out").permutation(len(data))
-        return data.take(order[~held_out[order]]), data.take(order[held_out[order]])
+        seen, held_out = self.shipped.split(self.plan.seed)
+        return data.take(seen), data.take(held_out)
 
     def train(
         self, out: Path, *, resume: bool = False, device: str = "cpu", progress: Progress | None = None
@@ -188,31 +188,28 @@ class Judge:
 
     Attributes:
         classifier: The judge of audits.
-        points: Images trained on, by class.
-        unseen: Mean distance of a held-out image from the nearest of its class.
+        real: The images trained on, and those held out.
     """
 
     classifier: ShippedJudge
-    points: Mapping[int, FloatArray]
-    unseen: Mapping[int, float]
+    real: metrics.ClassImages
 
     @classmethod
     def of(cls, study: ModelTraining) -> Judge:
         """Fit to the images trained on."""
         from orthoscope.integrations.judge import ShippedJudge
 
-        (x, y), (other, labels) = map(_flat, study.split())
-        points = {label: x[y == label] for label in study.examined.tolist()}
-        unseen = {label: float(_nearest(other[labels == label], points[label]).mean()) for label in points}
-        return cls(ShippedJudge.fitted(study.model), points, unseen)
+        (x, y), unseen = map(_flat, study.split())
+        return cls(ShippedJudge.fitted(study.model), metrics.ClassImages(rows=x, labels=y, unseen=unseen))
 
     def measure(self, rows: FloatArray, label: int) -> dict[str, Estimate]:
         """Share in its class, total variance and novelty of samples of one class."""
-        real = metrics.total_variance(self.points[label]).value
+        real, labels = self.real, np.full(len(rows), label)
+        variance = metrics.total_variance(real.rows[real.members[label]]).value
         return {
             "class_share": metrics.share_of(self.classifier.classes(rows) == label),
-            "variance_ratio": metrics.total_variance(rows).times(1 / real),
-            "novelty": metrics.mean_of(_nearest(rows, self.points[label])).affine(1 / self.unseen[label]),
+            "variance_ratio": metrics.total_variance(rows).times(1 / variance),
+            "novelty": metrics.mean_of(real.nearest(rows, labels)).affine(1 / real.unseen_nearest[label]),
         }
 
 
@@ -243,9 +240,3 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
 
 def _flat(data: Labelled) -> tuple[FloatArray, NDArray[np.int64]]:
     return data.x.flatten(1).double().numpy(force=True), data.labels.numpy(force=True)
-
-
-def _nearest(rows: FloatArray, points: FloatArray) -> FloatArray:
-    """Distance of each row from the nearest of the points."""
-    squares = (rows**2).sum(1)[:, None] + (points**2).sum(1) - 2 * rows @ points.T
-    return np.sqrt(np.clip(squares, 0, None)).min(1)

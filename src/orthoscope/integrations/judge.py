@@ -20,11 +20,11 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 from transformers import AutoModelForImageClassification
 
-from orthoscope import rng
 from orthoscope.errors import ConfigError
-from orthoscope.integrations.features import Features, LatentFeatures, area_average
+from orthoscope.integrations.features import Features, area_average
 from orthoscope.integrations.hub import local
 from orthoscope.integrations.images import ENDINGS, UNREAD, image_size, read_image
+from orthoscope.integrations.real import real_images
 from orthoscope.integrations.vision import Vision, open_vision
 from orthoscope.progress import Remark
 
@@ -86,10 +86,9 @@ class ShippedJudge:
         from orthoscope.integrations.shipped import MODELS
 
         model = MODELS[name]
-        (x, labels), is_out = model.images(), model.held_out()
+        x, labels = model.images()
         x = x.reshape(len(x), -1).astype(np.float64)
-        order = rng.stream(0, "held out").permutation(len(x))
-        other, seen = order[is_out[order]], order[~is_out[order]]
+        seen, other = model.split()
         kind, settings, classifier = _classifier(model.classes)
         if model.classes <= _FEW:
             from sklearn.model_selection import cross_val_predict
@@ -208,17 +207,17 @@ def reference_features(
 
     Latents of a model that ships are its pixels in [-1, 1], so that there references have latents, too.
     """
-    if isinstance(features, LatentFeatures) and host.shipped and path is None:
-        images = host.shipped.images()[0]
-        return images.reshape(len(images), -1)
+    if path is None:
+        real = real_images(host)
+        return None if real is None else real.rows(features)
     parts = [features.of_images(images) for images in _batches(path, host, remark)]
     return np.concatenate(parts) if parts else None
 
 
 def _batches(path: str | None, host: Host, remark: Remark) -> Iterator[Images]:
     if path is None:
-        if host.shipped:
-            yield (np.moveaxis(host.shipped.images()[0], 1, 3) / 2 + 0.5).astype(np.float32)
+        if (real := real_images(host)) is not None:
+            yield real.pixels
         return
     files = _files(local(path), remark)
     side = _smallest(files, host.shipped.side if host.shipped else _SIDE)

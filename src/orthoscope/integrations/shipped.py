@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from orthoscope import writing
+from orthoscope import rng, writing
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.class_pipeline import ClassPipeline, build_network, network_config, pipeline_of
 from orthoscope.integrations.weights import check_complete, check_finite, check_floating
@@ -70,11 +70,12 @@ class Model:
         data = self.data()
         return (data.x / (self.gray / 2) - 1).astype(np.float32)[:, None], data.labels
 
-    def held_out(self) -> NDArray[np.bool_]:
-        """Which of its images training left out (n,)."""
-        held_out = self.data().held_out
-        assert held_out is not None  # of everything that ships
-        return held_out
+    def split(self, seed: int = 0) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Numbers of the images that are trained on, and of those held out, each in an order of its own."""
+        is_out = self.data().held_out
+        assert is_out is not None  # of everything that ships
+        order = rng.stream(seed, "held out").permutation(len(is_out))
+        return order[~is_out[order]], order[is_out[order]]
 
 
 def _glyphs(name: str, classes: int = 1000) -> Model:

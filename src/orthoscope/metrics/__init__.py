@@ -12,6 +12,8 @@ from orthoscope.metrics.capacity import gaussian_capacity as gaussian_capacity
 from orthoscope.metrics.contributions import Contributions as Contributions
 from orthoscope.metrics.contributions import joined as joined
 from orthoscope.metrics.correlations import mean_square_correlation as mean_square_correlation
+from orthoscope.metrics.distance import ClassImages as ClassImages
+from orthoscope.metrics.distance import Distances as Distances
 from orthoscope.metrics.diversity import concentration_within as concentration_within
 from orthoscope.metrics.diversity import distance_within as distance_within
 from orthoscope.metrics.diversity import log_volume_ratio as log_volume_ratio

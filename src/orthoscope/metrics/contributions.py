@@ -135,6 +135,31 @@ class Contributions:
             raise ConfigError(f"cannot invert {mean:.3g}: too few images to tell it from 0; make more per prompt")
         return replace(self, values=(2 - self.values / mean) / mean, bounds=_FREE, grain=self.grain / mean**2)
 
+    def root(self) -> Contributions:
+        """Square root of the measure.
+
+        Raises:
+            ConfigError: if the measure is not positive.
+        """
+        if not (mean := self.value) > 0:
+            raise ConfigError(f"cannot take the root of {mean:.3g}; the features it is made of do not vary")
+        return replace(self, values=(mean + self.values) / (2 * mean**0.5), bounds=(0.0, math.inf))
+
+    def apart(self, other: Contributions) -> Contributions:
+        """Difference to a measure of other images, independent of these; images are the random draw of both."""
+        ours, theirs = len(self.strata), len(other.strata)
+        share = ours + theirs
+        number = np.concatenate([_numbered(self.groups), ours + _numbered(other.groups)])
+        values = np.concatenate([self.values * share / ours, -other.values * share / theirs])
+        return Contributions(values=values, groups=number, resolved=self._both(other))
+
+    @property
+    def parts(self) -> list[Contributions]:
+        """The measure of every group by itself."""
+        every = rows_of(self.groups)
+        grain = self.grain * len(every)
+        return [replace(self, values=self.values[rows], groups=self.groups[rows], grain=grain) for rows in every]
+
     def _both(self, other: Contributions) -> bool:
         return self.resolved and other.resolved
 
@@ -184,9 +209,14 @@ def combination(weights: Sequence[float], parts: Sequence[Contributions]) -> Con
     )
 
 
+def _numbered(groups: NDArray[Any]) -> Index:
+    """The number of every unit's group, in order of their labels."""
+    return np.asarray(np.unique(groups, return_inverse=True)[1].ravel())
+
+
 def rows_of(groups: NDArray[Any]) -> list[Index]:
     """The rows of every group, groups in order of their labels."""
-    inverse = np.unique(groups, return_inverse=True)[1].ravel()
+    inverse = _numbered(groups)
     order = np.argsort(inverse, kind="stable")
     return np.split(order, np.cumsum(np.bincount(inverse))[:-1])
 

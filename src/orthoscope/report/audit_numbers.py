@@ -7,7 +7,7 @@ import math
 import xarray as xr
 
 from orthoscope.report.audit_sections import Marks, folded, head, specs, table
-from orthoscope.report.intervals import ADHERENCE, DIVERSITY, FIDELITY, attribute, measured, noted
+from orthoscope.report.intervals import ADHERENCE, DISTANCE, DIVERSITY, FIDELITY, attribute, measured, noted, real
 from orthoscope.report.page import Section
 
 _PROMPTS_LISTED = 60
@@ -23,6 +23,13 @@ _TABLES = {
         ADHERENCE,
         "Mean shift and displacement say how far prompts moved from where strength 0 has them; Fisher ratio and linear "
         "discriminant, how well they can be told apart; posterior and cosine, how well a judge recognizes them.",
+    ),
+    "Distance from the class in numbers": (
+        DISTANCE,
+        "Whether variance comes of images off the class. The distance is that of Mahalanobis per coordinate, in the "
+        "covariance within classes; far are images beyond what only 1 % of the images measured from exceed. Copies "
+        "have novelty near 0. The last column is what the distance is beyond that of images measured from that are "
+        "moved by the same mean shift.",
     ),
     "Fidelity in numbers": (
         FIDELITY,
@@ -40,11 +47,20 @@ def number_sections(audit: xr.Dataset, marks: Marks) -> list[Section]:
             rows, heads = table(audit, names, marks), ["schedule", *(head(name) for name in names)]
             if "class_posterior" in names and "judge" in audit.attrs:
                 caption += f" The judge is {_judge(audit)}."
+            if group is DISTANCE:
+                caption += _measured_from(audit)
             name = title.split()[0].lower() + "-numbers"
             sections.append(
                 Section(name=name, title=title, caption=caption, command="", figures={}, head=heads, rows=rows)
             )
     return sections
+
+
+def _measured_from(audit: xr.Dataset) -> str:
+    """What distances are measured from, and how far real images are."""
+    found = [f"{head(name)} {number}" for name, number in real(audit).items()]
+    of_real = f" Of real images that were not among these: {', '.join(found)}." if found else ""
+    return f" Measured from {audit.attrs['distances_from']}.{of_real}"
 
 
 def _judge(audit: xr.Dataset) -> str:

@@ -18,6 +18,11 @@ from orthoscope.report.page import Section
 Marks = Mapping[str, Mark]
 HEADS = {
     "gain": "gain at equal mean shift",
+    "distance_gain": "distance at equal mean shift",
+    "class_distance": "distance from the class",
+    "novelty": "novelty",
+    "far_share": "share far off",
+    "distance_excess": "distance in excess",
     "equal_strength": "equal to constant",
     "adherence_change": "adherence against yours",
     "diversity_change": "variance against yours",
@@ -88,7 +93,8 @@ def pareto_section(audit: xr.Dataset, twin: xr.Dataset | None, marks: Marks) -> 
             "letters are listed below the figure, bars are 95 % intervals. The gray line joins constant strengths: any "
             "of them trades variance for mean shift, so a schedule is worth having only if it lies above the line. "
             "How far is its gain at equal mean shift; “equal to constant” is the strength at that point of the "
-            f"line. “Yours” is {current}."
+            "line, and the distance at equal mean shift says how much farther from the class its images are than "
+            f"there. “Yours” is {current}."
         ),
         command="",
         figures={"audit-pareto": pareto_figure(sources(audit, twin), marks)},

@@ -10,14 +10,14 @@ from orthoscope.report.audit_sections import specs
 from orthoscope.report.intervals import attribute, cells, measured
 from orthoscope.report.tables import Table
 
-WIDTH = 100  # characters
+WIDTH = 120  # characters
 _ROWS, _LINES, _STOPPED = 12, 6, 2  # schedules, lines of advice and schedules that were stopped, at most
 _GAP = 2  # characters between columns
 
 
 def audit_tables(audit: xr.Dataset) -> list[Table]:
-    """Every schedule's variance ratio, adherence and gain with their intervals, then what to use."""
-    names = measured(audit, ["variance_ratio", str(audit.attrs["adherence"]), "gain"])
+    """Every schedule's variance ratio, distance from the class, adherence and gain; then what to use."""
+    names = measured(audit, ["variance_ratio", "class_distance", str(audit.attrs["adherence"]), "gain"])
     listed = _chosen(audit)
     numbers = [cells(audit, names, spec, between=" ") for spec in listed]
     heads = [name.replace("_", " ") for name in names]

@@ -18,7 +18,8 @@ DIVERSITY = (
 )  # fmt: skip
 ADHERENCE = ("mean_shift", "displacement", "fisher_ratio", "lda_accuracy", "class_posterior", "text_similarity")
 FIDELITY = ("precision", "recall", "density", "coverage", "frechet_distance")
-COMPARISON = ("gain", "equal_strength", "adherence_change", "diversity_change")
+DISTANCE = ("class_distance", "novelty", "far_share", "distance_excess")
+COMPARISON = ("gain", "distance_gain", "equal_strength", "adherence_change", "diversity_change")
 COSTS = ("network_calls", "seconds", "memory")
 _ENDS = ("_low", "_high", "_stderr", "_least")
 
@@ -52,6 +53,10 @@ class Interval:
             return "–"
         ends = f"{between}[{self._text(self.low)}, {self._text(self.high)}]" if self.bounded else ""
         return self._text(self.value) + ends
+
+    def as_entry(self) -> dict[str, float]:
+        """The number and its interval, for JSON."""
+        return {"value": self.value, "low": self.low, "high": self.high}
 
     def __str__(self) -> str:
         return self.cell(" ")
@@ -89,11 +94,18 @@ def entries(audit: xr.Dataset) -> list[dict[str, Any]]:
         numbers = {name: interval(audit, name, str(spec)) for name in measures}
         costs = {name: audit[name].values[place].item() for name in COSTS if name in audit}
         found.append(
-            {"spec": str(spec), "role": str(role)}
-            | {name: n and {"value": n.value, "low": n.low, "high": n.high} for name, n in numbers.items()}
-            | costs
+            {"spec": str(spec), "role": str(role)} | {name: n and n.as_entry() for name, n in numbers.items()} | costs
         )
     return found
+
+
+def real(audit: xr.Dataset) -> dict[str, Interval]:
+    """Distances of real images from their class, by name; none where distances are measured from other images."""
+    ends = {"value": "", "low": "_low", "high": "_high"}
+    known = [name for name in DISTANCE if f"real_{name}" in audit]
+    return {
+        name: Interval(**{field: float(audit[f"real_{name}{end}"]) for field, end in ends.items()}) for name in known
+    }
 
 
 def noted(audit: xr.Dataset) -> list[str]:
@@ -112,6 +124,8 @@ def summary(pipeline: xr.Dataset, twin: xr.Dataset | None) -> dict[str, Any]:
     recommendation: dict[str, Any] = {"schedule": None, "text": "", "evidence": []}
     return {
         "schedules": entries(pipeline),
+        "distances_from": pipeline.attrs.get("distances_from"),
+        "real": {name: n.as_entry() for name, n in real(pipeline).items()},
         "recommendation": recommendation | attribute(pipeline, "recommendation"),
         "twin": None if twin is None else entries(twin),
         "stopped": attribute(pipeline, "stopped"),
