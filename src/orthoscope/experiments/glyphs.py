@@ -21,7 +21,7 @@ from orthoscope.audits.run import Session
 from orthoscope.audits.studio import Studio
 from orthoscope.audits.yardstick import Yardstick
 from orthoscope.checks import whole
-from orthoscope.datasets import dataset, grid
+from orthoscope.datasets import dataset, grid, stored
 from orthoscope.errors import unknown
 from orthoscope.guidance.grammar import format_schedule, parse_schedule
 from orthoscope.integrations.features import LatentFeatures
@@ -33,16 +33,23 @@ from orthoscope.sweeps.points import HERE, Points
 
 NETWORK = "network"
 SOURCES = (NETWORK, *LAWS)
-SCHEDULES = tuple(
-    parse_schedule(text)
-    for text in (
-        "0", "1", "3", "step:early=0,late=3,switch=50%", "step:early=3,late=0,switch=50%",
-        "step:early=3,late=-1,switch=60%", "step:early=3,late=-1,switch=80%",
-    )
-)  # fmt: skip
+SCHEDULES = {
+    name: parse_schedule(text)
+    for name, text in {
+        "constant 0": "0",
+        "constant 1": "1",
+        "constant 3": "3",
+        "waiting": "step:early=0,late=3,switch=50%",
+        "ending": "step:early=3,late=0,switch=50%",
+        "turning": "step:early=3,late=-1,switch=60%",
+        "turning late": "step:early=3,late=-1,switch=80%",
+    }.items()
+}
 MEASURES = (
-    "variance_ratio", "mean_shift", "gain", "class_posterior", "class_distance", "distance_gain", "novelty", "far_share",
+    "variance_ratio", "mean_shift", "gain", "class_posterior", "class_distance", "distance_gain", "distance_excess",
+    "novelty", "far_share",
 )  # fmt: skip
+_TEXTS = [format_schedule(schedule) for schedule in SCHEDULES.values()]
 _ENDS = ("", "_stderr", "_low", "_high")
 
 
@@ -70,20 +77,33 @@ class GlyphStudy:
         for model in self.models:
             if model not in MODELS:
                 raise unknown("model", model, MODELS, field="models")
-        for name, least in {"classes": 2, "images": 4, "steps": 4}.items():
+        for name, least in {"classes": 2, "images": 8, "steps": 4}.items():
             whole(name, getattr(self, name), least)
 
     @classmethod
     def quick(cls) -> GlyphStudy:
         """The digits and the thousand characters, few images."""
-        return cls(models=("digits", "glyphs"), classes=8, images=6, steps=20)
+        return cls(models=("digits", "glyphs"), classes=8, images=8, steps=20)
 
     def run(self, points: Points = HERE) -> xr.Dataset:
         """Audit every model and its counterparts; images stay in the run folder, and are not made again."""
         axes = {"model": self.models, "source": SOURCES}
         rows = points.each(self._audit, list(product(*axes.values())), beside="audits")
-        coords = {**axes, "schedule": [format_schedule(schedule) for schedule in SCHEDULES]}
-        return dataset(grid(rows, axes), coords=coords, spec=self)
+        result = dataset(grid(rows, axes), coords={**axes, "schedule": list(SCHEDULES)}, spec=self)
+        return result.assign_coords(text=("schedule", _TEXTS))
+
+    def summarize(self, result: xr.Dataset) -> dict[str, Any]:
+        """Every measure of every schedule, by model and source."""
+        return {
+            str(model): {
+                str(source): {
+                    str(schedule): _numbers(result.sel(model=model, source=source, schedule=schedule))
+                    for schedule in result["schedule"].values
+                }
+                for source in result["source"].values
+            }
+            for model in result["model"].values
+        }
 
     def _audit(self, model: str, source: str, folder: Path | None) -> dict[str, Any]:
         """One network, or one of its counterparts."""
@@ -92,8 +112,9 @@ class GlyphStudy:
         if source != NETWORK:
             host = twin_of(host, law=source)  # type: ignore[arg-type]
         number = min(shipped.classes, self.classes)
+        prompts = tuple(str(k * shipped.classes // number) for k in range(number))
         plan = Audit(
-            prompts=tuple(str(k * shipped.classes // number) for k in range(number)), schedules=SCHEDULES,
+            prompts=prompts, schedules=tuple(SCHEDULES.values()),
             images_per_prompt=self.images, steps=self.steps, search=False, seed=self.seed,
         ).completed(host)  # fmt: skip
         studio = Studio(host=host, features=LatentFeatures(), judge=ShippedJudge.fitted(model))
@@ -102,6 +123,13 @@ class GlyphStudy:
             session = Session(
                 plan=plan, studio=studio, yardstick=Yardstick.of(plan, studio), out=out, is_alone=True
             )  # fmt: skip
-            found = session.run().pipeline.sel(schedule=[format_schedule(schedule) for schedule in SCHEDULES])
-        names = [f"{name}{end}" for name in (*MEASURES, "equal_strength") for end in _ENDS]
-        return {name: (["schedule"], np.asarray(found[name])) for name in names if name in found}
+            found = session.run().pipeline.sel(schedule=_TEXTS)
+        names = ["equal_strength", *(f"{name}{end}" for name in MEASURES for end in _ENDS)]
+        missing = np.full(len(SCHEDULES), np.nan)  # what so few images do not allow
+        return {name: (["schedule"], np.asarray(found.get(name, missing))) for name in names}
+
+
+def _numbers(one: xr.Dataset) -> dict[str, Any]:
+    """Value and standard error by measure; None where a schedule has none, such as the gain of a constant strength."""
+    known = [name for name in MEASURES if np.isfinite(float(one[name]))]
+    return dict.fromkeys(MEASURES) | {name: stored(one, name)[0].as_numbers() for name in known}

@@ -106,6 +106,11 @@ STUDIES: dict[str, Entry] = {
         question="Are designed schedules ever worse than the best simple windows?",
         cls="experiments.design_grid:DesignGridStudy", figure="design_grid:design_grid_figure", quick_minutes=0.2,
     ),
+    "glyphs": Entry(
+        question="Do networks of a thousand real classes lose diversity by guidance, or by ignorance?",
+        cls="experiments.glyphs:GlyphStudy", figure="glyphs:glyphs_figure", table="glyphs_tables", minutes=25,
+        quick_minutes=2,
+    ),
     "learned": Entry(
         question="What does a network add to guidance's distortion, and by which branch?",
         cls="experiments.networks.study:LearnedStudy", figure="learned:learned_figure", table="learned_tables",

@@ -1,12 +1,13 @@
-"""Sheets of characters: what faces make of them."""
+"""Networks of real classes beside what their data imply; and sheets of characters in many faces."""
 
 from __future__ import annotations
 
 import numpy as np
+import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from orthoscope.plots.style import panels, styled
+from orthoscope.plots.style import COLORS, INK, MUTED, panels, styled
 
 _ROWS, _COLUMNS = 12, 21  # of a sheet at most, spread evenly
 
@@ -22,4 +23,27 @@ def glyph_sheet(levels: NDArray[np.uint8]) -> Figure:
     ax.imshow(np.block([[*row] for row in shown]), cmap="gray_r", vmin=0, vmax=15, interpolation="nearest")
     ax.set(title=f"{len(rows)} of {len(levels)} characters in {len(columns)} of {levels.shape[1]} faces")
     ax.set_axis_off()
+    return figure
+
+
+_TITLES = {"gain": "variance ratio gained", "distance_gain": "distance gained"}
+
+
+@styled
+def glyphs_figure(result: xr.Dataset) -> Figure:
+    """Gain and distance of every window above constant strength of equal mean shift; bars of two standard errors."""
+    models, sources = ([str(one) for one in result[name].values] for name in ("model", "source"))
+    windows = [str(one) for one in result["schedule"].values if not str(one).startswith("constant")]
+    figure, axes = panels(len(models), len(_TITLES), size=(11, 2.6 * len(models)), sharex=True)
+    at, thick = np.arange(len(windows)), 0.8 / len(sources)
+    for k, ax in enumerate(axes):
+        model, name = models[k // len(_TITLES)], list(_TITLES)[k % len(_TITLES)]
+        for n, source in enumerate(sources):
+            one = result.sel(model=model, source=source, schedule=windows)
+            place = at + (n - (len(sources) - 1) / 2) * thick
+            ax.bar(place, one[name], thick, yerr=2 * one[f"{name}_stderr"], color=COLORS[n], label=source)
+        ax.axhline(0, color=MUTED, linewidth=1)
+        ax.set(title=f"{model}: {_TITLES[name]}")
+        ax.set_xticks(at, windows)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(sources), labelcolor=INK)
     return figure

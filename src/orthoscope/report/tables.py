@@ -265,6 +265,30 @@ def surfaces_tables(numbers: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
+def glyphs_tables(numbers: Mapping[str, Any]) -> list[Table]:
+    """For every network, what it and its exact counterparts make of each schedule."""
+    columns = {
+        "mean_shift": "mean", "variance_ratio": "variance", "gain": "gain", "class_distance": "distance",
+        "distance_gain": "more", "far_share": "far",
+    }  # fmt: skip
+    tables = []
+    for model, sources in numbers.items():
+        schedules = next(iter(sources.values()))
+        rows = [
+            [schedule, source, *(_rounded(told[schedule][name]) for name in columns)]
+            for schedule in schedules
+            for source, told in sources.items()
+        ]
+        lead = [f"{model}: gain and more distance are above constant strength of equal mean shift"]
+        tables.append(Table(head=("schedule", "source", *columns.values()), rows=rows, lead=lead))
+    return tables
+
+
+def _rounded(value: Mapping[str, float] | None) -> str:
+    """A number with its error to two places, so that many fit beside each other; nothing where there is none."""
+    return "" if value is None else f"{value['value']:.2f}({round(100 * value['stderr'])})"
+
+
 def _or_blank(value: Any) -> str:
     missing = value is None or (isinstance(value, Mapping) and value.get("value") is None)
     return "" if missing else _text(value)
