@@ -57,7 +57,7 @@ class GlyphData:
             ConfigError: if fonts are missing, or have too few characters or faces for this.
         """
         faces = installed_faces(folder)
-        names = _spread(sorted_shared(faces), self.characters)
+        names = _spread(_common(faces), self.characters)
         kept = _distinct(faces, names[:: max(1, len(names) // _TRIED)])
         if len(kept) <= self.held_out + 1:
             raise ConfigError(f"`held_out` must leave at least 2 of {len(kept)} faces to train on, got {self.held_out}")
@@ -154,7 +154,7 @@ Font License, Version 1.1 (OFL-1.1.txt in this folder), and so are the bitmaps, 
 """
 
 
-def sorted_shared(faces: Sequence[Face]) -> list[str]:
+def _common(faces: Sequence[Face]) -> list[str]:
     """What all faces can draw of the characters that standards share, in their order."""
     return [one for one in shared_characters() if all(one in face.characters for face in faces)]
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from fontTools.ttLib import TTCollection, TTFont, TTLibError
@@ -52,26 +51,28 @@ class Face:
     index: int = 0
 
     @cached_property
-    def _table(self) -> Any:
-        return TTFont(str(self.file), fontNumber=self.index, lazy=True)
+    def _about(self) -> tuple[str, str, frozenset[str]]:
+        with TTFont(str(self.file), fontNumber=self.index, lazy=True) as font:
+            name, notice = (" ".join((font["name"].getDebugName(number) or "").split()) for number in (4, 0))
+            return name, notice, frozenset(map(chr, font.getBestCmap()))
 
     @property
     def name(self) -> str:
         """Its full name."""
-        return str(self._table["name"].getDebugName(4))
+        return self._about[0]
 
     @property
     def notice(self) -> str:
         """What the font says of its copyright."""
-        return " ".join(str(self._table["name"].getDebugName(0) or "").split())
+        return self._about[1]
 
-    @cached_property
+    @property
     def characters(self) -> frozenset[str]:
         """What it can draw."""
-        return frozenset(map(chr, self._table.getBestCmap()))
+        return self._about[2]
 
     def draw(self, characters: Sequence[str]) -> NDArray[np.uint8]:
-        """Gray levels 0 to 15 of each (n, 16, 16): centered, the larger side 14 pixels, averaged over equal areas.
+        """Gray levels 0 to 15 of each (n, 16, 16): centered, its larger side 14 pixels, averaged over equal areas.
 
         Raises:
             ConfigError: if one is blank.
@@ -80,8 +81,8 @@ class Face:
         return np.stack([_drawn(font, one, self.name) for one in characters])
 
 
-def _drawn(font: Any, character: str, name: str) -> NDArray[np.uint8]:
-    left, top, right, bottom = font.getbbox(character)
+def _drawn(font: ImageFont.FreeTypeFont, character: str, name: str) -> NDArray[np.uint8]:
+    left, top, right, bottom = map(int, font.getbbox(character))
     page = Image.new("L", (max(1, right - left), max(1, bottom - top)))
     ImageDraw.Draw(page).text((-left, -top), character, fill=255, font=font)
     if (box := page.getbbox()) is None:
@@ -116,7 +117,8 @@ def installed_faces(folder: Path | None = None) -> list[Face]:
 
 def _faces(file: Path) -> list[Face]:
     try:
-        number = len(TTCollection(str(file), lazy=True).fonts) if file.suffix == ".ttc" else 1
+        with file.open("rb") as stream:
+            number = len(TTCollection(stream, lazy=True).fonts) if file.suffix == ".ttc" else 1
     except (TTLibError, OSError) as error:
         raise ConfigError(f"cannot read the font {file}: {error}; install its package again") from error
     return [Face(file=file, index=index) for index in range(number)]
