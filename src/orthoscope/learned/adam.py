@@ -33,6 +33,11 @@ class Adam:
         self.squares = [torch.zeros_like(one) for one in self.parameters]
         self.done = 0
 
+    def forget(self) -> None:
+        """Drop the gradients, before those of another batch."""
+        for one in self.parameters:
+            one.grad = None
+
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move every parameter that has a gradient."""

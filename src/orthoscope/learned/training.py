@@ -106,6 +106,7 @@ class Trainer:
         self.network = network.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.adam = Adam(self.network.parameters())
+        self._averaged = list(self.average.parameters())  # gathered once: modules are searched through for them
         self.done = 0
         self.log: list[Log] = []
         self.seconds = 0.0
@@ -125,9 +126,9 @@ class Trainer:
                 f"training diverged at update {self.done}: the loss is {loss.item()}; "
                 f"lower the learning rate, now {self.training.learning_rate:g}"
             )
-        self.network.zero_grad()
+        self.adam.forget()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
+        nn.utils.clip_grad_norm_(self.adam.parameters, _LARGEST_GRADIENT)
         self.adam.step(self.training.rate_at(self.done))
         self.done += 1
         self._average()
@@ -137,7 +138,7 @@ class Trainer:
     def _average(self) -> None:
         """Move the averaged weights; early in training over the updates there were."""
         pace = 1 / min(self.training.memory, 1 + self.done / 10)
-        torch._foreach_lerp_(list(self.average.parameters()), list(self.network.parameters()), pace)
+        torch._foreach_lerp_(self._averaged, self.adam.parameters, pace)
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that going on needs, by name."""
