@@ -110,11 +110,15 @@ def _read(value: Any, registry: Registry) -> Any:
 
 def plain(value: Any) -> Any:
     """The value as JSON can hold it: numpy scalars and arrays unwrapped, non-finite numbers as None."""
-    value = to_dict(value)
+    return _unwrapped(to_dict(value))
+
+
+def _unwrapped(value: Any) -> Any:
+    """The same for what `to_dict` has written: it has gone to the bottom of everything but arrays."""
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items()}
+        return {k: _unwrapped(v) for k, v in value.items()}
     if isinstance(value, list):
-        return [plain(v) for v in value]
+        return [_unwrapped(v) for v in value]
     if hasattr(value, "tolist"):
         return plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):

@@ -20,6 +20,7 @@ from torch import Tensor
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.process import NoiseLevel
 from orthoscope.targets.base import CLEAN, Target
+from orthoscope.targets.intervals import Intervals
 from orthoscope.typing import PerRow, Rows
 
 
@@ -68,13 +69,16 @@ class Blend(Target):
 
     def _joint(self, x: Rows, level: NoiseLevel) -> Tensor:
         """Log of weight times noised density, one column per component."""
-        logs = torch.stack([component.log_prob(x, level) for component in self.components], 1)
+        return self._weighted([component.log_prob(x, level) for component in self.components])
+
+    def _weighted(self, log_probs: Sequence[PerRow]) -> Tensor:
+        logs = torch.stack(list(log_probs), 1)
         return logs + self._log_weights.to(logs)
 
     def denoised(self, x: Rows, level: NoiseLevel) -> Rows:
         """E[x0 | x]: the components' means, weighted by their posterior."""
-        p = self._joint(x, level).softmax(1)
-        means = torch.stack([component.denoised(x, level) for component in self.components], 1)
+        log_probs, each = zip(*(_known(component, x, level) for component in self.components), strict=True)
+        p, means = self._weighted(log_probs).softmax(1), torch.stack(each, 1)
         return (p[..., None] * means).sum(1).to(x.dtype)
 
     def posterior_variance(self, x: Rows, level: NoiseLevel) -> PerRow:
@@ -132,6 +136,13 @@ class Blend(Target):
             known = sorted(set(self.labels))
             raise ConfigError(f"label {label} is not present; this blend has the classes {', '.join(map(str, known))}")
         return members
+
+
+def _known(component: Target, x: Rows, level: NoiseLevel) -> tuple[PerRow, Rows]:
+    """Log-density and denoised mean, which intervals have from one integral."""
+    if isinstance(component, Intervals):
+        return component.known(x, level)
+    return component.log_prob(x, level), component.denoised(x, level)
 
 
 def blend(
