@@ -67,8 +67,9 @@ def _of(model: str, out: Path, what: str) -> Callable[..., None]:
 for _model, _what in {
     "digits": "the digits model",
     "glyphs": "the model of 1,000 characters",
+    "glyphs-10": "its like of 10 characters",
     "glyphs-100": "its like of 100 characters",
-    "glyphs-forgetful": "its like that seldom forgets labels",
+    "glyphs-weak": "its like that was trained for less",
 }.items():
     train.command(_model)(_of(_model, Path("runs") / _model, _what))
 

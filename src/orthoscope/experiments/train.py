@@ -39,8 +39,9 @@ FILES = (CHECKPOINT, RESULTS, "loss.svg", "loss.png", "sheet.svg", "sheet.png") 
 TRAININGS = {
     "digits": Training(),
     "glyphs": Training(steps=12000, learning_rate=4e-3, null_share=0.3, every=500),
+    "glyphs-10": Training(steps=2000, learning_rate=4e-3, null_share=0.3, every=500),
     "glyphs-100": Training(steps=4000, learning_rate=4e-3, null_share=0.3, every=500),
-    "glyphs-forgetful": Training(steps=4000, learning_rate=4e-3, null_share=0.1, every=500),
+    "glyphs-weak": Training(steps=4000, learning_rate=4e-3, null_share=0.1, every=500),
 }
 _EXAMINED = 20  # classes at most, spread evenly
 _SHOWN = 12  # samples per class that are kept as images
@@ -131,7 +132,7 @@ class ModelTraining:
                 write_checkpoint(trainer, out / CHECKPOINT)
             unet: Any = trainer.average.unet
             write_weights(self.shipped, unet, out / self.weights, made_by=made_by)
-        return trainer, pipeline_of(unet, self.shipped.data().names)
+        return trainer, pipeline_of(unet, self.shipped.names() if self.shipped.names else None)
 
     def _part(self, held_out: Labelled) -> Labelled:
         """So many images as an entry of the log is worth."""

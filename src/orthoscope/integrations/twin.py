@@ -161,7 +161,7 @@ def twin_of(
     if data is None:
         if host.shipped is None:
             raise ConfigError(f"{host.name} has no data of its own; give labelled data for its twin")
-        data = host.shipped.images()
+        data, std = host.shipped.images(), std or host.shipped.std
     if host.pipe.scheduler.config.get("use_dynamic_shifting"):
         raise ConfigError(
             f"the noise levels of {host.name} depend on the size of its images (use_dynamic_shifting), which its twin "
@@ -173,7 +173,9 @@ def twin_of(
     scheduler = type(host.pipe.scheduler).from_config(host.pipe.scheduler.config)
     device = getattr(host.pipe, "device", torch.device("cpu"))
     network = ExactNetwork(points.to(device), labels.to(device), scheduler, law=law, classes=host.classes, std=std)
-    return host_of(ClassPipeline(network, scheduler), name or f"twin of {host.name}")
+    words: dict[str, int] = getattr(host.pipe, "labels", None) or {}
+    names = {number: word for word, number in words.items()} or None
+    return host_of(ClassPipeline(network, scheduler, names), name or f"twin of {host.name}")
 
 
 def _points(given: ArrayLike) -> Tensor:

@@ -28,8 +28,7 @@ def bundled_digits() -> LabelledData:
     held_out = np.zeros(len(found.target), dtype=bool)
     held_out[rng.stream(0, "held out").permutation(len(held_out))[: round(_HELD_OUT * len(held_out))]] = True
     return LabelledData(
-        source="digits", x=found.images, labels=found.target.astype(np.int64), held_out=held_out,
-        names=tuple(map(str, range(10))),
+        source="digits", x=found.images, labels=found.target.astype(np.int64), held_out=held_out
     )  # fmt: skip
 
 
@@ -44,17 +43,31 @@ def bundled_glyphs(classes: int | None = None) -> LabelledData:
     """
     with np.load(GLYPHS) as stored:
         ink, names, held_out = stored["ink"], stored["characters"], stored["held_out"]
-    if classes is not None:
-        if not 2 <= classes <= len(names):
-            raise ConfigError(f"`classes` must be 2 to {len(names)}, got {classes}", field="classes")
-        taken = np.arange(classes) * len(names) // classes
-        ink, names = ink[taken], names[taken]
-    x = unpacked(ink).astype(np.float64)
+    taken = _spread(len(names), classes)
+    names, x = names[taken], unpacked(ink[taken]).astype(np.float64)
     labels = np.repeat(np.arange(len(names)), x.shape[1])
     return LabelledData(
         source="glyphs", x=x.reshape(-1, *x.shape[2:]), labels=labels, held_out=np.tile(held_out, len(names)),
         names=tuple(map(str, names)),
     )  # fmt: skip
+
+
+def glyph_names(classes: int | None = None) -> tuple[str, ...]:
+    """Which characters they are, in order.
+
+    Args:
+        classes: As of `bundled_glyphs`.
+    """
+    with np.load(GLYPHS) as stored:
+        names = stored["characters"]
+    return tuple(map(str, names[_spread(len(names), classes)]))
+
+
+def _spread(known: int, classes: int | None) -> np.ndarray:
+    """Numbers of so many classes, spread evenly over those that are known."""
+    if classes is not None and not 2 <= classes <= known:
+        raise ConfigError(f"`classes` must be 2 to {known}, got {classes}", field="classes")
+    return np.arange(classes or known) * known // (classes or known)
 
 
 def packed(levels: np.ndarray) -> np.ndarray:
