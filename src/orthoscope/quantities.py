@@ -113,7 +113,7 @@ QUANTITIES: dict[str, Quantity] = {
         ("loss", "L", "1", "training loss"),
         ("held_out_loss", r"L_\mathrm{out}", "1", "loss on data held out"),
         ("learning_rate", r"\eta", "1", "learning rate"),
-        ("novelty", r"\nu", "1", "distance from the nearest real image, in that of unseen ones"),
+        ("novelty", r"\nu", "1", "distance from the nearest image measured from, in that of unseen ones"),
         ("class_distance", r"|\Sigma^{-1/2}(x - m)|/\sqrt{d}", "1", "distance from the class per coordinate"),
         ("far_share", r"p_\mathrm{far}", "1", "share of samples far from their class"),
         ("distance_gain", r"\Delta r", "1", "distance from the class above constant strength at equal mean shift"),

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import xarray as xr
+from numpy.typing import NDArray
 
 from orthoscope.audits import recommend
 from orthoscope.audits.compare import compared
 from orthoscope.audits.contribute import Material
-from orthoscope.guidance.schedules import Constant
-from tests.audits.cells import GaussianCells, parsed
+from orthoscope.audits.measure import measured
+from orthoscope.guidance.schedules import Constant, GuidanceSchedule
+from orthoscope.metrics import ClassImages
+from orthoscope.rng import stream
+from tests.audits.cells import GaussianCells, named, parsed
 
 STRONG = "constant:3"
 STEP, LINE = "step:early=3,late=-1,switch=0.6,clock=step", "linear:w0=1,slope=-0.1"
@@ -27,15 +32,18 @@ class Case(NamedTuple):
     gain: float = UNKNOWN
     equal: float = UNKNOWN
     calls: float = 600.0
+    farther: float = UNKNOWN
+    beyond: float = UNKNOWN
 
 
 def audit(*cases: Case, current: str = STRONG, candidates: int = 3, **attrs: str) -> xr.Dataset:
     """A compared dataset of these numbers: ends at 0.02, shared ends at 0.025 below."""
     variables = {}
-    for name, field in (("diversity_change", "diversity"), ("adherence_change", "adherence"), ("gain", "gain")):
+    fields = {"diversity_change": "diversity", "adherence_change": "adherence", "gain": "gain"}
+    for name, field in (fields | {"distance_gain": "farther", "distance_excess": "beyond"}).items():
         values = np.array([getattr(case, field) for case in cases])
         for end, shift in (("", 0.0), ("_low", -0.02), ("_high", 0.02), ("_least", -0.025)):
-            if end != "_least" or name != "adherence_change":
+            if end != "_least" or name in ("gain", "diversity_change"):
                 variables[f"{name}{end}"] = ("schedule", values + shift)
         variables[f"{name}_stderr"] = ("schedule", np.full(len(cases), 0.01))
     variables["equal_strength"] = ("schedule", [case.equal for case in cases])
@@ -170,6 +178,41 @@ def test_diversity_and_gain_count_from_the_shared_level_on(diversity: float, gai
     assert (recommendation(audit(USED, window))["schedule"] == STEP) == gained
 
 
+# Distance from the class
+
+
+def test_a_window_that_varies_by_leaving_the_class_is_not_recommended() -> None:
+    good = {"diversity": 0.13, "adherence": 0.02, "gain": 0.05, "equal": 1.5}
+    ds = audit(USED, Case(STEP, **good, farther=0.2, beyond=0.1), distances_from="real images of the class")
+    found = recommendation(ds)
+    assert (found["schedule"], found["nearest"], found["apply"]) == (None, None, None)
+    assert (
+        "but it is farther from its class than constant:1.5, by +0.200 [+0.180, +0.220], and than real images of the "
+        "class under its mean shift, by +0.100 [+0.080, +0.120]: it varies by leaving the class"
+    ) in found["text"]
+    (verdict,) = found["verdicts"]
+    assert (verdict["gain"], verdict["distance"], verdict["leaves_class"]) == ("gained", "farther", True)
+    assert verdict["distance_gain"] == pytest.approx({"value": 0.2, "low": 0.18, "high": 0.22})
+    assert verdict["distance_excess"] == pytest.approx({"value": 0.1, "low": 0.08, "high": 0.12})
+    # One with less diversity that stays is used instead, and why the other was passed is told.
+    stays = Case(LINE, diversity=0.1, adherence=0.02, gain=0.04, equal=1.0, farther=0.0, beyond=0.1)
+    other = recommendation(audit(USED, Case(STEP, **good, farther=0.2, beyond=0.1), stays))
+    assert other["schedule"] == LINE
+    assert any(line.startswith(STEP) and "leaving the class" in line for line in other["evidence"])
+    # Nor is it called the nearest, were its adherence shown.
+    unsure = Case(STEP, diversity=0.13, adherence=0.0, gain=0.05, equal=1.5, farther=0.2, beyond=0.1)
+    assert recommendation(audit(USED, unsure))["nearest"] is None
+
+
+@pytest.mark.parametrize(("farther", "beyond"), [(0.2, 0.019), (0.019, 0.1), (-0.1, -0.1), (0.2, UNKNOWN)])
+def test_more_distance_alone_is_no_junk(farther: float, beyond: float) -> None:
+    window = Case(STEP, diversity=0.13, adherence=0.02, gain=0.05, equal=1.5, farther=farther, beyond=beyond)
+    found = recommendation(audit(USED, window))
+    assert (found["schedule"], found["verdicts"][0]["leaves_class"]) == (STEP, False)
+    assert ("It is farther from its class than constant:1.5, by +0.200" in found["text"]) == (farther == 0.2)
+    assert ("but not shown to be farther than real images, +0.019" in found["text"]) == (beyond == 0.019)
+
+
 # What cannot be decided
 
 
@@ -220,3 +263,57 @@ def test_advice_from_images() -> None:
     as_well = advice(toy | {STEP: (0.2, float(np.sqrt(0.6)))}, confidence, images=70)
     assert as_well["schedule"] is None
     assert [one["gain"] for one in as_well["verdicts"] if one["schedule"] == STEP] == ["lost"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class StrayCells(GaussianCells):
+    """The same toy, of which every tenth image of the window lands far off every class.
+
+    Attributes:
+        off: How far, in standard deviations of the class along every coordinate.
+    """
+
+    off: float = 0.0
+
+    def features(self, schedule: GuidanceSchedule | str, prompt: str) -> NDArray[np.float32]:
+        x = super().features(schedule, prompt)
+        if named(schedule) == STEP:
+            x[::10] += self.off * np.sign(stream(0, "off", prompt).standard_normal(x[::10].shape)).astype(np.float32)
+        return x
+
+
+@pytest.mark.parametrize("is_real", [True, False])
+def test_junk_is_refused_and_a_true_gain_is_not(is_real: bool) -> None:
+    toy = {"constant:0": (0.0, 1.0), "constant:1": (0.1, 0.85), STRONG: (0.3, 0.6), STEP: (0.2, 0.72)}
+    roles = dict(zip(parsed(toy), ("reference", "constant", "constant", "window"), strict=True))
+
+    def advice(spread: float, off: float) -> dict[str, Any]:
+        cells = StrayCells(
+            toy=toy | {STEP: (0.2, spread)}, images=80, dim=8, confidence=dict.fromkeys(toy, 0.9), off=off
+        )
+        labels = {prompt: number for number, prompt in enumerate(cells.prompts)}
+        real = None
+        if is_real:
+            classes = np.repeat(np.arange(4), 200)
+            centers = np.stack([cells.center(prompt) for prompt in cells.prompts])[classes]
+            rows = centers + stream(0, "real").standard_normal((800, 8))
+            held_out = np.arange(800) % 4 == 0
+            real = ClassImages(
+                rows=rows[~held_out], labels=classes[~held_out], unseen=(rows[held_out], classes[held_out])
+            )
+        material = Material(cells=cells, prompts=cells.prompts, labels=labels, real=real)
+        ds = measured(material, roles, cells.prompts).assign_attrs(images_per_prompt=80)
+        found = compared(material, ds, list(roles), current=Constant(value=3))
+        assert ("real_class_distance" in found) == is_real
+        return {"far": float(found.far_share.sel(schedule=STEP))} | recommendation(found, tolerance=0.02)
+
+    # As wide as the class itself: farther than constant strength, and no farther than real images.
+    true = advice(1.0, 0.0)
+    assert (true["schedule"], true["far"] < 0.1) == (STEP, True)
+    assert "It is farther from its class than constant:" in true["text"]
+    # Narrow but for strays: the variance gained is theirs.
+    junk = advice(0.72, 6.0)
+    assert (junk["schedule"], junk["far"] >= 0.1) == (None, True)
+    assert "it varies by leaving the class" in junk["text"]
+    (verdict,) = [one for one in junk["verdicts"] if one["schedule"] == STEP]
+    assert (verdict["diversity"], verdict["gain"], verdict["leaves_class"]) == ("gained", "gained", True)

@@ -8,8 +8,9 @@ shift back with another. Two Gaussians are sampled direction by direction and fo
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,24 +18,29 @@ import numpy as np
 import torch
 
 from orthoscope.checks import settle
+from orthoscope.designs.distance import distance_beside, equal_constant
 from orthoscope.designs.optimization import MixtureLaw, Outcome, SpectrumLaw, without_negative
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.metrics import jackknife
+from orthoscope.metrics.away import Away
+from orthoscope.metrics.modes import far_from_modes, is_far
 from orthoscope.numerics import Array
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
 from orthoscope.simulation.comparison import FALSE_ALARM, FINITE_DIM_SLACK, Theories, finite_dim_slack, theories
+from orthoscope.simulation.draw import Draw, draw
 from orthoscope.simulation.pairs import sample_pair
 from orthoscope.simulation.setting import Simulation
-from orthoscope.simulation.simulate import simulate
-from orthoscope.targets import Gaussian, Pair
+from orthoscope.simulation.simulate import pooled, sampled_draws
+from orthoscope.targets import Gaussian, Mixture, Pair
 
 LARGE_DIM = 128  # stands for infinite dimension
 _MOST_MODES = 4_000  # held exactly; more are averaged ...
 _MANY_MODES = 100_000  # ... unless they condense, which an average does not
 _SAMPLES, _SAMPLES_HELD = 4096, 2048
 _GAUSSIAN_STEPS = 100
+_AT_ONCE = 256  # samples whose distances from all modes are held together
 _DENSE_SLACK = 0.1  # where nothing commits theory misses only what is exponentially small in dim, and the steps' bias
 _ROUNDING = 1e-6  # by which numbers without chance may differ
 MEASURED = ("mean_shift", "variance_ratio", "separability", "frechet")
@@ -141,17 +147,46 @@ def check_mixture(
 ) -> tuple[dict[str, Check], dict[str, Any]]:
     """Checks of one schedule, and what was simulated."""
     simulation = mixture_simulation(law, schedule, budget)
-    result = simulate(simulation, progress=progress)
+    estimates, own = _sampled(simulation, progress)
+
+    def others(other: GuidanceSchedule) -> list[Away]:
+        return _sampled(simulation.but(schedule=other))[1]
+
+    equal = equal_constant(lambda one: law.evaluate(one).mean_shift, law.evaluate(schedule).mean_shift)
     found = theories(simulation)
     positive = theories(simulation.but(schedule=without_negative(law, schedule)))
-    return _mixture_checks(result.estimates, found, positive, law, simulation.dim), {
+    return _mixture_checks(estimates, found, positive, law, simulation.dim), {
         "dim": simulation.dim,
         "planted": simulation.planted,
         "samples": simulation.budget.samples * simulation.budget.draws,
         "draws": simulation.budget.draws,
         "steps": simulation.numerics.steps,
         "theory": "finite_dim" if found.finite_dim else "mean_field",
+        "distance": distance_beside(schedule, own, others, equal),
     }
+
+
+def _sampled(simulation: Simulation, progress: Progress | None = None) -> tuple[dict[str, Estimate], list[Away]]:
+    """Estimates pooled over draws of the modes, and how far the samples of every draw are."""
+    finals, away = [], []
+    every = itertools.islice(sampled_draws(simulation, progress=progress), simulation.budget.draws)
+    for index, one in enumerate(every):
+        finals.append(one.estimates)
+        away.append(_away(draw(simulation, index), one.run.x))
+    return pooled(simulation, finals), away
+
+
+def _parts(x: torch.Tensor) -> Iterator[torch.Tensor]:
+    return (x[start : start + _AT_ONCE] for start in range(0, len(x), _AT_ONCE))
+
+
+def _away(of: Draw, x: torch.Tensor) -> Away:
+    """How far samples are from their class, and from every mode where all are held."""
+    far, law = None, of.simulation.setting.law
+    if isinstance(of.target, Mixture):
+        far = np.concatenate([far_from_modes(of.target, part).double().numpy(force=True) for part in _parts(x)])
+    gaps = x.double().numpy(force=True) - of.centroid
+    return Away(squares=(gaps**2).mean(1) / law.std**2, far=far)
 
 
 def _mixture_checks(
@@ -178,18 +213,28 @@ def _mixture_checks(
 
 def check_spectrum(
     law: SpectrumLaw, schedule: GuidanceSchedule, outcome: Outcome, budget: Verification
-) -> dict[str, Check]:
-    """Checks of one schedule between two Gaussians."""
+) -> tuple[dict[str, Check], dict[str, Any]]:
+    """Checks of one schedule between two Gaussians, and what was sampled."""
     rows = sample_spectrum(law, schedule, budget)
+
+    def away(x: Array) -> list[Away]:
+        squares = ((x - np.asarray(law.cond_mean)) ** 2 / np.asarray(law.cond_var)).sum(1)
+        return [Away(squares=squares / x.shape[1], far=is_far(squares, x.shape[1]).astype(np.float64))]
+
+    equal = None
+    if "mean_shift" not in law.missing:
+        equal = equal_constant(lambda one: law.evaluate(one).mean_shift, outcome.mean_shift)
+    beside = distance_beside(schedule, away(rows), lambda other: away(sample_spectrum(law, other, budget)), equal)
 
     def statistic(name: str) -> Any:
         return lambda part: spectrum_measures(law, part)[name]
 
-    return {
+    checks = {
         name: Check(measured=jackknife(statistic(name), rows), theory=getattr(outcome, name))
         for name in MEASURED
         if name not in law.missing
     }
+    return checks, {"samples": budget.trajectories(), "distance": beside}
 
 
 def sample_spectrum(law: SpectrumLaw, schedule: GuidanceSchedule, budget: Verification) -> Array:

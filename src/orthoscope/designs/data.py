@@ -36,6 +36,8 @@ from orthoscope.guidance.guided import classifier_free
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Tabulated
 from orthoscope.laws import Start
 from orthoscope.metrics import jackknife, share_of
+from orthoscope.metrics.away import Away, squared_distance
+from orthoscope.metrics.modes import far_from_modes
 from orthoscope.numerics import Array
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
@@ -244,6 +246,14 @@ class Batch:
                 x = self.run(schedule)
                 self._tables[schedule] = np.column_stack([x.double().numpy(), self.law.posterior(x).numpy()])
         return self._tables[schedule]
+
+    def away(self, schedule: GuidanceSchedule) -> list[Away]:
+        """How far final states are from the class, and from every point of the data."""
+        x = self.table(schedule)[:, :-1]
+        mean, covariance, _ = self.law.moments
+        far = far_from_modes(self.law.data, torch.from_numpy(np.ascontiguousarray(x)).to(self.law.data.centroids))
+        squares = squared_distance(x, mean.double().numpy(), covariance.double().numpy())
+        return [Away(squares=squares, far=far.double().numpy())]
 
     def measure(self, schedule: GuidanceSchedule | Tensor) -> dict[str, Tensor]:
         """The quantities of a schedule on these paths."""

@@ -11,6 +11,7 @@ from orthoscope.checks import settle
 from orthoscope.designs.check import Check
 from orthoscope.designs.data import MEASURED, Batch, DataLaw, judge, paired
 from orthoscope.designs.data_search import Search, Tick, effort
+from orthoscope.designs.distance import distance_beside, equal_constant
 from orthoscope.designs.optimization import Candidate, Design, Goal, Outcome, extremes
 from orthoscope.designs.published import published_schedules
 from orthoscope.designs.run import Report
@@ -114,6 +115,9 @@ def _run(problem: DataProblem, say: Remark, tick: Tick) -> Report:
         Candidate(name=name, schedule=s, outcome=outcomes[name], feasible=_kept(judged[name], goal))
         for name, s in others.items()
     )
+    equal = equal_constant(lambda one: search.values(one)["mean_shift"], search.values(chosen)["mean_shift"])
+    beside = distance_beside(chosen, fresh.away(chosen), fresh.away, equal)
+    about = {"samples": problem.samples, "steps": _JUDGE_STEPS, "search_rows": rows}
     rivals = {c.name: gains[c.name] for c in candidates if c.feasible and c.name in gains}
     return Report(
         law=to_dict(law, strict=False),
@@ -127,7 +131,7 @@ def _run(problem: DataProblem, say: Remark, tick: Tick) -> Report:
         ),
         candidates=candidates,
         checks={name: Check(measured=judged["design"][name]) for name in MEASURED},
-        simulated={"samples": problem.samples, "steps": _JUDGE_STEPS, "search_rows": rows, "theory": None},
+        simulated=about | {"theory": None, "distance": beside},
         gains=gains,
         errors={name: {quantity: judged[name][quantity].stderr for quantity in MEASURED} for name in others},
         notes=_notes(goal, chosen, others, rivals, judged["design"], law.t_max),

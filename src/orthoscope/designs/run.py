@@ -219,7 +219,7 @@ def _verify(
     law: MixtureLaw | SpectrumLaw, found: Design, budget: Verification
 ) -> tuple[dict[str, Check], dict[str, Any]]:
     if isinstance(law, SpectrumLaw):
-        return check_spectrum(law, found.schedule, found.outcome, budget), {"samples": budget.trajectories()}
+        return check_spectrum(law, found.schedule, found.outcome, budget)
     return check_mixture(law, found.schedule, budget)
 
 

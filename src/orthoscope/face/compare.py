@@ -16,7 +16,7 @@ from orthoscope.calls import verb
 from orthoscope.checks import flag, real, whole
 from orthoscope.datasets import dataset, stored, table
 from orthoscope.errors import ConfigError, DivergenceError, unknown
-from orthoscope.face.samples import FEWEST, as_denoiser, class_run, measures
+from orthoscope.face.samples import FEWEST, as_denoiser, away_of, class_run, measures
 from orthoscope.guidance.rules import Rule, shown_rule
 from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.schedules import Constant
@@ -32,7 +32,7 @@ from orthoscope.sweeps.points import HERE, Points
 
 Rows = NDArray[np.float64]
 MATCHED = ("mean_shift", "variance_ratio", "class_posterior")
-_COMPARED = ("mean_shift", "variance_ratio", "class_posterior", "energy_distance")
+_COMPARED = ("mean_shift", "variance_ratio", "class_distance", "far_share", "class_posterior", "energy_distance")
 _STRONGEST = 60.0  # strength up to which an equal effect is sought
 _CLOSE = 1e-3  # of strength
 _MISSED = 0.02  # of what is to be equal, by which a match may be off on the noise that it was sought on
@@ -243,7 +243,8 @@ def _differences(x: Rows, first: Rows, reference: Rows, run: ClassRun, moments: 
     }
     if "class_posterior" in found:  # one class that was lost in one of the two may not have come
         found["class_posterior"] = found["class_posterior"].plus(Estimate(value=0.0, stderr=1 / (len(x) + 4), n=len(x)))
-    return found | {"energy_distance": energy_difference(x, first, reference)}
+    mine, theirs = (away_of(rows, run.target, moments) for rows in (x, first))
+    return found | mine.less(theirs) | {"energy_distance": energy_difference(x, first, reference)}
 
 
 def _nothing() -> dict[str, Estimate]:

@@ -20,7 +20,7 @@ from orthoscope.plots.calibrate import calibrate_figure
 from orthoscope.report import audit as page
 from orthoscope.report import calibrate as calibration_page
 from orthoscope.report.audit_sections import sources
-from orthoscope.report.audit_table import audit_tables
+from orthoscope.report.audit_table import WIDTH, audit_tables
 from orthoscope.report.findings import Findings
 from orthoscope.report.intervals import summary
 from orthoscope.report.tables import Table
@@ -36,7 +36,7 @@ class AuditReport(Findings):
         remarks: What a user should know.
     """
 
-    width = 100
+    width = WIDTH
     files = FILES
 
     def __init__(self, result: AuditResult, made: Path | None = None, remarks: Sequence[str] = ()) -> None:

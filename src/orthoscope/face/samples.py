@@ -21,10 +21,12 @@ from orthoscope.guidance.given import as_schedule
 from orthoscope.guidance.grammar import shown_schedule
 from orthoscope.guidance.rules import shown_rule
 from orthoscope.guidance.rules.given import as_rule
+from orthoscope.metrics.away import Away, squared_distance
+from orthoscope.metrics.modes import far_from_modes
 from orthoscope.quantities import Estimate
 from orthoscope.results import Result
 from orthoscope.serialize import dumps
-from orthoscope.simulation.classes import ClassRun, moments_of
+from orthoscope.simulation.classes import ClassMoments, ClassRun, moments_of
 from orthoscope.sweeps.points import HERE, Points
 from orthoscope.targets import Mixture, empirical_mixture
 from orthoscope.targets.datafiles import read_labelled
@@ -263,7 +265,8 @@ class MeasureStudy:
 def measure(samples: Any) -> Result:
     """What guidance did to samples: shift of the mean, variance and directions left, class kept, distance to the class.
 
-    More variance is not more diversity: the energy distance from exact samples of the class stands beside it.
+    More variance is not more diversity: the distance from the class, the share of samples far from every mode, and the
+    energy distance from exact samples of the class stand beside it.
 
     Raises:
         ConfigError: if these are no samples of `sample`.
@@ -272,6 +275,17 @@ def measure(samples: Any) -> Result:
         raise ConfigError(f"expected what `sample` returns, got {type(samples).__name__}", field="samples")
     study = MeasureStudy(samples)
     return Result(study, study.run())
+
+
+def away_of(x: NDArray[Any], target: Any, moments: ClassMoments) -> Away:
+    """How far samples are from their class, and from every mode where the target has modes."""
+    far = None
+    if isinstance(target, Mixture) and target.width > 0:
+        far = far_from_modes(target, torch.from_numpy(x).to(target.centroids)).double().numpy(force=True)
+    try:
+        return Away(squares=squared_distance(x, moments.mean, moments.covariance), far=far)
+    except ConfigError:  # a class that does not vary in some direction
+        return Away(far=far)
 
 
 def measures(x: NDArray[Any], run: ClassRun) -> dict[str, Estimate]:
@@ -285,6 +299,7 @@ def measures(x: NDArray[Any], run: ClassRun) -> dict[str, Estimate]:
         "mean_shift": metrics.mean_shift(rows - moments.center, axis),
         "variance_ratio": metrics.total_variance(rows).times(1 / total),
         "participation_ratio": metrics.participation_ratio(rows),
+        **away_of(rows, run.target, moments).estimates(),
         "energy_distance": metrics.energy_distance(rows, reference),
     }
     if hasattr(run.target, "class_posterior"):

@@ -26,6 +26,8 @@ from orthoscope.metrics.estimators import FloatArray
 
 _RARE = 0.01  # share of real images that are as far as what counts as far
 _FEWEST = 2  # real images of a class, of which one is left out
+_AT_ONCE = 1 << 22  # distances held at a time
+_FLAT = 1e-12  # variance of a direction, in that of the widest, that is none
 _LEFT = 2  # degrees of freedom of the covariance, of which one is left out
 
 
@@ -146,10 +148,7 @@ class ClassImages:
         covariance.flat[:: len(covariance) + 1] += (
             shrunk * (self._residuals**2).sum() / (self._freedom * len(covariance))
         )
-        values, vectors = np.linalg.eigh(covariance)
-        if not values[0] > 1e-12 * values[-1]:
-            raise ConfigError("real images do not vary within their classes; nothing can be measured in units of that")
-        return vectors / np.sqrt(values), 1 - shrunk
+        return whitening(covariance), 1 - shrunk
 
     def squares(self, x: FloatArray, labels: NDArray[Any], without: Index | None = None) -> FloatArray:
         """Squared Mahalanobis distance per coordinate of images from their classes, one of these left out for each."""
@@ -177,13 +176,13 @@ class ClassImages:
         """Distance of every image to the nearest of its class, one of these left out for each."""
         found = np.empty(len(x))
         for label, members in self.members.items():
-            mine = labels == label
-            if not mine.any():
-                continue
-            squares = nearest_squares(x[mine], self.rows[members])
-            if without is not None:
-                squares[without[mine][:, None] == members] = np.inf
-            found[mine] = np.sqrt(np.clip(squares, 0, None)).min(1)
+            points, mine = self.rows[members], np.flatnonzero(labels == label)
+            some = max(1, _AT_ONCE // len(points))
+            for rows in (mine[start : start + some] for start in range(0, len(mine), some)):
+                squares = (x[rows] ** 2).sum(1)[:, None] + (points**2).sum(1) - 2 * x[rows] @ points.T
+                if without is not None:
+                    squares[without[rows][:, None] == members] = np.inf
+                found[rows] = np.sqrt(np.clip(squares, 0, None)).min(1)
         return found
 
     @cached_property
@@ -241,6 +240,13 @@ class ClassImages:
         )
 
 
-def nearest_squares(rows: FloatArray, points: FloatArray) -> FloatArray:
-    """Squared distances of rows from points, up to rounding."""
-    return np.asarray((rows**2).sum(1)[:, None] + (points**2).sum(1) - 2 * rows @ points.T)
+def whitening(covariance: FloatArray) -> FloatArray:
+    """A matrix whose columns are directions in units of their standard deviation.
+
+    Raises:
+        ConfigError: if something does not vary.
+    """
+    values, vectors = np.linalg.eigh(covariance)
+    if not values[0] > _FLAT * values[-1]:
+        raise ConfigError("images of a class do not vary in every direction; nothing can be measured in units of that")
+    return np.asarray(vectors / np.sqrt(values))

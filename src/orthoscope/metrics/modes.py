@@ -7,12 +7,13 @@ $s$, and the exact posterior $p_k(x)$ of its modes at a clean sample $x$:
 - *within* modes: $\overline{\sum_k p_k(x)\,|x - c_k|^2}/(d s^2)$ with $c_k$ the centroid, or the samples' own mean.
 
 Both are what they should be, $\hat\pi_k = \pi_k$ and 1, in expectation for a perfect sampler, however much the modes
-overlap.
+overlap. Samples far from every mode (`far_from_modes`) belong to none: of a perfect sampler at most 0.13 % in 64
+dimensions, 1.5 % in one.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +28,8 @@ from orthoscope.targets.modes import log_partition
 from orthoscope.typing import Labels, PerRow, Rows
 
 ABOUT = ("centroid", "mean")
+_FAR = 3.5  # standard deviations of the squared distance from a mode
+T = TypeVar("T", FloatArray, torch.Tensor)
 
 
 def mode_posteriors(law: Mixture, x: ArrayLike, level: NoiseLevel = CLEAN) -> FloatArray:
@@ -60,6 +63,24 @@ def own_posterior(law: Mixture, x: Rows, modes: Labels, level: NoiseLevel = CLEA
     own = law.table[modes].double()
     logit = ((x * own[:, : law.dim]).sum(1) + own[:, law.dim]) / v + own[:, law.dim + 1]
     return torch.exp(logit - log_partition(law.table, x, v))
+
+
+def is_far(squares: T, dim: int) -> T:
+    """Whether squared distances from a mode, in units of its variance, are 3.5 of their standard deviations too large.
+
+    Source:
+        Mean and variance of the chi-square law.
+    """
+    return (squares - dim) / (2 * dim) ** 0.5 > _FAR
+
+
+def far_from_modes(law: Mixture, x: Rows) -> torch.Tensor:
+    """Whether each row is far from every mode of a law.
+
+    Source:
+        derived in explanation/multimodal.
+    """
+    return is_far(torch.cdist(x, law.centroids).min(1).values.square() / law.width, law.dim)
 
 
 def mode_weights(samples: ArrayLike, law: Mixture) -> list[Estimate]:

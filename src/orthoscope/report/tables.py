@@ -151,7 +151,18 @@ def design_tables(numbers: Mapping[str, Any]) -> list[Table]:
     text = numbers["text"]
     schedule = f"schedule: {text if len(text) <= _LONGEST else 'a table; --json or --out has it'}"
     notes = [f"- {note}" for note in numbers["notes"]]
-    return [Table(lead=[schedule], rows=outcome), Table(head=head, rows=rows, notes=notes)]
+    distance = _distance_tables(checks["distance"]) if checks.get("distance") else []
+    return [Table(lead=[schedule], rows=outcome), *distance, Table(head=head, rows=rows, notes=notes)]
+
+
+def _distance_tables(distance: Mapping[str, Any]) -> list[Table]:
+    """How far samples are from their class, beside those of the constant strength of equal mean shift."""
+    beside, names = distance["constant"], [name for name in distance if name not in ("constant", "change")]
+    if beside is None:
+        rows = [(_title(name), _text(distance[name])) for name in names]
+        return [Table(head=("sampled", "design"), rows=rows)]
+    rows3 = [(_title(name), *(_text(one[name]) for one in (distance, beside, distance["change"]))) for name in names]
+    return [Table(head=("sampled", "design", f"{beside['text']}, equal mean shift", "difference"), rows=rows3)]
 
 
 def theory_tables(numbers: Mapping[str, Any]) -> list[Table]:

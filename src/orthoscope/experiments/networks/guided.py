@@ -20,6 +20,7 @@ from orthoscope.denoise import Bounded, Counted, Denoiser, Evaluation, FixedLabe
 from orthoscope.guidance.guided import Guided
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.metrics.estimators import jackknife
+from orthoscope.metrics.modes import far_from_modes
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import BrownianPath, Exponential, Grid, geometric_in_time, sample, through
@@ -31,7 +32,6 @@ FloatArray = NDArray[np.float64]
 MEASURES = ("mean_shift", "variance_ratio", "far")
 _LEFT = 1e-3  # of the width that levels leave: denoised means say nothing at clean data
 _LONGEST = 3.0  # denoised means, over the typical length of points: none is ever that long
-_FAR = 3.5  # standard deviations of the squared distance from the nearest mode
 
 
 Pair: TypeAlias = tuple[Denoiser, Denoiser]  # conditional and unconditional branch, denoisers of the whole law
@@ -118,8 +118,7 @@ class Track:
         own = self.law.centroids[self.labels]
         classes = len(torch.unique(self.labels))
         away = x - own
-        nearest = torch.cdist(x, self.law.centroids).min(1).values.square() / self.law.width
-        far = (nearest - self.law.dim) / (2 * self.law.dim) ** 0.5 > _FAR
+        far = far_from_modes(self.law, x)
 
         def mean(rows: torch.Tensor) -> FloatArray:
             return rows.double().reshape(classes, -1).mean(1).numpy(force=True)
@@ -141,7 +140,7 @@ class Outcome:
         moved: Displacement of the mean along the centroid, times its length.
         size: Squared length of the centroid.
         variance: Mean variance per coordinate, over that of the class.
-        far: Share of samples beyond 3.5 standard deviations of the distance from the nearest mode.
+        far: Share of samples that are far from every mode.
     """
 
     moved: FloatArray

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from orthoscope import rng
 from orthoscope.denoise import Denoiser, Evaluation, ExactDenoiser, Label, Memory
+from orthoscope.metrics.modes import far_from_modes
 from orthoscope.prediction import per_row
 from orthoscope.process import NoiseLevel
 from orthoscope.targets import Blend, Covariant, Manifold, Mixture, blend, box, covariant, mixture
@@ -34,7 +35,6 @@ _LATENT, _AMBIENT, _CURVED, _MODES, _PATCH, _THIN = 2, 16, 1.5, 64, 0.2, 0.1
 _BOXED, _APART = 8, 0.7  # coordinates of a cube, and standard deviation of the centers in each
 _TOLERATED = 0.05  # half sides
 _RARE = 1e-3  # share of the data that counts as having left the surface
-_FAR = 3.5  # standard deviations of the squared distance from the nearest mode, as for mixtures of balls
 _SEEN = 1 << 14  # points from which distances of data are known
 _FLAT = 1e-12  # squared slope of the surface below which it is none
 _REACH, _REFINED = 5.0, 8  # of latent grids, and steps by which their nearest point is refined
@@ -128,8 +128,7 @@ class Patches(Support):
     def tell(self, x: Rows, labels: Labels) -> Mapping[str, PerRow]:
         """How far from the surface, and from the nearest mode of all; own and other classes count alike."""
         found, (mean, most) = self.distance(x), self.usual
-        squares = torch.cdist(x, self.law.centroids).min(1).values.square() / self.law.width
-        far = (squares - self.law.dim) / (2 * self.law.dim) ** 0.5 > _FAR
+        far = far_from_modes(self.law, x)
         return {"distance": found / mean, "left": (found > most).double(), "lost": far.double()}
 
     def distance(self, x: Rows) -> PerRow:
