@@ -47,8 +47,8 @@ class Paths:
     @property
     def entropy(self) -> Array:
         """Entropy of the posterior, nats, (rows, times)."""
-        shares = np.exp(self.log_posterior)
-        return np.asarray(-np.where(shares > 0, shares * self.log_posterior, 0.0).sum(-1))
+        kept = np.maximum(self.log_posterior, np.finfo(np.float64).min)  # a class that was dropped has no share
+        return np.asarray(-(np.exp(kept) * kept).sum(-1))
 
     @property
     def asked(self) -> Array:
