@@ -7,19 +7,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from orthoscope import metrics
-from orthoscope.calibration.host_paths import has_paths, host_paths
+from orthoscope.calibration.advice import advice, ignorance_range, steps_between
+from orthoscope.calibration.foretold import Foretold, foretell, noise_content
+from orthoscope.calibration.host_paths import Followed, follow, steps_of
+from orthoscope.calibration.knowledge import Knowledge, know
 from orthoscope.calibration.levels import (
     Sampling,
     commitment,
+    knowledge_profile,
     levels_to_come,
     pair_profile,
     path_profile,
     prompt_profile,
 )
+from orthoscope.calibration.moments import variance_of
 from orthoscope.calibration.plan import Calibration
 from orthoscope.calibration.proposals import SHARES
 from orthoscope.calibration.record import Record, Recorder
-from orthoscope.calibration.threshold import threshold
+from orthoscope.calibration.threshold import Spectra, threshold
+from orthoscope.numerics import Array
 from orthoscope.progress import Remark
 from orthoscope.quantities import Estimate
 from orthoscope.theory.information import class_information
@@ -43,6 +49,8 @@ class Examined:
         ratios: Variance ratio at every strength.
         passes: Predictions computed by the pipeline.
         over: What counts as a random draw.
+        levels: Variance times of the steps, descending.
+        known: What the unconditional branch knows; None where the classes cannot be asked for.
     """
 
     variables: Mapping[str, tuple[Sequence[str], Any]]
@@ -52,6 +60,27 @@ class Examined:
     ratios: Sequence[metrics.Measure]
     passes: int
     over: str
+    levels: Array
+    known: Known | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the unconditional branch knows, and what follows for a user.
+
+    Attributes:
+        found: Measured.
+        foretold: What constant strengths are expected to cost.
+        steps: In which steps guidance acts by ignorance alone, in words; "" if in none.
+        advice: Whether waiting, ending and turning should help.
+        asked: Predictions asked for along paths and for images.
+    """
+
+    found: Knowledge
+    foretold: Foretold
+    steps: str
+    advice: tuple[str, ...]
+    asked: int
 
 
 def examine(
@@ -80,34 +109,53 @@ def examine(
         strength: (1 + 2 * strength) * class_information(run.time, run.squares.mean(0))
         for strength, run in ((0.0, plain), (calibration.strengths[-1], runs[-1]))
     }
-    paths = host_paths(host, plain.time, told, calibration, advance)
-    if paths:
-        variables |= path_profile(paths[0], paths[1], sampling)
+    followed = follow(host, plain.time, told, calibration, advance)
     information = Estimate(
         value=float(variables["class_information"][1][-1]),
         stderr=float(variables["class_information_stderr"][1][-1]),
         n=len(plain.groups),
     )
+    images, labels, means, known = plain.states, plain.groups, None, None
+    if followed:
+        known = _known(followed, host, plain, calibration)
+        variables |= path_profile(followed.paths, sampling) | knowledge_profile(known.found)
+        images, labels, means = followed.images, followed.labels, followed.means
     base = _variance(plain)
     return Examined(
         variables=variables,
         prompt_information=prompt_profile(plain),
-        scalars={"information": information} | threshold(plain, information, host.classes if paths else None, sampling),
+        scalars={"information": information}
+        | threshold(images, labels, means, information, host.classes if followed else None),
         times=_times({name: values for name, (_, values) in variables.items()}, list(told.values()), calibration),
         ratios=[sampling.measured(_variance(run).per(base), "ratio", k) for k, run in enumerate(runs)],
         passes=plain.passes + sum(run.passes for run in runs),
         over=sampling.over,
+        levels=plain.time,
+        known=known,
     )
+
+
+def _known(followed: Followed, host: Host, plain: Record, calibration: Calibration) -> Known:
+    """What is read off the paths of strength 0."""
+    paths = followed.paths[0]
+    found = know(paths.answers, float(paths.time[-1]), followed.images)
+    within = variance_of(Spectra.of(followed.images, followed.labels, followed.means).within)
+    lam = noise_content(host.pipe.scheduler)
+    foretold = foretell(paths.answers, followed.means[paths.labels], within, calibration.strengths, lam)
+    ends = ignorance_range(found)
+    steps = steps_between(plain.time, *ends) if ends else None
+    return Known(found=found, foretold=foretold, steps=steps or "", advice=advice(found, steps), asked=followed.asked)
 
 
 def _times(one: Mapping[str, Any], told: Sequence[Any], calibration: Calibration) -> dict[str, float]:
     """When shares are to come, by the posterior where classes are enumerable: it cannot tell more than there is."""
-    if "path_time" in one:
-        time, told = one["path_time"], [one["posterior_information"], one["asked_information"]]
-    else:
-        time = one["time"]
+    plain = guided = one["time"]
+    if "posterior_information" in one:
+        plain, told = one["path_time"], [one["posterior_information"], told[1]]
+    if "asked_information" in one:
+        guided, told = one["path_time"], [told[0], one["asked_information"]]
     shares = SHARES | {"high": calibration.high, "low": calibration.low}
-    return levels_to_come(time, told[0], {"half_told": 0.5}) | levels_to_come(time, told[1], shares)
+    return levels_to_come(plain, told[0], {"half_told": 0.5}) | levels_to_come(guided, told[1], shares)
 
 
 def _variance(record: Record) -> metrics.Contributions:
@@ -116,4 +164,4 @@ def _variance(record: Record) -> metrics.Contributions:
 
 def parts_of(host: Host, prompts: int, calibration: Calibration) -> int:
     """How often `examine` advances."""
-    return prompts * (1 + len(calibration.strengths)) + (2 * calibration.path_steps if has_paths(host) else 0)
+    return prompts * (1 + len(calibration.strengths)) + steps_of(host, calibration)

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from orthoscope import rng
+from orthoscope.calibration.knowledge import Knowledge
 from orthoscope.calibration.path import Paths
 from orthoscope.calibration.record import Record
+from orthoscope.datasets import estimates
 from orthoscope.errors import ConfigError
 from orthoscope.metrics import Contributions, Measure
 from orthoscope.metrics.contributions import Over
@@ -18,6 +20,7 @@ from orthoscope.numerics import Array
 from orthoscope.theory.information import class_information, quadrature_error, time_to_come
 
 _RESAMPLES = 1000
+_PER_CLASS = 2  # paths of a class that make it a group
 Variables = dict[str, tuple[Sequence[str], Any]]
 
 
@@ -88,17 +91,36 @@ def prompt_profile(record: Record) -> Array:
     return np.array([told[record.groups == number].mean(0) for number in range(record.prompts)])
 
 
-def path_profile(plain: Paths, guided: Paths, sampling: Sampling) -> Variables:
-    """What the posterior of the classes shows along reverse paths, at strength 0 and at the user's."""
+def path_profile(paths: Sequence[Paths], sampling: Sampling) -> Variables:
+    """What the posterior of the classes shows along reverse paths, at strength 0 and, if followed, at the user's."""
+    plain, *guided = paths
     dims, groups = ["path_level"], plain.labels
+    if len(np.unique(groups)) * _PER_CLASS > len(groups):  # classes are drawn, mostly once: they are no groups
+        groups = np.zeros_like(groups)
     told = np.log(plain.log_posterior.shape[-1]) - plain.entropy
-    return (
+    found: Variables = (
         {"path_time": (dims, plain.time)}
         | columns("posterior_information", dims, sampling.along(told, groups, "posterior"))
         | columns("path_information", dims, sampling.along(plain.log_ratio, groups, "path"))
         | columns("excess_information", dims, sampling.along(plain.log_excess, groups, "excess"))
-        | columns("asked_information", dims, sampling.along(guided.asked, groups, "asked"))
     )
+    for one in guided:
+        found |= columns("asked_information", dims, sampling.along(one.asked, groups, "asked"))
+    return found
+
+
+def knowledge_profile(known: Knowledge) -> Variables:
+    """What the unconditional branch knows at every level of the paths but the last."""
+    dims = ["answer_level"]
+    found: Variables = {
+        "answer_time": (dims, known.time),
+        "own_posterior": (dims, known.posterior),
+        "competing": (dims, known.competing),
+    }
+    names = {"branch_excess": "excess", "ignorance": "ignorance", "doubt": "doubt", "disagreement": "pair"}
+    for name, field in (names | {"learned_level": "fraction"}).items():
+        found |= estimates(name, dims, getattr(known, field))
+    return found
 
 
 def levels_to_come(time: Array, told: Array, shares: Mapping[str, float]) -> dict[str, float]:

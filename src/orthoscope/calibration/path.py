@@ -10,19 +10,17 @@ $$ -\,g\cdot z - \tfrac12|g|^2, \qquad g = \sqrt{(1 - r)/v'}\;(D - D_b). $$
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from orthoscope.calibration.weighing import Answers, Weighing
 from orthoscope.denoise import Denoiser
 from orthoscope.numerics import Array
-from orthoscope.process import NoiseLevel
-from orthoscope.sampling import Grid, State, trajectory, transition
+from orthoscope.sampling import Grid, State, trajectory
 from orthoscope.sampling.noise import Noise
 from orthoscope.typing import Events, Labels
 
@@ -37,17 +35,20 @@ class Paths:
         log_posterior: Log-probability of every class given the path so far, (rows, times, classes).
         log_ratio: Log-density of the path so far under its class, minus that under no class, (rows, times); at
             strength w it grows by (1/2 + w) |D_c - D_u|^2 dv/v^2 on average.
+        answers: What the branches said at every level but the last.
     """
 
     time: Array
     labels: NDArray[np.int64]
     log_posterior: Array
     log_ratio: Array
+    answers: tuple[Answers, ...]
 
     @property
     def entropy(self) -> Array:
         """Entropy of the posterior, nats, (rows, times)."""
-        return np.asarray(-(np.exp(self.log_posterior) * self.log_posterior).sum(-1))
+        kept = np.maximum(self.log_posterior, np.finfo(np.float64).min)  # a class that was dropped has no share
+        return np.asarray(-(np.exp(kept) * kept).sum(-1))
 
     @property
     def asked(self) -> Array:
@@ -75,6 +76,7 @@ def reverse_paths(
     classes: int,
     *,
     strength: float = 0.0,
+    dropped: float = 0.0,
     advance: Callable[[], None] = lambda: None,
 ) -> Paths:
     """Follow the reverse SDE of each row's class, guided by a strength, and weigh every class at every step.
@@ -87,61 +89,31 @@ def reverse_paths(
         labels: Class of every row.
         classes: Number of classes, equally frequent.
         strength: Strength of the guidance that the paths follow.
+        dropped: Posterior that a step may drop; see `Weighing`.
         advance: Called after every step.
 
     Raises:
         DivergenceError: if the state stops being finite.
     """
-    step = _Weighing(classes=classes, strength=strength)
+    answers: list[Answers] = []
+    step = Weighing(strength=strength, dropped=dropped, hear=answers.append)
     none = torch.zeros(len(x), classes + 1, dtype=torch.float64, device=x.device)
-    densities = []
+    states = []
     for state in trajectory(denoiser, x, grid, step=step, noise=noise, label=labels, carried=none):
-        densities.append(state.carried)
-        if len(densities) > 1:
+        states.append(state)
+        if len(states) > 1:
             advance()
-    rows, found = torch.arange(len(x), device=x.device), torch.stack(densities, dim=1)
+    return paths_of(states, grid.times, answers)
+
+
+def paths_of(states: Sequence[State], times: Sequence[float], answers: Sequence[Answers]) -> Paths:
+    """Paths from the states of `Weighing` at all levels, and from what it heard."""
+    labels = torch.as_tensor(states[0].label)
+    rows, found = torch.arange(len(labels), device=labels.device), torch.stack([one.carried for one in states], dim=1)
     return Paths(
-        time=np.array(grid.times),
+        time=np.array(times),
         labels=labels.numpy(force=True),
         log_posterior=found[..., :-1].log_softmax(2).numpy(force=True),
         log_ratio=(found[rows, :, labels] - found[..., -1]).numpy(force=True),
+        answers=tuple(answers),
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Weighing:
-    """The first-order step of the reverse SDE, whose chain is exactly Gaussian; every class is weighed by it.
-
-    It carries the log-density of the path so far under every class and, last, under none, less that of the path's own
-    law, (rows, classes + 1).
-    """
-
-    classes: int
-    strength: float
-
-    @property
-    def needs_noise(self) -> bool:
-        """Always."""
-        return True
-
-    def __call__(self, state: State, next_level: NoiseLevel, denoiser: Denoiser, noise: Noise) -> State:
-        """The state at the next level, guided in every row's own class."""
-        x, level = state.x, state.level
-        every = torch.arange(self.classes, device=x.device).repeat_interleave(len(x))
-        asked = denoiser.evaluate(x.repeat(self.classes, *[1] * (x.ndim - 1)), level, every)
-        unasked = denoiser.evaluate(x, level, None)
-        means, none = asked.denoised.reshape(self.classes, *x.shape).transpose(0, 1), unasked.denoised
-        own = means[torch.arange(len(x), device=x.device), state.label]
-        guided = own + self.strength * (own - none)
-        z = noise(level, next_level)
-        apart = guided[:, None] - torch.cat([means, none[:, None]], dim=1)
-        log_density = state.carried - _lost(apart, z, level.variance, next_level.variance)
-        x = transition(x, level, next_level, guided, z, lam=1.0)
-        return state.moved(x, next_level, asked, unasked, carried=log_density)
-
-
-def _lost(apart: Tensor, z: Tensor, variance: float, next_variance: float) -> Tensor:
-    """Log-density of the step under the path's law minus that under each other, (rows, others)."""
-    r = next_variance / variance
-    move = math.sqrt((1 - r) / next_variance) * apart.double().flatten(2)
-    return move.square().sum(2) / 2 + (move * z.double().flatten(1)[:, None]).sum(2)

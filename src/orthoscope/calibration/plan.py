@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from orthoscope.checks import real, settle
 from orthoscope.errors import ConfigError
 
+FEWEST = 8  # paths, and images, that an interval needs
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
@@ -21,7 +23,9 @@ class Calibration:
         scheduler: Class of diffusers that replaces the pipeline's own scheduler.
         strengths: Constant strengths at which diversity is measured; windows are sought at the last.
         data: An .npz file with labelled data for the twin.
-        path_steps: Steps of the reverse paths that are followed at strength 0 and the last, where classes are few.
+        path_steps: Steps of the reverse paths that are followed at strength 0 and the last; fewer where classes are
+            many.
+        paths: Paths that are followed where classes are many, a class drawn for each.
         high: Share of the commitment still to come where the range of windows begins.
         low: The same where it ends.
         seed: Root seed.
@@ -36,6 +40,7 @@ class Calibration:
     strengths: tuple[float, ...] = (1.0, 3.0)
     data: str | None = None
     path_steps: int = 80
+    paths: int = 24
     high: float = 0.95
     low: float = 0.05
     seed: int = 0
@@ -49,6 +54,8 @@ class Calibration:
             raise ConfigError(f"`images_per_prompt` must be at least 3 to tell errors, got {self.images_per_prompt}")
         if self.steps < 4 or self.path_steps < 4:
             raise ConfigError(f"steps must be at least 4 to make a profile, got {min(self.steps, self.path_steps)}")
+        if self.paths < FEWEST:
+            raise ConfigError(f"`paths` must be at least {FEWEST} to make an interval, got {self.paths}")
         if not self.strengths or len(set(self.strengths)) < len(self.strengths):
             raise ConfigError("strengths must be one or more different numbers, such as `strengths` 1 3")
         if not all(math.isfinite(strength) and strength > 0 for strength in self.strengths):

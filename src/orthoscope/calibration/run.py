@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orthoscope.calibration.examine import Examined, examine, parts_of
-from orthoscope.calibration.host_paths import PATHED
+from orthoscope import rng
+from orthoscope.calibration.examine import Examined, Known, examine, parts_of
 from orthoscope.calibration.levels import columns
 from orthoscope.calibration.plan import Calibration
 from orthoscope.calibration.proposals import proposals
@@ -21,13 +22,16 @@ from orthoscope.datasets import dataset, estimates
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.source import Source
 from orthoscope.progress import Progress, Remark
+from orthoscope.quantities import Estimate
 from orthoscope.targets.datafiles import read_labelled
 from orthoscope.threads import one_thread
 
 if TYPE_CHECKING:
     from orthoscope.integrations.host import Host
 
-_FEWEST_ROWS = 8  # images that a participation ratio needs
+_FEWEST_ROWS = 8  # images that a covariance needs
+_DRAWN = 12  # of many classes, where no prompts are given
+NEVER = Estimate(value=math.nan, stderr=math.nan, n=0)  # nats after a decision that never comes
 
 
 def _numbered(path: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -60,13 +64,13 @@ def calibrate(
 
     data = None if calibration.data is None else _numbered(calibration.data)
     host = source.host()
-    prompts = calibration.prompts or host.default_prompts
+    prompts = calibration.prompts or host.default_prompts or _drawn(host, calibration.seed)
     if not prompts:
         raise ConfigError("this model needs prompts; give `prompts` FILE with one in every line")
     host.check_prompts(prompts)
     if len(prompts) < 2 or len(prompts) * calibration.images_per_prompt < _FEWEST_ROWS:
         raise ConfigError(f"expected at least 2 prompts and {_FEWEST_ROWS} images in all; give more")
-    if data is not None and host.classes is not None and len(np.unique(data[1])) < host.classes <= PATHED:
+    if data is not None and host.classes is not None and len(np.unique(data[1])) < host.classes:
         raise ConfigError(f"{calibration.data} must hold every class of {host.name}, 0 to {host.classes - 1}")
     ordered = tuple(sorted(prompts))  # errors follow the names of prompts, not the order in which they were given
     examined = {"pipeline": (host, ordered)}
@@ -115,11 +119,11 @@ def _labelled(
     variables |= columns("variance_ratio", ["source", "strength"], [one.ratios for one in found.values()])
     first = found["pipeline"]
     variables["prompt_information"] = (["prompt", "level"], first.prompt_information)
-    proposed = proposals(first.times, calibration.strengths[-1])
-    variables["side"] = (
-        ["source"],
-        [side(one.scalars["rate"], one.scalars["critical_rate"]) for one in found.values()],
-    )
+    proposed = proposals(first.times, calibration.strengths[-1], first.levels)
+    variables["side"] = (["source"], [side(one.scalars["rate"]) for one in found.values()])
+    known = {name: one.known for name, one in found.items() if one.known}
+    if len(known) == len(found):
+        variables |= _known(list(known.values()))
     return dataset(
         variables,
         coords={"source": sources, "strength": list(calibration.strengths), "prompt": list(prompts)},
@@ -131,5 +135,29 @@ def _labelled(
         profile="posterior" if "path_time" in first.variables else "pair",
         over=first.over,
         passes=sum(one.passes for one in found.values()),
-        proposals=list(proposed),
+        proposals=[one.spec for one in proposed],
+        proposal_words=[one.words for one in proposed],
+        advice=list(first.known.advice) if first.known else [],
+        asked=sum(one.asked for one in known.values()),
     )
+
+
+def _known(found: Sequence[Known]) -> dict[str, tuple[Sequence[str], Any]]:
+    """What the unconditional branches know, the pipeline's first."""
+    variables: dict[str, tuple[Sequence[str], Any]] = estimates(
+        "learned_fraction", ["source"], [one.found.learned for one in found]
+    )
+    for name, field in {"decided_nats": "disagreement", "decided_nats_exact": "left"}.items():
+        variables |= estimates(name, ["source"], [getattr(one.found, field) or NEVER for one in found])
+    variables["ignorance_steps"] = (["source"], [one.steps for one in found])
+    variables["affine_share"] = (["source"], [one.foretold.affine_share for one in found])
+    variables["variance_ratio_foretold"] = (["source", "strength"], [list(one.foretold.ratios) for one in found])
+    return variables
+
+
+def _drawn(host: Host, seed: int) -> tuple[str, ...]:
+    """Some of many classes; nothing where classes are not counted."""
+    if host.classes is None:
+        return ()
+    drawn = rng.stream(seed, "calibrate", "prompts").choice(host.classes, min(_DRAWN, host.classes), replace=False)
+    return tuple(map(str, sorted(drawn.tolist())))

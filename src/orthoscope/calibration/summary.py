@@ -24,7 +24,32 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
         "profile": result.attrs["profile"],
         **dict.fromkeys(("pipeline", "twin")),
         **{str(source): _source(result.sel(source=source)) for source in result["source"].values},
-        "proposals": [str(spec) for spec in np.atleast_1d(result.attrs["proposals"])],
+        "advice": _texts(result, "advice"),
+        "asked": int(result.attrs.get("asked", 0)),
+        "proposals": _texts(result, "proposals"),
+        "proposals_in_words": _texts(result, "proposal_words"),
+    }
+
+
+def _texts(result: xr.Dataset, name: str) -> list[str]:
+    return [str(text) for text in np.atleast_1d(result.attrs.get(name, []))]
+
+
+def _knowledge(one: xr.Dataset) -> dict[str, Any]:
+    """What the unconditional branch knows; null where a class is never decided, or no step is its own doing."""
+    nats = {"claimed": "decided_nats", "exact": "decided_nats_exact"}
+    compete = one.sel(answer_level=one["competing"].values.astype(bool))
+    levels = zip(compete["answer_time"].values, stored(compete, "learned_level"), strict=True)
+    strengths = zip(one["strength"].values, one["variance_ratio_foretold"].values, strict=True)
+    return {
+        "learned_fraction": stored(one, "learned_fraction")[0].as_numbers(),
+        "levels": [{"time": float(time), **found.as_numbers()} for time, found in levels],
+        "after_decision": {
+            short: stored(one, name)[0].as_numbers() if np.isfinite(one[name]) else None for short, name in nats.items()
+        },
+        "by_ignorance": str(one["ignorance_steps"].values) or None,
+        "affine_share": float(one["affine_share"]),
+        "variance_ratio_foretold": {f"strength {strength:g}": float(ratio) for strength, ratio in strengths},
     }
 
 
@@ -36,6 +61,8 @@ def _source(one: xr.Dataset) -> dict[str, Any]:
         last = one.isel(path_level=-1)
         names = {"posterior": "posterior_information", "pair": "path_information", "excess": "excess_information"}
         shown["paths"] = {short: stored(last, name)[0].as_numbers() for short, name in names.items()}
+    if "learned_fraction" in one:
+        shown["knowledge"] = _knowledge(one)
     shown["side"] = str(one["side"].values)
     shown["predicted"] = {name: float(one[name]) for name in PREDICTED}
     shown["half_told"] = float(one["half_told"])

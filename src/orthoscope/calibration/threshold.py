@@ -1,69 +1,145 @@
-r"""Which side of the threshold the data are on, in the terms of random classes in many directions.
+r"""Whether classes can be told apart before the image is clean: what is to be told, over what a Gaussian could tell.
 
-The theory has $e^{\beta d}$ centroids of unit variance in each of $d$ directions and classes of width $s$ round them.
-Data are laid beside it by three numbers: $d$, the participation ratio of all images; $s^2$, the variance within
-prompts over that between; and the unit of $t$, the variance between prompts per direction. That within and between
-fill the same directions evenly is assumed.
+If classes had Gaussian means of covariance $B$, in infinite number, with Gaussian images of covariance $W$ round them,
+noisy images would hold $I_G(t) = \tfrac12\log\det(1 + (W + t)^{-1}B)$ nats about the class: half the sum of
+$\log(1 + b/(w + t))$ over directions. Its value at $t = 0$ is the *capacity*. In the theory's ensemble it is the
+critical rate times the dimension, so the *rate*, $\log K$ (or what the pair tells) over the capacity, is 1 at the
+threshold: below it all classes are told before the image is clean.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
-from orthoscope import metrics
-from orthoscope.calibration.levels import Sampling
-from orthoscope.calibration.record import Record
+from orthoscope.calibration.moments import shrunk_gaussian, variance_of
+from orthoscope.metrics.contributions import blocks_of
+from orthoscope.numerics import Array
 from orthoscope.quantities import Estimate
-from orthoscope.theory import critical_rate
-from orthoscope.theory.information import mean_field_time
+from orthoscope.targets.covariant import Covariant
 
-MEASURED = ("information", "participation_ratio", "information_rate", "rate", "std", "critical_rate")
+MEASURED = ("information", "capacity", "information_rate", "rate")
 PREDICTED = ("speciation_time", "half_time")
-_UNKNOWN = Estimate(value=math.nan, stderr=math.nan, n=0)
+_LEAST = 1e-9  # of the variance within: the floor of a direction, and the time that stands for clean images
+_HALVINGS = 100
 
 
-def threshold(record: Record, information: Estimate, classes: int | None, sampling: Sampling) -> dict[str, Estimate]:
-    """Rate and critical rate, with what they are made of and what mean field predicts from them.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spectra:
+    """Covariances within and between classes.
+
+    Attributes:
+        within: Images less the mean of their class.
+        means: Means of the classes, centred, one per row.
+    """
+
+    within: Covariant
+    means: Array
+
+    @classmethod
+    def of(cls, images: Array, labels: NDArray[np.int64], means: Array | None = None) -> Spectra:
+        """Those of some images.
+
+        Args:
+            images: Clean images, one per row.
+            labels: Class of each, counted from 0.
+            means: Means of all classes; those of the images if None, shrunk so that the variance between them does not
+                count what few images leave of the variance within.
+        """
+        images, size = np.asarray(images, dtype=np.float64), 1.0
+        if means is None:
+            held, labels, counts = np.unique(labels, return_inverse=True, return_counts=True)
+            means = np.array([images[labels == k].mean(0) for k in range(len(held))])
+            freed = len(images) / (len(images) - len(held))
+            residuals = (images - means[labels]) * math.sqrt(freed)
+            between = float(np.square(means - means.mean(0)).sum()) / max(len(held) - 1, 1)
+            if between > 0:
+                lent = float(np.square(residuals).sum()) / len(images) * float((1 / counts).mean())
+                size = math.sqrt(max(1 - lent / between, 0.0) * len(held) / max(len(held) - 1, 1))
+        else:
+            residuals = images - means[labels]
+        return cls(within=shrunk_gaussian(residuals), means=size * (means - means.mean(0)))
+
+    def information(self, time: float) -> float:
+        """Nats about the class that noisy images could hold."""
+        within, means = self.within, torch.from_numpy(self.means)
+        floor = _LEAST * variance_of(within) + time
+        inside = means @ within.basis
+        kept = (inside / (within.variances + floor)) @ inside.T
+        outside = means - inside @ within.basis.T
+        products = (kept + outside @ outside.T / (within.rest + floor)) / len(means)
+        return float(torch.linalg.eigvalsh(products).clamp_min(0).log1p().sum()) / 2
+
+    def time(self, nats: float) -> float:
+        """Variance time at which noisy images could just hold so much; 0 if clean ones could not."""
+        if self.information(0.0) <= nats:
+            return 0.0
+        unit = variance_of(self.within)
+        low, high = math.log(_LEAST * unit), math.log(unit / _LEAST)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            low, high = (middle, high) if self.information(math.exp(middle)) > nats else (low, middle)
+        return math.exp(low)
+
+
+def threshold(
+    images: Array, labels: NDArray[np.int64], means: Array | None, information: Estimate, classes: int | None
+) -> dict[str, Estimate]:
+    """Rate and capacity, and what the spectra predict.
 
     Args:
-        record: Images at strength 0.
-        information: What clean images tell about their prompt, nats.
+        images: Clean images, one per row.
+        labels: Class of each.
+        means: Means of all classes, where the network tells them.
+        information: What clean images tell about their class by the pair, nats.
         classes: Number of classes where they can be counted; then its log takes the place of the information.
-        sampling: What is a random draw.
     """
-    directions = metrics.participation_ratio(record.states)
-    fisher = sampling.measured(metrics.fisher_ratio(record.states, record.groups), "fisher").estimate
-    within = sampling.measured(metrics.variance_within(record.states, record.groups), "within").estimate
-    found = {
-        "participation_ratio": directions,
-        "information_rate": _ratio(information, directions),
-        "rate": _ratio(information if classes is None else _exactly(math.log(classes)), directions),
-    }
-    if not (fisher.value > 0 and directions.value > 0):
-        return found | dict.fromkeys(("std", "critical_rate", "speciation_time", "half_time"), _UNKNOWN)
-    std = fisher.value**-0.5
-    unit = fisher.value * within.value / directions.value
-    # At strength 0 the critical rate is log(1 + 1/s^2) / 2, whose slope in 1/s^2 is 1 / (2 (1 + 1/s^2)).
-    critical = Estimate(
-        value=float(critical_rate(std, 0.0)), stderr=fisher.stderr / (2 * (1 + fisher.value)), n=fisher.n
-    )
-    times = mean_field_time([0.0, 0.5], found["rate"].value, std) * unit
-    return found | {
-        "std": Estimate(value=std, stderr=std * fisher.stderr / fisher.value / 2, n=fisher.n),
-        "critical_rate": critical,
-        "speciation_time": _exactly(float(times[0])),
-        "half_time": _exactly(float(times[1])),
+    spectra = Spectra.of(images, labels, means)
+    capacity = _capacity(images, labels, means, spectra.information(0.0))
+    told = information if classes is None else _exactly(math.log(classes))
+    known = min(told.value, capacity.value)
+    return {
+        "capacity": capacity,
+        "information_rate": _ratio(information, capacity),
+        "rate": _ratio(told, capacity),
+        "speciation_time": _exactly(spectra.time(known)),
+        "half_time": _exactly(spectra.time(known / 2)),
     }
 
 
-def side(rate: Estimate, critical: Estimate) -> str:
+def side(rate: Estimate) -> str:
     """On which side of the threshold the rate is: committed, dense, or undecided within two standard errors."""
-    gap = critical.value - rate.value
-    if not abs(gap) > 2 * np.hypot(rate.stderr, critical.stderr):
+    gap = 1 - rate.value
+    if not abs(gap) > 2 * rate.stderr:
         return "undecided"
     return "committed" if gap > 0 else "dense"
+
+
+def _capacity(images: Array, labels: NDArray[np.int64], means: Array | None, whole: float) -> Estimate:
+    """The capacity, with the error that leaving out blocks of images gives; blocks hold all classes alike."""
+    order = np.argsort(_copies(labels), kind="stable") if means is None else np.arange(len(labels))
+    copies = _copies(labels)[order]
+    blocks = [order[copies == k] for k in np.unique(copies)] if means is None else blocks_of(len(labels))
+    rest = []
+    for block in blocks:
+        kept = np.setdiff1d(np.arange(len(labels)), block)
+        rest.append(Spectra.of(images[kept], labels[kept], means).information(0.0))
+    count = len(rest)
+    spread = math.sqrt((count - 1) * float(np.var(rest)))
+    value = count * whole - (count - 1) * float(np.mean(rest))
+    return Estimate(value=value if value > 0 else whole, stderr=spread, n=len(labels), dof=count - 1)
+
+
+def _copies(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """How many images of its class come before each."""
+    found, seen = np.zeros(len(labels), dtype=np.int64), dict[int, int]()
+    for row, label in enumerate(labels.tolist()):
+        found[row] = seen[label] = seen.get(label, -1) + 1
+    return found
 
 
 def _exactly(value: float) -> Estimate:
@@ -71,10 +147,9 @@ def _exactly(value: float) -> Estimate:
 
 
 def _ratio(top: Estimate, bottom: Estimate) -> Estimate:
-    """A ratio of two estimates taken as independent."""
+    """A ratio of two estimates taken as independent; infinite where the lower one is 0."""
+    if not bottom.value > 0:
+        return Estimate(value=math.inf, stderr=0.0, n=bottom.n)
     value = top.value / bottom.value
-    return Estimate(
-        value=value,
-        stderr=abs(value) * math.hypot(top.stderr / top.value, bottom.stderr / bottom.value),
-        n=bottom.n,
-    )
+    relative = math.hypot(top.stderr / top.value if top.value else 0.0, bottom.stderr / bottom.value)
+    return Estimate(value=value, stderr=abs(value) * relative, n=bottom.n)

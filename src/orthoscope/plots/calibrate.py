@@ -77,16 +77,17 @@ def _commitment(ax: Axes, result: xr.Dataset) -> None:
     ax.axvspan(float(first["range_low"]), highest, color=GRID, zorder=0)
     for source, one in _sources(result):
         color = _COLOR[source]
+        has_paths = "posterior_information" in one
+        plain, time = (one["posterior_information"], "path_time") if has_paths else (one["class_information"], "time")
         if "asked_information" in one:
-            guided, plain, time = one["asked_information"], one["posterior_information"], one["path_time"]
-            ax.plot(time, 1 - guided / guided.isel(path_level=-1), color=color, label=_NAME[source])
+            guided = one["asked_information"]
+            ax.plot(one[time], 1 - guided / guided.isel(path_level=-1), color=color, label=_NAME[source])
         else:
-            plain, time = one["class_information"], one["time"]
             _band(ax, one, "time", "commitment_left", color=color, label=_NAME[source])
-        ax.plot(time, 1 - plain / plain[-1], color=color, lw=1, ls="--")
+        ax.plot(one[time], 1 - plain / plain[-1], color=color, lw=1, ls="--")
         ax.axvline(float(one["half_time"]), color=color, lw=1, ls=":")
     ax.plot([], [], color=INK, lw=1, ls="--", label="at strength 0")
-    ax.plot([], [], color=INK, lw=1, ls=":", label="its half, predicted by mean field")
+    ax.plot([], [], color=INK, lw=1, ls=":", label="its half, predicted by the spectra")
     ax.set(
         title=f"Commitment to come at strength {float(result['strength'][-1]):g}; shaded: windows can act",
         ylabel="share of the information",

@@ -13,6 +13,7 @@ from orthoscope import writing
 from orthoscope.datasets import write
 from orthoscope.plots.calibrate import calibrate_figure
 from orthoscope.quantities import Estimate
+from orthoscope.report.knowledge import NOT_IDENTIFIABLE, knowledge_rows, learned_cards
 from orthoscope.report.page import Card, Section, render, save_figure
 from orthoscope.report.tables import Table, show
 
@@ -23,16 +24,14 @@ FOOTER = (
 FILES: tuple[str, ...] = ("results.nc", "spec.json", "report.html", "calibrate.svg", "calibrate.png")  # of its folder
 _ROWS = {
     "information": "information by the pair, I(0), nats",
-    "participation_ratio": "effective directions d",
-    "std": "width within prompts, in that between them, s",
-    "rate": "rate, nats per direction",
-    "critical_rate": "critical rate, log(1 + 1/s²)/2",
+    "capacity": "capacity of Gaussian classes, nats",
+    "rate": "rate, in units of the capacity",
 }
 _SIDES = {
-    "committed": "below the critical rate: classes commit before the image is clean, and late guidance has no class "
+    "committed": "below the capacity: classes commit before the image is clean, and late guidance has no class "
     "left to decide",
-    "dense": "above the critical rate: classes overlap in the clean images, and are still being told apart at the end",
-    "undecided": "at the critical rate within two standard errors: more images would tell on which side",
+    "dense": "above the capacity: classes overlap in the clean images, and are still being told apart at the end",
+    "undecided": "at the capacity within two standard errors: more images would tell on which side",
 }
 
 
@@ -58,7 +57,7 @@ def page(result: xr.Dataset, found: Mapping[str, Any], section: Section) -> str:
         lead=(
             f"{found['prompts']} prompts at strength 0 with {found['scheduler']}, {found['steps']} steps: how far the "
             "conditional and the unconditional prediction differ at every noise level, what that tells about the "
-            "class, and where a window can act."
+            "class, what the unconditional prediction knows of the classes, and where a window can act."
         ),
         cards=[
             Card(value=between(first["range"]), text="variance times between which a window can act"),
@@ -67,6 +66,7 @@ def page(result: xr.Dataset, found: Mapping[str, Any], section: Section) -> str:
                 value=_number(first["to_come"]["50 %"]),
                 text=f"variance time at which half of the class is told at strength {first['strength']:g}",
             ),
+            *learned_cards(first),
         ],
         sections=[section, proposal_section(found)],
         provenance=f"Orthoscope {result.attrs['orthoscope']}. Settings: spec.json; numbers: results.nc.",
@@ -79,7 +79,10 @@ def calibration_section(result: xr.Dataset, found: Mapping[str, Any], command: s
     sources = [str(source) for source in result["source"].values]
     rows = [[text, *(str(_estimate(found[source][name])) for source in sources)] for name, text in _ROWS.items()]
     rows.append(["half told at strength 0", *(_number(found[source]["half_told"]) for source in sources)])
-    for name, text in (("half_time", "half told, predicted by mean field"), ("speciation_time", "all told, predicted")):
+    for name, text in (
+        ("half_time", "half told, predicted by the spectra"),
+        ("speciation_time", "all told, predicted"),
+    ):
         rows.append([text, *(_number(found[source]["predicted"][name]) for source in sources)])
     rows += [
         [
@@ -99,6 +102,9 @@ def calibration_section(result: xr.Dataset, found: Mapping[str, Any], command: s
             [f"along paths: {text}, nats", *(str(_estimate(found[source]["paths"][name])) for source in sources)]
             for name, text in texts.items()
         ]
+    known = [found[source].get("knowledge") for source in sources]
+    if all(known):
+        rows += knowledge_rows(known)
     return Section(
         name="calibrate",
         title="When the class is told",
@@ -116,11 +122,11 @@ def proposal_section(found: Mapping[str, Any]) -> Section:
         name="proposals",
         title="Windows to test",
         caption=(
-            "These turn inside the range, at once or bit by bit; the last waits until half is told without guidance, "
-            "and guides then. That guidance can act there does not mean that a window beats a lower constant strength: "
-            "the audit tells, from new images."
+            "The first waits until half is told without guidance; the next end guidance inside the range; the others "
+            "turn negative there, at once or bit by bit. That guidance can act there does not mean that a window beats "
+            "a lower constant strength: the audit tells, from new images."
         ),
-        points=list(found["proposals"]),
+        points=[*found["advice"], *map(": ".join, zip(found["proposals_in_words"], found["proposals"], strict=True))],
         command=found["audit_command"],
         figures={},
     )
@@ -129,7 +135,9 @@ def proposal_section(found: Mapping[str, Any]) -> Section:
 def notes(found: Mapping[str, Any]) -> str:
     """What the numbers say, in words."""
     first = found["pipeline"]
-    told = [f"By the theory's threshold the data are {_SIDES[first['side']]}; what is told in the end measures it."]
+    told = [
+        f"By the capacity of their spectra the data are {_SIDES[first['side']]}; what is told in the end measures it."
+    ]
     if "paths" in first:
         excess = _estimate(first["paths"]["excess"])
         told.append(
@@ -141,13 +149,16 @@ def notes(found: Mapping[str, Any]) -> str:
     else:
         told.append(
             "The classes cannot be counted, so the range of windows is read off the pair. Where its two predictions do "
-            "not fit each other the pair tells more than there is, mostly at low noise: take the low end as a bound."
+            "not fit each other the pair tells more than there is, mostly at low noise: take the low end as a bound. "
+            + NOT_IDENTIFIABLE
         )
     return " ".join(told)
 
 
 def between(ends: Mapping[str, float]) -> str:
     """A range of variance times."""
+    if not math.isfinite(ends["low"]):
+        return _number(math.nan) if not math.isfinite(ends["high"]) else f"up to {ends['high']:.3g}"
     if not math.isfinite(ends["high"]):
         return f"from {ends['low']:.3g} up"
     return f"{ends['low']:.3g} to {ends['high']:.3g}"
@@ -160,14 +171,16 @@ def shown(found: Mapping[str, Any]) -> dict[str, Any]:
         one = found.get(source)
         if one is None:
             continue
-        table |= {f"{source}: {name}": one[name] for name in ("rate", "critical_rate")}
+        table |= {f"{source}: {name}": one[name] for name in ("rate", "capacity")}
         table |= {
             f"{source}: side": one["side"],
             f"{source}: windows act at variance times, strength {one['strength']:g}": between(one["range"]),
-            f"{source}: half told at strength 0": one["half_told"],
-            f"{source}: predicted by mean field": one["predicted"]["half_time"],
+            f"{source}: half told at strength 0": _number(one["half_told"]),
+            f"{source}: predicted by the spectra": _number(one["predicted"]["half_time"]),
         }
         table |= {f"{source}: excess of the pair, nats": one["paths"]["excess"]} if "paths" in one else {}
+        if "knowledge" in one:
+            table |= {f"{source}: {name}": value for name, (value,) in _by_name(knowledge_rows([one["knowledge"]]))}
         table |= {
             f"{source}: variance ratio, {at}": f"{ratio['value']:.3g} [{ratio['low']:.3g}, {ratio['high']:.3g}]"
             for at, ratio in one["variance_ratio"].items()
@@ -182,12 +195,24 @@ def calibration_table(found: Mapping[str, Any]) -> Table:
     return Table(
         head=["", *sources],
         rows=[[name, *(entries.get((source, name), "") for source in sources)] for name in names],
-        notes=["", "windows to test:", *(f"- {spec}" for spec in found["proposals"])],
+        notes=_notes(found),
     )
 
 
+def _by_name(rows: list[list[str]]) -> list[tuple[str, list[str]]]:
+    return [(name, values) for name, *values in rows]
+
+
+def _notes(found: Mapping[str, Any]) -> list[str]:
+    """What should help, windows to test in words and as texts, and what the numbers took."""
+    windows = zip(found["proposals_in_words"], found["proposals"], strict=True)
+    told = [f"- {text}" for text in found["advice"]] if found["advice"] else [f"- {NOT_IDENTIFIABLE}"]
+    asked = [f"- {found['asked']:,} predictions were asked for beside those of the images"] if found["asked"] else []
+    return ["", "what should help:", *told, *asked, "", "windows to test:", *(f"- {a}: {b}" for a, b in windows)]
+
+
 def _number(value: float) -> str:
-    return f"{value:.3g}" if math.isfinite(value) else "–"
+    return f"{value:.3g}" if math.isfinite(value) else "outside the levels of the run"
 
 
 def _estimate(value: Mapping[str, Any]) -> Estimate:
