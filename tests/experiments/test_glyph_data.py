@@ -9,10 +9,8 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pytest
-from sklearn.datasets import make_blobs
 
-from orthoscope import metrics
-from orthoscope.errors import ConfigError, ShapeError
+from orthoscope.errors import ConfigError
 from orthoscope.experiments import glyph_data
 from orthoscope.experiments.glyph_data import GlyphData, separation
 from orthoscope.integrations.fonts import PACKAGES, Face, installed_faces, shared_characters
@@ -143,25 +141,3 @@ def test_classes_of_characters_are_far_below_capacity() -> None:
     assert 0.4 < found["within_share"] < 0.6
     assert found["load"] < 0.2
     assert found["log_classes"] / found["directions_between"] > 2 * found["load"]  # the measure that misleads
-
-
-# Capacity
-
-
-def test_capacity_of_balls_is_that_of_the_channel() -> None:
-    capacity = metrics.gaussian_capacity(3.0 * np.eye(5), 0.5 * np.eye(5))
-    assert capacity == pytest.approx(5 * np.log(1 + 6) / 2, rel=1e-5)  # a floor keeps widths from 0
-    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
-    between, within = np.diag([4.0, 1.0, -0.1]), np.diag([1.0, 2.0, 1.0])
-    turned = metrics.gaussian_capacity(turn @ between @ turn.T, turn @ within @ turn.T)
-    assert turned == pytest.approx((np.log(5) + np.log(1.5)) / 2, rel=1e-5)
-
-
-def test_covariances_between_and_within_are_without_bias() -> None:
-    draws = [make_blobs([4] * 300, 3, cluster_std=2.0, center_box=(-1, 1), random_state=k) for k in range(40)]
-    found = np.array([metrics.class_covariances(x, labels) for x, labels in draws])
-    for part, expected in zip(found.swapaxes(0, 1), (np.eye(3) / 3, 4 * np.eye(3)), strict=True):
-        error = part.std(0, ddof=1) / np.sqrt(40)
-        assert (np.abs(part.mean(0) - expected) < 4.5 * error).all()
-    with pytest.raises(ShapeError, match="two rows or more of each of two classes"):
-        metrics.class_covariances(np.eye(3), np.array([0, 0, 1]))

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orthoscope import metrics, rng, writing
+from orthoscope import rng, writing
+from orthoscope.calibration.threshold import Spectra
 from orthoscope.checks import whole
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.fonts import Face, installed_faces, shared_characters
@@ -132,15 +133,15 @@ def separation(levels: Levels, held_out: NDArray[np.bool_], classes: int) -> dic
     def part(faces: NDArray[np.bool_]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         return rows[:, faces].reshape(-1, rows.shape[2]), np.repeat(labels, faces.sum())
 
-    between, within = metrics.class_covariances(*part(np.ones_like(held_out)))
-    capacity = metrics.gaussian_capacity(between, within)
+    spectra = Spectra.of(*part(np.ones_like(held_out)))
+    capacity, within = spectra.information(0.0), spectra.within.variances.numpy()
+    between = np.linalg.svd(spectra.means, compute_uv=False) ** 2 / classes
     discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=_SHRINKAGE).fit(*part(~held_out))
-    inner, outer = np.trace(within), np.trace(between)
     return {
         "lda_accuracy": float(discriminant.score(*part(held_out))),
-        "within_share": float(inner / (inner + outer)),
-        "directions_within": float(inner**2 / (within**2).sum()),
-        "directions_between": float(outer**2 / (between**2).sum()),
+        "within_share": float(within.sum() / (within.sum() + between.sum())),
+        "directions_within": float(within.sum() ** 2 / (within**2).sum()),
+        "directions_between": float(between.sum() ** 2 / (between**2).sum()),
         "log_classes": float(np.log(classes)),
         "capacity": capacity,
         "load": float(np.log(classes) / capacity),

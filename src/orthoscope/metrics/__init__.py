@@ -7,8 +7,6 @@ from orthoscope.metrics.adherence import lda_accuracy as lda_accuracy
 from orthoscope.metrics.adherence import mean_shift_from as mean_shift_from
 from orthoscope.metrics.adherence import text_similarity as text_similarity
 from orthoscope.metrics.bootstrap import Measure as Measure
-from orthoscope.metrics.capacity import class_covariances as class_covariances
-from orthoscope.metrics.capacity import gaussian_capacity as gaussian_capacity
 from orthoscope.metrics.contributions import Contributions as Contributions
 from orthoscope.metrics.contributions import joined as joined
 from orthoscope.metrics.correlations import mean_square_correlation as mean_square_correlation
