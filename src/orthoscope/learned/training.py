@@ -106,7 +106,8 @@ class Trainer:
         self.network = network.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.adam = Adam(self.network.parameters())
-        self._averaged = list(self.average.parameters())  # gathered once: modules are searched through for them
+        # Gathered once: a module is searched through for them every time.
+        self._averaged: list[Tensor] = list(self.average.parameters())
         self.done = 0
         self.log: list[Log] = []
         self.seconds = 0.0
