@@ -12,13 +12,13 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from orthoscope import rng
 from orthoscope.errors import ConfigError, StoppedError
-from orthoscope.learned.adam import Adam
 from orthoscope.learned.objective import Labelled, Lesson, Supply, lesson
 from orthoscope.progress import Progress
 from orthoscope.records import Record
@@ -105,9 +105,7 @@ class Trainer:
         self.device = device
         self.network = network.to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
-        self.adam = Adam(self.network.parameters())
-        # Gathered once: a module is searched through for them every time.
-        self._averaged: list[Tensor] = list(self.average.parameters())
+        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=training.learning_rate, betas=(0.9, 0.99))
         self.done = 0
         self.log: list[Log] = []
         self.seconds = 0.0
@@ -127,10 +125,12 @@ class Trainer:
                 f"training diverged at update {self.done}: the loss is {loss.item()}; "
                 f"lower the learning rate, now {self.training.learning_rate:g}"
             )
-        self.adam.forget()
+        self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.adam.parameters, _LARGEST_GRADIENT)
-        self.adam.step(self.training.rate_at(self.done))
+        nn.utils.clip_grad_norm_(self.network.parameters(), _LARGEST_GRADIENT)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.training.rate_at(self.done)
+        self.optimizer.step()
         self.done += 1
         self._average()
         self.seconds += time.process_time() - begin
@@ -139,13 +139,16 @@ class Trainer:
     def _average(self) -> None:
         """Move the averaged weights; early in training over the updates there were."""
         pace = 1 / min(self.training.memory, 1 + self.done / 10)
-        torch._foreach_lerp_(self._averaged, self.adam.parameters, pace)
+        for kept, now in zip(self.average.parameters(), self.network.parameters(), strict=True):
+            kept.lerp_(now, pace)
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that going on needs, by name."""
         found = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         found |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
-        return found | {f"adam.{name}": value for name, value in self.adam.state().items()}
+        for index, moments in self.optimizer.state_dict()["state"].items():
+            found |= {f"adam.{index}.{name}": torch.as_tensor(value) for name, value in moments.items()}
+        return found
 
     def restore(self, state: dict[str, Tensor], *, done: int, log: list[Log], seconds: float = 0.0) -> None:
         """Go on from a state that `state` gave.
@@ -158,7 +161,11 @@ class Trainer:
             self.average.load_state_dict(_within(state, "average."))
         except RuntimeError as error:
             raise ConfigError("the checkpoint belongs to another network; start again without it") from error
-        self.adam.restore(_within(state, "adam."))
+        moments: dict[int, dict[str, Any]] = {}
+        for name, value in _within(state, "adam.").items():
+            index, _, kind = name.partition(".")
+            moments.setdefault(int(index), {})[kind] = value
+        self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": moments})
         self.done, self.log, self.seconds = done, list(log), seconds
 
 
