@@ -21,6 +21,7 @@ class SectionName(StrEnum):
     dims = "dims"
     windows = "windows"
     digits = "digits"
+    glyphs = "glyphs"
 
 
 def demo(
@@ -35,7 +36,7 @@ def demo(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Watch guidance distort exactly known distributions, theory predict it, and windows repair it, or not.
+    """Watch guidance distort exactly known distributions, theory predict it, windows repair it, or not, and networks.
 
     Writes report.html, figures (SVG and PNG), results.nc and spec.json.
 

@@ -59,6 +59,7 @@ class GlyphStudy:
 
     Attributes:
         models: Which of them.
+        sources: Which of each network and its counterparts.
         classes: Classes of each that are asked for at most, spread evenly.
         images: Images of each class under every schedule.
         steps: Steps of the scheduler.
@@ -67,6 +68,7 @@ class GlyphStudy:
 
     name: str = field(default="glyphs", init=False)
     models: tuple[str, ...] = tuple(MODELS)
+    sources: tuple[str, ...] = SOURCES
     classes: int = 20
     images: int = 16
     steps: int = 30
@@ -77,17 +79,20 @@ class GlyphStudy:
         for model in self.models:
             if model not in MODELS:
                 raise unknown("model", model, MODELS, field="models")
+        for source in self.sources:
+            if source not in SOURCES:
+                raise unknown("source", source, SOURCES, field="sources")
         for name, least in {"classes": 2, "images": 8, "steps": 4}.items():
             whole(name, getattr(self, name), least)
 
     @classmethod
     def quick(cls) -> GlyphStudy:
-        """The digits and the thousand characters, few images."""
-        return cls(models=("digits", "glyphs"), classes=8, images=8, steps=20)
+        """The digits and the thousand characters beside Gaussian classes, few images."""
+        return cls(models=("digits", "glyphs"), sources=(NETWORK, "classes", "gaussian"), classes=8, images=8, steps=20)
 
     def run(self, points: Points = HERE) -> xr.Dataset:
         """Audit every model and its counterparts; images stay in the run folder, and are not made again."""
-        axes = {"model": self.models, "source": SOURCES}
+        axes = {"model": self.models, "source": self.sources}
         rows = points.each(self._audit, list(product(*axes.values())), beside="audits")
         result = dataset(grid(rows, axes), coords={**axes, "schedule": list(SCHEDULES)}, spec=self)
         return result.assign_coords(text=("schedule", _TEXTS))

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from orthoscope.serialize import content_hash, dumps
 from orthoscope.sweeps.points import HERE, Points, Study
 from orthoscope.threads import one_thread
 
-STUDIES = {name: registry.STUDIES[name].make for name in SECTIONS}
+STUDIES = {name: partial(registry.STUDIES[name].make, quick=True) for name in SECTIONS}
 TITLE = "What classifier-free guidance does to a distribution, and what can be done about it"
 LEAD = (
-    "Every distribution here is known exactly, so its score is exact too and every distortion is guidance's own. "
+    "Every distribution here is known exactly, so its score is exact too and every distortion is guidance's own; at "
+    "the end stand networks beside what their data imply, and what they add. "
     "Strength w = 0 is the plain conditional model; pipelines call 1 + w the guidance scale."
 )
 

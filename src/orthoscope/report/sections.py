@@ -13,6 +13,7 @@ import xarray as xr
 from orthoscope.datasets import stored
 from orthoscope.plots.diagrams import window_figure
 from orthoscope.plots.digits import digits_figure, digits_images
+from orthoscope.plots.glyphs import glyphs_figure
 from orthoscope.plots.paths import path_figure
 from orthoscope.plots.shifts import dim_figure, rate_figure
 from orthoscope.quantities import Estimate
@@ -199,18 +200,88 @@ def digits_verdict(gains: Mapping[str, Estimate], digits: xr.Dataset) -> str:
     return f"{conclusion} Variance ratio gained over the gray line, mean over digits: {listed}."
 
 
+def glyphs_section(glyphs: xr.Dataset, command: str) -> Section:
+    """Networks beside what their data imply."""
+    measures = ("mean_shift", "variance_ratio", "gain", "class_distance", "distance_gain", "far_share")
+    rows = [
+        [str(model), str(schedule), str(source), *(_number(one, name) for name in measures)]
+        for model in glyphs["model"].values
+        for schedule in glyphs["schedule"].values
+        for source in glyphs["source"].values
+        for one in [glyphs.sel(model=model, schedule=schedule, source=source)]
+    ]
+    return Section(
+        name="glyphs",
+        title="Networks: what is guidance's own, and what is ignorance",
+        caption=(
+            "Real diffusers pipelines of ten handwritten digits and of a thousand characters, beside exact scores of "
+            "Gaussian classes with the means and the covariance of the same data, on the same seeds; and beside the "
+            "same classes against one Gaussian, which does not know that there are classes, as unconditional branch. "
+            "Bars are what a schedule keeps of the variance beyond constant strength of equal mean shift, and how much "
+            "farther from their class its images are. A schedule that gains by distance alone has gained nothing."
+        ),
+        command=command,
+        figures={"glyphs": glyphs_figure(glyphs)},
+        head=[
+            "model",
+            "schedule",
+            "source",
+            "mean shift",
+            "variance ratio",
+            "gain",
+            "distance",
+            "more distance",
+            "far",
+        ],
+        rows=rows,
+        verdict=_ignorance(glyphs),
+    )
+
+
+def _number(one: xr.Dataset, name: str) -> str:
+    return str(_estimate(one, name)) if np.isfinite(float(one[name])) else "–"
+
+
+def _kept(glyphs: xr.Dataset, model: str) -> tuple[Estimate, ...]:
+    """What strength 3 keeps of the variance of a class, by source."""
+    one = glyphs.sel(model=model, schedule="constant 3")
+    return tuple(_estimate(one.sel(source=source), "variance_ratio") for source in ("network", "classes", "gaussian"))
+
+
+def _ignorance(glyphs: xr.Dataset) -> str:
+    """What constant strength keeps by source, for every model, in words."""
+    told = []
+    for model in map(str, glyphs["model"].values):
+        network, classes, gaussian = _kept(glyphs, model)
+        told.append(
+            f"{model}: the network keeps {network} of the variance of a class, Gaussian classes keep {classes}, and "
+            f"{gaussian} against one Gaussian"
+        )
+    return f"At strength 3, {'; '.join(told)}."
+
+
 SECTIONS: dict[str, Callable[[xr.Dataset, str], Section]] = {
     "paths": paths_section,
     "rates": rates_section,
     "dims": dims_section,
     "windows": windows_section,
     "digits": digits_section,
+    "glyphs": glyphs_section,
 }
 
 
 def headline(results: Mapping[str, xr.Dataset]) -> list[Card]:
     """The findings in numbers, as far as their sections were run."""
     cards = []
+    if "glyphs" in results and "glyphs" in results["glyphs"]["model"]:
+        network, classes, gaussian = _kept(results["glyphs"], "glyphs")
+        cards.append(
+            Card(
+                value=str(network),
+                text=f"of the variance of a character is left by a network of 1,000 of them at w = 3; exact Gaussian "
+                f"classes of the same data leave {classes}, and {gaussian} against a branch that knows no classes",
+            )
+        )
     if "paths" in results:
         paths = results["paths"]
         last = paths.sel(strength=float(paths["strength"].max())).isel(time=-1)
