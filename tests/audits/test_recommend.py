@@ -288,9 +288,8 @@ def test_junk_is_refused_and_a_true_gain_is_not(is_real: bool) -> None:
     roles = dict(zip(parsed(toy), ("reference", "constant", "constant", "window"), strict=True))
 
     def advice(spread: float, off: float) -> dict[str, Any]:
-        cells = StrayCells(
-            toy=toy | {STEP: (0.2, spread)}, images=80, dim=8, confidence=dict.fromkeys(toy, 0.9), off=off
-        )
+        kept = {"constant:0": 0.8, "constant:1": 0.8, STRONG: 0.9, STEP: 0.9}
+        cells = StrayCells(toy=toy | {STEP: (0.2, spread)}, images=80, dim=8, confidence=kept, off=off)
         labels = {prompt: number for number, prompt in enumerate(cells.prompts)}
         real = None
         if is_real:
