@@ -141,6 +141,18 @@ def broken(x: Any, level: Any, predictions: Any, w: float) -> Any:
     return predictions["cond"] * float("nan")
 
 
+def test_distance_and_far_share_stand_beside_every_variance(data: Any) -> None:
+    plain = osc.measure(osc.sample(data, 0.0, label=1, n=2000, steps=24)).numbers
+    assert abs(plain["class_distance"]["value"] - 1) < 5 * plain["class_distance"]["stderr"]
+    assert plain["far_share"]["value"] < 0.03
+    found = osc.compare(data, ["cfg", "rescale:phi=0.5"], label=1, n=64, steps=8)
+    first, second = found.numbers["rules"]
+    for name in ("class_distance", "far_share"):
+        assert first[f"{name}_change"]["value"] == pytest.approx(0, abs=1e-9)
+        gap = second[name]["value"] - first[name]["value"]
+        assert second[f"{name}_change"]["value"] == pytest.approx(gap, abs=1e-3)
+
+
 @pytest.mark.parametrize("strength", [2.5, -0.5])
 def test_a_rule_that_cannot_do_as_much_leaves_the_others_as_they_are(data: Any, strength: float) -> None:
     rules = ["cfg", jumping, idle, broken, "cfg"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from scipy.optimize import brentq
 
-from orthoscope.errors import OrthoscopeError
+from orthoscope.errors import DivergenceError, OrthoscopeError
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.metrics.away import Away
@@ -34,7 +34,10 @@ def distance_beside(schedule: GuidanceSchedule, own: Sequence[Away], sampled: Sa
     found: dict[str, Any] = _plain([one.estimates() for one in own])
     if equal is None or isinstance(schedule, Constant):
         return found | {"constant": None}
-    others = sampled(equal)
+    try:
+        others = sampled(equal)
+    except DivergenceError:  # the design is verified all the same
+        return found | {"constant": None}
     change = [mine.less(theirs) for mine, theirs in zip(own, others, strict=True)]
     beside = {"text": format_schedule(equal), **_plain([one.estimates() for one in others])}
     return found | {"constant": beside, "change": _plain(change)}
