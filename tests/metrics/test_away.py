@@ -29,11 +29,14 @@ def test_samples_of_the_class_are_at_distance_1_and_far_as_often_as_chi_square_s
     assert far_from_modes(law, places).tolist() == [True, False]
 
 
-def test_a_covariance_counts_and_one_that_is_singular_says_nothing() -> None:
+def test_a_covariance_counts_in_the_directions_that_hold_all_but_a_hundredth_of_it() -> None:
     rows = np.array([[2.0, 0.0], [0.0, 3.0]])
     np.testing.assert_allclose(squared_distance(rows, np.zeros(2), np.diag([4.0, 1.0])), [0.5, 4.5])
-    with pytest.raises(ConfigError, match="do not vary in every direction"):
-        squared_distance(rows, np.zeros(2), np.diag([4.0, 0.0]))
+    for narrow in (0.0, 0.04):  # of 4.04 the wider direction holds 99.01 %
+        np.testing.assert_allclose(squared_distance(rows, np.zeros(2), np.diag([4.0, narrow])), [1.0, 0.0])
+    np.testing.assert_allclose(squared_distance(rows, np.zeros(2), np.diag([4.0, 0.05])), [0.5, 90.0])
+    with pytest.raises(ConfigError, match="images of a class do not vary"):
+        squared_distance(rows, np.zeros(2), np.zeros((2, 2)))
 
 
 def test_differences_on_one_noise_are_paired(seed: int) -> None:

@@ -145,7 +145,7 @@ def test_what_shows_no_distance_is_refused() -> None:
         real.distances(x, labels + 9 * (labels == 0))
     with pytest.raises(ConfigError, match="unseen images of class 1 are missing, or copies"):
         ClassImages(rows=x, labels=labels, unseen=(x[:2] + 1, labels[:2])).distances(x, labels)
-    with pytest.raises(ConfigError, match="do not vary in every direction"):
+    with pytest.raises(ConfigError, match="images of a class do not vary"):
         ClassImages(rows=np.ones((6, 3)), labels=np.repeat([0, 1], 3)).squares(np.ones((1, 3)), np.zeros(1, int))
     with pytest.raises(ConfigError, match="features hold NaN"):
         ClassImages(rows=np.full((4, 2), np.nan), labels=np.zeros(4, int))

@@ -84,7 +84,7 @@ class ExactNetwork(nn.Module, ConfigMixin):
         self._like = data.new_empty(0)  # a module without parameters has neither place nor type
         self.register_to_config(  # type: ignore[no-untyped-call]
             in_channels=data.shape[1],
-            sample_size=tuple(data.shape[2:]),
+            sample_size=data.shape[2] if data.shape[2] == data.shape[3] else tuple(data.shape[2:]),
             num_class_embeds=known + 1,
             law=law,
             **width,

@@ -60,4 +60,4 @@ def squared_distance(samples: ArrayLike, mean: FloatArray, covariance: FloatArra
         ConfigError: if the covariance is singular, or a row is not finite.
     """
     x = as_samples(samples)
-    return np.asarray((((x - mean) @ whitening(covariance)) ** 2).sum(1) / x.shape[1])
+    return np.asarray((((x - mean) @ whitening(covariance)) ** 2).mean(1))

@@ -1,6 +1,7 @@
 r"""How far images are from their class, as real images of it show it: whether diversity was gained by leaving it.
 
-With $m_c$ the mean of class $c$ and $\Sigma$ the covariance within classes, pooled, shrunk by Ledoit and Wolf's rule:
+With $m_c$ the mean of class $c$ and $\Sigma$ the covariance within classes, pooled, shrunk by Ledoit and Wolf's rule,
+in the $d$ directions that hold 99 % of it:
 
 - `class_distance`: root mean square of the Mahalanobis distance $|\Sigma^{-1/2}(x - m_c)|/\sqrt d$;
 - `novelty`: distance to the nearest real image of the class, over the mean of that of unseen real images: near 0 for
@@ -27,7 +28,7 @@ from orthoscope.metrics.estimators import FloatArray
 _RARE = 0.01  # share of real images that are as far as what counts as far
 _FEWEST = 2  # real images of a class, of which one is left out
 _AT_ONCE = 1 << 22  # distances held at a time
-_FLAT = 1e-12  # variance of a direction, in that of the widest, that is none
+_HELD = 0.99  # of the variance within classes, in whose directions distances are measured
 _LEFT = 2  # degrees of freedom of the covariance, of which one is left out
 
 
@@ -156,7 +157,7 @@ class ClassImages:
         places = {name: self.rows[rows].mean(0) for name, rows in self.members.items()}
         y = (x - np.stack([places[label] for label in labels.tolist()])) @ root
         if without is None:
-            return np.asarray((y**2).sum(1) / x.shape[1])
+            return np.asarray((y**2).mean(1))
         n = np.array([len(self.members[label]) for label in labels.tolist()])
         e = self._residuals[without] @ root
         y += e / (n - 1)[:, None]
@@ -164,7 +165,7 @@ class ClassImages:
         scale = self._freedom / (self._freedom - 1)
         taken = own * n / ((n - 1) * (self._freedom - 1) * scale)
         return np.asarray(
-            ((y**2).sum(1) + taken * (y * e).sum(1) ** 2 / (1 - taken * (e**2).sum(1))) / (scale * x.shape[1])
+            ((y**2).sum(1) + taken * (y * e).sum(1) ** 2 / (1 - taken * (e**2).sum(1))) / (scale * root.shape[1])
         )
 
     def between(self, labels: NDArray[Any]) -> float:
@@ -241,12 +242,16 @@ class ClassImages:
 
 
 def whitening(covariance: FloatArray) -> FloatArray:
-    """A matrix whose columns are directions in units of their standard deviation.
+    """A matrix whose columns are directions in units of their standard deviation: the widest, that hold 99 % of it all.
+
+    In what hardly ever changes, such as the corners of images, any trace of noise would be infinitely far.
 
     Raises:
-        ConfigError: if something does not vary.
+        ConfigError: if nothing varies.
     """
     values, vectors = np.linalg.eigh(covariance)
-    if not values[0] > _FLAT * values[-1]:
-        raise ConfigError("images of a class do not vary in every direction; nothing can be measured in units of that")
-    return np.asarray(vectors / np.sqrt(values))
+    total = float(values.sum())
+    if not total > 0:
+        raise ConfigError("images of a class do not vary; nothing can be measured in units of that")
+    kept = total - np.cumsum(values) < _HELD * total  # those of which wider ones hold less than that
+    return np.asarray(vectors[:, kept] / np.sqrt(values[kept]))
