@@ -352,8 +352,8 @@ def test_the_theorys_own_ensemble_is_found_where_it_is(seed: int) -> None:
     for means in (None, centers[::rows]):  # from the images alone, and with means that are known
         found = threshold(states, groups, means, told, classes)
         assert found["capacity"].value == pytest.approx(capacity, rel=0.08)
-        assert found["rate"].value == pytest.approx(math.log(classes) / found["capacity"].value)
-        assert found["information_rate"].value == pytest.approx(1 / found["capacity"].value)
+        assert found["capacity_share"].value == pytest.approx(math.log(classes) / found["capacity"].value)
+        assert found["information_share"].value == pytest.approx(1 / found["capacity"].value)
         rate = math.log(classes) / dim
         assert found["speciation_time"].value == pytest.approx(float(speciation_time(rate, std, 0.0)), abs=0.3)
         assert found["half_time"].value > found["speciation_time"].value
@@ -385,8 +385,8 @@ def test_without_separation_there_is_no_threshold() -> None:
 def test_the_digits_are_far_below_their_capacity() -> None:
     x, labels = digit_images()
     found = threshold(x.reshape(len(x), -1).astype(float), labels, None, Estimate(value=2.3, stderr=0.1, n=9), 10)
-    assert side(found["rate"]) == "committed"
-    assert 0.3 < found["rate"].value < 0.6
+    assert side(found["capacity_share"]) == "committed"
+    assert 0.3 < found["capacity_share"].value < 0.6
 
 
 def test_a_side_is_taken_beyond_two_standard_errors() -> None:
@@ -472,7 +472,7 @@ def test_the_digits_model_is_laid_beside_its_exact_twin() -> None:
         assert 0 < float(one["range_low"]) < float(one["time_50_to_come"]) < float(one["range_high"])
         assert float(one["asked_information"][-1]) == pytest.approx(math.log(10), abs=0.05)
         assert 0 < float(one["half_told"]) < float(one["range_high"])
-        assert float(one["rate"]) == pytest.approx(math.log(10) / float(one["capacity"]))
+        assert float(one["capacity_share"]) == pytest.approx(math.log(10) / float(one["capacity"]))
     early = slice(0, 3)  # far above the data both know the classes' means
     ratio = pipeline["pair_square"][early] / twin["pair_square"][early]
     assert ratio.values == pytest.approx(np.ones(3), abs=0.15)

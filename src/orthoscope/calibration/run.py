@@ -125,7 +125,7 @@ def _labelled(
     first = found["pipeline"]
     variables["prompt_information"] = (["prompt", "level"], first.prompt_information)
     proposed = proposals(first.times, calibration.strengths[-1], first.levels)
-    variables["side"] = (["source"], [side(one.scalars["rate"]) for one in found.values()])
+    variables["side"] = (["source"], [side(one.scalars["capacity_share"]) for one in found.values()])
     known = {name: one.known for name, one in found.items() if one.known}
     if len(known) == len(found):
         variables |= _known(list(known.values()))
