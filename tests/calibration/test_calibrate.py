@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ import pytest
 import torch
 import xarray as xr
 from numpy.typing import NDArray
+from sklearn.covariance import LedoitWolf
 
 pytest.importorskip("diffusers")
 
@@ -22,12 +24,13 @@ from orthoscope import rng
 from orthoscope.calibration import Calibration, audit_command, calibrate, summarize
 from orthoscope.calibration import record as records
 from orthoscope.calibration.examine import examine
-from orthoscope.calibration.host_paths import host_paths
+from orthoscope.calibration.host_paths import follow
 from orthoscope.calibration.levels import Sampling, commitment, levels_to_come, pair_profile
+from orthoscope.calibration.moments import shrunk_gaussian, variance_of
 from orthoscope.calibration.path import Paths, reverse_paths
 from orthoscope.calibration.proposals import proposals
 from orthoscope.calibration.record import Record, Recorder
-from orthoscope.calibration.threshold import side, threshold
+from orthoscope.calibration.threshold import Spectra, side, threshold
 from orthoscope.denoise import Denoiser, ExactDenoiser
 from orthoscope.denoise.base import Evaluation, Label, Memory
 from orthoscope.errors import ConfigError, StoppedError
@@ -41,6 +44,7 @@ from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.quantities import Estimate
 from orthoscope.sampling import IndependentNoise, geometric
 from orthoscope.targets import Mixture, mixture
+from orthoscope.targets.covariant import covariant
 from orthoscope.theory import critical_rate, speciation_time
 from tests.integrations import pipelines
 from tests.integrations.test_host import with_shift, with_texts
@@ -180,7 +184,9 @@ def test_paths_run_in_single_precision_whatever_the_pipelines() -> None:
     for dtype in (torch.float32, torch.bfloat16):
         host = Source(dtype=str(dtype).removeprefix("torch.")).host()
         time, told = np.array([300.0, 30.0, 3.0, 0.3]), {0.0: np.array([0.0, 0.1, 1.0, 3.0])}
-        found.extend(host_paths(host, time, told, Calibration(images_per_prompt=3, path_steps=5), lambda: None))
+        followed = follow(host, time, told, Calibration(images_per_prompt=3, path_steps=5), lambda: None)
+        assert followed is not None
+        found.extend(followed.paths)
         assert next(host.pipe.unet.parameters()).dtype == dtype  # the pipeline keeps its own
     single, half = found
     assert single.time[[0, -1]] == pytest.approx([300.0, 0.3])
@@ -339,66 +345,86 @@ def test_the_theorys_own_ensemble_is_found_where_it_is(seed: int) -> None:
     dim, classes, rows, std = 12, 150, 12, 0.7
     stream = rng.stream(seed, "ensemble")
     centers = np.repeat(stream.standard_normal((classes, dim)), rows, axis=0)
-    states = (centers + std * stream.standard_normal(centers.shape)).astype(np.float32)
+    states = centers + std * stream.standard_normal(centers.shape)
     groups = np.repeat(np.arange(classes), rows)
-    record = Record(time=np.ones(1), squares=np.ones((len(groups), 1)), states=states, groups=groups, passes=0)
-    prompts = Sampling(over="prompts", seed=seed)
-    found = threshold(record, Estimate(value=1.0, stderr=0.1, n=9), classes, prompts)
-    expect_estimate(found["std"].value, found["std"].stderr, std, detect=0.2, false_fail=5e-7)
-    critical = float(critical_rate(std, 0.0))
-    expect_estimate(found["critical_rate"].value, found["critical_rate"].stderr, critical, detect=0.2, false_fail=5e-7)
-    directions = found["participation_ratio"].value  # rows of a class share its center: its error is too small here
-    assert directions == pytest.approx(dim, rel=0.1)
-    assert found["rate"].value == pytest.approx(math.log(classes) / directions)
-    assert found["information_rate"].value == pytest.approx(1 / directions)
-    rate = math.log(classes) / dim
-    assert found["speciation_time"].value == pytest.approx(float(speciation_time(rate, std, 0.0)), abs=0.3)
-    assert found["half_time"].value > found["speciation_time"].value
-    doubled = threshold(replace(record, states=2 * states), Estimate(value=1.0, stderr=0.1, n=9), classes, prompts)
-    assert doubled["half_time"].value == pytest.approx(4 * found["half_time"].value, rel=1e-5)  # t is in data units
-    assert doubled["std"].value == pytest.approx(found["std"].value, rel=1e-5)
+    told = Estimate(value=1.0, stderr=0.1, n=9)
+    capacity = dim * float(critical_rate(std, 0.0))  # that of the ensemble; these centers have their own
+    for means in (None, centers[::rows]):  # from the images alone, and with means that are known
+        found = threshold(states, groups, means, told, classes)
+        assert found["capacity"].value == pytest.approx(capacity, rel=0.08)
+        assert found["capacity_share"].value == pytest.approx(math.log(classes) / found["capacity"].value)
+        assert found["information_share"].value == pytest.approx(1 / found["capacity"].value)
+        rate = math.log(classes) / dim
+        assert found["speciation_time"].value == pytest.approx(float(speciation_time(rate, std, 0.0)), abs=0.3)
+        assert found["half_time"].value > found["speciation_time"].value
+        doubled = threshold(2 * states, groups, None if means is None else 2 * means, told, classes)
+        assert doubled["half_time"].value == pytest.approx(4 * found["half_time"].value, rel=1e-5)  # in data units
+        assert doubled["capacity"].value == pytest.approx(found["capacity"].value, rel=1e-5)
+
+
+def test_the_capacity_is_that_of_gaussian_channels_one_per_direction() -> None:
+    within, between = np.array([4.0, 1.0, 0.25, 0.25]), np.array([2.0, 3.0, 0.0, 1.0])
+    spectra = Spectra(
+        within=covariant(torch.zeros(4, dtype=torch.float64), cov=torch.diag(torch.from_numpy(within))),
+        means=np.sqrt(4.0) * np.diag(np.sqrt(between)),  # a class for every direction
+    )
+    for time in (0.0, 0.3, 20.0):
+        expected = np.log1p(between / (within + time)).sum() / 2
+        assert spectra.information(time) == pytest.approx(expected, rel=1e-7)
+    assert spectra.information(spectra.time(0.4)) == pytest.approx(0.4)
+    assert spectra.time(1e3) == 0.0
 
 
 def test_without_separation_there_is_no_threshold() -> None:
-    states = np.tile(rng.stream(0, "states").standard_normal((5, 3)), (2, 1)).astype(np.float32)
-    record = replace(made_up([1.0], np.ones((10, 1)), [0] * 5 + [1] * 5), states=states)
-    found = threshold(record, Estimate(value=1.0, stderr=0.1, n=10), None, IMAGES)
-    assert math.isnan(found["critical_rate"].value)
-    assert side(found["rate"], found["critical_rate"]) == "undecided"
+    states = np.tile(rng.stream(0, "states").standard_normal((5, 3)), (2, 1))
+    found = threshold(states, np.repeat([0, 1], 5), None, Estimate(value=1.0, stderr=0.1, n=10), None)
+    assert found["capacity"].value == pytest.approx(0.0, abs=0.05)
+    assert found["half_time"].value >= 0
 
 
-def test_the_side_of_ten_classes_hangs_on_whose_directions_are_counted() -> None:
+def test_the_digits_are_far_below_their_capacity() -> None:
     x, labels = DIGITS.images()
-    states = x.reshape(len(x), -1)
-    means = np.array([states[labels == label].mean(0) for label in range(10)])
-    record = replace(made_up([1.0], np.ones((len(x), 1)), labels.tolist()), states=states.astype(np.float32))
-    found = threshold(record, Estimate(value=1.0, stderr=0.1, n=len(x)), 10, IMAGES)
-    assert side(found["rate"], found["critical_rate"]) == "committed"
-    directions = np.linalg.eigvalsh(np.cov(means.T))
-    assert math.log(10) * (directions**2).sum() / directions.sum() ** 2 > found["critical_rate"].value
+    found = threshold(x.reshape(len(x), -1).astype(float), labels, None, Estimate(value=2.3, stderr=0.1, n=9), 10)
+    assert side(found["capacity_share"]) == "committed"
+    assert 0.3 < found["capacity_share"].value < 0.6
 
 
 def test_a_side_is_taken_beyond_two_standard_errors() -> None:
-    critical = Estimate(value=0.5, stderr=0.03, n=9)
-    sides = [side(Estimate(value=value, stderr=0.04, n=9), critical) for value in (0.3, 0.45, 0.55, 0.7)]
+    sides = [side(Estimate(value=value, stderr=0.04, n=9)) for value in (0.8, 0.95, 1.05, 1.2)]
     assert sides == ["committed", "undecided", "undecided", "dense"]
+
+
+def test_a_gaussian_of_few_images_is_that_of_ledoit_and_wolf() -> None:
+    stream = rng.stream(0, "few")
+    for n, dim in ((30, 8), (12, 40)):
+        images = stream.standard_normal((n, dim)) * np.linspace(0.2, 3, dim)
+        found = shrunk_gaussian(images)
+        cov = found.basis * found.variances @ found.basis.T
+        cov = cov + found.rest * (torch.eye(dim, dtype=torch.float64) - found.basis @ found.basis.T)
+        assert cov.numpy() == pytest.approx(LedoitWolf().fit(images).covariance_, abs=1e-9)
+        assert variance_of(found) == pytest.approx(images.var(0).mean())
 
 
 def test_proposals_are_windows_of_the_grammar() -> None:
     times = {"75%": 9.8765, "50%": 3.0, "25%": math.nan, "low": 0.2, "high": 40.0, "half_told": 1.234}
-    found = proposals(times, 6.5)
-    assert found == (
-        "step:early=6.5,late=-0.5,switch=9.88",
-        "step:early=6.5,late=-0.5,switch=3",
-        "step:early=6.5,late=-1,switch=9.88",
-        "step:early=6.5,late=-1,switch=3",
-        "tabulated:at=0.2/40,strengths=-0.5/6.5",
-        "step:early=0,late=6.5,switch=1.23",
-    )
-    ramp = parse_schedule(found[-2])
+    found = proposals(times, 6.5, np.array([50.0, 20.0, 5.0, 2.0, 0.1]))
+    assert [(one.spec, one.words) for one in found] == [
+        ("step:early=0,late=6.5,switch=1.23", "begin guidance (scale 7.5) after step 4 of 5"),
+        ("step:early=6.5,late=0,switch=9.88", "end guidance (scale 7.5) after step 2 of 5"),
+        ("step:early=6.5,late=0,switch=3", "end guidance (scale 7.5) after step 3 of 5"),
+        ("step:early=6.5,late=-0.5,switch=9.88", "guide (scale 7.5) and turn to scale 0.5 after step 2 of 5"),
+        ("step:early=6.5,late=-0.5,switch=3", "guide (scale 7.5) and turn to scale 0.5 after step 3 of 5"),
+        ("step:early=6.5,late=-1,switch=9.88", "guide (scale 7.5) and turn to scale 0 after step 2 of 5"),
+        ("step:early=6.5,late=-1,switch=3", "guide (scale 7.5) and turn to scale 0 after step 3 of 5"),
+        (
+            "tabulated:at=0.2/40,strengths=-0.5/6.5",
+            "lower the scale from 7.5 after step 1 of 5 to 0.5 after step 4 of 5",
+        ),
+    ]
+    ramp = parse_schedule(found[-1].spec)
     strengths = [float(ramp.strength(NoiseLevel(time=t))) for t in (0.1, 0.2, 20.1, 40.0, 1e4)]
     assert strengths == pytest.approx([-0.5, -0.5, 3.0, 6.5, 6.5])
-    assert proposals(dict.fromkeys(times, math.nan), 1.0) == ()
+    assert proposals(dict.fromkeys(times, math.nan), 1.0, np.ones(3)) == ()
     settings = {"model": "some where", "prompts": None}
     assert audit_command(settings, 6.5, ["constant:1"]) == (
         "orthoscope audit --model 'some where' --schedules constant:0 --schedules constant:6.5 --schedules constant:1"
@@ -422,6 +448,10 @@ def saved(folder: Path, **arrays: Any) -> Path:
         ({"strengths": (1.0, 1.0)}, "different numbers"),
         ({"strengths": (0.0,)}, "above 0"),
         ({"high": 0.1, "low": 0.2}, "low < high"),
+        ({"paths": 4}, "`paths` must be at least 8"),
+        ({"exhaustive": True}, "two or more different `prompts`"),
+        ({"exhaustive": True, "prompts": ("a", "a")}, "two or more different `prompts`"),
+        ({"exhaustive": True, "prompts": ("a", "b"), "data": "x.npz"}, "leave out one"),
     ],
 )
 def test_unusable_settings_are_refused(changes: dict[str, Any], message: str) -> None:
@@ -442,7 +472,7 @@ def test_the_digits_model_is_laid_beside_its_exact_twin() -> None:
         assert 0 < float(one["range_low"]) < float(one["time_50_to_come"]) < float(one["range_high"])
         assert float(one["asked_information"][-1]) == pytest.approx(math.log(10), abs=0.05)
         assert 0 < float(one["half_told"]) < float(one["range_high"])
-        assert float(one["rate"]) == pytest.approx(math.log(10) / float(one["participation_ratio"]))
+        assert float(one["capacity_share"]) == pytest.approx(math.log(10) / float(one["capacity"]))
     early = slice(0, 3)  # far above the data both know the classes' means
     ratio = pipeline["pair_square"][early] / twin["pair_square"][early]
     assert ratio.values == pytest.approx(np.ones(3), abs=0.15)
@@ -453,10 +483,15 @@ def test_the_digits_model_is_laid_beside_its_exact_twin() -> None:
     assert pipeline_excess > twin_excess + 1 > 1  # the twin's is that of eight rough steps
     assert found["profile"] == "posterior"
     assert [parse_schedule(spec) for spec in found["proposals"]]
+    knows, exact = (found[name]["knowledge"]["learned_fraction"]["value"] for name in ("pipeline", "twin"))
+    assert 0.4 < knows < 0.9 < exact < 1.05
+    assert len(found["advice"]) == 3
+    assert found["asked"] > 2 * 30 * 11 * 8
+    assert "nan" not in json.dumps([found["advice"], found["proposals_in_words"]])
 
 
 @pytest.mark.slow
-def test_more_classes_than_can_be_asked_for_are_told_by_the_pair_and_equal_settings_give_equal_numbers(
+def test_of_many_classes_some_are_drawn_and_equal_settings_give_equal_numbers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("orthoscope.calibration.host_paths.PATHED", 9)
@@ -466,8 +501,10 @@ def test_more_classes_than_can_be_asked_for_are_told_by_the_pair_and_equal_setti
     told: list[tuple[int, int]] = []
     first = calibrate(tiny, Source(), progress=lambda done, total: told.append((done, total)))
     # The pipeline: two prompts at two strengths; the twin: all ten classes of the data.
-    assert told == [(done, 24) for done in range(1, 25)]
-    assert summarize(first)["profile"] == "pair"
+    assert told[-1][0] == told[-1][1]  # each follows paths at strength 0 only
+    assert summarize(first)["profile"] == "posterior"
+    assert "asked_information" not in first
+    assert first.attrs["classes"] == 10
     xr.testing.assert_identical(calibrate(tiny, Source()), first)
 
 

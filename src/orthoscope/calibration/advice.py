@@ -49,25 +49,25 @@ def advice(known: Knowledge, after: str | None) -> tuple[str, ...]:
     claimed = ""
     if known.disagreement is not None and known.left is not None:
         claimed = (
-            f", and after the decision the pair still claims {known.disagreement.value:.2g} nats where exact scores would "
-            f"leave {max(known.left.value, 0.0):.2g}"
+            f", and after the decision the pair still claims {known.disagreement.value:.2g} nats, exact scores "
+            f"{max(known.left.value, 0.0):.2g}"
         )
     said = f"the unconditional branch has learned {learned:.2f} of what it could{claimed}"
     if learned < IGNORANT:
         return (
             waiting,
             f"Ending is expected to help{where}: {said}, so late guidance moves images along its ignorance.",
-            f"Turning negative late should give back more variance than ending, and asks the ignorant branch alone: {said}; "
-            "look at how many images end far from every class.",
+            "Turning negative late should give back more variance than ending, turning the same ignorance round; it "
+            "asks the ignorant branch alone, so look at how many images end far from every class.",
         )
     if learned < KNOWING:
         return (
             waiting,
-            f"Ending may spare images the branch's errors, but such networks gained nothing by it in the study: {said}.",
-            f"Turning is not expected to help: {said}, and in networks between ignorant and knowing nothing was gained.",
+            f"Ending is not expected to help: {said}, and networks between ignorant and knowing gained nothing by it.",
+            "Turning negative is not expected to help, for the same reason: such networks gained nothing by it.",
         )
     return (
         waiting,
         f"Ending is not expected to help: {said}, so guidance stops by itself once the class is decided.",
-        f"Turning is not expected to help: {said}, and in knowing networks nothing was gained.",
+        "Turning negative is not expected to help, for the same reason: knowing networks gained nothing by it.",
     )

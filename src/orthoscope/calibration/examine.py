@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from orthoscope import metrics
 from orthoscope.calibration.advice import advice, ignorance_range, steps_between
 from orthoscope.calibration.foretold import Foretold, foretell, noise_content
@@ -22,6 +24,7 @@ from orthoscope.calibration.levels import (
 )
 from orthoscope.calibration.moments import variance_of
 from orthoscope.calibration.plan import Calibration
+from orthoscope.calibration.prompt_paths import follow_prompts, runs_of
 from orthoscope.calibration.proposals import SHARES
 from orthoscope.calibration.record import Record, Recorder
 from orthoscope.calibration.threshold import Spectra, threshold
@@ -109,13 +112,16 @@ def examine(
         strength: (1 + 2 * strength) * class_information(run.time, run.squares.mean(0))
         for strength, run in ((0.0, plain), (calibration.strengths[-1], runs[-1]))
     }
-    followed = follow(host, plain.time, told, calibration, advance)
+    if calibration.exhaustive:
+        followed: Followed | None = follow_prompts(host, prompts, plain, calibration, advance)
+    else:
+        followed = follow(host, plain.time, told, calibration, advance)
     information = Estimate(
         value=float(variables["class_information"][1][-1]),
         stderr=float(variables["class_information_stderr"][1][-1]),
         n=len(plain.groups),
     )
-    images, labels, means, known = plain.states, plain.groups, None, None
+    images, labels, means, known = plain.states.astype(np.float64), plain.groups, None, None
     if followed:
         known = _known(followed, host, plain, calibration)
         variables |= path_profile(followed.paths, sampling) | knowledge_profile(known.found)
@@ -125,7 +131,7 @@ def examine(
         variables=variables,
         prompt_information=prompt_profile(plain),
         scalars={"information": information}
-        | threshold(images, labels, means, information, host.classes if followed else None),
+        | threshold(images, labels, means, information, len(means) if means is not None else None),
         times=_times({name: values for name, (_, values) in variables.items()}, list(told.values()), calibration),
         ratios=[sampling.measured(_variance(run).per(base), "ratio", k) for k, run in enumerate(runs)],
         passes=plain.passes + sum(run.passes for run in runs),
@@ -164,4 +170,5 @@ def _variance(record: Record) -> metrics.Contributions:
 
 def parts_of(host: Host, prompts: int, calibration: Calibration) -> int:
     """How often `examine` advances."""
-    return prompts * (1 + len(calibration.strengths)) + steps_of(host, calibration)
+    along = runs_of(prompts, calibration) if calibration.exhaustive else steps_of(host, calibration)
+    return prompts * (1 + len(calibration.strengths)) + along

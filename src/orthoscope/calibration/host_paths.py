@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,9 +92,8 @@ def follow(
         streams = rng.row_streams(seed, "calibrate", "paths", rows=range(len(labels)))
         normal = np.stack([stream.standard_normal(shape, dtype=np.float32) for stream in streams])
         x = math.sqrt(levels.times[0]) * torch.from_numpy(normal).to(rows.device)
-        noise, share = IndependentNoise(streams, shape, like=x), 0.0 if few else _DROPPED
-        how = {"strength": strength, "dropped": share, "advance": advance}
-        found.append(reverse_paths(denoiser, x, levels, noise, rows, host.classes, **how))
+        walk = partial(reverse_paths, denoiser, x, levels, IndependentNoise(streams, shape, like=x), rows)
+        found.append(walk(host.classes, strength=strength, dropped=0.0 if few else _DROPPED, advance=advance))
     return _with_images(found, denoiser, host, levels, seed)
 
 

@@ -26,6 +26,8 @@ class Calibration:
         path_steps: Steps of the reverse paths that are followed at strength 0 and the last; fewer where classes are
             many.
         paths: Paths that are followed where classes are many, a class drawn for each.
+        exhaustive: Whether the prompts, each as likely as the others, are all that is ever asked for: what the
+            unconditional prediction knows of texts can be measured only then.
         high: Share of the commitment still to come where the range of windows begins.
         low: The same where it ends.
         seed: Root seed.
@@ -41,6 +43,7 @@ class Calibration:
     data: str | None = None
     path_steps: int = 80
     paths: int = 24
+    exhaustive: bool = False
     high: float = 0.95
     low: float = 0.05
     seed: int = 0
@@ -54,6 +57,13 @@ class Calibration:
             raise ConfigError(f"`images_per_prompt` must be at least 3 to tell errors, got {self.images_per_prompt}")
         if self.steps < 4 or self.path_steps < 4:
             raise ConfigError(f"steps must be at least 4 to make a profile, got {min(self.steps, self.path_steps)}")
+        if self.exhaustive and self.data is not None:
+            raise ConfigError("`exhaustive` and `data` cannot be joined: a twin has classes of its own; leave out one")
+        if self.exhaustive and len(set(self.prompts)) < max(len(self.prompts), 2):
+            raise ConfigError(
+                f"`exhaustive` needs two or more different `prompts`, got {len(set(self.prompts))} different of "
+                f"{len(self.prompts)}; give all that is ever asked for"
+            )
         if self.paths < FEWEST:
             raise ConfigError(f"`paths` must be at least {FEWEST} to make an interval, got {self.paths}")
         if not self.strengths or len(set(self.strengths)) < len(self.strengths):

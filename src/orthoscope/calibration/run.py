@@ -60,6 +60,7 @@ def calibrate(
         ConfigError: if something cannot be used.
         StoppedError: if the pipeline makes numbers that are not finite.
     """
+    from orthoscope.integrations.common_state import check_movable
     from orthoscope.integrations.twin import twin_of
 
     data = None if calibration.data is None else _numbered(calibration.data)
@@ -72,6 +73,10 @@ def calibrate(
         raise ConfigError(f"expected at least 2 prompts and {_FEWEST_ROWS} images in all; give more")
     if data is not None and host.classes is not None and len(np.unique(data[1])) < host.classes:
         raise ConfigError(f"{calibration.data} must hold every class of {host.name}, 0 to {host.classes - 1}")
+    if calibration.exhaustive:
+        if host.classes is not None:
+            raise ConfigError("`exhaustive` is for texts: classes are counted anyway; leave it out")
+        check_movable(host)
     ordered = tuple(sorted(prompts))  # errors follow the names of prompts, not the order in which they were given
     examined = {"pipeline": (host, ordered)}
     if data is not None or host.shipped:
@@ -120,7 +125,7 @@ def _labelled(
     first = found["pipeline"]
     variables["prompt_information"] = (["prompt", "level"], first.prompt_information)
     proposed = proposals(first.times, calibration.strengths[-1], first.levels)
-    variables["side"] = (["source"], [side(one.scalars["rate"]) for one in found.values()])
+    variables["side"] = (["source"], [side(one.scalars["capacity_share"]) for one in found.values()])
     known = {name: one.known for name, one in found.items() if one.known}
     if len(known) == len(found):
         variables |= _known(list(known.values()))
@@ -131,7 +136,7 @@ def _labelled(
         model=host.name,
         scheduler=type(host.pipe.scheduler).__name__,
         steps=calibration.steps,
-        classes=host.classes if "path_time" in first.variables else -1,
+        classes=_classes(host, prompts, calibration) if "path_time" in first.variables else -1,
         profile="posterior" if "path_time" in first.variables else "pair",
         over=first.over,
         passes=sum(one.passes for one in found.values()),
@@ -153,6 +158,10 @@ def _known(found: Sequence[Known]) -> dict[str, tuple[Sequence[str], Any]]:
     variables["affine_share"] = (["source"], [one.foretold.affine_share for one in found])
     variables["variance_ratio_foretold"] = (["source", "strength"], [list(one.foretold.ratios) for one in found])
     return variables
+
+
+def _classes(host: Host, prompts: Sequence[str], calibration: Calibration) -> int:
+    return len(prompts) if calibration.exhaustive or host.classes is None else host.classes
 
 
 def _drawn(host: Host, seed: int) -> tuple[str, ...]:

@@ -3,7 +3,7 @@ r"""Whether classes can be told apart before the image is clean: what is to be t
 If classes had Gaussian means of covariance $B$, in infinite number, with Gaussian images of covariance $W$ round them,
 noisy images would hold $I_G(t) = \tfrac12\log\det(1 + (W + t)^{-1}B)$ nats about the class: half the sum of
 $\log(1 + b/(w + t))$ over directions. Its value at $t = 0$ is the *capacity*. In the theory's ensemble it is the
-critical rate times the dimension, so the *rate*, $\log K$ (or what the pair tells) over the capacity, is 1 at the
+critical rate times the dimension, so its share, $\log K$ (or what the pair tells) over the capacity, is 1 at the
 threshold: below it all classes are told before the image is clean.
 """
 
@@ -22,7 +22,7 @@ from orthoscope.numerics import Array
 from orthoscope.quantities import Estimate
 from orthoscope.targets.covariant import Covariant
 
-MEASURED = ("information", "capacity", "information_rate", "rate")
+MEASURED = ("information", "capacity", "information_share", "capacity_share")
 PREDICTED = ("speciation_time", "half_time")
 _LEAST = 1e-9  # of the variance within: the floor of a direction, and the time that stands for clean images
 _HALVINGS = 100
@@ -89,7 +89,7 @@ class Spectra:
 def threshold(
     images: Array, labels: NDArray[np.int64], means: Array | None, information: Estimate, classes: int | None
 ) -> dict[str, Estimate]:
-    """Rate and capacity, and what the spectra predict.
+    """Capacity and the share of it that is to be told, and what the spectra predict.
 
     Args:
         images: Clean images, one per row.
@@ -104,17 +104,17 @@ def threshold(
     known = min(told.value, capacity.value)
     return {
         "capacity": capacity,
-        "information_rate": _ratio(information, capacity),
-        "rate": _ratio(told, capacity),
+        "information_share": _ratio(information, capacity),
+        "capacity_share": _ratio(told, capacity),
         "speciation_time": _exactly(spectra.time(known)),
         "half_time": _exactly(spectra.time(known / 2)),
     }
 
 
-def side(rate: Estimate) -> str:
-    """On which side of the threshold the rate is: committed, dense, or undecided within two standard errors."""
-    gap = 1 - rate.value
-    if not abs(gap) > 2 * rate.stderr:
+def side(share: Estimate) -> str:
+    """On which side of the threshold a share is: committed, dense, or undecided within two standard errors."""
+    gap = 1 - share.value
+    if not abs(gap) > 2 * share.stderr:
         return "undecided"
     return "committed" if gap > 0 else "dense"
 

@@ -28,6 +28,10 @@ def calibrate(
     data: Annotated[
         Path | None, typer.Option(help="An .npz file with x and labels, in the scheduler's units: makes a twin.")
     ] = None,
+    paths: Annotated[int, typer.Option(help="Paths followed where classes are many, a class drawn for each.")] = 24,
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="The prompts, equally likely, are all that is ever asked for.")
+    ] = False,
     device: Annotated[str, typer.Option(help="Torch device: auto, cpu, cuda, ...")] = "auto",
     dtype: Annotated[str, typer.Option(help="Number type: auto, float32, float16, bfloat16.")] = "auto",
     allow_pickle: Annotated[
@@ -38,7 +42,7 @@ def calibrate(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Find the noise levels at which a pipeline tells its classes apart, and propose windows for `orthoscope audit`.
+    """Find when a pipeline tells its classes apart and what its unconditional branch knows; propose windows to audit.
 
     Writes report.html, the figure, results.nc and spec.json.
 
@@ -49,7 +53,7 @@ def calibrate(
     from orthoscope.face.asked import calibration_asked
     from orthoscope.face.reports import CalibrationReport
     from orthoscope.locking import locked
-    from orthoscope.report.calibrate import shown
+    from orthoscope.report.calibrate import notes_of, shown
 
     plan, source = calibration_asked(model, prompts, settings)
     same = {
@@ -67,4 +71,6 @@ def calibrate(
     found = {**report.numbers, "report": str(out / "report.html"), "results": str(out / "results.nc")}
     emit(found if json else shown(found) | {"report": found["report"]}, as_json=json, title=report.title)
     if not json:
+        for line in notes_of(found):
+            remark(line)
         remark(f"\nto be tested by:\n{found['audit_command']}")

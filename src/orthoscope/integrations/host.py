@@ -192,6 +192,27 @@ class Host:
             blanked=sum(map(bool, getattr(result, "nsfw_content_detected", None) or ())),
         )
 
+    def run_together(self, prompts: Sequence[str], generators: Sequence[torch.Generator], steps: int) -> None:
+        """Run it once with a row for every prompt; what it makes is dropped.
+
+        Raises:
+            ConfigError: if the pipeline refuses a batch of different prompts.
+        """
+        call = self._call(prompts[0], 1, None)
+        if self.kind == "class":
+            call["class_labels"] = [self.label(prompt) for prompt in prompts]
+        else:
+            self.check_prompts(prompts)
+            call["prompt"] = list(prompts)
+            if isinstance(call.get("negative_prompt"), str):
+                call["negative_prompt"] = [call["negative_prompt"]] * len(prompts)
+        try:
+            self.pipe(**call, num_inference_steps=steps, generator=list(generators), output_type="latent")
+        except ValueError as error:
+            if isinstance(error, OrthoscopeError):
+                raise
+            raise ConfigError(f"{type(self.pipe).__name__} refuses: {' '.join(str(error).split())}") from error
+
     def _call(self, prompt: str, images: int, size: int | None) -> dict[str, Any]:
         """Arguments of the pipeline beside those that every pipeline has."""
         if images == 0:

@@ -25,7 +25,7 @@ FILES: tuple[str, ...] = ("results.nc", "spec.json", "report.html", "calibrate.s
 _ROWS = {
     "information": "information by the pair, I(0), nats",
     "capacity": "capacity of Gaussian classes, nats",
-    "rate": "rate, in units of the capacity",
+    "capacity_share": "share of it that is to be told",
 }
 _SIDES = {
     "committed": "below the capacity: classes commit before the image is clean, and late guidance has no class "
@@ -171,7 +171,7 @@ def shown(found: Mapping[str, Any]) -> dict[str, Any]:
         one = found.get(source)
         if one is None:
             continue
-        table |= {f"{source}: {name}": one[name] for name in ("rate", "capacity")}
+        table |= {f"{source}: {name}": one[name] for name in ("capacity", "capacity_share")}
         table |= {
             f"{source}: side": one["side"],
             f"{source}: windows act at variance times, strength {one['strength']:g}": between(one["range"]),
@@ -195,7 +195,7 @@ def calibration_table(found: Mapping[str, Any]) -> Table:
     return Table(
         head=["", *sources],
         rows=[[name, *(entries.get((source, name), "") for source in sources)] for name in names],
-        notes=_notes(found),
+        notes=notes_of(found),
     )
 
 
@@ -203,7 +203,7 @@ def _by_name(rows: list[list[str]]) -> list[tuple[str, list[str]]]:
     return [(name, values) for name, *values in rows]
 
 
-def _notes(found: Mapping[str, Any]) -> list[str]:
+def notes_of(found: Mapping[str, Any]) -> list[str]:
     """What should help, windows to test in words and as texts, and what the numbers took."""
     windows = zip(found["proposals_in_words"], found["proposals"], strict=True)
     told = [f"- {text}" for text in found["advice"]] if found["advice"] else [f"- {NOT_IDENTIFIABLE}"]
