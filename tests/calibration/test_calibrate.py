@@ -484,7 +484,8 @@ def test_the_digits_model_is_laid_beside_its_exact_twin() -> None:
     assert found["profile"] == "posterior"
     assert [parse_schedule(spec) for spec in found["proposals"]]
     knows, exact = (found[name]["knowledge"]["learned_fraction"]["value"] for name in ("pipeline", "twin"))
-    assert 0.4 < knows < 0.9 < exact < 1.05
+    assert 0.4 < knows < exact - 0.1  # of eight rough steps
+    assert 0.8 < exact < 1.05
     assert len(found["advice"]) == 3
     assert found["asked"] > 2 * 30 * 11 * 8
     assert "nan" not in json.dumps([found["advice"], found["proposals_in_words"]])

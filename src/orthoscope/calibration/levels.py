@@ -20,7 +20,7 @@ from orthoscope.numerics import Array
 from orthoscope.theory.information import class_information, quadrature_error, time_to_come
 
 _RESAMPLES = 1000
-_PER_CLASS = 2  # paths of a class that make it a group
+_PER_CLASS = 2  # paths that every class must have to be a group
 Variables = dict[str, tuple[Sequence[str], Any]]
 
 
@@ -95,7 +95,7 @@ def path_profile(paths: Sequence[Paths], sampling: Sampling) -> Variables:
     """What the posterior of the classes shows along reverse paths, at strength 0 and, if followed, at the user's."""
     plain, *guided = paths
     dims, groups = ["path_level"], plain.labels
-    if len(np.unique(groups)) * _PER_CLASS > len(groups):  # classes are drawn, mostly once: they are no groups
+    if np.unique(groups, return_counts=True)[1].min() < _PER_CLASS:  # classes are drawn: they are no groups
         groups = np.zeros_like(groups)
     told = np.log(plain.log_posterior.shape[-1]) - plain.entropy
     found: Variables = (
