@@ -10,16 +10,19 @@ from orthoscope.report.audit_sections import specs
 from orthoscope.report.intervals import attribute, cells, measured
 from orthoscope.report.tables import Table
 
-WIDTH = 120  # characters
+WIDTH = 100  # characters
 _ROWS, _LINES, _STOPPED = 12, 6, 2  # schedules, lines of advice and schedules that were stopped, at most
 _GAP = 2  # characters between columns
 
 
 def audit_tables(audit: xr.Dataset) -> list[Table]:
-    """Every schedule's variance ratio, distance from the class, adherence and gain; then what to use."""
+    """Every schedule's variance ratio, adherence and gain with their intervals, and its distance; then what to use."""
     names = measured(audit, ["variance_ratio", "class_distance", str(audit.attrs["adherence"]), "gain"])
     listed = _chosen(audit)
-    numbers = [cells(audit, names, spec, between=" ") for spec in listed]
+    numbers = [
+        [text.partition(" ")[0] if name == "class_distance" else text for name, text in zip(names, row, strict=True)]
+        for row in (cells(audit, names, spec, between=" ") for spec in listed)
+    ]
     heads = [name.replace("_", " ") for name in names]
     taken = sum(_GAP + max(map(len, column)) for column in zip(heads, *numbers, strict=True))
     rows = [[_short(spec, WIDTH - taken), *row] for spec, row in zip(listed, numbers, strict=True)]
