@@ -69,7 +69,7 @@ def is_far(squares: T, dim: int) -> T:
     """Whether squared distances from a mode, in units of its variance, are 3.5 of their standard deviations too large.
 
     Source:
-        Mean and variance of the chi-square law.
+        Mean and variance of the chi-square law; derived in explanation/metrics.
     """
     return (squares - dim) / (2 * dim) ** 0.5 > _FAR
 
@@ -78,7 +78,7 @@ def far_from_modes(law: Mixture, x: Rows) -> torch.Tensor:
     """Whether each row is far from every mode of a law.
 
     Source:
-        derived in explanation/multimodal.
+        derived in explanation/metrics.
     """
     return is_far(torch.cdist(x, law.centroids).min(1).values.square() / law.width, law.dim)
 
