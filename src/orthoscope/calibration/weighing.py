@@ -20,7 +20,7 @@ from orthoscope.sampling import State, transition
 from orthoscope.sampling.noise import Noise
 from orthoscope.typing import Events
 
-_AT_ONCE = 4096  # predictions that are asked for in one batch
+_AT_ONCE = 256  # predictions that are asked for in one batch: more would not stay in the processor's caches
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

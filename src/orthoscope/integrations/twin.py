@@ -32,7 +32,7 @@ from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.host import Host, host_of
 from orthoscope.prediction import from_denoised
 from orthoscope.process import NoiseLevel
-from orthoscope.targets import empirical_mixture, gaussian_classes
+from orthoscope.targets import GaussianClasses, empirical_mixture, gaussian_classes
 
 Law = Literal["modes", "classes", "gaussian"]
 LAWS: tuple[Law, ...] = get_args(Law)
@@ -131,10 +131,19 @@ class ExactNetwork(nn.Module, ConfigMixin):
     def denoised(self, x: Tensor, level: NoiseLevel, labels: Tensor) -> Tensor:
         """The exact denoised mean of each row (n, dim), in unscaled coordinates."""
         means = torch.empty_like(x)
+        is_none = labels == self.config["num_class_embeds"] - 1
+        if bool(is_none.any()):
+            means[is_none] = self._none(x[is_none], level)
+        if bool((some := ~is_none).any()):
+            means[some] = self._in_classes(x[some], level, labels[some])
+        return means
+
+    def _in_classes(self, x: Tensor, level: NoiseLevel, labels: Tensor) -> Tensor:
+        if isinstance(law := self._exact.target, GaussianClasses):
+            return law.denoised_in(x, level, labels)
+        means = torch.empty_like(x)
         for label in torch.unique(labels).tolist():
-            rows = labels == label
-            none = label == self.config["num_class_embeds"] - 1
-            means[rows] = self._none(x[rows], level) if none else self._exact(x[rows], level, label)
+            means[labels == label] = self._exact(x[labels == label], level, label)
         return means
 
 

@@ -58,9 +58,15 @@ class GaussianClasses(Target):
     def denoised(self, x: Rows, level: NoiseLevel) -> Rows:
         """E[x0 | x]: the mean of every class, weighed by its posterior."""
         y, noise = x @ self.basis, per_row(level.variance, x)
-        shrunk = self.variances / (noise + self.variances)
-        center = self._logits(y, noise).softmax(1) @ self.means
-        return (center + shrunk * (y - center)) @ self.basis.T
+        return self._shrunk(y, self._logits(y, noise).softmax(1) @ self.means, noise)
+
+    def denoised_in(self, x: Rows, level: NoiseLevel, labels: Labels) -> Rows:
+        """E[x0 | x, class], every row in a class of its own."""
+        return self._shrunk(x @ self.basis, self.means[labels], per_row(level.variance, x))
+
+    def _shrunk(self, y: Rows, center: Rows, noise: float | Tensor) -> Rows:
+        """Coordinates in the eigenbasis moved towards a center as the noise asks, in coordinates of the data."""
+        return (center + self.variances / (noise + self.variances) * (y - center)) @ self.basis.T
 
     def _logits(self, y: Rows, noise: float | Tensor) -> Rows:
         """Log-posterior of every class, up to a constant of each row."""
