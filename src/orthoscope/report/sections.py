@@ -242,22 +242,25 @@ def _number(one: xr.Dataset, name: str) -> str:
     return str(_estimate(one, name)) if np.isfinite(float(one[name])) else "–"
 
 
-def _kept(glyphs: xr.Dataset, model: str) -> tuple[Estimate, ...]:
+_SOURCES = {
+    "network": "the network", "modes": "its images as modes", "classes": "Gaussian classes",
+    "gaussian": "Gaussian classes against one Gaussian",
+}  # fmt: skip
+
+
+def _kept(glyphs: xr.Dataset, model: str) -> dict[str, Estimate]:
     """What strength 3 keeps of the variance of a class, by source."""
     one = glyphs.sel(model=model, schedule="constant 3")
-    return tuple(_estimate(one.sel(source=source), "variance_ratio") for source in ("network", "classes", "gaussian"))
+    return {str(source): _estimate(one.sel(source=source), "variance_ratio") for source in glyphs["source"].values}
 
 
 def _ignorance(glyphs: xr.Dataset) -> str:
     """What constant strength keeps by source, for every model, in words."""
-    told = []
-    for model in map(str, glyphs["model"].values):
-        network, classes, gaussian = _kept(glyphs, model)
-        told.append(
-            f"{model}: the network keeps {network} of the variance of a class, Gaussian classes keep {classes}, and "
-            f"{gaussian} against one Gaussian"
-        )
-    return f"At strength 3, {'; '.join(told)}."
+    told = [
+        f"{model}: " + ", ".join(f"{_SOURCES[source]} {kept}" for source, kept in _kept(glyphs, model).items())
+        for model in map(str, glyphs["model"].values)
+    ]
+    return f"At strength 3 of the variance of a class is kept by {'; by '.join(told)}."
 
 
 SECTIONS: dict[str, Callable[[xr.Dataset, str], Section]] = {
@@ -274,14 +277,13 @@ def headline(results: Mapping[str, xr.Dataset]) -> list[Card]:
     """The findings in numbers, as far as their sections were run."""
     cards = []
     if "glyphs" in results and "glyphs" in results["glyphs"]["model"]:
-        network, classes, gaussian = _kept(results["glyphs"], "glyphs")
-        cards.append(
-            Card(
-                value=str(network),
-                text=f"of the variance of a character is left by a network of 1,000 of them at w = 3; exact Gaussian "
-                f"classes of the same data leave {classes}, and {gaussian} against a branch that knows no classes",
+        kept = _kept(results["glyphs"], "glyphs")
+        if {"network", "classes", "gaussian"} <= kept.keys():
+            text = (
+                "of the variance of a character is left by a network of 1,000 of them at w = 3; exact Gaussian classes of "
+                f"the same data leave {kept['classes']}, and {kept['gaussian']} against a branch that knows no classes"
             )
-        )
+            cards.append(Card(value=str(kept["network"]), text=text))
     if "paths" in results:
         paths = results["paths"]
         last = paths.sel(strength=float(paths["strength"].max())).isel(time=-1)

@@ -283,7 +283,8 @@ def glyphs_tables(numbers: Mapping[str, Any]) -> list[Table]:
         "distance_gain": "more", "far_share": "far",
     }  # fmt: skip
     tables = []
-    for model, sources in numbers.items():
+    for model, found in numbers.items():
+        sources = found["sources"]
         schedules = next(iter(sources.values()))
         rows = [
             [schedule, source, *(_rounded(told[schedule][name]) for name in columns)]
@@ -291,6 +292,9 @@ def glyphs_tables(numbers: Mapping[str, Any]) -> list[Table]:
             for source, told in sources.items()
         ]
         lead = [f"{model}: gain and more distance are above constant strength of equal mean shift"]
+        if "learned_fraction" in found:
+            knows, nats = (show_briefly(found[name]) for name in ("learned_fraction", "decided_nats"))
+            lead.append(f"the unconditional branch has learned {knows}; claimed after the decision: {nats} nats")
         tables.append(Table(head=("schedule", "source", *columns.values()), rows=rows, lead=lead))
     return tables
 
