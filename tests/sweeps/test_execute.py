@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import xarray as xr
 from distributed import Client, Future, LocalCluster
 
 from orthoscope.errors import ConfigError, DivergenceError, OrthoscopeError
@@ -86,6 +87,16 @@ def test_an_item_that_kills_its_workers_fails_alone(monkeypatch: pytest.MonkeyPa
     found = dict(execute(deadly, range(6), workers=2))
     assert "its workers died, 2 in a row; is there enough memory?" in str(found.pop(3))
     assert found == {k: k for k in (0, 1, 2, 4, 5)}  # also what died beside it
+
+
+def written(item: int) -> int:
+    """The length of a NetCDF file in memory."""
+    return len(bytes(xr.Dataset({"x": ("at", [item])}).to_netcdf(engine="h5netcdf")))
+
+
+@pytest.mark.slow
+def test_work_may_write_files_of_its_own() -> None:
+    assert len(set(dict(execute(written, range(4), workers=2)).values())) == 1
 
 
 @pytest.mark.slow

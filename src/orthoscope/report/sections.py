@@ -280,8 +280,8 @@ def headline(results: Mapping[str, xr.Dataset]) -> list[Card]:
         kept = _kept(results["glyphs"], "glyphs")
         if {"network", "classes", "gaussian"} <= kept.keys():
             text = (
-                "of the variance of a character is left by a network of 1,000 of them at w = 3; exact Gaussian classes of "
-                f"the same data leave {kept['classes']}, and {kept['gaussian']} against a branch that knows no classes"
+                "of the variance of a character is left by a network of 1,000 of them at w = 3; exact Gaussian classes "
+                f"of the same data leave {kept['classes']}, {kept['gaussian']} against a branch that knows no classes"
             )
             cards.append(Card(value=str(kept["network"]), text=text))
     if "paths" in results:

@@ -19,6 +19,7 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import chain, islice
 from typing import Any, TypeVar
 
+import dask
 from dask.local import get_sync
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
@@ -210,7 +211,8 @@ def _settle(expected: tuple[tuple[str, str], ...]) -> str:
 def _attempt_on_worker(expected: tuple[tuple[str, str], ...], work: Callable[[T], R], item: T) -> R | _Raised:
     if problem := _settle(expected):
         return _Raised(_OtherVersionsError(problem))
-    result = _attempt(work, item)
+    with dask.config.set(scheduler="synchronous"):  # what the work writes takes no lock of the whole cluster for it
+        result = _attempt(work, item)
     return _Raised(_portable(result.error)) if isinstance(result, _Raised) else result
 
 
