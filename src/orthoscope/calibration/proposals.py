@@ -58,7 +58,10 @@ def proposals(times: Mapping[str, float], strength: float, levels: Array) -> tup
         ramp = Tabulated(at=(low, high), strengths=(_LATE[0], strength))
         first, last = (steps_until(levels, at) for at in (high, low))
         found.append((ramp, f"lower the scale from {1 + strength:g} after {first} to {1 + _LATE[0]:g} after {last}"))
-    return tuple(Proposal(spec=format_schedule(schedule), words=words) for schedule, words in found)
+    once: dict[str, Proposal] = {}  # what switches between the same two steps is the same
+    for schedule, words in found:
+        once.setdefault(words, Proposal(spec=format_schedule(schedule), words=words))
+    return tuple(once.values())
 
 
 def steps_until(levels: Array, time: float) -> str:

@@ -20,7 +20,7 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.integrations.diffusers import guided
 from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.host import Host
-from orthoscope.integrations.randomness import own_randomness, restored_randomness
+from orthoscope.integrations.randomness import own_randomness, restored_randomness, stepping_by
 from orthoscope.process import NoiseLevel
 from orthoscope.typing import Events
 
@@ -83,7 +83,7 @@ def ask_together(host: Host, prompts: Sequence[str], seed: int, steps: int, move
 @contextmanager
 def _replaced(scheduler: Any, moved: list[Events]) -> Iterator[None]:
     """Every step of the scheduler ends where `moved` says, in the scheduler's own scale."""
-    step, own, clock = scheduler.step, vars(scheduler).get("step"), clock_of(scheduler)
+    step, clock = scheduler.step, clock_of(scheduler)
     known: list[float] = []
 
     @functools.wraps(step)
@@ -98,13 +98,8 @@ def _replaced(scheduler: Any, moved: list[Events]) -> Iterator[None]:
         found["prev_sample"] = state
         return found
 
-    scheduler.step = stepped
-    try:
+    with stepping_by(scheduler, stepped):
         yield
-    finally:
-        del scheduler.step
-        if own is not None:
-            scheduler.step = own
 
 
 def times_of(scheduler: Any, chart: str) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 @contextmanager
 def own_randomness(scheduler: Any, generators: list[torch.Generator]) -> Iterator[None]:
     """Give the scheduler's step the generators of the images, also where the pipeline forgets to."""
-    step, own = scheduler.step, vars(scheduler).get("step")
+    step = scheduler.step
     signature = inspect.signature(step)
     if "generator" not in signature.parameters:
         yield
@@ -27,7 +27,15 @@ def own_randomness(scheduler: Any, generators: list[torch.Generator]) -> Iterato
         given.arguments["generator"] = generators * (rows // len(generators))
         return step(*given.args, **given.kwargs)
 
-    scheduler.step = stepped
+    with stepping_by(scheduler, stepped):
+        yield
+
+
+@contextmanager
+def stepping_by(scheduler: Any, step: Callable[..., Any]) -> Iterator[None]:
+    """Let another function be the scheduler's step until the end of the block."""
+    own = vars(scheduler).get("step")
+    scheduler.step = step
     try:
         yield
     finally:
