@@ -22,9 +22,10 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
-demo: $(READY) ## Run the main job and a quick audit of a real pipeline; reports in runs/demo and runs/demo/audit
+demo: $(READY) ## Run the main job and quick audits of two real pipelines; reports in runs/demo and its folders
 	@$(BIN)/orthoscope demo --out runs/demo
 	@$(BIN)/orthoscope audit --quick --out runs/demo/audit
+	@$(BIN)/orthoscope audit --quick --model glyphs --images-per-prompt 6 --out runs/demo/audit-glyphs
 
 test: $(READY) ## Lint, type check and run all tests
 	@$(MAKE) --no-print-directory --jobs 2 test-plain test-checked

@@ -106,10 +106,11 @@ def test_the_schedule_in_use_is_the_strongest_constant_one() -> None:
     assert Audit(schedules=(WINDOW,)).completed(digits()).current == Constant(value=0)
 
 
-def test_quick_is_off_on_waiting_and_turning_and_nothing_more_unless_said() -> None:
+def test_quick_is_off_on_waiting_ending_and_turning_and_nothing_more_unless_said() -> None:
     quick = Audit.quick().completed(digits())
     waiting = Step(early=0, late=3, switch=0.5, clock="step")
-    assert quick.schedules == (Constant(value=0), Constant(value=3), waiting, WINDOW)
+    ending = replace(waiting, early=3, late=0)
+    assert quick.schedules == (Constant(value=0), Constant(value=3), waiting, ending, WINDOW)
     assert not quick.search
     assert not quick.match
     assert Audit.quick(images_per_prompt=5, seed=3) == Audit.quick(seed=3, images_per_prompt=5)

@@ -132,7 +132,9 @@ def test_json_is_all_there_is_on_output(run_cli: Run, tmp_path: Path, asked: lis
     assert run.status == 0
     assert run.err == ""
     found = json.loads(run.out)
-    assert found.keys() == {"schedules", "recommendation", "twin", "stopped", "report", "results"}
+    assert found.keys() == {
+        "schedules", "recommendation", "twin", "stopped", "report", "results", "real", "distances_from",
+    }  # fmt: skip
     assert found["schedules"][2]["variance_ratio"].keys() == {"value", "low", "high"}
     assert found["schedules"][0]["gain"] is None
     assert found["recommendation"]["schedule"] is None
@@ -280,7 +282,7 @@ def test_the_model_that_ships_is_audited_beside_its_twin(
     run = run_cli("audit", "--quick", *few, "--out", tmp_path, "--json", "--quiet")
     assert run.status == 0, run.err
     found = json.loads(run.out)
-    assert [entry["role"] for entry in found["schedules"]] == ["reference", "constant", "window", "window"]
+    assert [entry["role"] for entry in found["schedules"]] == ["reference", "constant", *["window"] * 3]
     plain, strong = found["schedules"][:2]
     assert plain["variance_ratio"]["value"] == 1.0
     assert strong["network_calls"] == found["twin"][1]["network_calls"] == 2 * 4 * 4 * 2  # images, steps, the pair

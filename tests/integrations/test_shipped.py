@@ -29,7 +29,7 @@ def test_weights_ship_in_a_small_file_and_make_images_of_the_size_of_the_data(na
     assert model.file.stat().st_size < 6e6
     host = Source.of(name).host()
     assert host.name == name
-    assert host.shipped == model
+    assert host.shipped == (MODELS["glyphs"] if name == "glyphs-weak" else model)  # of the same data
     assert host.classes == model.classes
     images = host.pipe(
         [0, 1], num_inference_steps=2, output_type="latent", generator=torch.Generator().manual_seed(0)

@@ -24,10 +24,11 @@ FEATURES = ("latent", "pixel", "clip", "dinov2")
 Role = Literal["reference", "constant", "matched", "window", "searched"]
 
 _CFG = LinearCFG()
-_TURNING, _WAITING = Step(early=3, late=-1, switch=0.6, clock="step"), Step(early=0, late=3, switch=0.5, clock="step")
+_WAITING, _ENDING = (Step(early=early, late=3 - early, switch=0.5, clock="step") for early in (0, 3))
+_TURNING = Step(early=3, late=-1, switch=0.6, clock="step")
 _SHIPPED = (REFERENCE, Constant(value=1), Constant(value=3), _TURNING)
 _USUAL = (REFERENCE, Constant(value=3), Constant(value=6.5), Step(early=6.5, late=-1, switch=0.6, clock="step"))
-_QUICK = (REFERENCE, Constant(value=3), _WAITING, _TURNING)
+_QUICK = (REFERENCE, Constant(value=3), _WAITING, _ENDING, _TURNING)
 _IMAGES_DIGITS, _IMAGES, _IMAGES_QUICK = 40, 20, 12
 _FEWEST, _FEWEST_FOR_ALL = 2, 4
 
@@ -104,7 +105,7 @@ class Audit:
 
     @classmethod
     def quick(cls, **given: Any) -> Audit:
-        """A small audit: four schedules, few images, nothing searched or matched; settings given replace its own."""
+        """A small audit: five schedules, few images, nothing searched or matched; settings given replace its own."""
         small: dict[str, Any] = {
             "schedules": _QUICK, "images_per_prompt": _IMAGES_QUICK, "search": False, "match": False
         }  # fmt: skip

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from orthoscope import rng
 from orthoscope.calibration.examine import Examined, Known, examine, parts_of
-from orthoscope.calibration.host_paths import PATHED
 from orthoscope.calibration.levels import columns
 from orthoscope.calibration.plan import Calibration
 from orthoscope.calibration.proposals import proposals
@@ -81,8 +80,7 @@ def calibrate(
     ordered = tuple(sorted(prompts))  # errors follow the names of prompts, not the order in which they were given
     examined = {"pipeline": (host, ordered)}
     if data is not None or host.shipped:
-        few = (len(np.unique(data[1])) if data else host.classes or 0) <= PATHED
-        twin = twin_of(host, data, law="modes" if few else "classes")  # at once for all classes, however many
+        twin = twin_of(host, data)
         examined["twin"] = (twin, tuple(str(label) for label in np.unique(data[1])) if data else ordered)
     count = _Count(progress, sum(parts_of(one, len(asked), calibration) for one, asked in examined.values()))
     # The small model gains nothing from more threads, and equal thread counts give equal bits.

@@ -68,7 +68,7 @@ Match = Annotated[
     bool | None, typer.Option("--match/--no-match", help="Add constants at the windows' mean shift; default: yes.")
 ]
 Preset = Annotated[PresetName | None, typer.Option(help="Settings of a published experiment; needs --model.")]
-Quick = Annotated[bool, typer.Option("--quick", help="Four schedules, few images, no search.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Five schedules, few images, no search.")]
 Batch = Annotated[int | None, typer.Option(help="Images at a time; halved where memory runs out.")]
 Device = Annotated[str, typer.Option(help="Torch device: auto, cpu, cuda, ...")]
 Dtype = Annotated[str, typer.Option(help="Number type: auto, float32, float16, bfloat16.")]

@@ -36,6 +36,7 @@ from orthoscope.targets import GaussianClasses, empirical_mixture, gaussian_clas
 
 Law = Literal["modes", "classes", "gaussian"]
 LAWS: tuple[Law, ...] = get_args(Law)
+_FEW = 32  # classes
 _DIMS = 4  # of a batch of states: rows, channels, height, width
 
 
@@ -148,7 +149,7 @@ class ExactNetwork(nn.Module, ConfigMixin):
 
 
 def twin_of(
-    host: Host, data: tuple[ArrayLike, ArrayLike] | None = None, *, law: Law = "modes", std: float | None = None,
+    host: Host, data: tuple[ArrayLike, ArrayLike] | None = None, *, law: Law | None = None, std: float | None = None,
     name: str | None = None,
 ) -> Host:  # fmt: skip
     """The twin of a host, itself a host that is asked for classes.
@@ -157,7 +158,8 @@ def twin_of(
         host: Whose scheduler it takes over, and for a model that ships the data.
         data: Points and their classes from 0; points are final states of the scheduler (n, channels, height, width), or
             (n, height, width), or vectors (n, dim). For a host that is asked by text, number the prompts.
-        law: What the data are taken as: "modes", "classes" or "gaussian".
+        law: What the data are taken as: "modes", "classes" or "gaussian"; if None, modes up to 32 classes, and then
+            classes, of which all are asked at once.
         std: Width of a mode in the units of the data; that of the largest leave-one-out likelihood if None.
         name: What it is called in results.
 
@@ -165,7 +167,7 @@ def twin_of(
         ConfigError: if there are no data, or they or the scheduler cannot be used.
         ShapeError: if there is not one label per point.
     """
-    if law not in LAWS:
+    if law is not None and law not in LAWS:
         raise unknown("law", law, LAWS)
     if data is None:
         if host.shipped is None:
@@ -181,6 +183,7 @@ def twin_of(
         raise ShapeError(f"expected one label per point, got {len(labels)} labels for {len(points)} points")
     scheduler = type(host.pipe.scheduler).from_config(host.pipe.scheduler.config)
     device = getattr(host.pipe, "device", torch.device("cpu"))
+    law = law or ("modes" if len(torch.unique(labels)) <= _FEW else "classes")
     network = ExactNetwork(points.to(device), labels.to(device), scheduler, law=law, classes=host.classes, std=std)
     words: dict[str, int] = getattr(host.pipe, "labels", None) or {}
     names = {number: word for word, number in words.items()} or None
