@@ -15,16 +15,22 @@ from orthoscope.serialize import content_hash, plain
 
 _SAMPLED = 64  # values per tensor that go into its fingerprint
 _UNUSED = ("decoder", "padding", "truncation")  # of a tokenizer: the last two are those of its last call
+_MANY = 100  # entries of a part of a config, from which on a hash stands for them
 _BOOKKEEPING = ("architectures", "dtype", "torch_dtype", "transformers_version")  # of how a model was saved
 
 
 def settings(config: Mapping[Any, Any]) -> dict[str, Any]:
-    """A config without what libraries keep there for themselves."""
+    """A config without what libraries keep there for themselves; of what has many entries, such as names, a hash."""
     return {
-        key: settings(value) if isinstance(value, Mapping) else plain(value)
+        key: _settled(value) if isinstance(value, Mapping) else plain(value)
         for key, value in sorted((str(key), value) for key, value in config.items())
         if not key.startswith("_") and key not in _BOOKKEEPING
     }
+
+
+def _settled(value: Mapping[Any, Any]) -> dict[str, Any] | str:
+    found = settings(value)
+    return found if len(found) <= _MANY else content_hash(found)
 
 
 def fingerprint(part: Any) -> dict[str, Any]:

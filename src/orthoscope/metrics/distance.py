@@ -127,12 +127,17 @@ class ClassImages:
         return {self.labels[rows[0]]: rows for rows in rows_of(self.labels)}
 
     @cached_property
+    def _means(self) -> dict[Any, FloatArray]:
+        return {name: np.asarray(self.rows[rows].mean(0)) for name, rows in self.members.items()}
+
+    def _places(self, labels: NDArray[Any]) -> FloatArray:
+        """The mean of the class of each."""
+        return np.stack([self._means[label] for label in labels.tolist()])
+
+    @cached_property
     def _residuals(self) -> FloatArray:
         """The images about the means of their classes."""
-        found = np.empty_like(self.rows)
-        for rows in self.members.values():
-            found[rows] = self.rows[rows] - self.rows[rows].mean(0)
-        return found
+        return np.asarray(self.rows - self._places(self.labels))
 
     @cached_property
     def _freedom(self) -> int:
@@ -154,8 +159,7 @@ class ClassImages:
     def squares(self, x: FloatArray, labels: NDArray[Any], without: Index | None = None) -> FloatArray:
         """Squared Mahalanobis distance per coordinate of images from their classes, one of these left out for each."""
         root, own = self._root
-        places = {name: self.rows[rows].mean(0) for name, rows in self.members.items()}
-        y = (x - np.stack([places[label] for label in labels.tolist()])) @ root
+        y = (x - self._places(labels)) @ root
         if without is None:
             return np.asarray((y**2).mean(1))
         n = np.array([len(self.members[label]) for label in labels.tolist()])
@@ -170,7 +174,7 @@ class ClassImages:
 
     def between(self, labels: NDArray[Any]) -> float:
         """Squared Mahalanobis distance per coordinate of some classes' means from the mean of these, on average."""
-        places = np.stack([self.rows[self.members[label]].mean(0) for label in labels.tolist()])
+        places = self._places(labels)
         return float((((places - places.mean(0)) @ self._root[0]) ** 2).sum(1).mean() / places.shape[1])
 
     def nearest(self, x: FloatArray, labels: NDArray[Any], without: Index | None = None) -> FloatArray:
