@@ -165,7 +165,7 @@ class Material:
     def _projections(self) -> dict[int, Matrix]:
         return {}
 
-    def projected(self, features: Matrix) -> Matrix:
+    def projected(self, features: NDArray[Any]) -> NDArray[Any]:
         """Features as they are, or at most 1024 random projections of them.
 
         Accuracy:

@@ -105,7 +105,7 @@ class Weighing:
         return state.moved(x, next_level, *asked, unasked, carried=carried)
 
     def weigh(
-        self, state: State, next_level: NoiseLevel, choice: Choice, means: tuple[Events, Events], z: Events
+        self, state: State, next_level: NoiseLevel, choice: Choice, means: tuple[Tensor, Tensor], z: Events
     ) -> tuple[Events, Tensor]:
         """The next state, and the log-densities there.
 
@@ -146,7 +146,7 @@ def _parts(pairs: int, *, whole: bool) -> Sequence[slice]:
     return [slice(at, at + size) for at in range(0, pairs, size)]
 
 
-def _answers(state: State, choice: Choice, mean: Events, own: Events, none: Events) -> Answers:
+def _answers(state: State, choice: Choice, mean: Tensor, own: Events, none: Events) -> Answers:
     """What was said, and the mean that follows from the posteriors so far."""
     posterior = state.carried[:, :-1].softmax(1)
     weights = posterior[choice.rows, choice.labels]

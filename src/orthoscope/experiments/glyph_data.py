@@ -96,12 +96,12 @@ class Glyphs:
         Raises:
             ConfigError: if a file cannot be written.
         """
-        stream = BytesIO()
+        buffer = BytesIO()
         np.savez_compressed(
-            stream, ink=packed(self.levels), characters=np.array(self.characters), held_out=self.held_out,
+            buffer, ink=packed(self.levels), characters=np.array(self.characters), held_out=self.held_out,
             faces=np.array([face.name for face in self.faces]),
         )  # fmt: skip
-        writing.write(path, stream.getvalue())
+        writing.write(path, buffer.getvalue())
         notices = dict.fromkeys(f"{face.file.name}: {face.notice}" for face in self.faces)
         writing.write(path.with_suffix(".txt"), _CREDIT + "".join(f"{notice}\n" for notice in notices))
 

@@ -109,7 +109,7 @@ class ShippedJudge:
         """Its name and settings."""
         return {"name": self.name, **self.settings}
 
-    def classes(self, rows: FloatArray) -> NDArray[np.int64]:
+    def classes(self, rows: NDArray[Any]) -> NDArray[np.int64]:
         """The likeliest class of each image (n, pixels)."""
         return np.asarray(self.classifier.decision_function(rows).argmax(1))
 

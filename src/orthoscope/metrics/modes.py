@@ -13,7 +13,7 @@ dimensions, 1.5 % in one.
 
 from __future__ import annotations
 
-from typing import Literal, TypeVar
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -29,7 +29,6 @@ from orthoscope.typing import Labels, PerRow, Rows
 
 ABOUT = ("centroid", "mean")
 _FAR = 3.5  # standard deviations of the squared distance from a mode
-T = TypeVar("T", FloatArray, torch.Tensor)
 
 
 def mode_posteriors(law: Mixture, x: ArrayLike, level: NoiseLevel = CLEAN) -> FloatArray:
@@ -65,7 +64,7 @@ def own_posterior(law: Mixture, x: Rows, modes: Labels, level: NoiseLevel = CLEA
     return torch.exp(logit - log_partition(law.table, x, v))
 
 
-def is_far(squares: T, dim: int) -> T:
+def is_far(squares: Any, dim: int) -> Any:
     """Whether squared distances from a mode, in units of its variance, are 3.5 of their standard deviations too large.
 
     Source:

@@ -11,6 +11,7 @@ import math
 from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from orthoscope.errors import ConfigError, ShapeError
@@ -19,6 +20,8 @@ from orthoscope.process import NoiseLevel
 from orthoscope.targets.base import CLEAN, Target
 from orthoscope.targets.covariant import Covariant, covariant
 from orthoscope.typing import Centroids, Labels, PerRow, Rows, Vector
+
+Posteriors = Float[Tensor, "n classes"]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -68,12 +71,12 @@ class GaussianClasses(Target):
         """Coordinates in the eigenbasis moved towards a center as the noise asks, in coordinates of the data."""
         return (center + self.variances / (noise + self.variances) * (y - center)) @ self.basis.T
 
-    def _logits(self, y: Rows, noise: float | Tensor) -> Rows:
+    def _logits(self, y: Rows, noise: float | Tensor) -> Posteriors:
         """Log-posterior of every class, up to a constant of each row."""
         v = (noise + self.variances).expand_as(y)
         return (y / v) @ self.means.T - (1 / v) @ self.means.T.square() / 2
 
-    def class_posteriors(self, x: Rows, level: NoiseLevel) -> Rows:
+    def class_posteriors(self, x: Rows, level: NoiseLevel) -> Posteriors:
         """Posterior probability of every class given each row (n, classes)."""
         return self._logits(x @ self.basis, per_row(level.variance, x)).softmax(1)
 
