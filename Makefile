@@ -23,7 +23,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## Run the main job and quick audits of two real pipelines; reports in runs/demo and its folders
-	@$(BIN)/orthoscope demo --out runs/demo
+	@$(BIN)/orthoscope demo --workers 2 --out runs/demo
 	@$(BIN)/orthoscope audit --quick --out runs/demo/audit
 	@$(BIN)/orthoscope audit --quick --model glyphs --images-per-prompt 6 --out runs/demo/audit-glyphs
 
