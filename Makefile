@@ -25,7 +25,7 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY) ## Run the main job and quick audits of two real pipelines; reports in runs/demo and its folders
 	@$(BIN)/orthoscope demo --workers 2 --out runs/demo
 	@$(BIN)/orthoscope audit --quick --out runs/demo/audit
-	@$(BIN)/orthoscope audit --quick --model glyphs --images-per-prompt 6 --out runs/demo/audit-glyphs
+	@$(BIN)/orthoscope audit --quick --model glyphs --images-per-prompt 6 --steps 15 --out runs/demo/audit-glyphs
 
 test: $(READY) ## Lint, type check and run all tests
 	@$(MAKE) --no-print-directory --jobs 2 test-plain test-checked

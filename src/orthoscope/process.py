@@ -74,8 +74,7 @@ class NoiseLevel:
 
         A schedule that jumps exactly here still has its earlier value: the jump belongs to the next step.
         """
-        time = np.nextafter(self.time, np.inf)
-        return NoiseLevel(time=time, offset=self.offset, t=self.t, alpha=self.alpha, step=step, steps=self.steps)
+        return replace(self, time=np.nextafter(self.time, np.inf), step=step)
 
     def copied(self) -> NoiseLevel:
         """The same for those who may change its arrays in place."""

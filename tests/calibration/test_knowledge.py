@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from orthoscope.denoise.base import Evaluation, Label, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import Constant
 from orthoscope.process import NoiseLevel, VarianceExploding
+from orthoscope.quantities import Estimate
 from orthoscope.sampling import IndependentNoise, geometric
 from orthoscope.targets import Mixture, random_mixture
 from orthoscope.theory.linearized import gaussian_branches, predict_linearized
@@ -134,6 +136,9 @@ def test_a_gaussian_branch_acts_by_ignorance_late_and_an_exact_one_nowhere() -> 
     assert "Ending is expected to help" in texts[0][1]
     assert "Ending is not expected to help" in texts[1][1]
     assert "nan" not in " ".join(map(str, texts))
+    for value, stderr in ((0.73, 0.03), (0.44, 0.06), (0.88, 0.02)):  # in between, and on neither side for sure
+        open_ = advice(replace(found[0], learned=Estimate(value=value, stderr=stderr, n=40, dof=19)), None)
+        assert all("an audit must tell" in text for text in open_)
 
 
 def test_one_gaussian_is_foretold_as_its_affine_answers_say() -> None:

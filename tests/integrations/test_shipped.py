@@ -18,6 +18,7 @@ from orthoscope.integrations.source import Source
 from orthoscope.integrations.twin import LAWS, twin_of
 from orthoscope.process import NoiseLevel
 from orthoscope.targets import gaussian_classes
+from orthoscope.targets.empirical import leave_one_out
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
 each = pytest.mark.parametrize("name", MODELS)
@@ -109,3 +110,12 @@ def test_a_judge_of_many_classes_knows_faces_that_it_has_not_seen() -> None:
     assert judge.name == "linear discriminants on the bundled glyphs"
     assert judge.accuracy > 0.97
     assert judge.log_loss < 0.2
+
+
+@pytest.mark.slow
+def test_the_width_of_the_modes_is_that_of_the_largest_leave_one_out_likelihood() -> None:
+    glyphs = MODELS["glyphs"]
+    assert glyphs.std is not None
+    points = torch.from_numpy(glyphs.images()[0]).flatten(1)
+    less, best, more = (leave_one_out(points, share * glyphs.std) for share in (0.97, 1.0, 1.03))
+    assert best > max(less, more)

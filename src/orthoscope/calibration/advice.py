@@ -7,7 +7,7 @@ import numpy as np
 from orthoscope.calibration.knowledge import Knowledge
 from orthoscope.numerics import Array
 
-IGNORANT, KNOWING = 0.5, 0.9  # learned fractions below and above which the study of networks calls a branch so
+IGNORANT, KNOWING = 0.5, 0.9  # learned fractions below and above which the studies of networks call a branch so
 _SEEN = 0.01  # of the largest difference of the pair: less than that moves nobody
 
 
@@ -34,40 +34,37 @@ def steps_between(levels: Array, high: float, low: float) -> str | None:
 
 
 def advice(known: Knowledge, after: str | None) -> tuple[str, ...]:
-    """One sentence each for waiting, ending and turning.
+    """One sentence each for waiting, ending and turning, by the interval of the learned fraction.
 
     Args:
         known: What the unconditional branch knows.
         after: The steps in which guidance acts by ignorance alone, as `steps_between` says it.
     """
-    learned = known.learned.value
-    waiting = (
-        "Waiting is not expected to help: what is lost is lost where the branch is ignorant, mostly after the class is "
-        "decided, and waiting guides there all the same."
-    )
-    where = f" (most of it in {after})" if after else ""
-    claimed = ""
+    low, high = known.learned.interval()
+    said = f"the unconditional branch has learned {known.learned.value:.2f} [{low:.2f}, {high:.2f}] of what it could"
     if known.disagreement is not None and known.left is not None:
-        claimed = (
+        said += (
             f", and after the decision the pair still claims {known.disagreement.value:.2g} nats, exact scores "
             f"{max(known.left.value, 0.0):.2g}"
         )
-    said = f"the unconditional branch has learned {learned:.2f} of what it could{claimed}"
-    if learned < IGNORANT:
+    if high < IGNORANT:
+        where = f" (most of it in {after})" if after else ""
         return (
-            waiting,
+            "Waiting is not expected to help: the branch is ignorant mostly after the class is decided, and waiting "
+            "guides there all the same.",
             f"Ending is expected to help{where}: {said}, so late guidance moves images along its ignorance.",
             "Turning negative late should give back more variance than ending, turning the same ignorance round; it "
-            "asks the ignorant branch alone, so look at how many images end far from every class.",
+            "asks the ignorant branch alone, so look at the distance from the class.",
         )
-    if learned < KNOWING:
+    if low > KNOWING:
         return (
-            waiting,
-            f"Ending is not expected to help: {said}, and networks between ignorant and knowing gained nothing by it.",
-            "Turning negative is not expected to help, for the same reason: such networks gained nothing by it.",
+            "Waiting is not expected to help: networks that know their classes gained nothing by it.",
+            f"Ending is not expected to help: {said}, so guidance stops by itself once the class is decided.",
+            "Turning negative is not expected to help, for the same reason.",
         )
     return (
-        waiting,
-        f"Ending is not expected to help: {said}, so guidance stops by itself once the class is decided.",
-        "Turning negative is not expected to help, for the same reason: knowing networks gained nothing by it.",
+        "Whether waiting helps an audit must tell: such networks gained a little by it or nothing, farther from the "
+        "class.",
+        f"Whether ending helps an audit must tell: {said}. Most networks below {IGNORANT:g} gained by it, none above.",
+        "Whether turning negative helps an audit must tell, for the same reason.",
     )

@@ -235,8 +235,7 @@ def _jackknifed(statistic: Callable[[Index, Index], Array], rows: int, images: i
     A block of both is left out at a time: they are independent, so their errors add up as they should.
     """
     every = np.arange(rows), np.arange(images)
-    blocks = [blocks_of(rows), blocks_of(images)]
-    count = min(map(len, blocks))
+    count = min(len(blocks_of(rows)), len(blocks_of(images)))
     parts = list(zip(*(np.array_split(one, count) for one in every), strict=True))
     whole = statistic(*every)
     rest = np.array([statistic(*(np.setdiff1d(a, b) for a, b in zip(every, part, strict=True))) for part in parts])

@@ -12,7 +12,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from orthoscope import rng
 from orthoscope.calibration.examine import Examined, Known, examine, parts_of
 from orthoscope.calibration.levels import columns
 from orthoscope.calibration.plan import Calibration
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from orthoscope.integrations.host import Host
 
 _FEWEST_ROWS = 8  # images that a covariance needs
-_DRAWN = 12  # of many classes, where no prompts are given
 NEVER = Estimate(value=math.nan, stderr=math.nan, n=0)  # nats after a decision that never comes
 
 
@@ -65,7 +63,7 @@ def calibrate(
 
     data = None if calibration.data is None else _numbered(calibration.data)
     host = source.host()
-    prompts = calibration.prompts or host.default_prompts or _drawn(host, calibration.seed)
+    prompts = calibration.prompts or host.default_prompts
     if not prompts:
         raise ConfigError("this model needs prompts; give `prompts` FILE with one in every line")
     host.check_prompts(prompts)
@@ -162,11 +160,3 @@ def _known(found: Sequence[Known]) -> dict[str, tuple[Sequence[str], Any]]:
 
 def _classes(host: Host, prompts: Sequence[str], calibration: Calibration) -> int:
     return len(prompts) if calibration.exhaustive or host.classes is None else host.classes
-
-
-def _drawn(host: Host, seed: int) -> tuple[str, ...]:
-    """Some of many classes; nothing where classes are not counted."""
-    if host.classes is None:
-        return ()
-    drawn = rng.stream(seed, "calibrate", "prompts").choice(host.classes, min(_DRAWN, host.classes), replace=False)
-    return tuple(map(str, sorted(drawn.tolist())))

@@ -119,6 +119,9 @@ def describe(glyphs: Glyphs) -> dict[str, Any]:
 def separation(levels: Levels, held_out: NDArray[np.bool_], classes: int) -> dict[str, float]:
     """How far apart so many classes are, spread evenly over all: by second moments, and by a discriminant.
 
+    `load` is the logarithm of their number over the capacity, `load_by_directions` what it would be if the classes
+    filled as many equal directions as the participation ratio of all images says, which they do not.
+
     Args:
         levels: All characters in all faces.
         held_out: Faces on which the discriminant is tested; all else is measured of all faces.
@@ -135,16 +138,17 @@ def separation(levels: Levels, held_out: NDArray[np.bool_], classes: int) -> dic
 
     spectra = Spectra.of(*part(np.ones_like(held_out)))
     capacity, within = spectra.information(0.0), spectra.within.variances.numpy()
-    between = np.linalg.svd(spectra.means, compute_uv=False) ** 2 / classes
+    between, every = np.square(spectra.means).sum() / classes, np.cov(part(np.ones_like(held_out))[0].T)
+    directions = float(np.trace(every) ** 2 / np.square(every).sum())
     discriminant = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=_SHRINKAGE).fit(*part(~held_out))
     return {
         "lda_accuracy": float(discriminant.score(*part(held_out))),
-        "within_share": float(within.sum() / (within.sum() + between.sum())),
-        "directions_within": float(within.sum() ** 2 / (within**2).sum()),
-        "directions_between": float(between.sum() ** 2 / (between**2).sum()),
+        "within_share": float(within.sum() / (within.sum() + between)),
         "log_classes": float(np.log(classes)),
         "capacity": capacity,
         "load": float(np.log(classes) / capacity),
+        "directions": directions,
+        "load_by_directions": float(2 * np.log(classes) / directions / np.log1p(between / within.sum())),
     }
 
 

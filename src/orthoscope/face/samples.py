@@ -284,7 +284,7 @@ def away_of(x: NDArray[Any], target: Any, moments: ClassMoments) -> Away:
         far = far_from_modes(target, torch.from_numpy(x).to(target.centroids)).double().numpy(force=True)
     try:
         return Away(squares=squared_distance(x, moments.mean, moments.covariance), far=far)
-    except ConfigError:  # a class that does not vary in some direction
+    except ConfigError:  # a class that does not vary
         return Away(far=far)
 
 

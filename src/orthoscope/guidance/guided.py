@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,7 +73,7 @@ class Guided(Denoiser):
                 "absorbed form; use a process without offset"
             )
         w = self.schedule.strength(level)
-        if not (math.isfinite(w) if isinstance(w, float) else np.isfinite(w).all()):
+        if not np.isfinite(w).all():
             schedule = f"{type(self.schedule).__name__} with clock={self.schedule.clock}"
             raise ConfigError(
                 f"{schedule} has no finite strength at clean data; use a table, which is constant beyond its points, "

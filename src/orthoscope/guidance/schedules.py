@@ -95,8 +95,6 @@ class GuidanceSchedule(ABC):
         # Also what makes 3 and 3.0 one schedule with one content hash.
         several = name in self._tables
         parts = value if several and isinstance(value, Sequence | np.ndarray) else (value,)
-        if set(map(type, parts)) <= {float, np.float64}:  # as most are: an abstract type is asked slowly
-            return tuple(map(float, parts))
         if isinstance(value, str) or not all(isinstance(p, numbers.Real) and not isinstance(p, bool) for p in parts):
             what = "a list of numbers" if several else "a number"
             raise ConfigError(f"{type(self).__name__}: {name} must be {what}, got {value!r}")
@@ -182,12 +180,6 @@ class Constant(GuidanceSchedule):
 
     def _strength(self, at: NDArray[np.float64], noisiness: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.full(at.shape, self.value)
-
-    def strength(self, level: NoiseLevel) -> float | NDArray[np.float64]:
-        """The constant, once per row where every row has a level of its own."""
-        # By far the most asked schedule, at one level of a run after the other.
-        quick = type(self) is Constant and self.clock != "step" and isinstance(level.time, float)
-        return self.value if quick else GuidanceSchedule.strength(self, level)
 
     def _jumps(self) -> tuple[float, ...]:
         return ()

@@ -2,7 +2,7 @@
 
 - `digits`: handwritten digits, ten classes, 8 x 8 pixels;
 - `glyphs`: 1,000 characters, 16 x 16 pixels; and three like it for study: `glyphs-10` and `glyphs-100` of so many of
-  the characters, and `glyphs-weak`, which was trained for less, and seldomer without labels.
+  the characters, and `glyphs-weak`, which had a third of the training, and a third of the forgotten labels.
 
 One safetensors file holds the weights of each and, in its metadata, everything else. `orthoscope train` makes them.
 """

@@ -1,6 +1,7 @@
 r"""How far samples are from a class that is known exactly; alone, or less others that were made on the same noise.
 
-- `class_distance`: root mean square of $|\Sigma^{-1/2}(x - m)|/\sqrt d$ with the class's moments, 1 for its samples;
+- `class_distance`: root mean square of $|\Sigma^{-1/2}(x - m)|/\sqrt d$ with the class's moments, in the directions
+  that hold 99 % of its variance; 1 for its samples;
 - `far_share`: share of samples that are far from every mode of the law (`modes.is_far`).
 """
 
@@ -22,7 +23,7 @@ class Away:
     """Samples of one class, and how far each is.
 
     Attributes:
-        squares: Squared distance from the class per coordinate; None where its covariance is singular.
+        squares: Squared distance from the class per coordinate; None where it does not vary.
         far: Whether a sample is far from every mode; None where modes are not known.
     """
 
@@ -57,7 +58,7 @@ def squared_distance(samples: ArrayLike, mean: FloatArray, covariance: FloatArra
     """Squared Mahalanobis distance per coordinate of every row from a class of known moments.
 
     Raises:
-        ConfigError: if the covariance is singular, or a row is not finite.
+        ConfigError: if the class does not vary, or a row is not finite.
     """
     x = as_samples(samples)
     return np.asarray((((x - mean) @ whitening(covariance)) ** 2).mean(1))

@@ -22,10 +22,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import ive, logsumexp, xlogy
+from scipy.special import logsumexp
+from scipy.stats import ncx2
 
 from orthoscope.errors import ConfigError
-from orthoscope.numerics import Array
 from orthoscope.theory.energy import GaussianModes
 
 _TAIL = 40.0  # log of what is left out at either end
@@ -75,7 +75,7 @@ def weight_square(rate: float, square: float, variance: float, dim: int) -> floa
             f"expected energies of modes within {_MOST * _SPACING:g}, got {energy.size * _SPACING:.3g}: choose a "
             "larger variance, or a rate farther from condensation"
         )
-    log_density = _log_chi_square(2 * variance * energy, dim, dim * square) + math.log(2 * variance * _SPACING)
+    log_density = ncx2.logpdf(2 * variance * energy, dim, dim * square) + math.log(2 * variance * _SPACING)
     log_t = np.arange(energy[0] - _TAIL, lowest + _TAIL, _SPACING)
     z = np.minimum(log_t[:, None] - energy, _TAIL)
     falls = np.exp(z)
@@ -88,12 +88,3 @@ def weight_square(rate: float, square: float, variance: float, dim: int) -> floa
     log_kept = -np.exp(np.minimum(log_rate + many + math.log1p(-math.exp(-many)), 700.0))
     pairs = logsumexp(2 * z - falls + log_density, axis=1) + many
     return float(np.exp(pairs + log_kept).sum() * _SPACING)
-
-
-def _log_chi_square(x: Array, dof: int, center: float) -> Array:
-    """Log-density of the noncentral chi-square law: that of scipy.stats, which takes long to load, to the last bit."""
-    half, roots = dof / 2 - 1, np.sqrt(x) * np.sqrt(center)
-    log_power = xlogy(half / 2, x / center) - 0.5 * (np.sqrt(x) - np.sqrt(center)) ** 2
-    rest = ive(half, roots) / 2
-    with np.errstate(divide="ignore"):
-        return np.where(rest > 0, log_power + np.log(rest), -np.inf)

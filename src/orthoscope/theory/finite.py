@@ -27,9 +27,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from scipy.special import expit, ndtri_exp
@@ -257,14 +257,6 @@ class _Scaled:
 
     def follow(self, state: Array, high: float, low: float) -> tuple[Array, Callable[[float], Array]]:
         """The state at the time `low` from that at `high`, with no jump in between, and at any log v between them."""
-        return np.asarray(self.solved(state, high, low).y[:, -1]), _Between(self, state, high, low)
-
-    def solved(self, state: Array, high: float, low: float, *, dense: bool = False) -> Any:
-        """What the solver finds from `high` to `low`, with what it needs to tell states between its steps if dense.
-
-        Raises:
-            ConfigError: if the path cannot be followed.
-        """
         # Loaded on first use: the solver is slow to import, and mean-field theory does without it.
         from scipy.integrate import solve_ivp
 
@@ -276,7 +268,7 @@ class _Scaled:
         def slope(y: float, state: Array) -> Array:
             v = float(np.exp(y))
             shift, log_ratio = self.plain(state, v)
-            time = np.exp(min(max(y, y_low + inside), y_high - inside)) - base
+            time = np.exp(np.clip(y, y_low + inside, y_high - inside)) - base
             log_odds, pull = self.against.log_odds(shift, v * np.expm1(log_ratio), np.asarray(v), self.xi)
             strength = self.problem.strengths.at(np.array([[max(time, 0.0)]]), rows)[0, 0]
             known = 1.0 if self.learned is None else self.learned(max(float(time), 0.0))
@@ -297,26 +289,8 @@ class _Scaled:
         with np.errstate(over="ignore", invalid="ignore"):  # of trial steps, which are taken back
             run = solve_ivp(
                 slope, (y_high, y_low), state, method="DOP853", rtol=_TOLERANCE, atol=_LEAST * _TOLERANCE,
-                dense_output=dense,
+                dense_output=True,
             )  # fmt: skip
         if not (run.success and np.isfinite(run.y[:, -1]).all()):
             raise ConfigError(f"the finite-dimension theory cannot follow this path ({run.message}); leave out dim")
-        return run
-
-
-@dataclass(frozen=True, eq=False)
-class _Between:
-    """States between two times by log v; followed again when first asked for, as most want only the end."""
-
-    path: _Scaled
-    state: Array
-    high: float
-    low: float
-
-    def __call__(self, y: float) -> Array:
-        return np.asarray(self._solution(y))
-
-    @cached_property
-    def _solution(self) -> Callable[[float], Array]:
-        solution: Callable[[float], Array] = self.path.solved(self.state, self.high, self.low, dense=True).sol
-        return solution
+        return np.asarray(run.y[:, -1]), run.sol
