@@ -503,7 +503,7 @@ def test_of_many_classes_some_are_drawn_and_equal_settings_give_equal_numbers(
     first = calibrate(tiny, Source(), progress=lambda done, total: told.append((done, total)))
     # The pipeline: two prompts at two strengths; the twin: all ten classes of the data.
     assert told[-1][0] == told[-1][1]  # each follows paths at strength 0 only
-    assert summarize(first)["profile"] == "posterior"
+    assert summarize(first)["profile"] == "pair"  # what the range under guidance is read off
     assert "asked_information" not in first
     assert first.attrs["classes"] == 10
     xr.testing.assert_identical(calibrate(tiny, Source()), first)

@@ -63,7 +63,7 @@ def test_exhaustive_prompts_have_a_posterior_and_a_learned_fraction(host: Host) 
     asked = Calibration(prompts=PROMPTS, images_per_prompt=3, steps=6, strengths=(3.0,), exhaustive=True, paths=8)
     result = calibrate(asked, Source.of(host.pipe))
     found = summarize(result)
-    assert found["profile"] == "posterior"
+    assert found["profile"] == "pair"  # guided paths are not followed, and the range is that of guidance
     assert result.attrs["classes"] == 3
     assert found["asked"] == 8 * 5 * 4  # paths, levels but the last, prompts and none
     first = found["pipeline"]

@@ -135,7 +135,7 @@ def _labelled(
         scheduler=type(host.pipe.scheduler).__name__,
         steps=calibration.steps,
         classes=_classes(host, prompts, calibration) if "path_time" in first.variables else -1,
-        profile="posterior" if "path_time" in first.variables else "pair",
+        profile="posterior" if "asked_information" in first.variables else "pair",
         over=first.over,
         passes=sum(one.passes for one in found.values()),
         proposals=[one.spec for one in proposed],

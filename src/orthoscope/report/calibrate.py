@@ -135,23 +135,22 @@ def proposal_section(found: Mapping[str, Any]) -> Section:
 def notes(found: Mapping[str, Any]) -> str:
     """What the numbers say, in words."""
     first = found["pipeline"]
-    told = [
-        f"By the capacity of their spectra the data are {_SIDES[first['side']]}; what is told in the end measures it."
-    ]
+    told = [f"The data are {_SIDES[first['side']]}; what is told in the end measures it."]
     if "paths" in first:
         excess = _estimate(first["paths"]["excess"])
         told.append(
             f"Along reverse paths the pair tells {_estimate(first['paths']['pair'])} nats and the posterior of the "
             f"classes {_estimate(first['paths']['posterior'])}; the excess {excess} is by how much the unconditional "
-            "prediction is not the mean of the conditional ones, 0 for exact scores. The range of windows is read off "
-            "the posterior."
+            "prediction is not the mean of the conditional ones, 0 for exact scores."
         )
-    else:
+    told.append(f"The range of windows is read off the {found['profile']}.")
+    if found["profile"] == "pair":
         told.append(
-            "The classes cannot be counted, so the range of windows is read off the pair. Where its two predictions do "
-            "not fit each other the pair tells more than there is, mostly at low noise: take the low end as a bound. "
-            + NOT_IDENTIFIABLE
+            "Where its two predictions do not fit each other the pair tells more than there is, mostly at low noise: "
+            "take the low end as a bound."
         )
+    if "paths" not in first:
+        told.append(f"The classes cannot be counted. {NOT_IDENTIFIABLE}")
     return " ".join(told)
 
 
