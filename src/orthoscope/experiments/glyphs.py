@@ -95,7 +95,7 @@ class GlyphStudy:
     def quick(cls) -> GlyphStudy:
         """The digits and the thousand characters beside Gaussian classes, few images."""
         sources = (NETWORK, "classes", "gaussian")
-        return cls(models=("digits", "glyphs"), sources=sources, classes=6, images=8, steps=16, knows=False)
+        return cls(models=("digits", "glyphs"), sources=sources, classes=6, images=8, steps=12, knows=False)
 
     def run(self, points: Points = HERE) -> xr.Dataset:
         """Audit every model and its counterparts; images stay in the run folder, and are not made again."""

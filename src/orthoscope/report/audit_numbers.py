@@ -27,9 +27,9 @@ _TABLES = {
     "Distance from the class in numbers": (
         DISTANCE,
         "Whether variance comes of images off the class. The distance is that of Mahalanobis per coordinate, in the "
-        "directions that hold 99 % of the variance within classes; far are images beyond what only 1 % of the images measured from exceed. Copies "
-        "have novelty near 0. The last column is what the distance is beyond that of images measured from that are "
-        "moved by the same mean shift.",
+        "directions that hold 99 % of the variance within classes; far are images beyond what only 1 % of the images "
+        "measured from exceed. Copies have novelty near 0. The last column is what the distance is beyond that of "
+        "images measured from that are moved by the same mean shift.",
     ),
     "Fidelity in numbers": (
         FIDELITY,
