@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import socket
@@ -118,6 +119,8 @@ def test_bad_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     for nowhere in (f"tcp://127.0.0.1:{free_port()}", "nowhere://at:all", "what?"):
         with pytest.raises(ConfigError, match=rf"no Dask scheduler answers at {re.escape(nowhere)}.*'dask scheduler'"):
             list(execute(picky, [1], scheduler=nowhere))
+    # A client left half made would end within the start of another one, and both would wait for ever.
+    assert not [made for made in gc.get_objects() if type(made) is Client and made.status == "connecting"]
 
 
 def test_a_worker_of_other_versions_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import multiprocessing.forkserver
 import signal
@@ -36,7 +37,6 @@ def cluster(workers: int, scheduler: str | None, preload: tuple[str, ...]) -> It
     Raises:
         ConfigError: if workers cannot be started, or no scheduler answers.
     """
-    import distributed
     from distributed.utils import silence_logging_cmgr
 
     with ExitStack() as stack:
@@ -47,14 +47,21 @@ def cluster(workers: int, scheduler: str | None, preload: tuple[str, ...]) -> It
                 address = scheduler or stack.enter_context(_local_cluster(workers, preload))
         except OSError as error:
             raise ConfigError(f"cannot start {workers} workers: {error}; use `workers` 1") from error
-        try:
-            client = distributed.Client(address, timeout=_CONNECT, set_as_default=False)  # type: ignore[no-untyped-call]
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"no Dask scheduler answers at {scheduler} ({error}); start one with 'dask scheduler', and workers "
-                "with 'dask worker ADDRESS --nthreads 1'"
-            ) from error
-        yield stack.enter_context(client)
+        yield stack.enter_context(_client(address))
+
+
+def _client(address: Any) -> Any:
+    from distributed import Client
+
+    try:
+        return Client(address, timeout=_CONNECT, set_as_default=False)  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        why = str(error)
+    gc.collect()  # a client half made ends as garbage; within the start of the next one, that would never return
+    raise ConfigError(
+        f"no Dask scheduler answers at {address} ({why}); start one with 'dask scheduler', and workers "
+        "with 'dask worker ADDRESS --nthreads 1'"
+    )
 
 
 @contextmanager
