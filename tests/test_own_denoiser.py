@@ -189,7 +189,7 @@ def failing(x: Any, sigma: Any, label: Any) -> Any:
 def test_what_is_no_prediction_is_refused_in_one_line_that_names_the_argument(f: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message) as told:
         osc.denoiser(f)(X, LEVELS[0], 0)
-    assert str(told.value).startswith("`f` (")
+    assert str(told.value).startswith("`denoiser` (")
     assert "\n" not in str(told.value)
 
 
@@ -197,7 +197,7 @@ def test_what_is_no_prediction_is_refused_in_one_line_that_names_the_argument(f:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"f": 3}, "`f` must be a function or a network, got 3"),
+        ({"f": 3}, "`denoiser` must be a function or a network, got 3"),
         ({"predicts": "nose"}, "unknown prediction 'nose'; did you mean 'noise'"),
         ({"sees": "stigma"}, "unknown argument of a denoiser 'stigma'; did you mean 'sigma'"),
         ({"predicts": "edm", "sees": "t"}, "an EDM network is given sigma; leave out `sees` t"),

@@ -53,7 +53,7 @@ class OwnDenoiser(Denoiser):
     def __post_init__(self) -> None:
         """Reject what cannot be called, and ways to predict and to see that do not exist."""
         if not callable(self.f):
-            raise ConfigError(f"`f` must be a function or a network, got {self.f!r:.80}", field="f")
+            raise ConfigError(f"`denoiser` must be a function or a network, got {self.f!r:.80}", field="denoiser")
         if self.predicts not in _PREDICTS:
             raise unknown("prediction", str(self.predicts), _PREDICTS, field="predicts")
         if self.sees not in _SEES:
@@ -77,9 +77,9 @@ class OwnDenoiser(Denoiser):
         check_asked(x, level)
         if level.offset > 0 and self.sees != "level":
             raise ConfigError(
-                f"`f` ({name_of(self.f)}) knows the whole law, and this process counts some width as noise: "
+                f"`denoiser` ({name_of(self.f)}) knows the whole law, and this process counts some width as noise: "
                 "use a process without offset, or denoise.Counted",
-                field="f",
+                field="denoiser",
             )
         labels = _labels(label, x, self.classes)
         if self.predicts == "edm":
@@ -111,23 +111,24 @@ class OwnDenoiser(Denoiser):
         """What the function returns, once it was seen to be a prediction."""
         # Networks keep what gradients of their weights need, which nobody asks for here.
         quiet = isinstance(self.f, torch.nn.Module) and not x.requires_grad
+        name = f"`denoiser` ({name_of(self.f)})"
         try:
             with torch.no_grad() if quiet else nullcontext():
                 found = self.f(x.clone(), noise, labels)  # a copy, which it may change in place
         except Exception as error:
             raise ConfigError(
-                f"`f` ({name_of(self.f)}) failed on a state of shape {tuple(x.shape)} and {x.dtype}: "
+                f"{name} failed on a state of shape {tuple(x.shape)} and {x.dtype}: "
                 f"{type(error).__name__}: {' '.join(str(error).split()):.200}",
-                field="f",
+                field="denoiser",
             ) from error
         if not isinstance(found, Tensor) or not found.is_floating_point():
             got = f"a tensor of {found.dtype}" if isinstance(found, Tensor) else type(found).__name__
-            raise ConfigError(f"`f` ({name_of(self.f)}) must return a floating-point tensor, got {got}", field="f")
+            raise ConfigError(f"{name} must return a floating-point tensor, got {got}", field="denoiser")
         if found.shape != x.shape:
             shapes = f"{tuple(x.shape)}, got {tuple(found.shape)}"
-            raise ShapeError(f"`f` ({name_of(self.f)}) must return the shape of the state, {shapes}")
+            raise ShapeError(f"{name} must return the shape of the state, {shapes}")
         if not bool(found.isfinite().all()) and bool(x.isfinite().all()):
-            raise ConfigError(f"`f` ({name_of(self.f)}) returns NaN or infinity for a finite state", field="f")
+            raise ConfigError(f"{name} returns NaN or infinity for a finite state", field="denoiser")
         return found.to(x)
 
 
@@ -200,14 +201,14 @@ def _check(made: OwnDenoiser, law: Target) -> None:
     best = min(errors, key=lambda one: errors[one])
     if errors[made.predicts] > _WRONG and errors[best] < _RIGHT * errors[made.predicts] and errors[best] < _WRONG:
         raise ConfigError(
-            f"`f` ({name_of(made.f)}) does not predict what `predicts` {made.predicts} says: read as {best} it agrees "
-            f"with `check`; use predicts={best!r}",
+            f"`denoiser` ({name_of(made.f)}) does not predict what `predicts` {made.predicts} says: read as {best} it "
+            f"agrees with `check`; use predicts={best!r}",
             field="predicts",
         )
     if errors[best] > _NONSENSE:
         raise ConfigError(
-            f"`f` ({name_of(made.f)}) agrees with `check` read as none of {', '.join(readings)}: look at what it is "
-            "given and what it returns, or leave out `check`",
+            f"`denoiser` ({name_of(made.f)}) agrees with `check` read as none of {', '.join(readings)}: look at what "
+            "it is given and what it returns, or leave out `check`",
             field="predicts",
         )
 

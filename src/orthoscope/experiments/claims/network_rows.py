@@ -43,7 +43,11 @@ def _network(effort: Effort, classes: int = 128) -> Examined:
     """One network for all rows, and one of fewer classes."""
     schedules = (*_CONSTANTS, _TURNING)
     asked = Examination(
-        schedules=schedules, swapped=("constant:1",), classes=64, samples=effort.pick(1280, 4096), rows=2048
+        schedules=schedules,
+        swapped=("constant:1",),
+        classes=64,
+        samples=effort.pick(640, 4096),
+        rows=effort.pick(1024, 2048),
     )
     learner = Learner(classes=classes, training=TRAINING.but(steps=effort.pick(1000, 4000), seed=effort.seed))
     return Examined(learner, asked, learner.trained())
