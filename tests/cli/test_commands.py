@@ -212,6 +212,37 @@ def test_version_and_help(run_cli: Run) -> None:
     from orthoscope import __version__
 
     assert run_cli("--version").out.strip() == f"orthoscope {__version__}"
-    shown = run_cli("--help").out
+    shown = run_cli("-h").out
+    assert shown == run_cli("--help").out == run_cli().out
     for verb in ("demo", "predict", "simulate", "gaussian", "phase"):
         assert verb in shown
+
+
+def test_help_is_in_groups_and_whole_sentences(run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = run_cli("-h").out.splitlines()
+    assert max(map(len, shown)) <= 80
+    assert not any(line.endswith("...") for line in shown[1:])
+    assert [line for line in shown if line.endswith(":") and not line.startswith(" ")][1:4] == [
+        "Start here:", "Your pipeline:", "Exact truth:",
+    ]  # fmt: skip
+    last = run_cli("audit", "-h").out.partition("Output:")[2]
+    assert "--json" in last
+    assert "--help" in last
+
+
+@pytest.mark.parametrize("group", ["train", "bench", "phase", "data", "study"])
+def test_a_group_without_a_command_says_what_there_is(run_cli: Run, group: str) -> None:
+    run = run_cli(group)
+    assert run.status == 0, run.err
+    assert {"train": "glyphs-10", "bench": "engine", "phase": "window", "data": "glyphs", "study": "approach"}[
+        group
+    ] in run.out
+
+
+def test_a_guidance_scale_is_a_strength_less_one(run_cli: Run) -> None:
+    law = ("predict", "--rate", 0.2, "--std", 0.5, "--json")
+    expected = answer(run_cli(*law, "--strength", 0.1))
+    assert (
+        answer(run_cli(*law, "--strength", "scale:1.1")) == answer(run_cli(*law, "--schedule", "scale:1.1")) == expected
+    )

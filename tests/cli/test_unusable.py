@@ -36,7 +36,6 @@ def assert_refused(run: Finished, message: str) -> None:
     ("arguments", "message"),
     [
         (("two-class",), "'--law'. Choose from: gaussian, uniform"),
-        (("study",), "which study. one of paths, rates"),
         (("study", "aproach"), "unknown study 'aproach'; did you mean 'approach'"),
         ((*TWO_CLASS, "--strength", 1, "--error-kind", "none"), "for '--error-kind': 'none' is not one of"),
         ((*TWO_CLASS, "--strength", 1e300), "strength must be at most 1e.06 .*, got 1e.300"),

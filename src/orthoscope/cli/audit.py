@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from orthoscope.cli import options
+from orthoscope.cli.help import MACHINE
 from orthoscope.cli.output import emit, remark, resumable
 from orthoscope.cli.places import writable
 from orthoscope.report.bars import bar
@@ -43,39 +44,87 @@ class PresetName(StrEnum):
     ventura = "ventura"
 
 
-Model = Annotated[str | None, typer.Option(help="Pipeline: folder or hub id. Left out: the digits model that ships.")]
-Prompts = Annotated[Path | None, typer.Option(help="Text file, one prompt per line.")]
-Images = Annotated[int | None, typer.Option(help="Images of every prompt under every schedule.")]
-Schedules = Annotated[
-    list[str] | None, typer.Option(help="A guidance schedule; repeat it: --schedules constant:3 --schedules step:...")
+Model = Annotated[
+    str | None,
+    typer.Option(help="Pipeline: folder or hub id. Left out: the digits model that ships.", rich_help_panel="Images"),
 ]
-Current = Annotated[str | None, typer.Option(help="The schedule you use today; default: the strongest constant.")]
+Prompts = Annotated[Path | None, typer.Option(help="Text file, one prompt per line.", rich_help_panel="Images")]
+Images = Annotated[
+    int | None, typer.Option(help="Images of every prompt under every schedule.", rich_help_panel="Images")
+]
+Schedules = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A guidance schedule; repeat it: --schedules constant:3 --schedules step:...", rich_help_panel="Schedules"
+    ),
+]
+Current = Annotated[
+    str | None,
+    typer.Option(help="The schedule you use today; default: the strongest constant.", rich_help_panel="Schedules"),
+]
 Tolerance = Annotated[
     float | None,
-    typer.Option(help="Loss of adherence that does not count; if left out 0.002 of text similarity, else 0.01."),
+    typer.Option(
+        help="Loss of adherence that does not count; if left out 0.002 of text similarity, else 0.01.",
+        rich_help_panel="Schedules",
+    ),
 ]
-RuleName = Annotated[str | None, typer.Option(help="Guidance rule, such as rescale:phi=0.7; plain if left out.")]
-Steps = Annotated[int | None, typer.Option(help="Steps of the scheduler; 30 if left out.")]
-Features = Annotated[FeaturesName | None, typer.Option(help="What images are measured by; latent if left out.")]
-FeaturesModel = Annotated[str | None, typer.Option(help="Folder or hub id of the clip or dinov2 model.")]
-Classifier = Annotated[str | None, typer.Option(help="Folder or hub id of a classifier of the classes.")]
-Reference = Annotated[Path | None, typer.Option(help="Folder of real images, for fidelity.")]
-Size = Annotated[int | None, typer.Option(help="Side of the images, pixels.")]
+RuleName = Annotated[
+    str | None,
+    typer.Option(help="Guidance rule, such as rescale:phi=0.7; plain if left out.", rich_help_panel="Schedules"),
+]
+Steps = Annotated[int | None, typer.Option(help="Steps of the scheduler; 30 if left out.", rich_help_panel="Images")]
+Features = Annotated[
+    FeaturesName | None,
+    typer.Option(help="What images are measured by; latent if left out.", rich_help_panel="Measures"),
+]
+FeaturesModel = Annotated[
+    str | None, typer.Option(help="Folder or hub id of the clip or dinov2 model.", rich_help_panel="Measures")
+]
+Classifier = Annotated[
+    str | None, typer.Option(help="Folder or hub id of a classifier of the classes.", rich_help_panel="Measures")
+]
+Reference = Annotated[
+    Path | None, typer.Option(help="Folder of real images, for fidelity.", rich_help_panel="Measures")
+]
+Size = Annotated[int | None, typer.Option(help="Side of the images, pixels.", rich_help_panel="Images")]
 Search = Annotated[
-    bool | None, typer.Option("--search/--no-search", help="Search for windows; default: with the digits model.")
+    bool | None,
+    typer.Option(
+        "--search/--no-search", help="Search for windows; default: with the digits model.", rich_help_panel="Schedules"
+    ),
 ]
 Match = Annotated[
-    bool | None, typer.Option("--match/--no-match", help="Add constants at the windows' mean shift; default: yes.")
+    bool | None,
+    typer.Option(
+        "--match/--no-match",
+        help="Add constants at the windows' mean shift; default: yes.",
+        rich_help_panel="Schedules",
+    ),
 ]
-Preset = Annotated[PresetName | None, typer.Option(help="Settings of a published experiment; needs --model.")]
-Quick = Annotated[bool, typer.Option("--quick", help="Five schedules, few images, no search.")]
-Batch = Annotated[int | None, typer.Option(help="Images at a time; halved where memory runs out.")]
-Device = Annotated[str, typer.Option(help="Torch device: auto, cpu, cuda, ...")]
-Dtype = Annotated[str, typer.Option(help="Number type: auto, float32, float16, bfloat16.")]
+Preset = Annotated[
+    PresetName | None,
+    typer.Option(help="Settings of a published experiment; needs --model.", rich_help_panel="Schedules"),
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Five schedules, few images, no search.", rich_help_panel="Schedules")
+]
+Batch = Annotated[
+    int | None, typer.Option(help="Images at a time; halved where memory runs out.", rich_help_panel=MACHINE)
+]
+Device = Annotated[str, typer.Option(help="Torch device: auto, cpu, cuda, ...", rich_help_panel=MACHINE)]
+Dtype = Annotated[str, typer.Option(help="Number type: auto, float32, float16, bfloat16.", rich_help_panel=MACHINE)]
 AllowPickle = Annotated[
-    bool, typer.Option("--allow-pickle", help="Load weights that are no safetensors; such files can run any code.")
+    bool,
+    typer.Option(
+        "--allow-pickle",
+        help="Load weights that are no safetensors; such files can run any code.",
+        rich_help_panel=MACHINE,
+    ),
 ]
-Keep = Annotated[bool, typer.Option("--images/--no-images", help="Keep every image as a PNG file.")]
+Keep = Annotated[
+    bool, typer.Option("--images/--no-images", help="Keep every image as a PNG file.", rich_help_panel="Images")
+]
 Seed = Annotated[int | None, typer.Option(help="Root seed; equal seeds give equal numbers.")]
 
 

@@ -15,7 +15,7 @@ from orthoscope.errors import ConfigError
 from orthoscope.report.bars import bar
 from orthoscope.report.tables import flat, show
 
-bench = typer.Typer(help="What exact sampling costs on this machine.", no_args_is_help=True, rich_markup_mode=None)
+bench = typer.Typer(help="What exact sampling costs on this machine.", rich_markup_mode=None)
 
 
 @bench.callback()
@@ -26,7 +26,7 @@ def _group() -> None:
 @bench.command("engine")
 def engine(
     dim: Annotated[int, typer.Option(help="Dimension; there are exp(0.2 dim) classes.")] = 64,
-    strength: Annotated[float, typer.Option(help="Guidance strength.")] = 1.0,
+    strength: Annotated[float, typer.Option(help="Guidance strength.", **options.AS_STRENGTH)] = 1.0,
     stderr: Annotated[float, typer.Option(help="Standard error wanted of the mean shift.")] = 1e-3,
     device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
     seed: options.Seed = 0,

@@ -23,7 +23,10 @@ def calibrate(
     pipeline_scheduler: options.PipelineScheduler = None,
     strengths: Annotated[
         list[float] | None,
-        typer.Option(help="A constant strength you use; repeat it for more, and windows keep the last."),
+        typer.Option(
+            help="A constant strength you use, or scale:S; repeat it for more, and windows keep the last.",
+            **options.AS_STRENGTH,
+        ),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="An .npz file with x and labels, in the scheduler's units: makes a twin.")

@@ -12,7 +12,7 @@ from orthoscope.cli.output import emit
 from orthoscope.report.bars import bar
 from orthoscope.report.tables import flat
 
-data = typer.Typer(help="Make the data sets that ship.", no_args_is_help=True, rich_markup_mode=None)
+data = typer.Typer(help="Make the data sets that ship.", rich_markup_mode=None)
 
 
 @data.callback()

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from orthoscope import __version__
+from orthoscope.cli.help import NAMES, Verb, Verbs
 from orthoscope.cli.output import remark
 from orthoscope.errors import NO_ROOM, OrthoscopeError, StoppedError
 from orthoscope.registered import import_named
@@ -28,14 +29,15 @@ _EXTRAS = {
 }
 _STOPPED = "interrupted; what was already written stays"
 
-# Every verb and where it is: only those that a command line names are loaded.
-_VERBS = {
-    name: f"orthoscope.cli.{name.replace('-', '_')}"
-    for name in (
-        "demo", "predict", "simulate", "gaussian", "two-class", "design", "claims", "study", "rerun", "sweep", "audit",
-        "calibrate", "phase", "bench", "train", "data",
-    )
-}  # fmt: skip
+_HEADINGS = {
+    "Start here": ("demo",),
+    "Your pipeline": ("audit", "calibrate"),
+    "Exact truth": ("predict", "simulate", "design", "phase", "sweep"),
+    "Special laws": ("gaussian", "two-class"),
+    "Check and repeat": ("claims", "study", "rerun"),
+    "Models, data, machine": ("train", "data", "bench"),
+}
+_VERBS = {verb: heading for heading, verbs in _HEADINGS.items() for verb in verbs}
 
 
 def _version(wanted: bool | None) -> None:
@@ -71,15 +73,16 @@ def _root(
 def _app(argv: Collection[str]) -> typer.Typer:
     """The verbs that these arguments name, or all of them."""
     app = typer.Typer(
-        name="orthoscope", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None
-    )  # fmt: skip
+        name="orthoscope", cls=Verbs, context_settings=NAMES, pretty_exceptions_enable=False, rich_markup_mode=None
+    )
     app.callback()(_root)
-    for name in [name for name in _VERBS if name in argv] or _VERBS:
-        verb = getattr(import_module(_VERBS[name]), name.replace("-", "_"))
+    for name in [name for name in _VERBS if name in argv] or _VERBS:  # only those that are named are loaded
+        word = name.replace("-", "_")
+        verb = getattr(import_module(f"orthoscope.cli.{word}"), word)
         if isinstance(verb, typer.Typer):
-            app.add_typer(verb, name=name)
+            app.add_typer(verb, name=name, cls=Verbs, rich_help_panel=_VERBS[name])
         else:
-            app.command(name)(verb)
+            app.command(name, cls=Verb, rich_help_panel=_VERBS[name])(verb)
     return app
 
 
@@ -111,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     """
     argv = sys.argv[1:] if argv is None else argv
     try:
-        status = _app(argv)(argv or ["--help"], standalone_mode=False, obj=shlex.join(["orthoscope", *argv]))
+        status = _app(argv)(argv, standalone_mode=False, obj=shlex.join(["orthoscope", *argv]))
         sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
         if status == INTERRUPTED:  # the parser has caught Ctrl-C itself, without a word
             remark(_STOPPED)

@@ -19,9 +19,7 @@ from orthoscope.settings import Setting
 if TYPE_CHECKING:
     from orthoscope.experiments.planes import RateStrengthDiagram, WindowDiagram
 
-phase = typer.Typer(
-    help="Phase diagrams of guidance, to NetCDF and a figure.", no_args_is_help=True, rich_markup_mode=None
-)
+phase = typer.Typer(help="Phase diagrams of guidance, to NetCDF and a figure.", rich_markup_mode=None)
 
 NEUTRAL: dict[str, Any] = {"rate": 1.0, "schedule": Constant(value=0.0)}  # where axes say what they are
 Axis = Annotated[str, typer.Option(help="Grid LO:HI:N, or one number.")]

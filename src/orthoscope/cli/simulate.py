@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
+from orthoscope.cli.help import MACHINE
 from orthoscope.cli.output import emit, print_tables
 from orthoscope.errors import ConfigError
 from orthoscope.report.bars import bar
@@ -31,7 +32,7 @@ def _modes(modes: str, planted: bool, tolerance: float) -> str:
 
 
 def simulate(
-    dim: Annotated[int, typer.Option(help="Dimension.")],
+    dim: Annotated[int, typer.Option(help="Dimension.", rich_help_panel="Law")],
     std: options.Std,
     rate: options.Rate = None,
     classes: options.Classes = None,
@@ -39,7 +40,7 @@ def simulate(
     schedule: options.Schedule = None,
     rule: options.Rule = None,
     ode: options.Ode = False,
-    t_max: Annotated[float, typer.Option(help="Variance time at which runs start.")] = 50.0,
+    t_max: Annotated[float, typer.Option(help="Variance time at which runs start.", rich_help_panel="Sampler")] = 50.0,
     start: options.Start = options.StartKind.prior,
     ensemble: options.Ensemble = options.EnsembleKind.gaussian,
     planted: Annotated[bool, typer.Option("--planted", help="Average the other classes: any dim, any rate.")] = False,
@@ -49,11 +50,13 @@ def simulate(
             help="Where modes are kept: memory, regenerated (anew at every step), planted (nowhere) or FILE.npy."
         ),
     ] = "memory",
-    samples: Annotated[int, typer.Option(help="Trajectories per draw of the modes.")] = 512,
-    draws: Annotated[int, typer.Option(help="Draws of the modes.")] = 4,
-    steps: Annotated[int, typer.Option(help="Steps of the sampler.")] = 30,
-    grid: Annotated[options.GridKind, typer.Option(help="How the steps are placed.")] = options.GridKind.refined,
-    order: Annotated[int, typer.Option(help="Order of the sampler, 1 or 2.")] = 2,
+    samples: Annotated[int, typer.Option(help="Trajectories per draw of the modes.", rich_help_panel="Sampler")] = 512,
+    draws: Annotated[int, typer.Option(help="Draws of the modes.", rich_help_panel="Sampler")] = 4,
+    steps: Annotated[int, typer.Option(help="Steps of the sampler.", rich_help_panel="Sampler")] = 30,
+    grid: Annotated[
+        options.GridKind, typer.Option(help="How the steps are placed.", rich_help_panel="Sampler")
+    ] = options.GridKind.refined,
+    order: Annotated[int, typer.Option(help="Order of the sampler, 1 or 2.", rich_help_panel="Sampler")] = 2,
     estimator: Annotated[
         EstimatorKind,
         typer.Option(
@@ -67,8 +70,8 @@ def simulate(
     versus: Annotated[
         list[str] | None, typer.Option(help="Another schedule, compared on the same noise; may be repeated.")
     ] = None,
-    dtype: Annotated[str, typer.Option(help="float32 or float64.")] = "float32",
-    device: Annotated[str, typer.Option(help="Torch device.")] = "cpu",
+    dtype: Annotated[str, typer.Option(help="float32 or float64.", rich_help_panel=MACHINE)] = "float32",
+    device: Annotated[str, typer.Option(help="Torch device.", rich_help_panel=MACHINE)] = "cpu",
     seed: options.Seed = 0,
     out: options.Folder = None,
     quiet: options.Quiet = False,

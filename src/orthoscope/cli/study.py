@@ -11,13 +11,14 @@ from rich.table import Table
 
 from orthoscope.cli import options
 from orthoscope.cli.output import emit, print_tables, resumable
-from orthoscope.errors import ConfigError
 from orthoscope.experiments.registry import STUDIES, find
 from orthoscope.report.bars import bar
 
 
 def study(
-    name: Annotated[str | None, typer.Argument(help="Which study; --list names them.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="Which study; left out, they are listed.", show_default=False)
+    ] = None,
     listed: Annotated[bool, typer.Option("--list", help="The studies: the question of each, and its minutes.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/NAME if left out.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A reduced version, for a first look.")] = False,
@@ -36,11 +37,9 @@ def study(
 
     Example: orthoscope study approach --quick
     """
-    if listed:
+    if listed or name is None:
         _list(as_json=json)
         return
-    if name is None:
-        raise ConfigError(f"which study? one of {', '.join(STUDIES)}; `list` says what they answer")
     find(name)
     from orthoscope.results import run_study
     from orthoscope.sweeps.execute import Executor

@@ -13,7 +13,7 @@ from orthoscope.cli.output import emit, print_tables, resumable
 from orthoscope.report.bars import bar
 from orthoscope.report.tables import flat
 
-train = typer.Typer(help="Train score networks.", no_args_is_help=True, rich_markup_mode=None)
+train = typer.Typer(help="Train score networks.", rich_markup_mode=None)
 
 
 @train.callback()

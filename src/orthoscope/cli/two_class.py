@@ -33,7 +33,7 @@ class ErrorKind(StrEnum):
 
 def two_class(
     law: Annotated[LawKind, typer.Option(help="N(+-1, 1) in each dimension, or uniform on [1, 2] and [-2, -1].")],
-    strength: Annotated[float, typer.Option(help="Guidance strength: 0 = conditional, scale = 1 + strength.")],
+    strength: Annotated[float, typer.Option(help="Guidance strength, or scale:S.", **options.AS_STRENGTH)],
     sde: Annotated[bool, typer.Option("--sde", help="Reverse SDE instead of the probability-flow ODE.")] = False,
     score_error: Annotated[float | None, typer.Option(help="Size of an error of the score; none if left out.")] = None,
     error_kind: Annotated[

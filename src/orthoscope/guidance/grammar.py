@@ -1,6 +1,6 @@
 """The one grammar of guidance schedules, for command line, files, pipelines and page.
 
-    3, constant:3
+    3, constant:3, scale:4                    the guidance scale of pipelines, strength + 1
     linear:w0=-0.25,slope=0.3                 strength = w0 + slope * clock
     step:early=3,late=-1,switch=1             early while t > switch
     step:early=3,late=-1,switch=60%           early while step index / steps < 0.6
@@ -9,7 +9,8 @@
     some/file.json                            written by `write_schedule`
     my-schedule, module:name                  one's own: registered, or a function or class in a module
 
-Any of them may end in `clock=variance|sigma|logsnr|step`; a position like `60%` means clock=step.
+Any of them may end in `clock=variance|sigma|logsnr|step`; a position like `60%` means clock=step. Every strength may be
+a guidance scale, as in `step:early=scale:7.5,late=-1,switch=1`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from orthoscope import registered, serialize, writing
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.own import SCHEDULE_TYPES, FunctionSchedule, own_schedule
 from orthoscope.guidance.schedules import SCHEDULES, Constant, GuidanceSchedule
-from orthoscope.guidance.texts import joined, number, own_settings, settings, written
+from orthoscope.guidance.texts import as_strengths, joined, number, own_settings, settings, written
 
 _KINDS = {name.lower(): cls for name, cls in SCHEDULES.items()}
 _EXAMPLES = "constant:3, linear:w0=-0.25,slope=0.3, step:early=3,late=-1,switch=1, interval:inside=3,low=0.2,high=5"
@@ -51,8 +52,8 @@ def schedule_of(text: str, *, imports: bool) -> GuidanceSchedule:
     """
     if not isinstance(text, str):
         raise ConfigError(f"a schedule as text is expected, such as 'constant:3', got {type(text).__name__}")
-    if _is_number(text):
-        return Constant(value=float(text))
+    if _is_number(value := as_strengths(text)):
+        return Constant(value=float(value))
     kind, colon, body = text.strip().partition(":")
     if kind.lower() in _KINDS and colon:
         return _parse(_KINDS[kind.lower()], body, text)
@@ -96,7 +97,11 @@ def _parse(cls: type[GuidanceSchedule], body: str, text: str) -> GuidanceSchedul
         if "%" in raw and name not in cls._knots:
             raise ConfigError(f"schedule {text!r}: {name}={raw} is no position on the clock; only those can be in %")
         percent |= "%" in raw
-        values[name] = raw if name == "clock" else number(raw, name, f"schedule {text!r}", name in cls._tables)
+        if name == "clock":
+            values[name] = raw
+            continue
+        plain = raw if name in cls._knots + cls._rates else as_strengths(raw)
+        values[name] = number(plain, name, f"schedule {text!r}", name in cls._tables)
     if percent:
         if values.setdefault("clock", "step") != "step":
             raise ConfigError(f"schedule {text!r}: a position in % means clock=step, but clock={values['clock']}")

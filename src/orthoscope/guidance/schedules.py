@@ -79,6 +79,7 @@ class GuidanceSchedule(ABC):
 
     clock: Clock = "variance"
     _knots: ClassVar[tuple[str, ...]] = ()  # fields that hold positions on the clock
+    _rates: ClassVar[tuple[str, ...]] = ()  # fields that hold strengths per unit of the clock
     _tables: ClassVar[tuple[str, ...]] = ()  # fields that hold several numbers
 
     def __post_init__(self) -> None:
@@ -199,6 +200,7 @@ class Linear(GuidanceSchedule):
 
     w0: float
     slope: float
+    _rates: ClassVar[tuple[str, ...]] = ("slope",)
 
     def _strength(self, at: NDArray[np.float64], noisiness: NDArray[np.float64]) -> NDArray[np.float64]:
         # A zero slope times the infinite logsnr of clean data must stay zero.

@@ -42,6 +42,9 @@ def settings(what: str, kind: str, body: str, text: str, names: list[str], bare:
     return values
 
 
+_SCALE = "scale:"
+
+
 def number(raw: str, name: str, where: str, several: bool = False) -> float | tuple[float, ...]:
     """A number, with % for hundredths, or several between slashes.
 
@@ -51,6 +54,32 @@ def number(raw: str, name: str, where: str, several: bool = False) -> float | tu
     if "/" in raw or several:
         return tuple(_scalar(part, name, where) for part in raw.split("/"))
     return _scalar(raw, name, where)
+
+
+def as_strengths(raw: str) -> str:
+    """The same text with strengths, one or several between slashes, for guidance scales `scale:S`, which are 1 more."""
+    return "/".join(map(_as_strength, raw.split("/")))
+
+
+def _as_strength(raw: str) -> str:
+    if not raw.strip().lower().startswith(_SCALE):
+        return raw
+    try:
+        return str(Decimal(raw.strip()[len(_SCALE) :]) - 1)  # in decimal, so that 1.1 is a strength of 0.1
+    except InvalidOperation:
+        return raw
+
+
+def strength(raw: str) -> float:
+    """A constant strength, or the guidance scale of one.
+
+    Raises:
+        ConfigError: if it is neither.
+    """
+    try:
+        return float(as_strengths(raw))
+    except ValueError as error:
+        raise ConfigError(f"expected a strength such as 3, or a scale such as scale:4, got {raw!r:.40}") from error
 
 
 def _scalar(raw: str, name: str, where: str) -> float:
