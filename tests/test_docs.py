@@ -15,7 +15,7 @@ from tests.programs import Programs
 ROOT = Path(__file__).parents[1]
 
 
-def test_documentation_builds_strictly(tmp_path: Path) -> None:
+def test_documentation_builds_strictly_and_works_offline(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)],
         cwd=ROOT,
@@ -25,6 +25,9 @@ def test_documentation_builds_strictly(tmp_path: Path) -> None:
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
+    # Pages work from disk, formulas and search included: nothing is loaded from elsewhere.
+    for page in tmp_path.rglob("*.html"):
+        assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="https?:[^"]*"', page.read_text()), page
 
 
 PAGES = [
