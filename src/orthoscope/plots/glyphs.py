@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from orthoscope.plots.style import COLORS, INK, MUTED, panels, styled
+from orthoscope.plots.style import COLORS, HATCHES, INK, MUTED, panels, styled
 
 _ROWS, _COLUMNS = 12, 21  # of a sheet at most, spread evenly
 
@@ -41,7 +41,9 @@ def glyphs_figure(result: xr.Dataset) -> Figure:
         for n, source in enumerate(sources):
             one = result.sel(model=model, source=source, schedule=windows)
             place = at + (n - (len(sources) - 1) / 2) * thick
-            ax.bar(place, one[name], thick, yerr=2 * one[f"{name}_stderr"], color=COLORS[n], label=source)
+            bars = ax.bar(place, one[name], thick, yerr=2 * one[f"{name}_stderr"], color=COLORS[n], label=source)
+            for bar in bars:
+                bar.set(hatch=HATCHES[n], edgecolor="white")
         ax.axhline(0, color=MUTED, linewidth=1)
         ax.set(title=f"{model}: {_TITLES[name]}")
         ax.set_xticks(at, windows)

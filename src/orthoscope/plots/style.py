@@ -15,6 +15,7 @@ P = ParamSpec("P")
 
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 # Okabe and Ito's palette, which color-blind readers can tell apart.
+HATCHES = ("", "///", "...", "xxx")  # beside the colors, for prints without
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 REGION_COLORS = {
     "distorted": "#f6d5c3",

@@ -14,8 +14,9 @@ from orthoscope import __version__, writing
 from orthoscope.datasets import groups, read, write
 from orthoscope.errors import ConfigError
 from orthoscope.experiments import registry
+from orthoscope.report.headlines import headlines
 from orthoscope.report.page import render, save_figure
-from orthoscope.report.sections import SECTIONS, headline
+from orthoscope.report.sections import SECTIONS
 from orthoscope.serialize import content_hash, dumps
 from orthoscope.sweeps.points import HERE, Points, Study
 from orthoscope.threads import one_thread
@@ -89,7 +90,7 @@ class Demo:
         page = render(
             title=TITLE,
             lead=LEAD,
-            cards=headline(results),
+            cards=headlines(results),
             sections=sections,
             provenance=f"Orthoscope {__version__}. Settings: spec.json; numbers: results.nc.",
         )

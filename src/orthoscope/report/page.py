@@ -23,12 +23,13 @@ from orthoscope.report.tables import Table
 from orthoscope.writing import CREATOR, write
 
 PNG_DPI = 160
+_FOLDED = 8  # rows that a table may have without being folded
 _WEBP_DPI, _WEBP = 120, {"pil_kwargs": {"quality": 75}}  # of figures embedded as pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One headline of a report: a number and what it is."""
+    """One headline of a report: a number or a sentence, and what stands behind it."""
 
     value: str
     text: str
@@ -46,7 +47,7 @@ class Section:
         figures: Figures by file name.
         head: Heads of the table's columns.
         rows: Rows of the table.
-        verdict: A closing sentence set apart.
+        verdict: What it comes to, above all else.
         points: Short lines of a list, after the caption.
         pictures: Names of those figures that are embedded as pixels: many or large images.
         others: Tables after the first, each below its own lines.
@@ -138,5 +139,5 @@ def render(
     )
     environment.filters |= {"embedded": embedded, "breaking": breaking}
     return environment.get_template("report.html").render(
-        title=title, lead=lead, cards=cards, sections=sections, provenance=provenance, footer=footer
+        title=title, lead=lead, cards=cards, sections=sections, provenance=provenance, footer=footer, folded=_FOLDED
     )

@@ -17,12 +17,13 @@ from orthoscope.plots.glyphs import glyphs_figure
 from orthoscope.plots.paths import path_figure
 from orthoscope.plots.shifts import dim_figure, rate_figure
 from orthoscope.quantities import Estimate
-from orthoscope.report.page import Card, Section
+from orthoscope.report.page import Section
 
 FALSE_ALARM = 1e-3  # of the verdict on all windows together
 
 
-def _estimate(data: xr.Dataset, name: str) -> Estimate:
+def estimate(data: xr.Dataset, name: str) -> Estimate:
+    """The one estimate of this name."""
     return stored(data, name)[0]
 
 
@@ -36,14 +37,11 @@ def paths_section(paths: xr.Dataset, command: str) -> Section:
         caption=(
             f"Read from left (noise) to right (data). Points are exact simulations with {dim} coordinates and "
             f"exp({paths.attrs['rate']:g} d) classes; lines are theory for this dimension (solid) and for infinitely "
-            "many "
-            "(dotted). Without guidance the overlap rises to 1 and the variance to the class's own. With guidance "
-            "the path "
-            "overshoots its class while its variance falls below, until the moment of commitment (dashed): from "
-            "there on "
-            "conditional and unconditional model agree, guidance does nothing more, and the damage heals, but not "
-            "fully: "
-            f"at w = {strongest:g} the samples end {_percent(end['overlap'] - 1)} beyond their class's mean."
+            "many (dotted). Without guidance the overlap rises to 1 and the variance to the class's own. With "
+            "guidance the path overshoots its class while its variance falls below, until the moment of commitment "
+            "(dashed): from there on conditional and unconditional model agree, guidance does nothing more, and the "
+            f"damage heals, but not fully: at w = {strongest:g} the samples end {_percent(end['overlap'] - 1)} "
+            "beyond their class's mean."
         ),
         command=command,
         figures={"paths": path_figure(paths)},
@@ -57,15 +55,12 @@ def rates_section(rates: xr.Dataset, command: str) -> Section:
         name="rates",
         title="More classes, more distortion, and a point beyond which nothing heals it",
         caption=(
-            "The more classes there are per dimension, the later a path commits and the longer guidance distorts it. "
-            "Dashed: "
-            f"the critical rate of each strength (without guidance it is {critical:.2f}); beyond it classes overlap "
-            "so much "
-            "that no path commits before the end, and the distortion no longer depends on the number of classes: it is "
-            "unavoidable. Points: exact simulations in the highest dimension whose modes can be listed, and the "
-            "planted "
-            "ensemble in a high dimension, where they cannot. Low-dimensional points lie off the curves by what the "
-            "finite-dimension theory (bars) predicts."
+            "The more classes there are per dimension, the later a path commits and the longer guidance distorts "
+            f"it. Dashed: the critical rate of each strength (without guidance it is {critical:.2f}); beyond it "
+            "classes overlap so much that no path commits before the end, and the distortion no longer depends on "
+            "the number of classes: it is unavoidable. Points: exact simulations in the highest dimension whose "
+            "modes can be listed, and the planted ensemble in a high dimension, where they cannot. Low-dimensional "
+            "points lie off the curves by what the finite-dimension theory (bars) predicts."
         ),
         command=command,
         figures={"rates": rate_figure(rates)},
@@ -76,20 +71,19 @@ def dims_section(dims: xr.Dataset, command: str) -> Section:
     """Distortion against dimension."""
     classes, rate = dims.attrs["classes"], dims.attrs["rate"]
     last = {
-        family: _largest(dims.isel(point=np.flatnonzero(dims["point_family"].values == family)))
+        family: largest(dims.isel(point=np.flatnonzero(dims["point_family"].values == family)))
         for family in ("exponential", "fixed")
     }
-    shift = {family: _estimate(point, "mean_shift") for family, point in last.items()}
+    shift = {family: estimate(point, "mean_shift") for family, point in last.items()}
     return Section(
         name="dims",
         title="High dimension cures guidance only if classes are few",
         caption=(
             f"Two ways to grow: with M = exp({rate:g} d) classes the mean shift settles at a finite value, with M = "
-            f"{classes} "
-            f"classes it dies out. In the highest dimension simulated, d = {int(last['fixed']['point_dim'])}, the "
-            "shift is "
-            f"{shift['exponential']} in the first family and {shift['fixed']} in the second. The lines are theory for "
-            "infinite dimension at the same rate, the bars theory for the same dimension."
+            f"{classes} classes it dies out. In the highest dimension simulated, d = "
+            f"{int(last['fixed']['point_dim'])}, the shift is {shift['exponential']} in the first family and "
+            f"{shift['fixed']} in the second. The lines are theory for infinite dimension at the same rate, the bars "
+            "theory for the same dimension."
         ),
         command=command,
         figures={"dims": dim_figure(dims)},
@@ -107,11 +101,11 @@ def windows_section(windows: xr.Dataset, command: str) -> Section:
             [
                 str(name),
                 str(one["spec"].values),
-                str(_estimate(one, "mean_shift")),
+                str(estimate(one, "mean_shift")),
                 theory["mean_shift"],
-                str(_estimate(one, "variance_shift")),
+                str(estimate(one, "variance_shift")),
                 theory["variance_shift"],
-                str(_estimate(one, "class_posterior")),
+                str(estimate(one, "class_posterior")),
             ]
         )
     return Section(
@@ -119,13 +113,10 @@ def windows_section(windows: xr.Dataset, command: str) -> Section:
         title="A window of negative strength gives the variance back",
         caption=(
             "Every point of the plane is a schedule w(t) = w0 + slope · t: strong early, and, below zero on the "
-            "vertical axis, "
-            "negative late. Non-negative schedules always shrink the variance (“distorted”). In the region "
-            "“restored” the mean "
-            "is still pushed towards the class while the variance is at least the class's own; too negative and the "
-            "push is "
-            "gone (“reversed”) or another class captures the sample (“lost”). Letters mark exact simulations. "
-            f"At {restored}; at constant strength {baseline}."
+            "vertical axis, negative late. Non-negative schedules always shrink the variance (“distorted”). In the "
+            "region “restored” the mean is still pushed towards the class while the variance is at least the "
+            "class's own; too negative and the push is gone (“reversed”) or another class captures the sample "
+            f"(“lost”). Letters mark exact simulations. At {restored}; at constant strength {baseline}."
         ),
         command=command,
         figures={"windows": window_figure(windows)},
@@ -141,24 +132,21 @@ def digits_section(digits: xr.Dataset, command: str) -> Section:
     for schedule in (*constants, *windows):
         for label in digits["label"].values:
             one = digits.sel(schedule=schedule, label=label)
-            gain = str(_estimate(one.sel(window=schedule), "gain")) if schedule in windows else "–"
+            gain = str(estimate(one.sel(window=schedule), "gain")) if schedule in windows else "–"
             measured = ("mean_shift", "total_variance", "variance_ratio", "participation_ratio", "class_share")
-            rows.append([schedule, str(label), *(str(_estimate(one, name)) for name in measured), gain])
+            rows.append([schedule, str(label), *(str(estimate(one, name)) for name in measured), gain])
     shown = [c for c in constants if c in ("constant:0", "constant:1", "constant:3")] + windows[:2]
-    gains = {window: _estimate(digits.sel(window=window), "mean_gain") for window in windows}
+    gains = {window: estimate(digits.sel(window=window), "mean_gain") for window in windows}
     return Section(
         name="digits",
         title="Real data: what a window gains at equal mean shift",
         caption=(
             "The bundled handwritten digits as an exact mixture, one mode per image. Constant guidance (gray line) "
-            "trades "
-            "variance for mean shift. A window is worth having only if it lies above that line: more variance at the "
-            "same "
-            "shift. Step windows were searched on one seed among those that keep at least "
+            "trades variance for mean shift. A window is worth having only if it lies above that line: more "
+            "variance at the same shift. Step windows were searched on one seed among those that keep at least "
             f"{float(digits.attrs['least_share']):.0%} of the samples in their class, linear windows come from the "
             "Gaussian theory; all are judged here on fresh seeds. Samples that end in another class are counted "
-            "(share in "
-            "class) and left out of the moments: the variance they add is no diversity."
+            "(share in class) and left out of the moments: the variance they add is no diversity."
         ),
         command=command,
         figures={"digits": digits_figure(digits), "digits-images": digits_images(digits, shown)},
@@ -178,26 +166,28 @@ def digits_section(digits: xr.Dataset, command: str) -> Section:
 
 
 def digits_verdict(gains: Mapping[str, Estimate], digits: xr.Dataset) -> str:
-    """What the windows gained, said plainly: a gain counts if chance would make it in 1 of 1,000 looks at all "
-    "windows.
-    """
+    """What the windows gained, said plainly."""
     share = {window: float(digits["class_share"].sel(schedule=window).mean()) for window in gains}
     listed = "; ".join(
         f"{window}: {gain} ({share[window]:.1%} of samples in their class)" for window, gain in gains.items()
     )
-    useful = [
-        window
-        for window, gain in gains.items()
-        if gain.value > 0 and gain.differs(0.0, false_alarm=FALSE_ALARM / len(gains))
-    ]
+    useful = useful_windows(gains)
     conclusion = (
         f"{', '.join(useful)} keeps more variance than constant strength does at equal mean shift, for the share of "
-        "samples "
-        "that stay in their class."
+        "samples that stay in their class."
         if useful
         else "No window gains variance beyond chance over constant strength at equal mean shift."
     )
     return f"{conclusion} Variance ratio gained over the gray line, mean over digits: {listed}."
+
+
+def useful_windows(gains: Mapping[str, Estimate]) -> list[str]:
+    """Windows whose gain chance would not make in 1 of 1,000 looks at all of them."""
+    return [
+        window
+        for window, gain in gains.items()
+        if gain.value > 0 and gain.differs(0.0, false_alarm=FALSE_ALARM / len(gains))
+    ]
 
 
 def glyphs_section(glyphs: xr.Dataset, command: str) -> Section:
@@ -239,7 +229,7 @@ def glyphs_section(glyphs: xr.Dataset, command: str) -> Section:
 
 
 def _number(one: xr.Dataset, name: str) -> str:
-    return str(_estimate(one, name)) if np.isfinite(float(one[name])) else "–"
+    return str(estimate(one, name)) if np.isfinite(float(one[name])) else "–"
 
 
 _SOURCES = {
@@ -248,16 +238,16 @@ _SOURCES = {
 }  # fmt: skip
 
 
-def _kept(glyphs: xr.Dataset, model: str) -> dict[str, Estimate]:
+def kept_by_source(glyphs: xr.Dataset, model: str) -> dict[str, Estimate]:
     """What strength 3 keeps of the variance of a class, by source."""
     one = glyphs.sel(model=model, schedule="constant 3")
-    return {str(source): _estimate(one.sel(source=source), "variance_ratio") for source in glyphs["source"].values}
+    return {str(source): estimate(one.sel(source=source), "variance_ratio") for source in glyphs["source"].values}
 
 
 def _ignorance(glyphs: xr.Dataset) -> str:
     """What constant strength keeps by source, for every model, in words."""
     told = [
-        f"{model}: " + ", ".join(f"{_SOURCES[source]} {kept}" for source, kept in _kept(glyphs, model).items())
+        f"{model}: " + ", ".join(f"{_SOURCES[source]} {kept}" for source, kept in kept_by_source(glyphs, model).items())
         for model in map(str, glyphs["model"].values)
     ]
     return f"At strength 3 of the variance of a class is kept by {'; by '.join(told)}."
@@ -273,55 +263,7 @@ SECTIONS: dict[str, Callable[[xr.Dataset, str], Section]] = {
 }
 
 
-def headline(results: Mapping[str, xr.Dataset]) -> list[Card]:
-    """The findings in numbers, as far as their sections were run."""
-    cards = []
-    if "glyphs" in results and "glyphs" in results["glyphs"]["model"]:
-        kept = _kept(results["glyphs"], "glyphs")
-        if {"network", "classes", "gaussian"} <= kept.keys():
-            text = (
-                "of the variance of a character is left by a network of 1,000 of them at w = 3; exact Gaussian classes "
-                f"of the same data leave {kept['classes']}, {kept['gaussian']} against a branch that knows no classes"
-            )
-            cards.append(Card(value=str(kept["network"]), text=text))
-    if "paths" in results:
-        paths = results["paths"]
-        last = paths.sel(strength=float(paths["strength"].max())).isel(time=-1)
-        shift = _estimate(last, "overlap").affine(shift=-1.0)
-        cards.append(
-            Card(
-                value=f"δμ = {shift}",
-                text=f"mean shift at w = {float(last['strength']):g}, d = {paths.attrs['dim']}; "
-                f"theory {float(last['overlap_finite_dim']) - 1:.4f}",
-            )
-        )
-    if "dims" in results:
-        dims = results["dims"]
-        fixed = _largest(dims.isel(point=np.flatnonzero(dims["point_family"].values == "fixed")))
-        cards.append(
-            Card(
-                value=f"δμ = {_estimate(fixed, 'mean_shift')}",
-                text=f"mean shift at w = {dims.attrs['strength']:g} with only {dims.attrs['classes']} classes, "
-                f"d = {int(fixed['point_dim'])}",
-            )
-        )
-    if "windows" in results:
-        cards.append(
-            Card(
-                value=f"δV = {_estimate(_window(results['windows']), 'variance_shift')}",
-                text="At " + _restored(results["windows"]) + ".",
-            )
-        )
-    if "digits" in results:
-        digits = results["digits"]
-        best = str(digits["window"][int(digits["mean_gain"].values.argmax())].values)
-        gain = _estimate(digits.sel(window=best), "mean_gain")
-        text = f"variance ratio gained on digits by {best}, the best window, over constant strength at equal mean shift"
-        cards.append(Card(value=str(gain), text=text))
-    return cards
-
-
-def _window(windows: xr.Dataset) -> xr.Dataset:
+def restoring_window(windows: xr.Dataset) -> xr.Dataset:
     """The simulated window that keeps a mean shift and gives most variance back."""
     shift, variance = windows["mean_shift"].values, windows["variance_shift"].values
     return windows.isel(point=int(np.argmax(np.where(shift > 0, variance, -np.inf))))
@@ -329,10 +271,10 @@ def _window(windows: xr.Dataset) -> xr.Dataset:
 
 def _restored(windows: xr.Dataset) -> str:
     """The restoring window in words."""
-    one = _window(windows)
+    one = restoring_window(windows)
     return (
-        f"{one['spec'].values} the mean shift is {_estimate(one, 'mean_shift')} and the variance shift "
-        f"{_estimate(one, 'variance_shift')} (class variance {windows.attrs['std'] ** 2:g})"
+        f"{one['spec'].values} the mean shift is {estimate(one, 'mean_shift')} and the variance shift "
+        f"{estimate(one, 'variance_shift')} (class variance {windows.attrs['std'] ** 2:g})"
     )
 
 
@@ -342,15 +284,15 @@ def _constant(windows: xr.Dataset) -> str:
     one = constant.isel(point=int(constant["point_w0"].values.argmax()))
     none = constant.isel(point=int(np.abs(constant["point_w0"].values).argmin()))
     return (
-        f"{float(one['point_w0']):g} they are {_estimate(one, 'mean_shift')} and {_estimate(one, 'variance_shift')}. "
-        "The "
-        f"price is adherence: the class posterior is {_estimate(_window(windows), 'class_posterior')} in the window, "
-        f"{_estimate(one, 'class_posterior')} at constant strength and {_estimate(none, 'class_posterior')} without "
-        "guidance"
+        f"{float(one['point_w0']):g} they are {estimate(one, 'mean_shift')} and {estimate(one, 'variance_shift')}. "
+        f"The price is adherence: the class posterior is {estimate(restoring_window(windows), 'class_posterior')} in "
+        f"the window, {estimate(one, 'class_posterior')} at constant strength and "
+        f"{estimate(none, 'class_posterior')} without guidance"
     )
 
 
-def _largest(points: xr.Dataset) -> xr.Dataset:
+def largest(points: xr.Dataset) -> xr.Dataset:
+    """The point of the highest dimension."""
     return points.isel(point=int(points["point_dim"].values.argmax()))
 
 
