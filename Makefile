@@ -26,6 +26,10 @@ demo: $(READY) ## Run the main job and quick audits of two real pipelines; repor
 	@$(BIN)/orthoscope demo --workers 2 --out runs/demo
 	@$(BIN)/orthoscope audit --quick --out runs/demo/audit
 	@$(BIN)/orthoscope audit --quick --model glyphs --images-per-prompt 6 --steps 15 --out runs/demo/audit-glyphs
+	@printf '%s\n' '' 'Reports: runs/demo/report.html, runs/demo/audit/report.html, runs/demo/audit-glyphs/report.html' \
+		'Your pipeline:  $(BIN)/orthoscope audit --model PATH_OR_HUB_ID --prompts FILE --schedules scale:7.5' \
+		'Your method:    $(BIN)/python examples/method_author.py' \
+		'Your theory:    $(BIN)/orthoscope predict --rate 0.2 --std 0.5 --strength 3'
 
 test: $(READY) ## Lint, type check and run all tests
 	@$(MAKE) --no-print-directory --jobs 2 test-plain test-checked
