@@ -7,7 +7,7 @@ which needs no rich and leaves the width to the words.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from typer.core import TyperCommand, TyperGroup
 
@@ -16,6 +16,7 @@ MACHINE, OUTPUT = "Machine", "Output"  # headings that many verbs share
 _LAST = ("Options", MACHINE, OUTPUT)
 
 
+@runtime_checkable
 class _Formatter(Protocol):
     def section(self, name: str) -> Any: ...
     def write_dl(self, rows: list[tuple[str, str]]) -> None: ...
