@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -33,6 +34,17 @@ def test_documentation_builds_strictly_and_works_offline(tmp_path: Path) -> None
 PAGES = [
     path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if "```python" in path.read_text()
 ]
+
+
+def test_notebooks_run(tmp_path: Path, programs: Programs) -> None:
+    """The cells of all as one program."""
+    books = [json.loads(path.read_text()) for path in sorted((ROOT / "examples").glob("*.ipynb"))]
+    cells = ["".join(cell["source"]) for book in books for cell in book["cells"] if cell["cell_type"] == "code"]
+    script = tmp_path / "books.py"
+    script.write_text("\n".join(cells))
+    run = programs.run(script, folder=tmp_path)
+    assert run.status == 0, run.err
+    assert len(books) == 3
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

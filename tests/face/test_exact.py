@@ -31,7 +31,7 @@ def test_a_prediction_is_that_of_theory() -> None:
     here = osc.predict(LAW, 3.0, t_max=10, dim=32)
     assert here["class_posterior"] == theory.predict(expected.setting.__class__.of(
         rate=0.7, std=0.5, schedule=Constant(value=3.0), t_max=10, dim=32)).class_posterior  # fmt: skip
-    assert here.plot().axes
+    assert here.plot()._repr_png_().startswith(b"\x89PNG")  # notebooks show it without pyplot
 
 
 def test_whatever_stands_for_a_schedule_is_one(tmp_path: Path) -> None:
@@ -159,3 +159,10 @@ def test_infinite_starts_are_the_default_of_predictions() -> None:
 
 def test_torch_numbers_are_strengths() -> None:
     assert osc.as_schedule(torch.tensor(2.0).item()) == Constant(value=2.0)
+
+
+def test_tables_are_not_printed_by_a_notebook_that_asks_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = osc.predict(osc.RandomMixture(rate=0.2, std=0.5), 1.0)
+    shown = str(found)
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert str(found) == shown

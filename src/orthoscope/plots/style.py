@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import wraps
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 
 P = ParamSpec("P")
 
+_SCREEN = 110  # dots per inch
 INK, MUTED, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 # Okabe and Ito's palette, which color-blind readers can tell apart.
 HATCHES = ("", "///", "...", "xxx")  # beside the colors, for prints without
@@ -71,6 +73,16 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return wrapper
 
 
+class Picture(Figure):
+    """A figure that notebooks show, although pyplot does not know of it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        with house_style():
+            self.savefig(buffer, format="png", dpi=_SCREEN)
+        return buffer.getvalue()
+
+
 def zero_line(ax: Axes) -> None:
     """Mark zero distortion."""
     ax.axhline(0.0, color=MUTED, linewidth=0.9, zorder=1)
@@ -78,6 +90,6 @@ def zero_line(ax: Axes) -> None:
 
 def panels(rows: int, columns: int, *, size: tuple[float, float], **kwargs: Any) -> tuple[Figure, list[Axes]]:
     """A figure with its axes in reading order; no pyplot, so nothing is left open."""
-    figure = Figure(figsize=size)
+    figure = Picture(figsize=size)
     axes = figure.subplots(rows, columns, squeeze=False, **kwargs)
     return figure, list(axes.ravel())

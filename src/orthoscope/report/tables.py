@@ -332,7 +332,8 @@ def _schedule(schedule: Mapping[str, Any]) -> str:
 
 def as_text(tables: Iterable[Table], title: str = "", *, width: int = 80) -> str:
     """Tables as plain text: lines beside them are wrapped, their own columns are never cut."""
-    console = Console(width=200, soft_wrap=True, highlight=False, markup=False, emoji=False, color_system=None)
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False, "color_system": None}
+    console = Console(width=200, soft_wrap=True, force_jupyter=False, **plain)
     with console.capture() as captured:
         for k, table in enumerate(tables):
             lead, notes = ([fill(line, width) for line in lines] for lines in (table.lead, table.notes))
