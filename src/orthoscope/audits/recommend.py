@@ -10,8 +10,9 @@ most 5 % of audits, however many were tried and whichever was picked.
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
@@ -20,7 +21,7 @@ from orthoscope.audits.candidate import Candidate, Size
 from orthoscope.audits.plan import constants
 from orthoscope.audits.verdict import Change
 from orthoscope.guidance.grammar import format_schedule
-from orthoscope.guidance.schedules import GuidanceSchedule
+from orthoscope.guidance.schedules import GuidanceSchedule, Step
 from orthoscope.quantities import QUANTITIES
 
 _FIDELITY = ("precision", "recall", "density", "coverage", "frechet_distance")
@@ -65,9 +66,22 @@ def recommendation(
         "current": used, "adherence": measure, "tolerance": least, "candidates": len(found), "against": None,
         "nearest": None, "apply": None, "verdicts": [candidate.verdicts for candidate in found],
     }  # fmt: skip
+    if (known := json.loads(ds.attrs.get("knowledge") or "{}")) and others:
+        decision = _with_knowledge(decision, known, schedules, used)
     if decision["schedule"] is not None:
         about["apply"] = f'with guided(pipe, "{decision["schedule"]}"):'
     return about | decision
+
+
+def _with_knowledge(
+    decision: Decision, known: Mapping[str, Any], schedules: Sequence[GuidanceSchedule], used: str
+) -> Decision:
+    """The same with what the unconditional branch knows; where that is little, guidance that ends is asked for."""
+    ends = any(isinstance(one, Step) and one.late < one.early for one in schedules)
+    text, strength = decision["text"], max(constants(one for one in schedules if format_schedule(one) == used), default=0)
+    if known.get("standing") == "ignorant" and not ends and strength > 0:
+        text += f" Guidance that ends should help and was not run: try step:early={strength:g},late=0,switch=50%."
+    return decision | {"text": text, "evidence": [*decision["evidence"], *known["text"]]}
 
 
 def _open(why: str) -> Decision:

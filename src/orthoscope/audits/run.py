@@ -22,6 +22,7 @@ from orthoscope.audits.cells import ImageCells
 from orthoscope.audits.compare import compared, gains
 from orthoscope.audits.contribute import Material
 from orthoscope.audits.generate import Order
+from orthoscope.audits.knows import known
 from orthoscope.audits.maker import Maker
 from orthoscope.audits.matching import matching_constants
 from orthoscope.audits.measure import measured
@@ -32,6 +33,7 @@ from orthoscope.audits.studio import Elsewhere, Recipe, Studio
 from orthoscope.audits.tally import Tally
 from orthoscope.audits.yardstick import Yardstick
 from orthoscope.checks import settle
+from orthoscope.datasets import estimates
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
@@ -39,7 +41,9 @@ from orthoscope.integrations.source import Source
 from orthoscope.locking import locked
 from orthoscope.progress import Progress, Remark
 from orthoscope.registered import RULES, SCHEDULES, check_placed
+from orthoscope.quantities import Estimate
 from orthoscope.serialize import dumps
+from orthoscope.sweeps.cells import Cells
 from orthoscope.sweeps.execute import PRELOADED, Executor
 from orthoscope.threads import one_thread
 
@@ -261,8 +265,20 @@ class Session:
         result = compared(material, result, list(kept), current=current)
         told = {format_schedule(schedule): reason for schedule, reason in stopped.items()}
         result.attrs |= about(plan, studio) | {"stopped": dumps(told, indent=None)}
+        if studio is self.studio and not self.is_alone:
+            result = self._with_knowledge(result)
         advice = recommendation(result, list(kept), tolerance=plan.tolerance)
         result.attrs["recommendation"] = dumps(advice, indent=None)
+        return result
+
+    def _with_knowledge(self, result: xr.Dataset) -> xr.Dataset:
+        """The same with what the unconditional branch knows, where its classes can be asked for."""
+        calls = float(result["network_calls"].sum()) * (2 if self.studio.host.shipped else 1)
+        found = known(self.studio, self.plan, calls, Cells(self.out / "cells"))
+        result.attrs["knowledge"] = dumps(found, indent=None)
+        if "learned_fraction" in found:
+            learned = estimates("learned_fraction", (), Estimate(**found["learned_fraction"]))
+            result = result.assign({name: ((), value) for name, (_, value) in learned.items()})
         return result
 
     def _twin_measured(self, twin: Studio, roles: Roles) -> xr.Dataset:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -150,7 +150,32 @@ def _known(followed: Followed, host: Host, plain: Record, calibration: Calibrati
     foretold = foretell(paths.answers, followed.means[paths.labels], within, calibration.strengths, lam)
     ends = ignorance_range(found)
     steps = steps_between(plain.time, *ends) if ends else None
-    return Known(found=found, foretold=foretold, steps=steps or "", advice=advice(found, steps), asked=followed.asked)
+    told = advice(found.learned, found.disagreement, found.left, steps)
+    return Known(found=found, foretold=foretold, steps=steps or "", advice=told, asked=followed.asked)
+
+
+def inquire(host: Host, prompts: Sequence[str], calibration: Calibration) -> Known | None:
+    """What the unconditional branch knows and nothing else, asked at strength 0; None where it cannot be asked.
+
+    Args:
+        host: The pipeline.
+        prompts: Those whose predictions say at which levels classes are decided.
+        calibration: Images of each, number of paths and of steps, and the root seed.
+
+    Raises:
+        ConfigError: if classes compete nowhere, or the host cannot be asked for this.
+        StoppedError: if numbers are not finite.
+    """
+    plain = Recorder(
+        host=host, prompts=prompts, images=calibration.images_per_prompt, steps=calibration.steps,
+        seed=calibration.seed, advance=lambda: None, remark=lambda text: None,
+    ).record(0.0)  # fmt: skip
+    told = {0.0: class_information(plain.time, plain.squares.mean(0))}
+    followed = follow(host, plain.time, told, calibration, lambda: None)
+    if followed is None:
+        return None
+    known = _known(followed, host, plain, calibration)
+    return replace(known, asked=known.asked + plain.passes)
 
 
 def _times(one: Mapping[str, Any], told: Sequence[Any], calibration: Calibration) -> dict[str, float]:

@@ -111,8 +111,12 @@ def _with_images(paths: Sequence[Paths], denoiser: Denoiser, host: Host, levels:
     made = sample(denoiser, noise("start", len(labels)), run, step=Multistep(lam=0.0), label=asked).x
     means = denoiser(noise("means", classes), levels.levels[0], torch.arange(classes, device=device))
     images, centers = (one.double().flatten(1).numpy(force=True) for one in (made, means))
-    calls = len(labels) * _IMAGE_STEPS + classes
-    return Followed(paths=paths, images=images, labels=labels, means=centers, calls=calls)
+    return Followed(paths=paths, images=images, labels=labels, means=centers, calls=images_asked(classes))
+
+
+def images_asked(classes: int) -> int:
+    """Predictions that images and means take."""
+    return _IMAGES[classes <= PATHED] * _IMAGE_STEPS + classes
 
 
 def steps_of(host: Host, calibration: Calibration) -> int:

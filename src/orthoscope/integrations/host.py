@@ -111,7 +111,7 @@ class Host:
     def shipped(self) -> Model | None:
         """The model that ships and makes the same in its own pixels: data and a judge are at hand; None without."""
         config: Any = self._networks[0].config
-        return model_like(config, getattr(self.pipe, "labels", ())) if self.is_small else None
+        return model_like(config, getattr(self.pipe, "labels", ()), self.name) if self.is_small else None
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Make sure that each prompt can be asked for.

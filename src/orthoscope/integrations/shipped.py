@@ -108,15 +108,17 @@ MODELS: Mapping[str, Model] = {
 }  # fmt: skip
 
 
-def model_like(config: Mapping[str, Any], names: Collection[str]) -> Model | None:
+def model_like(config: Mapping[str, Any], names: Collection[str], called: str = "") -> Model | None:
     """The model with the images and classes of a network, whose data are then that network's; None if there is none.
 
     Args:
         config: Settings of a class-conditional U-Net.
         names: What its classes are called, in order; empty where they are numbers.
+        called: What the network is called: of several models of the same data the one of this name, else the first.
     """
     asked = [config.get(name) for name in ("in_channels", "sample_size", "num_class_embeds")]
-    alike = (model for model in MODELS.values() if asked == [1, model.side, model.classes + 1])
+    alike = [model for model in MODELS.values() if asked == [1, model.side, model.classes + 1]]
+    alike.sort(key=lambda model: model.name != called)
     return next((model for model in alike if tuple(names) == (model.names() if model.names else ())), None)
 
 

@@ -31,7 +31,7 @@ def audit_tables(audit: xr.Dataset) -> list[Table]:
         Table(
             head=["schedule", *heads],
             rows=rows,
-            notes=[*([f"and {more} more schedules"] if more else []), "", *_advice(audit), *_stopped(audit)],
+            notes=[*([f"and {more} more schedules"] if more else []), "", *_advice(audit), *_known(audit), *_stopped(audit)],
         )
     ]
 
@@ -47,6 +47,11 @@ def _chosen(audit: xr.Dataset) -> list[str]:
 def _advice(audit: xr.Dataset) -> list[str]:
     lines = wrap(str(attribute(audit, "recommendation").get("text", "")), WIDTH, break_on_hyphens=False)
     return lines if len(lines) <= _LINES else [*lines[: _LINES - 1], _short(" ".join(lines[_LINES - 1 :]), WIDTH)]
+
+
+def _known(audit: xr.Dataset) -> list[str]:
+    """What the unconditional branch knows and what that implies."""
+    return [line for text in attribute(audit, "knowledge").get("text", ()) for line in wrap(text, WIDTH)]
 
 
 def _stopped(audit: xr.Dataset) -> list[str]:

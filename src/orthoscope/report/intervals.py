@@ -127,6 +127,7 @@ def summary(pipeline: xr.Dataset, twin: xr.Dataset | None) -> dict[str, Any]:
         "distances_from": pipeline.attrs.get("distances_from"),
         "real": {name: n.as_entry() for name, n in real(pipeline).items()},
         "recommendation": recommendation | attribute(pipeline, "recommendation"),
+        "knowledge": attribute(pipeline, "knowledge") or None,
         "twin": None if twin is None else entries(twin),
         "stopped": attribute(pipeline, "stopped"),
     }

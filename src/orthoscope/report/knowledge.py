@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orthoscope.calibration.advice import bracketed
 from orthoscope.quantities import Estimate
 from orthoscope.report.page import Card
 
@@ -16,9 +17,7 @@ NOT_IDENTIFIABLE = (
 
 def learned_fraction(known: Mapping[str, Any]) -> str:
     """The learned fraction with its interval."""
-    found = Estimate(**known["learned_fraction"])
-    low, high = found.interval()
-    return f"{found.value:.2f} [{low:.2f}, {high:.2f}]"
+    return bracketed(Estimate(**known["learned_fraction"]))
 
 
 def learned_cards(source: Mapping[str, Any]) -> list[Card]:
