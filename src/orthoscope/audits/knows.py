@@ -1,4 +1,4 @@
-"""What the unconditional branch of an audited pipeline knows, by `calibration`, where asking is a small part of the work.
+"""What the unconditional branch of an audited pipeline knows, by `calibration`, where asking is little of the work.
 
 It tells whether what guidance costs is guidance's own or the model's. What was found is kept among the audit's cells.
 """

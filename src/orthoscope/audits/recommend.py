@@ -78,7 +78,10 @@ def _with_knowledge(
 ) -> Decision:
     """The same with what the unconditional branch knows; where that is little, guidance that ends is asked for."""
     ends = any(isinstance(one, Step) and one.late < one.early for one in schedules)
-    text, strength = decision["text"], max(constants(one for one in schedules if format_schedule(one) == used), default=0)
+    text, strength = (
+        decision["text"],
+        max(constants(one for one in schedules if format_schedule(one) == used), default=0),
+    )
     if known.get("standing") == "ignorant" and not ends and strength > 0:
         text += f" Guidance that ends should help and was not run: try step:early={strength:g},late=0,switch=50%."
     return decision | {"text": text, "evidence": [*decision["evidence"], *known["text"]]}

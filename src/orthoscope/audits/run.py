@@ -40,8 +40,8 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.source import Source
 from orthoscope.locking import locked
 from orthoscope.progress import Progress, Remark
-from orthoscope.registered import RULES, SCHEDULES, check_placed
 from orthoscope.quantities import Estimate
+from orthoscope.registered import RULES, SCHEDULES, check_placed
 from orthoscope.serialize import dumps
 from orthoscope.sweeps.cells import Cells
 from orthoscope.sweeps.execute import PRELOADED, Executor

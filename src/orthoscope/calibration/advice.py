@@ -43,7 +43,9 @@ def standing(learned: Estimate) -> Standing:
     return "ignorant" if high < IGNORANT else "knowing" if low > KNOWING else "between"
 
 
-def advice(learned: Estimate, disagreement: Estimate | None, left: Estimate | None, after: str | None) -> tuple[str, ...]:
+def advice(
+    learned: Estimate, disagreement: Estimate | None, left: Estimate | None, after: str | None
+) -> tuple[str, ...]:
     """One sentence each for waiting, ending and turning, by the interval of the learned fraction.
 
     Args:

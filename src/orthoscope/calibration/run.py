@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from orthoscope.calibration.bound import Bound, folds_of
 from orthoscope.calibration.examine import Examined, Known, examine, parts_of
 from orthoscope.calibration.levels import columns
 from orthoscope.calibration.plan import Calibration
@@ -20,6 +21,7 @@ from orthoscope.calibration.threshold import MEASURED, PREDICTED, side
 from orthoscope.datasets import dataset, estimates
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.source import Source
+from orthoscope.numerics import Array
 from orthoscope.progress import Progress, Remark
 from orthoscope.quantities import Estimate
 from orthoscope.targets.datafiles import read_labelled
@@ -80,14 +82,72 @@ def calibrate(
     if data is not None or host.shipped:
         twin = twin_of(host, data)
         examined["twin"] = (twin, tuple(str(label) for label in np.unique(data[1])) if data else ordered)
-    count = _Count(progress, sum(parts_of(one, len(asked), calibration) for one, asked in examined.values()))
+    own = _own(calibration, host, prompts, data, remark or (lambda text: None))
+    parts = sum(parts_of(one, len(asked), calibration) for one, asked in examined.values())
+    count = _Count(progress, parts + (0 if own is None else len(own.images)))
     # The small model gains nothing from more threads, and equal thread counts give equal bits.
     with one_thread() if host.is_small else nullcontext():
         found = {
             name: examine(one, asked, calibration, count, remark or (lambda text: None))
             for name, (one, asked) in examined.items()
         }
-    return _labelled(calibration, host, ordered, found).sel(prompt=list(prompts))
+    result = _labelled(calibration, host, ordered, found).sel(prompt=list(prompts))
+    return result if own is None else _bounded(result, own.bound(host, calibration, found["pipeline"].levels, count))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Own:
+    """Images of one's own.
+
+    Attributes:
+        images: One per row, flattened.
+        labels: Number of the prompt of each.
+        prompts: All prompts.
+    """
+
+    images: Array
+    labels: NDArray[np.int64]
+    prompts: Sequence[str]
+
+    def bound(self, host: Host, calibration: Calibration, time: Array, advance: Callable[[], None]) -> Bound:
+        """How much the unconditional branch errs on them at least."""
+        from orthoscope.calibration.own_images import bound_on
+
+        return bound_on(
+            host, self.prompts, self.images, self.labels, time=time, steps=calibration.steps,
+            seed=calibration.seed, advance=advance,
+        )  # fmt: skip
+
+
+def _own(calibration: Calibration, host: Host, prompts: Sequence[str], data: Any, remark: Remark) -> _Own | None:
+    """Some of the data, where what the unconditional branch knows cannot be measured otherwise; else None."""
+    from orthoscope.calibration.host_paths import PATHED, has_paths
+    from orthoscope.calibration.own_images import chosen
+    from orthoscope.integrations.common_state import check_movable
+
+    if data is None or has_paths(host):
+        return None
+    points, labels = data
+    count = int(labels.max()) + 1
+    try:
+        if count > PATHED or (host.kind == "text" and count != len(prompts)):
+            raise ConfigError(f"`data` has images of {count} prompts, not of the {len(prompts)} given, or of too many")
+        check_movable(host)
+        rows = chosen(labels, calibration.paths, calibration.seed)
+        folds_of(labels[rows])
+    except ConfigError as error:  # the rest is measured all the same
+        remark(f"the error of the unconditional branch on `data` is not bounded: {error}")
+        return None
+    images = points[rows].reshape(len(rows), -1).astype(np.float64)
+    named = prompts if host.kind == "text" else [str(k) for k in range(count)]
+    return _Own(images=images, labels=labels[rows], prompts=named)
+
+
+def _bounded(result: xr.Dataset, found: Bound) -> xr.Dataset:
+    """The result with how much the unconditional branch errs at least."""
+    variables = estimates("excess_bound", ["own_level"], list(found.excess)) | estimates("nats_bound", [], found.nats)
+    extra = {name: (tuple(dims), values) for name, (dims, values) in variables.items()}
+    return result.assign({"own_time": (("own_level",), found.time), **extra})
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
         "profile": result.attrs["profile"],
         **dict.fromkeys(("pipeline", "twin")),
         **{str(source): _source(result.sel(source=source)) for source in result["source"].values},
+        "bound": _bound(result),
         "advice": _texts(result, "advice"),
         "asked": int(result.attrs.get("asked", 0)),
         "proposals": _texts(result, "proposals"),
@@ -33,6 +34,17 @@ def summarize(result: xr.Dataset) -> dict[str, Any]:
 
 def _texts(result: xr.Dataset, name: str) -> list[str]:
     return [str(text) for text in np.atleast_1d(result.attrs.get(name, []))]
+
+
+def _bound(result: xr.Dataset) -> dict[str, Any] | None:
+    """How much the unconditional branch errs at least on images of one's own; None without."""
+    if "nats_bound" not in result:
+        return None
+    nats = stored(result, "nats_bound")[0]
+    low, _ = nats.interval()
+    levels = zip(result["own_time"].values, stored(result, "excess_bound"), strict=True)
+    at = [{"time": float(time), **found.as_numbers()} for time, found in levels]
+    return {"nats": nats.as_numbers(), "least": low, "images": nats.n, "levels": at}
 
 
 def _knowledge(one: xr.Dataset) -> dict[str, Any]:

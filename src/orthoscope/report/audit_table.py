@@ -31,7 +31,13 @@ def audit_tables(audit: xr.Dataset) -> list[Table]:
         Table(
             head=["schedule", *heads],
             rows=rows,
-            notes=[*([f"and {more} more schedules"] if more else []), "", *_advice(audit), *_known(audit), *_stopped(audit)],
+            notes=[
+                *([f"and {more} more schedules"] if more else []),
+                "",
+                *_advice(audit),
+                *_known(audit),
+                *_stopped(audit),
+            ],
         )
     ]
 

@@ -13,7 +13,7 @@ from orthoscope import writing
 from orthoscope.datasets import write
 from orthoscope.plots.calibrate import calibrate_figure
 from orthoscope.quantities import Estimate
-from orthoscope.report.knowledge import NOT_IDENTIFIABLE, knowledge_rows, learned_cards
+from orthoscope.report.knowledge import bounded, knowledge_rows, learned_cards
 from orthoscope.report.page import Card, Section, render, save_figure
 from orthoscope.report.tables import Table, show
 
@@ -150,7 +150,7 @@ def notes(found: Mapping[str, Any]) -> str:
             "take the low end as a bound."
         )
     if "paths" not in first:
-        told.append(f"The classes cannot be counted. {NOT_IDENTIFIABLE}")
+        told.append(f"The classes cannot be counted. {bounded(found)}.")
     return " ".join(told)
 
 
@@ -205,7 +205,7 @@ def _by_name(rows: list[list[str]]) -> list[tuple[str, list[str]]]:
 def notes_of(found: Mapping[str, Any]) -> list[str]:
     """What should help, windows to test in words and as texts, and what the numbers took."""
     windows = zip(found["proposals_in_words"], found["proposals"], strict=True)
-    told = [f"- {text}" for text in found["advice"]] if found["advice"] else [f"- {NOT_IDENTIFIABLE}"]
+    told = [f"- {text}" for text in found["advice"]] if found["advice"] else [f"- {bounded(found)}"]
     asked = [f"- {found['asked']:,} predictions were asked for beside those of the images"] if found["asked"] else []
     return ["", "what should help:", *told, *asked, "", "windows to test:", *(f"- {a}: {b}" for a, b in windows)]
 

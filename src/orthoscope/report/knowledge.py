@@ -15,6 +15,22 @@ NOT_IDENTIFIABLE = (
 )
 
 
+def bounded(found: Mapping[str, Any]) -> str:
+    """How much the unconditional branch errs at least on images of one's own; what else is said without."""
+    bound = found.get("bound")
+    if bound is None:
+        return f"{NOT_IDENTIFIABLE}; images of these prompts, given as data, would bound its error"
+    shown = f"{Estimate(**bound['nats'])} nats"
+    what = (
+        f"at least {bound['least']:.2g} nats of what the pair claims are its error" if bound["least"] > 0 else
+        "no error of it is shown"
+    )  # fmt: skip
+    return (
+        f"{NOT_IDENTIFIABLE}. On the {bound['images']} images of your own the bound is {shown}: {what}, if they are a "
+        "fair sample of all that is asked for"
+    )
+
+
 def learned_fraction(known: Mapping[str, Any]) -> str:
     """The learned fraction with its interval."""
     return bracketed(Estimate(**known["learned_fraction"]))
