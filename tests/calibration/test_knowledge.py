@@ -11,8 +11,8 @@ import torch
 
 from orthoscope import rng
 from orthoscope.calibration.advice import advice, ignorance_range, steps_between
-from orthoscope.calibration.foretold import foretell
-from orthoscope.calibration.knowledge import Squares, ignorance_of, know
+from orthoscope.calibration.foretold import Pairs, foretell
+from orthoscope.calibration.knowledge import Knowledge, Squares, ignorance_of, know
 from orthoscope.calibration.path import Paths, reverse_paths
 from orthoscope.calibration.weighing import Answers
 from orthoscope.denoise import Blended, Denoiser, ExactDenoiser, OwnMode
@@ -114,6 +114,10 @@ def test_dropped_classes_change_little_and_are_not_asked_for() -> None:
     assert fractions[1] == pytest.approx(fractions[0], abs=0.01)
 
 
+def advised(known: Knowledge) -> tuple[str, ...]:
+    return advice(known.learned, known.disagreement, known.left, None)
+
+
 def test_too_few_paths_and_nothing_to_know_are_one_clear_line() -> None:
     target = law()
     said = exactly(target, 0.5)
@@ -132,12 +136,12 @@ def test_a_gaussian_branch_acts_by_ignorance_late_and_an_exact_one_nowhere() -> 
     assert steps is not None
     assert steps.startswith(f"steps {(levels > ends[0][0]).sum() + 1} to ")
     assert steps_between(levels, 5000, 4000) is None
-    texts = [advice(one, None) for one in found]
+    texts = [advised(one) for one in found]
     assert "Ending is expected to help" in texts[0][1]
     assert "Ending is not expected to help" in texts[1][1]
     assert "nan" not in " ".join(map(str, texts))
     for value, stderr in ((0.73, 0.03), (0.44, 0.06), (0.88, 0.02)):  # in between, and on neither side for sure
-        open_ = advice(replace(found[0], learned=Estimate(value=value, stderr=stderr, n=40, dof=19)), None)
+        open_ = advised(replace(found[0], learned=Estimate(value=value, stderr=stderr, n=40, dof=19)))
         assert all("an audit must tell" in text for text in open_)
 
 
@@ -150,7 +154,7 @@ def test_one_gaussian_is_foretold_as_its_affine_answers_say() -> None:
     grid = geometric(VarianceExploding(), 3000.0, 40, end=0.02)
     branch = Half(target, 0.0)
     paths = reverse_paths(branch, x, grid, IndependentNoise(streams, (DIM,), like=x), labels, 400, dropped=0.05)
-    found = foretell(paths.answers, means[labels], 0.25, (1.0, 3.0), 1.0)
+    found = foretell(Pairs.of(paths.answers, means[labels], means.mean(0)), 0.25, (1.0, 3.0), 1.0)
     times = np.geomspace(0.02, 3000, 40).tolist()
     for strength, ratio in zip((1.0, 3.0), found.ratios, strict=True):
         schedule = Constant(value=strength)

@@ -10,8 +10,8 @@ import numpy as np
 
 from orthoscope import metrics
 from orthoscope.calibration.advice import advice, ignorance_range, steps_between
-from orthoscope.calibration.foretold import Foretold, foretell, noise_content
-from orthoscope.calibration.host_paths import Followed, follow, steps_of
+from orthoscope.calibration.foretold import Foretold, Pairs, foretell, noise_content
+from orthoscope.calibration.host_paths import Followed, follow, has_paths, steps_of
 from orthoscope.calibration.knowledge import Knowledge, know
 from orthoscope.calibration.levels import (
     Sampling,
@@ -54,6 +54,7 @@ class Examined:
         over: What counts as a random draw.
         levels: Variance times of the steps, descending.
         known: What the unconditional branch knows; None where the classes cannot be asked for.
+        foretold: What constant strengths are expected to cost, where both predictions could be heard.
     """
 
     variables: Mapping[str, tuple[Sequence[str], Any]]
@@ -65,6 +66,7 @@ class Examined:
     over: str
     levels: Array
     known: Known | None
+    foretold: Foretold | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +106,8 @@ def examine(
         advance=advance,
         remark=remark,
     )
-    plain, *runs = (recorder.record(strength) for strength in (0.0, *calibration.strengths))
+    plain = recorder.record(0.0, hear=not (calibration.exhaustive or has_paths(host)))
+    runs = [recorder.record(strength) for strength in calibration.strengths]
     is_draw = host.kind == "text" and len(prompts) >= _MANY_PROMPTS
     sampling = Sampling(over="prompts" if is_draw else "images", seed=calibration.seed)
     variables = {"time": (["level"], plain.time)} | pair_profile(plain, sampling) | commitment(runs[-1], sampling)
@@ -127,6 +130,7 @@ def examine(
         variables |= path_profile(followed.paths, sampling) | knowledge_profile(known.found)
         images, labels, means = followed.images, followed.labels, followed.means
     base = _variance(plain)
+    foretold = known.foretold if known else _foretold_by(plain, host, calibration)
     return Examined(
         variables=variables,
         prompt_information=prompt_profile(plain),
@@ -138,6 +142,7 @@ def examine(
         over=sampling.over,
         levels=plain.time,
         known=known,
+        foretold=foretold,
     )
 
 
@@ -147,11 +152,22 @@ def _known(followed: Followed, host: Host, plain: Record, calibration: Calibrati
     found = know(paths.answers, float(paths.time[-1]), followed.images)
     within = variance_of(Spectra.of(followed.images, followed.labels, followed.means).within)
     lam = noise_content(host.pipe.scheduler)
-    foretold = foretell(paths.answers, followed.means[paths.labels], within, calibration.strengths, lam)
+    means = followed.means
+    pairs = Pairs.of(paths.answers, means[paths.labels], means.mean(0))
+    foretold = foretell(pairs, within, calibration.strengths, lam)
     ends = ignorance_range(found)
     steps = steps_between(plain.time, *ends) if ends else None
     told = advice(found.learned, found.disagreement, found.left, steps)
     return Known(found=found, foretold=foretold, steps=steps or "", advice=told, asked=followed.asked)
+
+
+def _foretold_by(plain: Record, host: Host, calibration: Calibration) -> Foretold | None:
+    """What is read off the run at strength 0 itself, where no paths are followed."""
+    if plain.products is None:
+        return None
+    pairs = Pairs(time=plain.time, products=plain.products)
+    within = _variance(plain).value / plain.states.shape[1]
+    return foretell(pairs, within, calibration.strengths, noise_content(host.pipe.scheduler))
 
 
 def inquire(host: Host, prompts: Sequence[str], calibration: Calibration) -> Known | None:

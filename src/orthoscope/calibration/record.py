@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from orthoscope import rng
+from orthoscope.calibration.foretold import products_of
 from orthoscope.errors import ConfigError, StoppedError
-from orthoscope.guidance.rules import LinearCFG
+from orthoscope.guidance.rules import LinearCFG, Rule
+from orthoscope.guidance.rules.own import FunctionRule
 from orthoscope.guidance.schedules import Constant
 from orthoscope.numerics import Array
+from orthoscope.process import NoiseLevel, Scalar
 from orthoscope.progress import Remark
+from orthoscope.typing import Events
 
 if TYPE_CHECKING:
     from orthoscope.integrations.host import Host
@@ -33,6 +38,7 @@ class Record:
         states: Final states of the scheduler, flattened.
         groups: Number of the prompt of every row.
         passes: Predictions computed.
+        products: Products of what was said, as `foretold.Pairs` has them; None where they were not asked for.
     """
 
     time: Array
@@ -40,6 +46,7 @@ class Record:
     states: NDArray[np.float32]
     groups: NDArray[np.int64]
     passes: int
+    products: Array | None = None
 
     @property
     def prompts(self) -> int:
@@ -69,15 +76,21 @@ class Recorder:
     advance: Callable[[], None]
     remark: Remark
     _batch: int | None = None
+    _heard: _Heard | None = None
 
-    def record(self, strength: float) -> Record:
+    def record(self, strength: float, *, hear: bool = False) -> Record:
         """All prompts at one constant strength.
+
+        Args:
+            strength: The strength.
+            hear: Whether products of what both branches say are kept.
 
         Raises:
             ConfigError: if the pipeline cannot be asked for this.
             StoppedError: if images or predictions are not finite, or not even one image fits into memory.
         """
         parts, groups = [], []
+        heard = self._heard = _Heard() if hear else None
         for number, prompt in enumerate(self.prompts):
             seeds = [rng.key(self.seed, "calibrate", prompt, row) % 2**63 for row in range(self.images)]
             parts += self._batches(prompt, seeds, strength or _NONE)
@@ -98,7 +111,15 @@ class Recorder:
             states=states,
             groups=np.array(groups),
             passes=sum(part.passes for part in parts),
+            products=None if heard is None else heard.products(len(times))[kept],
         )
+
+    def _rule(self) -> Rule:
+        """Plain guidance, heard or not."""
+        if self._heard is None:
+            return LinearCFG()
+        self._heard.begin()
+        return FunctionRule(call=self._heard)
 
     def _batches(self, prompt: str, seeds: Sequence[int], strength: float) -> list[Any]:
         """Images of one prompt, in halves where memory does not suffice for all at once."""
@@ -108,7 +129,7 @@ class Recorder:
         try:
             return [
                 self.host.generate(
-                    prompt, seeds[at : at + size], Constant(value=strength), rule=LinearCFG(), steps=self.steps
+                    prompt, seeds[at : at + size], Constant(value=strength), rule=self._rule(), steps=self.steps
                 )
                 for at in range(0, len(seeds), size)
             ]
@@ -120,6 +141,38 @@ class Recorder:
         self._batch = size // 2
         self.remark(f"out of memory: going on with {self._batch} images at once")
         return self._batches(prompt, seeds, strength)
+
+
+class _Heard:
+    """A rule of plain guidance that keeps products of what was said, summed over the rows of every run.
+
+    The first of both predictions, of nearly pure noise, are the mean of the prompt and that of all.
+    """
+
+    def __init__(self) -> None:
+        self._runs: list[list[torch.Tensor]] = []
+        self._means: tuple[Events, Events] | None = None
+
+    def begin(self) -> None:
+        """A run begins; what it hears takes the place of a run that memory did not suffice for."""
+        if self._runs and not self._runs[-1]:
+            self._runs.pop()
+        self._runs.append([])
+        self._means = None
+
+    def __call__(self, x: Events, level: NoiseLevel, predictions: Mapping[str, Events], w: Scalar) -> Events:
+        """The guided prediction."""
+        own, none = predictions["cond"], predictions["uncond"]
+        if self._means is None:
+            self._means = own.mean(0, keepdim=True).expand_as(own), (own - none).mean(0, keepdim=True).expand_as(own)
+        mean, apart = self._means
+        self._runs[-1].append(products_of(apart, mean, x, own, none).sum(0).cpu())
+        return own + w * (own - none)
+
+    def products(self, evaluations: int) -> Array:
+        """Those of all runs that were not broken off (evaluations, 5, 5)."""
+        whole = [torch.stack(run) for run in self._runs if len(run) == evaluations]
+        return torch.stack(whole).sum(0).numpy()
 
 
 def _descending(times: Array) -> NDArray[np.intp]:

@@ -187,6 +187,10 @@ def _labelled(
     known = {name: one.known for name, one in found.items() if one.known}
     if len(known) == len(found):
         variables |= _known(list(known.values()))
+    foretold = [one.foretold for one in found.values() if one.foretold]
+    if len(foretold) == len(found):
+        variables["affine_share"] = (["source"], [one.affine_share for one in foretold])
+        variables["variance_ratio_foretold"] = (["source", "strength"], [list(one.ratios) for one in foretold])
     return dataset(
         variables,
         coords={"source": sources, "strength": list(calibration.strengths), "prompt": list(prompts)},
@@ -213,8 +217,6 @@ def _known(found: Sequence[Known]) -> dict[str, tuple[Sequence[str], Any]]:
     for name, field in {"decided_nats": "disagreement", "decided_nats_exact": "left"}.items():
         variables |= estimates(name, ["source"], [getattr(one.found, field) or NEVER for one in found])
     variables["ignorance_steps"] = (["source"], [one.steps for one in found])
-    variables["affine_share"] = (["source"], [one.foretold.affine_share for one in found])
-    variables["variance_ratio_foretold"] = (["source", "strength"], [list(one.foretold.ratios) for one in found])
     return variables
 
 

@@ -52,7 +52,6 @@ def _knowledge(one: xr.Dataset) -> dict[str, Any]:
     nats = {"claimed": "decided_nats", "exact": "decided_nats_exact"}
     compete = one.sel(answer_level=one["competing"].values.astype(bool))
     levels = zip(compete["answer_time"].values, stored(compete, "learned_level"), strict=True)
-    strengths = zip(one["strength"].values, one["variance_ratio_foretold"].values, strict=True)
     return {
         "learned_fraction": stored(one, "learned_fraction")[0].as_numbers(),
         "levels": [{"time": float(time), **found.as_numbers()} for time, found in levels],
@@ -60,8 +59,6 @@ def _knowledge(one: xr.Dataset) -> dict[str, Any]:
             short: stored(one, name)[0].as_numbers() if np.isfinite(one[name]) else None for short, name in nats.items()
         },
         "by_ignorance": str(one["ignorance_steps"].values) or None,
-        "affine_share": float(one["affine_share"]),
-        "variance_ratio_foretold": {f"strength {strength:g}": float(ratio) for strength, ratio in strengths},
     }
 
 
@@ -75,6 +72,10 @@ def _source(one: xr.Dataset) -> dict[str, Any]:
         shown["paths"] = {short: stored(last, name)[0].as_numbers() for short, name in names.items()}
     if "learned_fraction" in one:
         shown["knowledge"] = _knowledge(one)
+    if "affine_share" in one:
+        strengths = zip(one["strength"].values, one["variance_ratio_foretold"].values, strict=True)
+        ratios = {f"strength {strength:g}": float(ratio) for strength, ratio in strengths}
+        shown["foretold"] = {"variance_ratio": ratios, "affine_share": float(one["affine_share"])}
     shown["side"] = str(one["side"].values)
     shown["predicted"] = {name: float(one[name]) for name in PREDICTED}
     shown["half_told"] = float(one["half_told"])

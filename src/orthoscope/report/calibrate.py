@@ -13,7 +13,7 @@ from orthoscope import writing
 from orthoscope.datasets import write
 from orthoscope.plots.calibrate import calibrate_figure
 from orthoscope.quantities import Estimate
-from orthoscope.report.knowledge import bounded, knowledge_rows, learned_cards
+from orthoscope.report.knowledge import bounded, foretold_rows, knowledge_rows, learned_cards
 from orthoscope.report.page import Card, Section, render, save_figure
 from orthoscope.report.tables import Table, show
 
@@ -105,6 +105,9 @@ def calibration_section(result: xr.Dataset, found: Mapping[str, Any], command: s
     known = [found[source].get("knowledge") for source in sources]
     if all(known):
         rows += knowledge_rows(known)
+    foretold = [found[source].get("foretold") for source in sources]
+    if all(foretold):
+        rows += foretold_rows(foretold)
     return Section(
         name="calibrate",
         title="When the class is told",
@@ -180,6 +183,8 @@ def shown(found: Mapping[str, Any]) -> dict[str, Any]:
         table |= {f"{source}: excess of the pair, nats": one["paths"]["excess"]} if "paths" in one else {}
         if "knowledge" in one:
             table |= {f"{source}: {name}": value for name, (value,) in _by_name(knowledge_rows([one["knowledge"]]))}
+        if "foretold" in one:
+            table |= {f"{source}: {name}": value for name, (value,) in _by_name(foretold_rows([one["foretold"]]))}
         table |= {
             f"{source}: variance ratio, {at}": f"{ratio['value']:.3g} [{ratio['low']:.3g}, {ratio['high']:.3g}]"
             for at, ratio in one["variance_ratio"].items()

@@ -49,17 +49,17 @@ def knowledge_rows(known: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     rows = [["learned fraction of the unconditional branch", *map(learned_fraction, known)]]
     rows.append(["claimed after the decision, and by exact scores, nats", *map(_decided, known)])
     rows.append(["guidance acts by ignorance alone in", *(one["by_ignorance"] or "no step" for one in known)])
-    for strength in known[0]["variance_ratio_foretold"]:
-        rows.append(
-            [
-                f"variance ratio foretold, {strength}",
-                *(f"{one['variance_ratio_foretold'][strength]:.3g}" for one in known),
-            ]
-        )
-    rows.append(
-        ["share of the branches' difference that this explains", *(f"{one['affine_share']:.2f}" for one in known)]
-    )
     return rows
+
+
+def foretold_rows(foretold: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """What constant strengths are expected to cost, a column for every source."""
+    rows = [
+        [f"variance ratio foretold, {strength}", *(f"{one['variance_ratio'][strength]:.3g}" for one in foretold)]
+        for strength in foretold[0]["variance_ratio"]
+    ]
+    share = "share of the branches' difference that this explains"
+    return [*rows, [share, *(f"{one['affine_share']:.2f}" for one in foretold)]]
 
 
 def _decided(known: Mapping[str, Any]) -> str:
