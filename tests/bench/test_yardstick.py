@@ -68,6 +68,12 @@ def test_the_report_adds_up() -> None:
     assert found["speedup"] == pytest.approx(found["textbook_seconds"] / found["seconds"])
     assert found["bias_over_stderr"] == pytest.approx(abs(found["bias"]["value"]) / found["stderr"])
     assert found["stderr"] <= 4e-3
+    # A squared distance is the variance kept and the shift, in units of the class's own; none is off all modes.
+    kept = {name: found[name]["value"] for name in ("variance_ratio", "class_distance", "far_share")}
+    shift = found["mean_shift"]["value"] * 2  # centroids have unit variance, in units of std = 0.5
+    expected = math.hypot(math.sqrt(kept["variance_ratio"]), shift)
+    assert kept["class_distance"] == pytest.approx(expected, rel=0.08)
+    assert kept["far_share"] < 0.1
     assert found["bias_over_stderr"] < 1
     value = found["law"]["value"] + sum(level["value"] for level in found["levels"])
     assert found["mean_shift"]["value"] == pytest.approx(value)

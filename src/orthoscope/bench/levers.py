@@ -15,7 +15,11 @@ from orthoscope.bench.levels import STEPS, multilevel, step_bias
 from orthoscope.bench.textbook import TEXTBOOK_STEPS
 from orthoscope.bench.yardstick import TextbookCost, Yardstick, fastest, textbook_cost
 from orthoscope.guidance.schedules import Constant
+from orthoscope.metrics import total_variance
+from orthoscope.metrics.away import Away, squared_distance
+from orthoscope.metrics.modes import far_from_modes
 from orthoscope.progress import Progress
+from orthoscope.quantities import Estimate
 from orthoscope.serialize import to_dict
 from orthoscope.simulation.completion import Completion
 from orthoscope.simulation.control import row_values
@@ -68,6 +72,7 @@ def compare_with_textbook(problem: Yardstick, *, progress: Progress | None = Non
     bias = step_bias(whole, steps=STEPS[-1], rows=BIAS_ROWS)
     tell(4, 5)
     levers = measure_levers(problem, whole, textbook)
+    kept = samples_kept(whole)
     tell(5, 5)
     stderr = found.mean_shift.stderr
     return {
@@ -78,6 +83,7 @@ def compare_with_textbook(problem: Yardstick, *, progress: Progress | None = Non
         "stderr": stderr,
         "bias_over_stderr": abs(bias.value) / stderr,
         "mean_shift": found.mean_shift.as_numbers(),
+        **{name: one.as_numbers() for name, one in kept.items()},
         "bias": bias.as_numbers(),
         "textbook": {
             **{name: value for name, value in asdict(textbook).items() if name not in ("bias", "seconds")},
@@ -97,6 +103,22 @@ def compare_with_textbook(problem: Yardstick, *, progress: Progress | None = Non
         "orthoscope": __version__,
         "spec": to_dict(problem),
     }
+
+
+def samples_kept(drawn: Draw) -> dict[str, Estimate]:
+    """What the engine's samples keep of the variance of their class, and how far from it they are, the modes fixed.
+
+    The speedup is that of one mean; these few samples say that what it is the mean of is no junk.
+    """
+    one = replace(drawn, simulation=drawn.simulation.but(samples=ROWS, steps=STEPS[-1]))
+    assert isinstance(one.target, Mixture)
+    x, width = one.run(one.levels).x, one.simulation.setting.law.std**2
+    rows, centroid = x.double().numpy(force=True), one.centroid.astype(np.float64)
+    away = Away(
+        squares=squared_distance(rows, centroid, width * np.eye(rows.shape[1])),
+        far=far_from_modes(one.target, x.to(one.target.centroids)).double().numpy(force=True),
+    )
+    return {"variance_ratio": total_variance(rows).times(1 / (width * rows.shape[1]))} | away.estimates()
 
 
 def measure_levers(problem: Yardstick, drawn: Draw, textbook: TextbookCost) -> list[Lever]:

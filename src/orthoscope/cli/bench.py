@@ -61,6 +61,8 @@ def _show(result: Mapping[str, Any]) -> None:
         f"each; bias {show(textbook['bias'])}",
         "engine": f"{result['seconds']:.3g} s measured; bias {show(result['bias'])}",
         "mean shift": f"{show(result['mean_shift'])} (wanted: error {spec['stderr']:g})",
+        "variance ratio": f"{show(result['variance_ratio'])}, at {show(result['class_distance'])} from the class, "
+        f"{show(result['far_share'])} far off",
         "speedup": f"{result['speedup']:,.0f}; at equal errors {result['speedup_at_equal_stderr']:,.0f}",
     }
     title = (
