@@ -222,6 +222,20 @@ def test_a_window_without_comparison_is_not_recommended() -> None:
     assert "could not be compared with constant strength at equal mean shift" in found["text"]
 
 
+def test_little_knowledge_asks_for_guidance_that_ends() -> None:
+    known = {"standing": "ignorant", "text": ["It has learned 0.17 [0.12, 0.22].", "That costs."]}
+    lower, ending = Case("constant:1", 0.04, -0.1), Case("step:early=3,late=0,switch=0.5,clock=step", 0.0, -0.1, 0.0, 2)
+
+    def advised(*others: Case, **changes: str) -> dict[str, Any]:
+        return recommendation(audit(USED, *others, knowledge=json.dumps(known | changes)))
+
+    found = advised(lower)
+    assert "ends should help and was not run: try step:early=3,late=0,switch=50%." in found["text"]
+    assert found["evidence"][-2:] == known["text"]
+    for other in (advised(lower, ending), advised(lower, standing="between"), recommendation(audit(USED, lower))):
+        assert "was not run" not in other["text"]
+
+
 def test_one_schedule_has_nothing_to_be_compared_with() -> None:
     found = recommendation(audit(USED))
     assert (found["schedule"], found["evidence"]) == (None, [])

@@ -133,7 +133,7 @@ def test_json_is_all_there_is_on_output(run_cli: Run, tmp_path: Path, asked: lis
     assert run.err == ""
     found = json.loads(run.out)
     assert found.keys() == {
-        "schedules", "recommendation", "twin", "stopped", "report", "results", "real", "distances_from",
+        "schedules", "recommendation", "knowledge", "twin", "stopped", "report", "results", "real", "distances_from",
     }  # fmt: skip
     assert found["schedules"][2]["variance_ratio"].keys() == {"value", "low", "high"}
     assert found["schedules"][0]["gain"] is None

@@ -35,7 +35,6 @@ def audit_tables(audit: xr.Dataset) -> list[Table]:
                 *([f"and {more} more schedules"] if more else []),
                 "",
                 *_advice(audit),
-                *_known(audit),
                 *_stopped(audit),
             ],
         )
@@ -51,13 +50,12 @@ def _chosen(audit: xr.Dataset) -> list[str]:
 
 
 def _advice(audit: xr.Dataset) -> list[str]:
+    """What to use, and below it what the unconditional branch knows and what that implies."""
+    known = [line for text in attribute(audit, "knowledge").get("text", ()) for line in wrap(text, WIDTH)]
     lines = wrap(str(attribute(audit, "recommendation").get("text", "")), WIDTH, break_on_hyphens=False)
-    return lines if len(lines) <= _LINES else [*lines[: _LINES - 1], _short(" ".join(lines[_LINES - 1 :]), WIDTH)]
-
-
-def _known(audit: xr.Dataset) -> list[str]:
-    """What the unconditional branch knows and what that implies."""
-    return [line for text in attribute(audit, "knowledge").get("text", ()) for line in wrap(text, WIDTH)]
+    most = max(_LINES - len(known), 1)
+    shown = lines if len(lines) <= most else [*lines[: most - 1], _short(" ".join(lines[most - 1 :]), WIDTH)]
+    return [*shown, *known]
 
 
 def _stopped(audit: xr.Dataset) -> list[str]:
