@@ -22,7 +22,8 @@ class Calibration:
         steps: Steps of the scheduler.
         scheduler: Class of diffusers that replaces the pipeline's own scheduler.
         strengths: Constant strengths at which diversity is measured; windows are sought at the last.
-        data: An .npz file with labelled data for the twin.
+        data: An .npz file with labelled data for the twin; they also bound the error of the unconditional branch where
+            it cannot be measured.
         path_steps: Steps of the reverse paths that are followed at strength 0 and the last; fewer where classes are
             many.
         paths: Paths that are followed where classes are many, a class drawn for each.

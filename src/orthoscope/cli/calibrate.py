@@ -29,7 +29,7 @@ def calibrate(
         ),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="An .npz file with x and labels, in the scheduler's units: makes a twin.")
+        Path | None, typer.Option(help=".npz file of x and labels, in the scheduler's units: a twin; of texts a bound.")
     ] = None,
     paths: Annotated[int, typer.Option(help="Paths followed where classes are many, a class drawn for each.")] = 24,
     exhaustive: Annotated[
