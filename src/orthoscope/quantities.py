@@ -177,6 +177,11 @@ class Estimate:
         reach = self.limit(1 - share) * self.stderr
         return self.value - reach, self.value + reach
 
+    def bracketed(self) -> str:
+        """The value and its 95 % interval, to two places."""
+        low, high = self.interval()
+        return f"{self.value:.2f} [{low:.2f}, {high:.2f}]"
+
     def as_numbers(self) -> dict[str, float | int | None]:
         """The estimate as a JSON object."""
         return {name: getattr(self, name) for name in ("value", "stderr", "stderr_within", "n", "dof")}

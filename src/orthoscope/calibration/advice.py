@@ -54,7 +54,7 @@ def advice(
         left: What exact scores would leave there.
         after: The steps in which guidance acts by ignorance alone, as `steps_between` says it.
     """
-    said = f"the unconditional branch has learned {bracketed(learned)} of what it could"
+    said = f"the unconditional branch has learned {learned.bracketed()} of what it could"
     if disagreement is not None and left is not None:
         said += (
             f", and after the decision the pair still claims {disagreement.value:.2g} nats, exact scores "
@@ -93,11 +93,5 @@ _IMPLIED: dict[Standing, str] = {
 
 def implied(learned: Estimate) -> tuple[str, str]:
     """What a branch knows, and what that implies for an audit: a sentence each."""
-    known = f"The unconditional branch has learned {bracketed(learned)} of what it could: 1 knows the classes, 0 none."
+    known = f"The unconditional branch has learned {learned.bracketed()} of what it could: 1 knows the classes, 0 none."
     return known, _IMPLIED[standing(learned)]
-
-
-def bracketed(learned: Estimate) -> str:
-    """A fraction with its interval."""
-    low, high = learned.interval()
-    return f"{learned.value:.2f} [{low:.2f}, {high:.2f}]"

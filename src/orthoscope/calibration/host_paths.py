@@ -150,7 +150,7 @@ def _shape(host: Host) -> tuple[int, ...]:
 
 def has_paths(host: Host) -> bool:
     """Whether it can be done."""
-    return host.is_small and host.classes is not None
+    return host.classes is not None and host.is_small
 
 
 def _denoiser(host: Host) -> Denoiser:

@@ -83,7 +83,7 @@ class _Shown:
     products: list[Array] = field(default_factory=list)
     _asked: int = 0
 
-    def move(self, x: Events, level: NoiseLevel, means: Events, none: Events) -> Events:
+    def move(self, x: Events, level: NoiseLevel, means: torch.Tensor, none: Events) -> Events:
         """Take what was said of the state, and show the image with less noise."""
         if 0 < self._asked < len(self.times):
             state, conditional, unconditional = (one.double().flatten(1).cpu() for one in (x, means, none))

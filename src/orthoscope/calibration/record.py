@@ -111,7 +111,7 @@ class Recorder:
             states=states,
             groups=np.array(groups),
             passes=sum(part.passes for part in parts),
-            products=None if heard is None else heard.products(len(times))[kept],
+            products=None if heard is None else heard.products(kept, len(times)),
         )
 
     def _rule(self) -> Rule:
@@ -169,10 +169,10 @@ class _Heard:
         self._runs[-1].append(products_of(apart, mean, x, own, none).sum(0).cpu())
         return own + w * (own - none)
 
-    def products(self, evaluations: int) -> Array:
-        """Those of all runs that were not broken off (evaluations, 5, 5)."""
+    def products(self, kept: NDArray[np.intp], evaluations: int) -> Array | None:
+        """Those of all runs that were not broken off, at the evaluations kept (kept, 5, 5); None if nothing was said."""
         whole = [torch.stack(run) for run in self._runs if len(run) == evaluations]
-        return torch.stack(whole).sum(0).numpy()
+        return torch.stack(whole).sum(0).numpy()[kept] if whole else None
 
 
 def _descending(times: Array) -> NDArray[np.intp]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from orthoscope.calibration.advice import bracketed
 from orthoscope.quantities import Estimate
 from orthoscope.report.page import Card
 
@@ -33,7 +32,7 @@ def bounded(found: Mapping[str, Any]) -> str:
 
 def learned_fraction(known: Mapping[str, Any]) -> str:
     """The learned fraction with its interval."""
-    return bracketed(Estimate(**known["learned_fraction"]))
+    return Estimate(**known["learned_fraction"]).bracketed()
 
 
 def learned_cards(source: Mapping[str, Any]) -> list[Card]:
