@@ -170,7 +170,7 @@ class _Heard:
         return own + w * (own - none)
 
     def products(self, kept: NDArray[np.intp], evaluations: int) -> Array | None:
-        """Those of all runs that were not broken off, at the evaluations kept (kept, 5, 5); None if nothing was said."""
+        """Those of all runs that were not broken off, at the evaluations kept (kept, 5, 5); None without."""
         whole = [torch.stack(run) for run in self._runs if len(run) == evaluations]
         return torch.stack(whole).sum(0).numpy()[kept] if whole else None
 
