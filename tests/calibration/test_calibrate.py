@@ -328,7 +328,7 @@ def test_levels_are_read_off_what_was_told_so_far() -> None:
 def test_windows_are_sought_where_the_users_own_strength_leaves_the_pair_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     squares = {0.0: [1.0, 1.0, 1.0, 1.0], 1.0: [0.0, 0.0, 1.0, 1.0], 4.0: [4.0, 4.0, 0.0, 0.0]}
 
-    def record(self: Recorder, strength: float) -> Record:
+    def record(self: Recorder, strength: float, *, hear: bool = False) -> Record:
         made = made_up([8.0, 4.0, 2.0, 1.0], np.tile(squares[strength], (10, 1)), [0] * 5 + [1] * 5)
         states = rng.stream(0, "states").standard_normal((10, 3)).astype(np.float32) + made.groups[:, None]
         return replace(made, states=states.astype(np.float32))
