@@ -240,6 +240,11 @@ def test_a_record_is_what_the_pipeline_did(digits: Host) -> None:
     none = recorder(digits).record(0.0)
     assert none.states[5:] == pytest.approx(plain.latents.reshape(5, -1), abs=1e-5)
     assert np.abs(none.states - found.states).max() > 1e-2
+    heard = recorder(digits).record(0.0, hear=True)
+    assert heard.states == pytest.approx(none.states, abs=1e-4)
+    assert heard.products is not None
+    apart = np.array([0, 0, 0, 1, -1])
+    assert heard.products @ apart @ apart == pytest.approx(none.squares.sum(0), rel=1e-3, abs=1e-6)
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_says_so(digits: Host) -> None:
