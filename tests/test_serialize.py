@@ -5,7 +5,6 @@ import math
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 from orthoscope import process, serialize
 from orthoscope.errors import ConfigError
 from orthoscope.quantities import Estimate, Quantity
-from orthoscope.serialize import content_hash, dumps, from_dict, plain, read_json, to_dict
+from orthoscope.serialize import content_hash, dumps, from_dict, plain, to_dict
 
 
 @dataclass(frozen=True)
@@ -109,20 +108,6 @@ def test_mistakes_are_named(data: object, message: str) -> None:
 def test_the_version_may_be_left_out() -> None:
     assert from_dict({"type": "Point", "x": 1.0}, REGISTRY) == Point(1.0)
     assert to_dict(Point(1.0))["version"] == serialize.VERSION
-
-
-@pytest.mark.parametrize(
-    ("content", "message"), [(b'{\n"a": }', "not valid JSON: line 2, column 6"), (b"\xff\xfe", "cannot read")]
-)
-def test_unreadable_files_are_named(content: bytes, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "spec.json"
-    path.write_bytes(content)
-    with pytest.raises(ConfigError, match=message):
-        read_json(path)
-    with pytest.raises(ConfigError, match="no such file"):
-        read_json(tmp_path / "other.json")
-    with pytest.raises(ConfigError, match="cannot read"):
-        read_json(tmp_path)
 
 
 @dataclass(frozen=True)

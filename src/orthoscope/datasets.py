@@ -20,6 +20,7 @@ import xarray as xr
 from orthoscope import __version__, writing
 from orthoscope.errors import ConfigError
 from orthoscope.quantities import QUANTITIES, Estimate
+from orthoscope.reading import opened, parse_json
 from orthoscope.serialize import content_hash, dumps, to_dict
 
 SUFFIXES = {
@@ -30,6 +31,7 @@ SUFFIXES = {
     "_mean_field": "mean-field ",
     "_finite_dim": "finite-dimension ",
 }
+_MOST_BYTES = 4 << 30  # of a result
 _PARTS = ("stderr", "stderr_within", "n", "dof")
 
 
@@ -183,19 +185,28 @@ def write_all(results: Mapping[str | None, xr.Dataset], path: Path) -> None:
     writing.write(path, buffer.getbuffer())
 
 
+def attribute(data: xr.Dataset, name: str, empty: str = "{}") -> Any:
+    """What an attribute holds as JSON; of one that is not there, what the empty text holds.
+
+    Raises:
+        ConfigError: if it holds something else.
+    """
+    return parse_json(str(data.attrs.get(name) or empty), f"the attribute {name} of results")
+
+
 def groups(path: Path) -> list[str]:
     """Names of the groups in a file; none if it is not there or unreadable."""
     try:
-        with h5py.File(path, "r") as store:
+        with opened(path) as stream, h5py.File(stream, "r") as store:
             return [name for name, item in store.items() if isinstance(item, h5py.Group)]
-    except Exception:  # a damaged file fails in many ways
+    except ConfigError:
         return []
 
 
 def read(path: Path, *, group: str | None = None) -> xr.Dataset | None:
-    """A dataset from a file or group, in memory; None if it is not there or unreadable."""
+    """A dataset from a file or group, in memory; None if it is not there, unreadable, or larger than any result."""
     try:
-        with xr.open_dataset(path, group=group, engine="h5netcdf") as stored:
-            return stored.load()
-    except Exception:  # a damaged file fails in many ways
+        with opened(path) as stream, xr.open_dataset(stream, group=group, engine="h5netcdf") as stored:
+            return stored.load() if stored.nbytes <= _MOST_BYTES else None
+    except ConfigError:
         return None

@@ -15,11 +15,30 @@ from typing import Any
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a full quota, a limit on the size of files
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_MOST_SHOWN = 400  # characters of a message
 _CURES = dict.fromkeys(NO_ROOM, "make room, or ") | dict.fromkeys(_NO_LOCKS, "it has no locks (flock): ")
 
 
+def clean(text: object) -> str:
+    """A text that can be shown anywhere: blanks for line breaks, and what controls a terminal spelled out."""
+    return "".join(one if one.isprintable() else _spelled(one) for one in str(text))
+
+
+def _spelled(character: str) -> str:
+    return " " if character.isspace() else character.encode("unicode_escape").decode()
+
+
+def one_line(text: object, most: int = _MOST_SHOWN) -> str:
+    """A text on one line, cleaned; of a long one beginning and end, where a message says what to do."""
+    line = clean(text)
+    return line if len(line) <= most else f"{line[: most * 2 // 3]} ... {line[-most // 3 :]}"
+
+
 class OrthoscopeError(Exception):
-    """Any error that Orthoscope raises on purpose."""
+    """Any error that Orthoscope raises on purpose; as text it is one line, whatever names came into it."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class ConfigError(OrthoscopeError, ValueError):
@@ -85,7 +104,7 @@ def nearest(name: Any, known: Iterable[str]) -> str:
 
 def in_one_line(error: BaseException) -> str:
     """What somebody else's code raised: its type, and the beginning of its text without line breaks."""
-    return f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
+    return f"{type(error).__name__}: {clean(' '.join(str(error).split())):.200}"
 
 
 def unwritable(path: Path, error: OSError) -> ConfigError:

@@ -5,7 +5,6 @@ A result in a folder (`save`) is read again (`read`), and made again from its sp
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -20,10 +19,11 @@ from orthoscope.errors import ConfigError
 from orthoscope.experiments.registry import SINGLE, STUDIES, Entry, Recorded, SpecTypes, find, name_of
 from orthoscope.guidance.schedules import SCHEDULES, GuidanceSchedule
 from orthoscope.locking import locked
+from orthoscope.reading import read_json
 from orthoscope.report.findings import Findings, as_path
 from orthoscope.report.studies import FILES, write_folder
 from orthoscope.report.tables import Table, flat
-from orthoscope.serialize import content_hash, from_dict, read_json
+from orthoscope.serialize import content_hash, from_dict
 from orthoscope.sweeps.points import HERE, Points, Study, Summarizes
 from orthoscope.threads import threads_for
 
@@ -62,7 +62,7 @@ class Result(Findings):
     def numbers(self) -> Mapping[str, Any]:
         """What was found in plain numbers, texts and lists: the JSON object of the command."""
         if "numbers" in self.data.attrs:
-            return dict(json.loads(self.data.attrs["numbers"]))
+            return dict(datasets.attribute(self.data, "numbers"))
         return self.study.summarize(self.data) if isinstance(self.study, Summarizes) else {}
 
     @property

@@ -14,7 +14,6 @@ import json
 import math
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from orthoscope.errors import ConfigError, unknown
@@ -137,21 +136,3 @@ def content_hash(value: Any) -> str:
     found = to_dict(value, identified=True)
     text = json.dumps(found, sort_keys=True, separators=(",", ":"), default=lambda array: array.tolist())
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-def read_json(path: Path) -> Any:
-    """The parsed content of a JSON file.
-
-    Raises:
-        ConfigError: if the file is missing, unreadable or not JSON, with the line of the mistake.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ConfigError(f"no such file: {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    except json.JSONDecodeError as error:
-        raise ConfigError(
-            f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}"
-        ) from error

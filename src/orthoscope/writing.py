@@ -83,7 +83,11 @@ def _stream(path: Path, before: os.stat_result | None) -> int | None:
         for own in (sys.stdout, sys.stderr):
             own.flush()
         return os.dup(shared)
-    return None if stat.S_ISREG(before.st_mode) else os.open(path, os.O_WRONLY)
+    if stat.S_ISREG(before.st_mode):
+        return None
+    descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # a pipe that nobody reads is refused, not waited for
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _replace(path: Path, data: Content, before: os.stat_result | None) -> None:

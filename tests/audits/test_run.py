@@ -25,7 +25,7 @@ from orthoscope.guidance.schedules import Constant
 from orthoscope.integrations import features, judge
 from orthoscope.integrations.host import host_of
 from orthoscope.integrations.source import Source
-from orthoscope.serialize import read_json
+from orthoscope.reading import read_json
 from tests.audits.cells import named, parsed
 from tests.integrations import pipelines
 

@@ -23,9 +23,9 @@ from orthoscope.errors import ConfigError
 from orthoscope.face.reports import AuditReport, CalibrationReport
 from orthoscope.integrations.shipped import DIGITS
 from orthoscope.integrations.source import Source
+from orthoscope.reading import read_json
 from orthoscope.report.audit_table import audit_tables
 from orthoscope.report.tables import as_text
-from orthoscope.serialize import read_json
 from tests.integrations import pipelines
 from tests.report.audits import ROLES, audited
 

@@ -54,8 +54,8 @@ def test_points_keep_their_shape_and_type(tmp_path: Path) -> None:
         ({"x": np.full((4, 2), np.inf), "y": np.arange(4) % 2}, "4 of 4 points hold NaN or infinity"),
         ({"x": np.eye(4), "y": np.full(4, 1e30)}, "whole numbers below"),
         ({"x": np.eye(4), "y": np.arange(4) / 3}, "whole numbers"),
-        ({"x": np.eye(4), "y": np.array(["a", "b", "a", "b"])}, "whole numbers"),
-        ({"x": np.array([[{}], [{}]]), "labels": np.array([0, 1])}, "cannot read"),
+        ({"x": np.eye(4), "y": np.array(["a", "b", "a", "b"])}, "one whole number per row, got <U1"),
+        ({"x": np.array([[{}], [{}]]), "labels": np.array([0, 1])}, "got object"),
     ],
 )
 def test_unusable_data_are_refused_in_one_line(content: dict[str, Any], message: str, tmp_path: Path) -> None:

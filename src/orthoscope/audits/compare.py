@@ -16,6 +16,7 @@ from orthoscope.audits.line import Knot, Reading, line
 from orthoscope.audits.measure import columns, labelled
 from orthoscope.audits.plan import REFERENCE
 from orthoscope.audits.resampling import Resampling, measures_of
+from orthoscope.datasets import attribute
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule
 from orthoscope.metrics import Contributions, Measure
@@ -85,7 +86,7 @@ def compared(
     grains = [traits.adherence.grain for traits in comparison.traits.values() if traits.adherence is not None]
     strengths = [comparison.equal_strength(schedule) for schedule in schedules]
     result = labelled(ds.assign(variables | {"equal_strength": (("schedule",), strengths)}))
-    texts = [*json.loads(ds.attrs.get("notes", "[]")), *comparison.notes.texts]
+    texts = [*attribute(ds, "notes", "[]"), *comparison.notes.texts]
     result.attrs |= {
         "current": format_schedule(current),
         "candidates": candidates,

@@ -17,6 +17,8 @@ from PIL.PngImagePlugin import PngInfo
 from torch.nn.functional import adaptive_avg_pool2d
 
 from orthoscope import locking, writing
+from orthoscope.errors import ConfigError
+from orthoscope.reading import opened, parse_json
 
 SHOWN = 8  # images of a cell that get a thumbnail
 _SIDE = 128  # of a thumbnail, in pixels, at most
@@ -87,15 +89,16 @@ def are_there(folder: Path, spec: str, prompt: str, images: int, key: str) -> bo
     """Whether all images of a cell are there, whole and this cell's."""
     try:
         return all(_cell_of(picture_path(folder, spec, prompt, image)) == key for image in range(images))
-    except (OSError, SyntaxError, ValueError, KeyError):  # Pillow calls a broken chunk a mistake of syntax
+    except ConfigError:
         return False
 
 
 def _cell_of(path: Path) -> str:
-    content = path.read_bytes()
-    with Image.open(io.BytesIO(content)) as opened:
-        cell = str(json.loads(opened.info[_KEY])["cell"])
-        opened.verify()  # the checksum of every part but the last
+    with opened(path) as stream:
+        content = stream.read()
+        with Image.open(io.BytesIO(content), formats=("PNG",)) as drawn:
+            cell = str(parse_json(drawn.info[_KEY], str(path))["cell"])
+            drawn.verify()  # the checksum of every part but the last
     return cell if content.endswith(_END) else ""
 
 

@@ -13,10 +13,11 @@ import xarray as xr
 from orthoscope import __version__, writing
 from orthoscope.audits.plan import Audit
 from orthoscope.audits.studio import Studio
-from orthoscope.datasets import groups, write_all
+from orthoscope.datasets import attribute, groups, write_all
 from orthoscope.datasets import read as read_group
 from orthoscope.errors import ConfigError
-from orthoscope.serialize import content_hash, dumps, read_json
+from orthoscope.reading import read_json
+from orthoscope.serialize import content_hash, dumps
 
 RESULTS: Final = "results.nc"
 SPEC: Final = "spec.json"
@@ -42,12 +43,12 @@ class AuditResult:
     @property
     def recommendation(self) -> dict[str, Any]:
         """The recommended schedule, why, and its evidence."""
-        return dict(json.loads(self.pipeline.attrs["recommendation"]))
+        return dict(attribute(self.pipeline, "recommendation"))
 
     @property
     def stopped(self) -> dict[str, str]:
         """Why schedules were stopped, by schedule."""
-        return dict(json.loads(self.pipeline.attrs["stopped"]))
+        return dict(attribute(self.pipeline, "stopped"))
 
     def write(self, out: Path) -> None:
         """Write the specification, and every dataset as a group of one NetCDF file, into a folder.

@@ -5,7 +5,6 @@ Whatever is finished stays on disk and is found again: the same command goes on 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -33,7 +32,7 @@ from orthoscope.audits.studio import Elsewhere, Recipe, Studio
 from orthoscope.audits.tally import Tally
 from orthoscope.audits.yardstick import Yardstick
 from orthoscope.checks import settle
-from orthoscope.datasets import estimates
+from orthoscope.datasets import attribute, estimates
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
@@ -260,7 +259,7 @@ class Session:
         result = measured(material, kept, plan.prompts, self.yardstick.references)
         if plan.current is not None and current != plan.current:
             is_now, was = map(format_schedule, (current, plan.current))
-            notes = [*json.loads(result.attrs["notes"]), f"{is_now} is compared with: {was} was stopped"]
+            notes = [*attribute(result, "notes", "[]"), f"{is_now} is compared with: {was} was stopped"]
             result.attrs["notes"] = dumps(notes, indent=None)
         result = compared(material, result, list(kept), current=current)
         told = {format_schedule(schedule): reason for schedule, reason in stopped.items()}

@@ -76,4 +76,6 @@ def calibrate(
     if not json:
         for line in notes_of(found):
             remark(line)
-        remark(f"\nto be tested by:\n{found['audit_command']}")
+        remark("")
+        remark("to be tested by:")
+        remark(found["audit_command"])

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Collection
 from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -15,7 +16,7 @@ import typer
 from orthoscope import __version__
 from orthoscope.cli.help import NAMES, Verb, Verbs
 from orthoscope.cli.output import remark
-from orthoscope.errors import NO_ROOM, OrthoscopeError, StoppedError
+from orthoscope.errors import NO_ROOM, OrthoscopeError, StoppedError, in_one_line, one_line
 from orthoscope.registered import import_named
 
 UNUSABLE_INPUT, FAILED, INTERRUPTED, BUG = 2, 1, 130, 70
@@ -86,9 +87,9 @@ def _app(argv: Collection[str]) -> typer.Typer:
     return app
 
 
-def _one_line(message: str) -> str:
+def _message(error: typer.TyperException) -> str:
     """The parser's message without its line breaks and without the class of the error it caught."""
-    return " ".join(message.split()).replace(": Value error, ", ": ")
+    return one_line(" ".join(error.format_message().split()).replace(": Value error, ", ": "))
 
 
 def _hint(error: typer.TyperException, argv: list[str]) -> str:
@@ -100,10 +101,23 @@ def _hint(error: typer.TyperException, argv: list[str]) -> str:
     return f"; for several values repeat the option: {option} A {option} B" if option and extra else ""
 
 
+def _open_streams() -> None:
+    """Standard streams that take any text; what was closed goes nowhere, and no file that is opened takes its place."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+        elif isinstance(stream := getattr(sys, name), TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _forget_output() -> None:
-    """Send what is left of standard output nowhere, or Python would try again at its end, and complain."""
-    with suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Send what is left of the standard streams nowhere, or Python would try again at its end, and complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,6 +127,14 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments without the program name; those of the process if None.
     """
     argv = sys.argv[1:] if argv is None else argv
+    _open_streams()
+    try:
+        return _run(argv)
+    finally:
+        _forget_output()
+
+
+def _run(argv: list[str]) -> int:
     try:
         status = _app(argv)(argv, standalone_mode=False, obj=shlex.join(["orthoscope", *argv]))
         sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
@@ -120,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
             remark(_STOPPED)
         return status if isinstance(status, int) else 0
     except typer.TyperException as error:
-        remark(f"error: {_one_line(error.format_message())}{_hint(error, argv)}")
+        remark(f"error: {_message(error)}{_hint(error, argv)}")
         return UNUSABLE_INPUT
     except StoppedError as error:
         remark(f"error: {error}")
@@ -132,17 +154,18 @@ def main(argv: list[str] | None = None) -> int:
         remark(_STOPPED)
         return INTERRUPTED
     except BrokenPipeError:
-        _forget_output()
         return 0
+    except MemoryError as error:
+        remark(f"error: not enough memory ({in_one_line(error)}); ask for fewer samples, dimensions or steps")
+        return UNUSABLE_INPUT
     except Exception as error:
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             remark(f"error: cannot write {error.filename or 'standard output'}: {error.strerror}; make room")
-            _forget_output()
             return UNUSABLE_INPUT
         if isinstance(error, ModuleNotFoundError) and (package := str(error.name).partition(".")[0]) in _EXTRAS:
             remark(f"error: this needs {package}: pip install 'orthoscope[{_EXTRAS[package]}]'")
             return UNUSABLE_INPUT
         if os.environ.get("ORTHOSCOPE_DEBUG"):
             raise
-        remark(f"internal error: {type(error).__name__}: {error}; set ORTHOSCOPE_DEBUG=1 to see where, and report it")
+        remark(f"internal error: {in_one_line(error)}; set ORTHOSCOPE_DEBUG=1 to see where, and report it")
         return BUG

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orthoscope.errors import named
+from orthoscope.errors import clean, named
 from orthoscope.serialize import dumps
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 def remark(text: str) -> None:
     """A line for people, on standard error; arguments of the library, in backticks, are shown as options."""
-    from rich.console import Console
-
-    text = named(text, lambda argument: f"--{argument.replace('_', '-')}")
-    Console(stderr=True, soft_wrap=True, highlight=False, emoji=False).print(text, markup=False)
+    if sys.stderr is not None:
+        with suppress(OSError):  # nobody reads it
+            line = named(text, lambda argument: f"--{argument.replace('_', '-')}")
+            print(clean(line), file=sys.stderr, flush=True)
 
 
 def emit(result: Mapping[str, Any], *, as_json: bool, title: str) -> None:

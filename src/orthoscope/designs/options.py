@@ -19,7 +19,7 @@ from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.texts import number
 from orthoscope.laws import Start
 from orthoscope.progress import Remark
-from orthoscope.serialize import read_json
+from orthoscope.reading import read_json
 
 T_MAX, DATA_T_MAX = 50.0, 200.0
 STANDARD = Margin(strength=0.01, switch=0.01)  # numbers rounded to two decimals

@@ -12,7 +12,8 @@ from orthoscope import __version__
 from orthoscope.errors import ConfigError, OrthoscopeError, unknown
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.laws import Start
-from orthoscope.serialize import read_json, to_dict
+from orthoscope.reading import read_json
+from orthoscope.serialize import to_dict
 from orthoscope.theory import guided_gaussian
 from orthoscope.theory.joint import GaussianLaw, JointPrediction, gaussian_law, guided_joint
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from orthoscope import datasets, results
 from orthoscope.calls import verb
 from orthoscope.errors import ConfigError
+from orthoscope.reading import read_json
 from orthoscope.report.findings import as_path
-from orthoscope.serialize import read_json
 
 if TYPE_CHECKING:
     from orthoscope.face.reports import AuditReport, CalibrationReport

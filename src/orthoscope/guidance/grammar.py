@@ -16,12 +16,11 @@ a guidance scale, as in `step:early=scale:7.5,late=-1,switch=1`.
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from pathlib import Path
 from typing import Any
 
-from orthoscope import registered, serialize, writing
+from orthoscope import reading, registered, serialize, writing
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.own import SCHEDULE_TYPES, FunctionSchedule, own_schedule
 from orthoscope.guidance.schedules import SCHEDULES, Constant, GuidanceSchedule
@@ -143,7 +142,7 @@ def read_schedule(path: Path | str) -> GuidanceSchedule:
         ConfigError: if the file is missing, malformed, or holds no schedule of a supported version.
     """
     try:
-        schedule: GuidanceSchedule = serialize.from_dict(serialize.read_json(Path(path)), SCHEDULE_TYPES)
+        schedule: GuidanceSchedule = serialize.from_dict(reading.read_json(Path(path)), SCHEDULE_TYPES)
     except ConfigError as error:
         raise ConfigError(f"schedule file {path}: {error}") from error
     return schedule
@@ -159,7 +158,7 @@ def write_schedule(schedule: Any, path: Path | str) -> None:
 
     try:
         text = serialize.dumps(as_schedule(schedule))
-        serialize.from_dict(json.loads(text), SCHEDULE_TYPES)
+        serialize.from_dict(reading.parse_json(text, "it"), SCHEDULE_TYPES)
     except (TypeError, ConfigError) as error:
         raise ConfigError(f"this schedule cannot be written down: {error}", field="schedule") from error
     writing.write(Path(path), text + "\n")

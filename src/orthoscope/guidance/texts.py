@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 
 from orthoscope.errors import ConfigError, unknown
@@ -86,7 +86,7 @@ def _scalar(raw: str, name: str, where: str) -> float:
     try:
         # In decimal, so that 0.7% is the same number as step 7 of 1000.
         return float(Decimal(raw[:-1]) / 100) if raw.endswith("%") else float(raw)
-    except (ValueError, InvalidOperation) as error:
+    except (ValueError, ArithmeticError) as error:
         raise ConfigError(f"{where}: {name} must be a number, got {raw!r}") from error
 
 

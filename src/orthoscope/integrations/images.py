@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 
-from orthoscope.errors import ConfigError
+from orthoscope.errors import ConfigError, in_one_line
+from orthoscope.reading import check_file
 
 ENDINGS = (".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 UNREAD = (
@@ -83,6 +84,7 @@ def _opened(file: Path) -> Iterator[ImageFile.ImageFile]:
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             # A stream, for what Pillow maps into memory by name it turns wrongly.
+            check_file(file, "an image")
             with file.open("rb") as stream, Image.open(stream, formats=_FORMATS) as image:
                 _check(image, name)
                 yield image
@@ -95,7 +97,7 @@ def _opened(file: Path) -> Iterator[ImageFile.ImageFile]:
             f"cannot read {name}: it is none of {', '.join(_FORMATS)} of 8 or 16 bits per channel; convert or remove it"
         ) from error
     except Exception as error:  # whatever a damaged file may hold
-        raise ConfigError(f"cannot read {name}: {' '.join(str(error).split()):.100}; repair or remove it") from error
+        raise ConfigError(f"cannot read {name}: {in_one_line(error)}; repair or remove it") from error
 
 
 def _check(image: ImageFile.ImageFile, name: str) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orthoscope.errors import ConfigError
+from orthoscope.reading import read_text
 
 _LONGEST = 4000  # characters of a prompt: beyond, the file is no list of prompts
 
@@ -19,14 +20,7 @@ def read_prompts(path: Path) -> tuple[str, ...]:
     Raises:
         ConfigError: if the file cannot be read, or holds no prompts.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except FileNotFoundError as error:
-        raise ConfigError(f"no such file: {path}; expected prompts, one per line") from error
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path} is not text in UTF-8; expected prompts, one per line") from error
-    except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}; expected prompts, one per line") from error
+    lines = read_text(path, "prompts, one per line").splitlines()
     prompts = tuple(text for line in lines if (text := line.strip()) and not text.startswith("#"))
     if not prompts:
         raise ConfigError(f"{path} holds no prompts; write one per line (lines that start with # are skipped)")

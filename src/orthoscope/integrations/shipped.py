@@ -10,7 +10,6 @@ One safetensors file holds the weights of each and, in its metadata, everything 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -19,14 +18,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
 
 from orthoscope import rng, writing
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.class_pipeline import ClassPipeline, build_network, network_config, pipeline_of
 from orthoscope.integrations.weights import check_complete, check_finite, check_floating
+from orthoscope.reading import read_tensors
 from orthoscope.targets.bundled import bundled_digits, bundled_glyphs, glyph_names
 from orthoscope.targets.labelled import LabelledData
 
@@ -143,9 +141,9 @@ def read_class_pipeline(path: Path | str) -> ClassPipeline:
         ConfigError: if the file is missing, damaged, or holds another model.
     """
     file = Path(path)
-    about, weights = _read(file)
+    about, _, weights = read_tensors(file, "orthoscope", framework="pt")
     cure = "train it with: orthoscope train digits"
-    if about.get("model") not in MODELS or about.get("format") != _FORMAT:
+    if str(about.get("model")) not in MODELS or about.get("format") != _FORMAT:
         raise ConfigError(f"{file} does not hold a model of format {_FORMAT} ({', '.join(MODELS)}); {cure}")
     try:
         if about["network"]["sample_size"] < 1:
@@ -161,16 +159,3 @@ def read_class_pipeline(path: Path | str) -> ClassPipeline:
     source = about["model"] if file == MODELS[about["model"]].file else str(file)  # as other pipelines say it
     pipeline.register_to_config(_name_or_path=source)  # type: ignore[no-untyped-call]
     return pipeline
-
-
-def _read(file: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Metadata and tensors of a file."""
-    if not os.path.isfile(file):
-        raise ConfigError(f"no such file: {file}; expected weights that `orthoscope train` wrote")
-    try:
-        with safe_open(file, framework="pt") as opened:
-            about = json.loads((opened.metadata() or {}).get("orthoscope", "{}"))
-            weights = {name: opened.get_tensor(name) for name in opened.keys()}
-    except (SafetensorError, OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{file} is not a readable safetensors file: {error}; write it again") from error
-    return (about if isinstance(about, dict) else {}), weights

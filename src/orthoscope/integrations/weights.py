@@ -11,7 +11,6 @@ and weights belong to different models.
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 from collections import Counter
@@ -26,7 +25,8 @@ from diffusers import ModelMixin
 from safetensors import safe_open
 from torch import nn
 
-from orthoscope.errors import ConfigError
+from orthoscope.errors import ConfigError, one_line
+from orthoscope.reading import check_file, read_json
 
 _NAMED = 5  # tensors that a message names
 _COMPUTED = ("num_batches_tracked", "position_ids", "relative_position_index")
@@ -188,17 +188,17 @@ def _check_indices(folder: Path) -> None:
     """An index may name safetensors beside it, and nothing else."""
     for index in sorted(folder.glob("*.safetensors.index*.json")):
         try:
-            shards = set(map(str, json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            shards = set(map(str, read_json(index)["weight_map"].values()))
             if not shards:
                 raise ValueError("it is empty")
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ConfigError(f"{index} is no index of weights; get the folder's files again") from error
         for shard in sorted(shards):
             if not shard.endswith(".safetensors"):
-                raise pickled(folder, f"{index.name} names {_shown(shard)}")
+                raise pickled(folder, f"{index.name} names {one_line(shard)}")
             if Path(shard).name != shard or "\\" in shard:
                 raise ConfigError(
-                    f"{index} names {_shown(shard)}, which is not beside it; get the folder's files again"
+                    f"{index} names {one_line(shard)}, which is not beside it; get the folder's files again"
                 )
         there = (folder / shard for shard in shards if (folder / shard).is_file())
         held = Counter(name for file in there for name in _types(file))
@@ -208,6 +208,7 @@ def _check_indices(folder: Path) -> None:
 
 def _types(file: Path) -> dict[str, str]:
     """Types of the tensors in a file of safetensors, in its own words."""
+    check_file(file)
     with safe_open(file, framework="pt") as opened:
         return {name: opened.get_slice(name).get_dtype() for name in opened.keys()}
 
@@ -221,9 +222,4 @@ def _check_kind(folder: Path) -> None:
 
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return _shown(", ".join(names[:_NAMED])) + more
-
-
-def _shown(text: str) -> str:
-    """Names from files as one line that can be printed."""
-    return "".join(character if character.isprintable() else "?" for character in text[:1000])
+    return one_line(", ".join(names[:_NAMED])) + more

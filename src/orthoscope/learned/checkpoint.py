@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from orthoscope import writing
 from orthoscope.errors import ConfigError
 from orthoscope.learned.training import Log, Trainer
+from orthoscope.reading import read_tensors
 from orthoscope.serialize import dumps, from_dict, plain
 
 _KEY = "orthoscope"
@@ -54,14 +53,12 @@ def read_checkpoint(trainer: Trainer, path: Path, *, of: Any = None) -> None:
     if not path.is_file():
         raise ConfigError(f"no checkpoint {path}: nothing to resume; train without `resume`")
     try:
-        with safe_open(path, framework="pt") as opened:
-            about = json.loads((opened.metadata() or {})[_KEY])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}
+        about, _, tensors = read_tensors(path, _KEY, framework="pt")
         log = [from_dict(entry, {"Log": Log}) for entry in about["log"]]
         before, done, named = dict(about["training"]), int(about["done"]), set(about["tensors"])
         was_of = dict(about.get("of") or {})
         seconds = float(about.get("seconds", 0.0))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ConfigError(f"{path} is not a readable checkpoint; train again without `resume`") from error
     _refuse_another(before, plain(trainer.training), path)
     if of is not None and was_of:

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as ProgressBar
 
 from orthoscope import locking
-from orthoscope.errors import ConfigError
+from orthoscope.errors import ConfigError, clean
 from orthoscope.progress import Progress
 
 _LONGEST = 30 * 86400.0  # seconds between two steps for which the time left can still be told
@@ -46,20 +46,23 @@ def bar(label: str, *, quiet: bool = False) -> Iterator[Progress]:
 
     The yielded function takes steps done and steps in all.
     """
+    if quiet:
+        yield lambda done, total: locking.check()
+        return
     console = Console(stderr=True)
-    if not quiet and not (console.is_terminal or console.is_jupyter):
-        yield _Lines(label, console)
+    if not (console.is_terminal or console.is_jupyter):
+        yield _Lines(clean(label), console)
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with ProgressBar(*columns, console=console, disable=quiet, transient=True, speed_estimate_period=_LONGEST) as drawn:
-        task = drawn.add_task(label, total=None)
+    with ProgressBar(*columns, console=console, transient=True, speed_estimate_period=_LONGEST) as drawn:
+        task = drawn.add_task(clean(label), total=None)
 
         def advance(done: int, total: int) -> None:
             locking.check()  # work that could not be stored is not worth going on with

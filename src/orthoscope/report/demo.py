@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from orthoscope import __version__, writing
-from orthoscope.datasets import groups, read, write
+from orthoscope.datasets import attribute, groups, read, write
 from orthoscope.errors import ConfigError
 from orthoscope.experiments import registry
 from orthoscope.report.headlines import headlines
@@ -95,7 +94,7 @@ class Demo:
             provenance=f"Orthoscope {__version__}. Settings: spec.json; numbers: results.nc.",
         )
         report = writing.write(self.out / "report.html", page)
-        studies = {name: json.loads(result.attrs["spec"]) for name, result in results.items()}
+        studies = {name: attribute(result, "spec") for name, result in results.items()}
         spec = {"orthoscope": __version__, "command": "demo", "studies": studies}
         writing.write(self.out / "spec.json", dumps(spec) + "\n")
         return {"report": str(report), "results": str(self._store), "seconds": sum(self._seconds.values())}

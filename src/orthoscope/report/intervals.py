@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from orthoscope import datasets
 from orthoscope.quantities import decimals
 
 DIVERSITY = (
@@ -110,12 +110,12 @@ def real(audit: xr.Dataset) -> dict[str, Interval]:
 
 def noted(audit: xr.Dataset) -> list[str]:
     """What the measuring had to remark."""
-    return [str(text) for text in json.loads(audit.attrs.get("notes") or "[]")]
+    return [str(text) for text in datasets.attribute(audit, "notes", "[]")]
 
 
 def attribute(audit: xr.Dataset, name: str) -> dict[str, Any]:
     """An attribute that holds a JSON object, such as `recommendation` and `stopped`."""
-    held = json.loads(audit.attrs.get(name) or "{}")
+    held = datasets.attribute(audit, name)
     return dict(held) if isinstance(held, Mapping) else {}
 
 

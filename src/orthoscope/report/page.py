@@ -66,6 +66,7 @@ class Section:
     others: Sequence[Table] = ()
 
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")  # not valid in XML, or not seen
 FOOTER = (
     "Numbers in brackets are standard errors of the last digits; error bars in figures are two standard errors and "
     "cover trajectories and, where modes are random, draws of the modes."
@@ -113,7 +114,12 @@ def _printed(canvas: FigureCanvasBase, kind: str, dpi: float, **how: Any) -> byt
     finally:
         figure.dpi = before
     figure.set_layout_engine("none")
-    return buffer.getvalue()
+    return buffer.getvalue() if kind != "svg" else _CONTROLS.sub("?", buffer.getvalue().decode()).encode()
+
+
+def _valid(value: Any) -> Any:
+    """What a page may hold: no character that controls a terminal or is none of HTML."""
+    return _CONTROLS.sub("?", value) if type(value) is str else value
 
 
 def breaking(text: str) -> Markup:
@@ -136,6 +142,7 @@ def render(
         autoescape=True,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
+        finalize=_valid,
     )
     environment.filters |= {"embedded": embedded, "breaking": breaking}
     return environment.get_template("report.html").render(

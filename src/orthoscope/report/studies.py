@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from orthoscope import __version__, writing
-from orthoscope.datasets import write
+from orthoscope.datasets import attribute, write
 from orthoscope.errors import ConfigError
 from orthoscope.experiments.registry import SINGLE, STUDIES, name_of
 from orthoscope.report.page import Section, render, save_figure
@@ -35,7 +34,7 @@ def write_folder(study: Study, data: xr.Dataset, numbers: Mapping[str, Any], out
     Raises:
         ConfigError: if the folder cannot be written.
     """
-    spec = json.loads(data.attrs["spec"])
+    spec = attribute(data, "spec")
     if "type" in spec and not _can_be_read(study):
         spec = {"kind": name_of(study), "in_memory": spec}
     write(data, out / "results.nc")

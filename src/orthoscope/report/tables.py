@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from orthoscope.errors import clean
 from orthoscope.quantities import Estimate
 
 _DIMENSION = {"finite_dim": "this d", "mean_field": "d = ∞"}
@@ -29,7 +30,7 @@ def show(value: Any) -> str | None:
         case None:
             return "none"
         case bool() | int() | str():
-            return str(value)
+            return clean(value)
         case float():
             return f"{value:.6g}"
         case {"value": float() as number, "stderr": float() as error}:
@@ -91,8 +92,8 @@ class Table:
     def render(self, title: str = "", width: int | None = None) -> Iterator[RenderableType]:
         """What a terminal shows; where two columns speak for themselves, they share the width."""
         drawn = RichTable(
-            title=title or None, title_justify="left", show_header=bool(self.head), header_style="bold", box=None,
-            pad_edge=False, width=None if self.head else width,
+            title=clean(title) or None, title_justify="left", show_header=bool(self.head), header_style="bold",
+            box=None, pad_edge=False, width=None if self.head else width,
         )  # fmt: skip
         for head in self.head:
             drawn.add_column(head, no_wrap=True)
@@ -100,10 +101,15 @@ class Table:
             for k in range(max(map(len, self.rows), default=0)):
                 drawn.add_column(style="" if k else "bold")
         for row in self.rows:
-            drawn.add_row(*map(Text, row))
-        yield from map(Text, self.lead)
+            drawn.add_row(*map(_shown, row))
+        yield from map(_shown, self.lead)
         yield drawn
-        yield from map(Text, self.notes)
+        yield from map(_shown, self.notes)
+
+
+def _shown(text: str) -> Text:
+    """A text as a terminal may have it: its line breaks, and nothing else that moves the cursor."""
+    return Text("\n".join(map(clean, text.split("\n"))))
 
 
 def plain_tables(numbers: Mapping[str, Any]) -> list[Table]:

@@ -9,7 +9,6 @@ is unpickled. The folder is held by one process (`locking`); workers compute, th
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -19,19 +18,18 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 import orthoscope
 from orthoscope import locking, writing
-from orthoscope.errors import StoppedError
+from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.progress import Progress
+from orthoscope.reading import read_tensors
 from orthoscope.serialize import dumps
 from orthoscope.sweeps.execute import Executor, versions
 
 T = TypeVar("T")
 _ABOUT, _DIGEST = "orthoscope", "digest"
-_UNREADABLE = (SafetensorError, OSError, ValueError, KeyError, TypeError)
 
 
 class Finished(NamedTuple):
@@ -65,15 +63,12 @@ class Cells:
     def find(self, key: str) -> Finished | None:
         """A piece, complete and undamaged; None if there is none such."""
         try:
-            with safe_open(self.path(key), framework="np") as opened:
-                metadata = opened.metadata() or {}
-                arrays = {name: opened.get_tensor(name) for name in opened.keys()}
+            about, metadata, arrays = read_tensors(self.path(key), _ABOUT)
             text = metadata[_ABOUT]
-            about = json.loads(text)
             # Files of earlier releases have a digest of their arrays alone, within what is said of them.
             is_old = _DIGEST not in metadata
             is_whole = _digest(arrays, "" if is_old else text) == (about if is_old else metadata)[_DIGEST]
-        except _UNREADABLE:
+        except (ConfigError, KeyError):
             return None
         return Finished(arrays, about) if is_whole else None
 
@@ -87,12 +82,10 @@ class Cells:
             StoppedError: if it cannot be read.
         """
         try:
-            with safe_open(self.path(key), framework="np") as opened:
-                about = json.loads(opened.metadata()[_ABOUT])
-                wanted = [name for name in opened.keys() if names is None or name in names]
-                return Finished({name: opened.get_tensor(name) for name in wanted}, about)
-        except _UNREADABLE as error:
-            raise StoppedError(f"{self.path(key)} cannot be read: {error}; the same command makes it again") from error
+            about, _, arrays = read_tensors(self.path(key), _ABOUT, names=names)
+        except ConfigError as error:
+            raise StoppedError(f"{error}; the same command makes it again") from error
+        return Finished(arrays, about)
 
     def write(self, key: str, finished: Finished) -> None:
         """Keep a piece.

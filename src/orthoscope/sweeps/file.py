@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from orthoscope import reading
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.sweeps import cell
 from orthoscope.sweeps.axis import axis_values, each
@@ -61,14 +62,9 @@ def read_study(path: Path) -> StudyFile:
         StudyFileError: with every mistake of the file.
         ConfigError: if the file cannot be read.
     """
+    source = reading.read_toml(path, "a study file, TOML")
     try:
-        source = path.read_text(encoding="utf-8").replace("\r\n", "\n")
-    except FileNotFoundError as error:
-        raise ConfigError(f"no such study file: {path}") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    try:
-        data = tomllib.loads(source)
+        data = reading.parse_toml(source, str(path))
     except tomllib.TOMLDecodeError as error:
         raise StudyFileError((_syntax_error(path.name, source, str(error)),)) from error
     mistakes = Mistakes(path.name, positions(source))

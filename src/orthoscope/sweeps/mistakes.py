@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from orthoscope.errors import ConfigError, named
+from orthoscope.errors import ConfigError, named, one_line
 from orthoscope.sweeps.positions import Path
 
 
@@ -21,6 +21,9 @@ class StudyFileError(ConfigError):
         super().__init__("\n".join(mistakes))
         self.mistakes = mistakes
 
+    def __str__(self) -> str:
+        return "\n".join(self.mistakes)
+
 
 class Mistakes:
     """Collects what is wrong with a file and goes on."""
@@ -32,7 +35,7 @@ class Mistakes:
     def add(self, where: Path, message: object) -> None:
         """Something is wrong at this key or element, or at the nearest thing around it that the file has."""
         line = next((self._lines[where[:k]] for k in range(len(where), 0, -1) if where[:k] in self._lines), 1)
-        self._found[line, str(message)] = None
+        self._found[line, one_line(message)] = None
 
     @contextmanager
     def at(self, where: Path, prefix: str = "") -> Iterator[None]:

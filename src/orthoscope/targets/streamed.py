@@ -21,6 +21,7 @@ from torch import Tensor
 
 from orthoscope.errors import ConfigError, ShapeError
 from orthoscope.laws import Ensemble
+from orthoscope.reading import map_array
 from orthoscope.targets.ensembles import centroid_blocks
 from orthoscope.targets.mixture import IsotropicModes, Mixture, check_std
 from orthoscope.targets.modes import Table, blocks, mode_table
@@ -114,12 +115,7 @@ class OnFile(Source):
         return torch.from_numpy(np.array(self._open()[indices.cpu().numpy()], dtype=np.float32))
 
     def _open(self) -> NDArray[Any]:
-        try:
-            return np.asarray(np.load(self.path, mmap_mode="r", allow_pickle=False))
-        except (OSError, ValueError, EOFError) as error:
-            raise ConfigError(
-                f"cannot read centroids from {self.path}; expected a .npy file with one per row"
-            ) from error
+        return map_array(self.path, "an .npy file with one centroid per row")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -16,11 +16,10 @@ published.
 from __future__ import annotations
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
-from orthoscope import registered, serialize, writing
+from orthoscope import reading, registered, serialize, writing
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.rules.base import Rule
 from orthoscope.guidance.rules.linear import LinearCFG, Renoised
@@ -119,7 +118,7 @@ def read_rule(path: Path | str) -> Rule:
         derived in explanation/rules.
     """
     try:
-        rule: Rule = serialize.from_dict(serialize.read_json(Path(path)), RULE_TYPES)
+        rule: Rule = serialize.from_dict(reading.read_json(Path(path)), RULE_TYPES)
     except ConfigError as error:
         raise ConfigError(f"rule file {path}: {error}") from error
     return rule
@@ -137,7 +136,7 @@ def write_rule(rule: Any, path: Path | str) -> None:
 
     try:
         text = serialize.dumps(as_rule(rule))
-        serialize.from_dict(json.loads(text), RULE_TYPES)
+        serialize.from_dict(reading.parse_json(text, "it"), RULE_TYPES)
     except (TypeError, ConfigError) as error:
         raise ConfigError(f"this rule cannot be written down: {error}", field="rule") from error
     writing.write(Path(path), text + "\n")
