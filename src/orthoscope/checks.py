@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from orthoscope.errors import ConfigError
 
 LARGEST = 2**53  # whole number that floats still tell from its neighbors
 MOST_STEPS = 1_000_000  # of a run: levels beyond take memory and bring nothing
+MOST_COUNT = 1_000_000  # of what is made one after another, draws and images: more would take years
+_MOST = 2**128 - 1  # of a whole number that is not said to have another limit: a seed
+MEMORY_SHARE = 0.8  # of the free memory that a run may take
 
 
-def whole(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
+def whole(name: str, value: Any, least: int | None = None, most: int = _MOST) -> int:
     """A whole number: of Python, numpy or torch, never a float, a text or a truth value.
 
     Raises:
@@ -27,9 +32,9 @@ def whole(name: str, value: Any, least: int | None = None, most: int | None = No
         found = operator.index(value)
     except (TypeError, ValueError):
         raise ConfigError(f"`{name}` must be a whole number, got {_shown(value)}", field=name) from None
-    if least is not None and found < least:
-        raise ConfigError(f"`{name}` must be at least {least}, got {found}", field=name)
-    if most is not None and found > most:
+    if found < (-_MOST if least is None else least):
+        raise ConfigError(f"`{name}` must be at least {least or -_MOST}, got {_shown(found)}", field=name)
+    if found > most:
         raise ConfigError(f"`{name}` must be at most {most:,}, got {_shown(found)}", field=name)
     return found
 
@@ -64,6 +69,38 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
+def available_memory() -> float:
+    """Memory in bytes that can be used without swapping; infinite where the system does not tell."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return float(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return math.inf
+
+
+def check_memory(what: str, need: float, *names: str) -> None:
+    """Refuse what does not fit into memory, before it is tried.
+
+    Args:
+        what: What needs it, in the plural.
+        need: Bytes.
+        names: The arguments that it grows with, the one to lower first.
+
+    Raises:
+        ConfigError: naming them.
+    """
+    have = available_memory()
+    if need > MEMORY_SHARE * have:
+        raise ConfigError(f"{what} need {gib(need)}, and {gib(have)} are free; lower `{names[0]}`", field=names)
+
+
+def gib(amount: float) -> str:
+    """An amount of memory for people."""
+    if amount < 2**70:
+        return f"{amount / 2**30:,.1f} GiB"
+    return f"10^{math.log10(amount / 2**30):.0f} GiB" if math.isfinite(amount) else "more memory than floats can count"
+
+
 def settle(record: Any) -> None:
     """Check the numbers and truth values of a frozen dataclass by what its fields are said to be.
 
@@ -77,12 +114,33 @@ def settle(record: Any) -> None:
         read = _READ.get(kind.removesuffix(" | None").removesuffix(" | Any"))
         if read is None or (value is None and kind.endswith(" | None")):
             continue
-        found = read(field.name, value)
+        most = {"most": MOST_COUNT} if read is whole and field.name != "seed" else {}
+        found = read(field.name, value, **most)
         if type(value) not in (int, float, bool):
             object.__setattr__(record, field.name, found)
 
 
-_READ: Mapping[str, Callable[[str, Any], Any]] = {"int": whole, "float": real, "bool": flag}  # by annotation
+def fits(name: str, value: Any, kind: str) -> None:
+    """Refuse a value that is not of the kind that an annotation says; of others nothing is known.
+
+    Raises:
+        ConfigError: naming it.
+    """
+    if value is None and kind.endswith(" | None"):
+        return
+    kind = kind.removesuffix(" | None")
+    if found := re.fullmatch(r"tuple\[(\w+), \.\.\.\]", kind):
+        if not isinstance(value, tuple):
+            raise ConfigError(f"`{name}` must be a list, got {_shown(value)}", field=name)
+        for one in value:
+            fits(name, one, found[1])
+    elif kind == "str" and not isinstance(value, str):
+        raise ConfigError(f"`{name}` must be a text, got {_shown(value)}", field=name)
+    elif kind in _READ:
+        _READ[kind](name, value)
+
+
+_READ: Mapping[str, Callable[..., Any]] = {"int": whole, "float": real, "bool": flag}  # by annotation
 
 
 def _shown(value: Any) -> str:

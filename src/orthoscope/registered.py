@@ -18,7 +18,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import Any, TypeVar
 
-from orthoscope.errors import ConfigError, unknown
+from orthoscope.errors import ConfigError, in_one_line, unknown
 
 T = TypeVar("T")
 _NAME = re.compile(r"[a-z0-9][a-z0-9+_.-]*")
@@ -213,8 +213,8 @@ def _import(module: str) -> None:
         if error.name and (module == error.name or module.startswith(f"{error.name}.")):
             raise
         raise ConfigError(f"the module {module} cannot be imported: {error}") from error
-    except Exception as error:
-        raise ConfigError(f"the module {module} cannot be imported: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise ConfigError(f"the module {module} cannot be imported: {in_one_line(error)}") from error
 
 
 def import_named(modules: list[str]) -> None:

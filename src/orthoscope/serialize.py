@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from orthoscope.errors import ConfigError, unknown
+from orthoscope.checks import fits
+from orthoscope.errors import ConfigError, OrthoscopeError, in_one_line, unknown
 
 VERSION = 1
 Registry = Mapping[str, type]
@@ -80,10 +81,14 @@ def from_dict(data: Any, registry: Registry) -> Any:
     given = {k: v for k, v in fields.items() if k in known and not (v is None and known[k].default == math.inf)}
     values = {k: _read(v, registry) for k, v in given.items()}
     try:
+        for key, value in values.items():
+            fits(key, value, str(getattr(known[key], "type", None) or getattr(known[key], "annotation", "")))
         return make(**values)
-    except TypeError as error:
+    except OrthoscopeError:
+        raise
+    except Exception as error:  # whatever a class raises that is given something else
         missing = sorted(known.keys() - fields.keys())
-        raise ConfigError(f"{name}: {error}; keys not given: {', '.join(missing) or 'none'}") from error
+        raise ConfigError(f"{name}: {in_one_line(error)}; keys not given: {', '.join(missing) or 'none'}") from error
 
 
 def _maker(cls: Any) -> tuple[Any, Mapping[str, Any], set[str]]:

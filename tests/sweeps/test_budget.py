@@ -10,8 +10,8 @@ import pytest
 
 from orthoscope.errors import ConfigError
 from orthoscope.simulation import cost
-from orthoscope.simulation import setting as simulation
 from orthoscope.simulation.cost import CostModel
+from orthoscope.sweeps import budget
 from orthoscope.sweeps.budget import check_memory, forecast
 from orthoscope.sweeps.file import read_study
 from orthoscope.sweeps.plan import Plan
@@ -80,7 +80,7 @@ def test_a_cell_that_will_fail_stops_no_forecast(read: Read) -> None:
 
 def test_cells_that_fit_alone_but_not_together_are_refused(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = read(SMALL + "dim = 8\nsamples = 64\n[axes]\nt_max = [10, 20, 30]\n")
-    monkeypatch.setattr(simulation, "available_memory", lambda: 1e9)
+    monkeypatch.setattr(budget, "available_memory", lambda: 1e9)
     check_memory(plan, 1)
     check_memory(plan, 2)
     with pytest.raises(ConfigError, match=r"^3 of the largest cells at once need 1\.1 GiB, .* take fewer `workers`$"):

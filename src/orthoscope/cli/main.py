@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Collection
 from contextlib import suppress
 from importlib import import_module
@@ -129,7 +130,12 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     _open_streams()
     try:
-        return _run(argv)
+        with warnings.catch_warnings():
+            if not os.environ.get("ORTHOSCOPE_DEBUG"):
+                warnings.showwarning = lambda *_, **__: (
+                    None
+                )  # lines of code are nothing to people: what matters is told
+            return _run(argv)
     finally:
         _forget_output()
 

@@ -20,6 +20,7 @@ from scipy.special import ndtri
 from torch import Tensor
 
 from orthoscope import rng
+from orthoscope.checks import MOST_STEPS, whole
 from orthoscope.datasets import dataset
 from orthoscope.denoise import (
     Biased,
@@ -108,8 +109,9 @@ class TwoClass:
             raise ConfigError(f"the size of a score error must be finite and > 0, got {self.score_error:g}")
         if self.score_error is not None and self.error_kind == "missing-pullback" and self.law == "gaussian":
             raise ConfigError("a missing pull-back needs a law with a support that ends: use the uniform law")
-        if self.samples < 2:
-            raise ConfigError(f"samples must be at least 2 to have a standard error, got {self.samples}")
+        whole("samples", self.samples, 2)  # to have a standard error
+        whole("steps", self.steps, 1, MOST_STEPS)
+        whole("seed", self.seed)
         if not _LEAST_NOISE <= self.sigma_end < 1:
             raise ConfigError(f"sigma_end must lie between {_LEAST_NOISE:g} and 1, got {self.sigma_end:g}")
         least = self.sigma_end**2 if self.law == "uniform" else 0.0

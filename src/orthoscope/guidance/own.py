@@ -81,7 +81,7 @@ class FunctionSchedule(GuidanceSchedule):
         """What the function makes of an array of times; None if it cannot."""
         try:
             return np.array(self.call(level.copied()), dtype=np.float64)  # it may change the times in place
-        except Exception:
+        except (Exception, SystemExit):
             return None
 
     def _number(self, level: NoiseLevel) -> float:
@@ -89,7 +89,7 @@ class FunctionSchedule(GuidanceSchedule):
             value = float(self.call(level))
         except OrthoscopeError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(
                 f"the schedule {self.name} gives no strength at variance time {level.time:.4g}: {in_one_line(error)}",
                 field="schedule",
@@ -124,7 +124,7 @@ class FunctionSchedule(GuidanceSchedule):
             warnings.simplefilter("ignore")
             try:
                 value = float(self.call(NoiseLevel(time=math.inf, alpha=0.0)))
-            except Exception:
+            except (Exception, SystemExit):
                 if self.clock != "step":
                     self._number(NoiseLevel(time=1.0))  # what fails anywhere says so itself
                 return None

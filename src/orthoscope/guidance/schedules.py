@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from orthoscope import registered
+from orthoscope.checks import real
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.specs import spec_of
 from orthoscope.process import NoiseLevel
@@ -99,7 +100,7 @@ class GuidanceSchedule(ABC):
         if isinstance(value, str) or not all(isinstance(p, numbers.Real) and not isinstance(p, bool) for p in parts):
             what = "a list of numbers" if several else "a number"
             raise ConfigError(f"{type(self).__name__}: {name} must be {what}, got {value!r}")
-        return tuple(float(part) for part in parts)
+        return tuple(real(name, part) for part in parts)
 
     def _check(self, name: str, value: Sequence[float]) -> None:
         array, shown = np.asarray(value), ", ".join(map(str, value))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from orthoscope import rng
+from orthoscope.checks import MOST_COUNT, whole
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.learned.objective import Labelled, Lesson, Supply, lesson
 from orthoscope.progress import Progress
@@ -54,8 +55,7 @@ class Training(Record):
     def __post_init__(self) -> None:
         """Reject what cannot be trained with."""
         for name in ("steps", "batch", "memory", "every"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"`{name}` must be at least 1, got {getattr(self, name)}", field=name)
+            whole(name, getattr(self, name), 1, MOST_COUNT)
         if not (math.isfinite(self.learning_rate) and self.learning_rate > 0):
             raise ConfigError(
                 f"`learning_rate` must be finite and > 0, got {self.learning_rate}", field="learning_rate"

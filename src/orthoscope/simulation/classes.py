@@ -81,7 +81,7 @@ class ClassRun:
 
     def __post_init__(self) -> None:
         """Reject what cannot be run."""
-        for name, bounds in (("label", (-LARGEST, LARGEST)), ("steps", (1, MOST_STEPS)), ("seed", (None, None))):
+        for name, bounds in (("label", (-LARGEST, LARGEST)), ("steps", (1, MOST_STEPS)), ("seed", ())):
             object.__setattr__(self, name, whole(name, getattr(self, name), *bounds))
         object.__setattr__(self, "samples", whole("n", self.samples, 2))
         if self.t_max is not None and not 0 < real("t_max", self.t_max) < math.inf:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from orthoscope.checks import MOST_STEPS, real, whole
+from orthoscope.checks import MEMORY_SHARE, MOST_COUNT, MOST_STEPS, available_memory, check_memory, gib, real, whole
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.rules import Renoised
 from orthoscope.guidance.rules.given import as_rule
@@ -21,7 +21,7 @@ from orthoscope.targets.streamed import OnFile
 PLACES = ("memory", "planted", "regenerated", "FILE.npy")  # of modes
 GRIDS = ("refined", "geometric", "equalized")
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
-_MEMORY_SHARE = 0.8  # of the free memory that modes may take
+_STATES = 4  # arrays of the size of all states that a step holds
 _PATIENCE = 100  # times the free memory up to which modes can be drawn again at every step within days
 
 
@@ -86,8 +86,8 @@ class Budget(Record):
 
     def __post_init__(self) -> None:
         """Reject what has no standard error."""
-        for name, least in (("samples", 8), ("draws", 1), ("seed", None)):
-            object.__setattr__(self, name, whole(name, getattr(self, name), least))
+        for name, bounds in (("samples", (8,)), ("draws", (1, MOST_COUNT)), ("seed", ())):
+            object.__setattr__(self, name, whole(name, getattr(self, name), *bounds))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,10 +210,10 @@ class Simulation(Record):
     def _check_memory(self) -> None:
         rate, fields = self.setting.rate, ("classes",) if self.setting.law.classes else ("rate", "dim")
         need, have = mixture_bytes(self.dim, rate * self.dim, self.numerics.torch_dtype), available_memory()
-        if need > _MEMORY_SHARE * have:
+        if need > MEMORY_SHARE * have:
             slow = "`modes` regenerated, which draws them again at every step, or " if need < _PATIENCE * have else ""
             raise ConfigError(
-                f"exp(rate * dim) = exp({rate * self.dim:.1f}) modes need {_gib(need)}, and {_gib(have)} are free; "
+                f"exp(rate * dim) = exp({rate * self.dim:.1f}) modes need {gib(need)}, and {gib(have)} are free; "
                 f"lower {' or '.join(f'`{name}`' for name in fields)}, or use {slow}`modes` planted, which stores none",
                 field=fields,
             )
@@ -225,25 +225,5 @@ def check_states(samples: int, dim: int, dtype: torch.dtype, name: str) -> None:
     Raises:
         ConfigError: naming the number of samples as the caller calls it.
     """
-    need, have = float(samples) * dim * dtype.itemsize, available_memory()
-    if need > _MEMORY_SHARE * have:
-        raise ConfigError(
-            f"{samples:.3g} samples in {dim:.3g} dimensions need {_gib(need)} for their states alone, and {_gib(have)} "
-            f"are free; lower `{name}`",
-            field=(name, "dim"),
-        )
-
-
-def _gib(amount: float) -> str:
-    if amount < 2**70:
-        return f"{amount / 2**30:,.1f} GiB"
-    return f"10^{math.log10(amount / 2**30):.0f} GiB" if math.isfinite(amount) else "more memory than floats can count"
-
-
-def available_memory() -> float:
-    """Memory in bytes that can be used without swapping; infinite where the system does not tell."""
-    try:
-        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        return float(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return math.inf
+    states = f"{float(samples):.3g} samples in {float(dim):.3g} dimensions"
+    check_memory(states, float(samples) * dim * dtype.itemsize * _STATES, name, "dim")

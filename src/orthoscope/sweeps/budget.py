@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orthoscope.checks import available_memory
 from orthoscope.errors import ConfigError, OrthoscopeError
 from orthoscope.sweeps.cell import cell_settings
 from orthoscope.sweeps.compute import run_cell
@@ -153,8 +154,6 @@ def _together(each: list[float], workers: int) -> float:
     need = sum(sorted(each, reverse=True)[:workers])
     if not need:
         return 0.0
-    from orthoscope.simulation.setting import available_memory  # loads torch
-
     if workers > 1 and need > (have := available_memory()):
         raise ConfigError(
             f"{workers} of the largest cells at once need {need / 2**30:.1f} GiB, and {have / 2**30:.1f} GiB are free; "

@@ -23,7 +23,7 @@ import dask
 from dask.local import get_sync
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from orthoscope.checks import whole
+from orthoscope.checks import check_memory, whole
 from orthoscope.errors import ConfigError, OrthoscopeError, StoppedError, in_one_line
 from orthoscope.sweeps.cluster import cluster
 
@@ -32,6 +32,7 @@ R = TypeVar("R")
 
 IN_FLIGHT = 4  # items per worker thread
 PRELOADED = ("orthoscope.sweeps.run",)  # so that a new worker does not import it again
+_PROCESS = 200 << 20  # bytes that a worker takes before it works
 _DECISIVE = ("orthoscope", "numpy", "scipy", "torch")  # packages whose versions decide the bits of a result
 
 
@@ -85,9 +86,9 @@ class Executor:
         Raises:
             ConfigError: if there are fewer workers than one, or more beside a scheduler.
         """
-        workers = whole("workers", workers)
-        if workers < 1:
-            raise ConfigError(f"expected at least 1 worker, got {workers}", field="workers")
+        workers = whole("workers", workers, 1)
+        if workers > 1:
+            check_memory(f"{workers} processes", float(workers) * _PROCESS, "workers")
         if scheduler is not None and workers > 1:
             raise ConfigError(f"the cluster at {scheduler} has workers of its own: leave out `workers` {workers}")
         self.workers, self.scheduler, self.preload = workers, scheduler, preload

@@ -28,7 +28,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -45,6 +45,7 @@ _NODES = 129  # of the average over xi: spacing 0.1
 _INSIDE = 1e-12
 _FAR = 1e6  # a run from infinity is taken up at this many dimensions: it is forgotten as 1/v
 _TOLERANCE = 1e-8
+_MOST_ASKED = 200_000  # rates of a path: thousands are usual
 _LEAST = 1e-5  # shifts below which the tolerance is no longer relative
 _MANY = 30.0  # log of a number beyond which 1 does not count beside it
 
@@ -263,9 +264,11 @@ class _Scaled:
         k, base, relaxing = self.problem.factor, self.problem.base, self.problem.lam**2
         y_high, y_low = np.log(base + high), np.log(base + low)
         inside = _INSIDE * (y_high - y_low)
-        rows = np.zeros(1, dtype=np.intp)
+        rows, asked = np.zeros(1, dtype=np.intp), count()
 
         def slope(y: float, state: Array) -> Array:
+            if next(asked) > _MOST_ASKED:
+                raise ConfigError(f"the finite-dimension theory needs more than {_MOST_ASKED:,} steps; leave out `dim`")
             v = float(np.exp(y))
             shift, log_ratio = self.plain(state, v)
             time = np.exp(np.clip(y, y_low + inside, y_high - inside)) - base

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from orthoscope import rng
-from orthoscope.checks import whole
+from orthoscope.checks import check_memory, whole
 from orthoscope.errors import StoppedError
 from orthoscope.laws import check_std
 from orthoscope.learned import Labelled, Learned, Perceptron, Supply, Trainer, Training, train
@@ -60,6 +60,9 @@ class Learner(Record):
             object.__setattr__(self, name, whole(name, getattr(self, name), least))
         if self.points is not None:
             object.__setattr__(self, "points", whole("points", self.points, 1))
+        weights, table = self.width * (self.width * 2 * self.depth + self.dim), self.classes * (self.dim + self.width)
+        points = (self.points or 1) * self.classes * self.dim
+        check_memory("this network and its data", 4.0 * (4 * weights + 4 * table + points), "width", "classes", "dim")
 
     @property
     def seed(self) -> int:
