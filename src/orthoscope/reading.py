@@ -32,6 +32,7 @@ _MOST_BYTES = 64 << 20  # of a text: a matrix of a thousand rows fits
 _MOST_TOML = 1 << 20  # of a file that people write
 _DEEPEST = 64  # lists and objects within each other
 _DIGITS = 300  # of a whole number, so that it is a number for everything else, too
+_CONFIGS = ("config.json", "index.json")
 _NUMERIC = "biuf"  # kinds of numbers
 _DOTTED = re.compile(rf"""(?<![\w-])(?:(?:"[^"\n]*"|'[^'\n]*'|[\w-]+)[ \t]*\.[ \t]*){{{_DEEPEST}}}""")
 _KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISREG, "a file"))
@@ -75,6 +76,19 @@ def check_file(path: Path, expected: str = "a file") -> None:
     if not stat.S_ISREG(mode):
         kind = next((name for is_such, name in _KINDS if is_such(mode)), "a device")
         raise ConfigError(f"{path} is {kind}; expected {expected}: write it to a file first")
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder in which something is no file, or a configuration cannot be read; libraries may read it then.
+
+    Raises:
+        ConfigError: naming the first.
+    """
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir():
+            with opened(path):
+                if path.name.endswith(_CONFIGS):
+                    read_json(path)
 
 
 def read_text(path: Path, expected: str = "text", most: int = _MOST_BYTES) -> str:

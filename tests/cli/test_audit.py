@@ -233,7 +233,7 @@ def test_a_preset_of_texts_needs_a_pipeline_of_texts() -> None:
         (("--preset", "ventura", "--quick", "--model", "some/model"), "either --preset or --quick"),
         (("--preset", "venture", "--model", "some/model"), "venture"),
         (("--out", __file__), "cannot write"),
-        (("--workers", 0), "at least 1 worker, got 0"),
+        (("--workers", 0), "must be at least 1, got 0"),
         (("--workers", 2, "--scheduler", "tcp://host:8786"), "leave out --workers 2"),
         (("--scheduler", "DDIMScheduler"), "the scheduler of the pipeline is --pipeline-scheduler"),
     ],

@@ -76,7 +76,7 @@ def test_the_figure_and_the_table(run_cli: Run, tmp_path: Path) -> None:
         (("--law", "uniform"), "--strength"),
         (("--law", "uniform", "--strength", -3), "strength must be finite and >= -1"),
         (("--law", "uniform", "--strength", 1, "--samples", 1), "samples must be at least 2"),
-        (("--law", "uniform", "--strength", 1, "--steps", 0), "steps must be >= 1"),
+        (("--law", "uniform", "--strength", 1, "--steps", 0), "steps must be at least 1"),
         (("--law", "uniform", "--strength", 1, "--sigma-end", 0), "sigma_end"),
         (("--law", "uniform", "--strength", 1, "--dim", 2), "of 1 for the uniform law"),
         (("--law", "gaussian", "--strength", 1, "--dim", 0), "dimension of 1 or more"),

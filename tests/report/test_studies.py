@@ -197,7 +197,7 @@ def test_workers_that_cannot_be_had_are_refused(run_cli: Any, tmp_path: Path) ->
     for name in ("study paths", "demo"):
         refused = run_cli(*name.split(), "--workers", 0, "--out", tmp_path / "out")
         assert refused.status == 2
-        assert "at least 1 worker, got 0" in refused.err
+        assert "must be at least 1, got 0" in refused.err
     assert not (tmp_path / "out").exists()
 
 

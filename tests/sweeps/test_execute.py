@@ -112,7 +112,7 @@ def test_no_items_start_nothing() -> None:
 
 def test_bad_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "_CONNECT", 0.5)
-    with pytest.raises(ConfigError, match=r"at least 1 worker, got 0"):
+    with pytest.raises(ConfigError, match=r"must be at least 1, got 0"):
         list(execute(picky, [1], workers=0))
     with pytest.raises(ConfigError, match=r"workers of its own: leave out `workers` 2"):
         list(execute(picky, [1], workers=2, scheduler="tcp://127.0.0.1:1"))

@@ -27,6 +27,7 @@ from orthoscope.integrations.families import family_of
 from orthoscope.integrations.shipped import MODELS, read_class_pipeline
 from orthoscope.integrations.weights import check_finite, no_pickles, pickled, read_network
 from orthoscope.numerics import dtype_name
+from orthoscope.reading import check_folder
 
 _REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 _NO_SAFETENSORS = re.compile(r"no file named \S*safetensors|necessary .?safetensors")  # as the libraries say it
@@ -71,6 +72,8 @@ def read_pipeline(model: str, *, device: str = "auto", dtype: Any = "auto", allo
             "such as org/name"
         )
     with reading(model):
+        if is_folder:
+            check_folder(path)
         index = diffusers.DiffusionPipeline.load_config(source)
     kind = _class_of(index, model)
     family = family_of([kind])

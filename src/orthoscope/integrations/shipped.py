@@ -23,7 +23,7 @@ from safetensors.torch import save
 from orthoscope import rng, writing
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.class_pipeline import ClassPipeline, build_network, network_config, pipeline_of
-from orthoscope.integrations.weights import check_complete, check_finite, check_floating
+from orthoscope.integrations.weights import check_complete, check_finite, check_floating, no_larger
 from orthoscope.reading import read_tensors
 from orthoscope.targets.bundled import bundled_digits, bundled_glyphs, glyph_names
 from orthoscope.targets.labelled import LabelledData
@@ -148,7 +148,8 @@ def read_class_pipeline(path: Path | str) -> ClassPipeline:
     try:
         if about["network"]["sample_size"] < 1:
             raise ValueError("no image has such a side")
-        unet = build_network(about["network"])
+        with no_larger(file):
+            unet = build_network(about["network"])
         found = unet.load_state_dict(weights, strict=False)
     except Exception as error:  # a network can fail in many ways to be built of what a file says
         raise ConfigError(f"the weights in {file} do not fit the network it describes; {cure}") from error

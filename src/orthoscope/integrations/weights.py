@@ -11,6 +11,7 @@ and weights belong to different models.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 from collections import Counter
@@ -24,15 +25,19 @@ import torch
 from diffusers import ModelMixin
 from safetensors import safe_open
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook as on_module
+from torch.nn.modules.module import register_module_parameter_registration_hook as on_parameter
 
 from orthoscope.errors import ConfigError, one_line
-from orthoscope.reading import check_file, read_json
+from orthoscope.reading import check_file, check_folder, read_json
 
 _NAMED = 5  # tensors that a message names
 _COMPUTED = ("num_batches_tracked", "position_ids", "relative_position_index")
 _OWN = re.compile(r"(diffusion_pytorch_)?model(-\d+-of-\d+)?\.safetensors")
 _INTEGERS = ("BOOL", "I", "U")  # how their types begin in safetensors
 _ELSEWHERE = {"adapter_config.json": "an adapter", "shard-*-model-*.safetensors": "pieces of distributed training"}
+_MOST_PARTS = 200_000  # modules and parameters of a network
+_FEW, _PER_BYTE = 1_000_000, 100  # numbers that a network may have in any case, and for each byte of its weights
 _LOADING = threading.RLock()
 
 
@@ -48,12 +53,14 @@ def read_network(make: Any, source: str, *, allow_pickle: bool = False, **option
     Raises:
         ConfigError: if weights are missing, do not fit, or would be unpickled.
     """
+    if os.path.isdir(source):
+        check_folder(Path(source))
     if not allow_pickle:
         _check_indices(Path(source))
     if not (isinstance(make, type) and issubclass(make, ModelMixin)):
         options["trust_remote_code"] = False
         _check_kind(Path(source))
-    with torch.random.fork_rng(devices=[]):  # what is missing is drawn, and then refused
+    with torch.random.fork_rng(devices=[]), no_larger(source):  # what is missing is drawn, and then refused
         network, found = make.from_pretrained(
             source,
             use_safetensors=None if allow_pickle else True,
@@ -69,6 +76,34 @@ def read_network(make: Any, source: str, *, allow_pickle: bool = False, **option
     types = (pair for file in files for pair in _types(file).items())
     check_floating(network, source, integers=(name for name, kind in types if kind.startswith(_INTEGERS)))
     return network
+
+
+@contextmanager
+def no_larger(source: str | Path) -> Iterator[None]:
+    """Let no network be built meanwhile that is far larger than the weights there are for it: a folder, or a file.
+
+    Raises:
+        ConfigError: if one is.
+    """
+    place = Path(source)
+    files = place.rglob("*") if place.is_dir() else [place]
+    most = _FEW + _PER_BYTE * sum(file.stat().st_size for file in files if file.is_file())
+    sizes = [0, 0]
+
+    def count(module: nn.Module, name: str, value: Any) -> None:
+        sizes[0] += 1
+        sizes[1] += value.numel() if isinstance(value, torch.Tensor) else 0
+        if place.exists() and (sizes[0] > _MOST_PARTS or sizes[1] > most):
+            raise ConfigError(
+                f"{source} describes a network far larger than its weights; its config belongs to another model"
+            )
+
+    hooks = [hook(count) for hook in (on_parameter, on_module)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def check_complete(
