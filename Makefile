@@ -4,7 +4,7 @@ READY := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -q --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-plain test-checked test-quick bench docs lint clean
+.PHONY: help setup demo test test-plain test-checked test-quick test-lowest fuzz bench docs lint clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,6 +44,20 @@ test-checked: $(READY)
 
 test-quick: lint ## The same without the slow tests
 	@$(PYTEST) -n 2 -m 'not slow'
+
+test-lowest: .venv-lowest/.ready ## Run the core tests with the lowest versions that pyproject.toml claims (torch keeps its pin)
+	@.venv-lowest/bin/python -m pytest -q -n 2 -m 'not slow' -o filterwarnings=default
+
+.venv-lowest/.ready: pyproject.toml constraints.txt .ci/lowest.py $(READY)
+	@echo 'Setting up .venv-lowest (once, a few minutes)'
+	@$(BIN)/python -m venv .venv-lowest
+	@$(BIN)/python .ci/lowest.py scale dev > .venv-lowest/lowest.txt
+	@.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check -c .venv-lowest/lowest.txt -e '.[scale]' \
+		beartype hypothesis psutil pytest pytest-xdist
+	@touch $@
+
+fuzz: $(READY) ## Run 5,000 hostile command lines and files through every verb
+	@$(BIN)/python -m pytest -q -s -p no:xdist tests/cli/test_fuzz.py --hypothesis-profile=fuzz
 
 bench: $(READY) ## Measure speed against textbook implementations
 	@$(BIN)/python -m benchmarks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import hypothesis
@@ -16,6 +17,12 @@ import torch
 from tests.programs import Finished, Programs
 
 TESTS = Path(__file__).parent
+# Without diffusers, as on the lowest versions, the core is tested alone.
+NEEDS_DIFFUSERS = (
+    "audits", "calibration", "integrations", "cli/test_audit.py", "cli/test_calibrate.py", "cli/test_train.py",
+    "experiments/test_glyphs.py", "face/test_pipelines.py", "test_docs.py", "test_examples.py", "test_conventions.py",
+)  # fmt: skip
+collect_ignore = [] if find_spec("diffusers") else list(NEEDS_DIFFUSERS)
 COMMANDS = ("cli", "report")  # whose tests go through code that others call directly
 
 # Nothing is downloaded, and nobody waits for a hub: read once, when the first test module imports what asks for it.
@@ -24,6 +31,7 @@ torch.set_num_threads(1)
 
 hypothesis.settings.register_profile("fast", max_examples=25, derandomize=True, deadline=None)
 hypothesis.settings.register_profile("deep", max_examples=1000, deadline=None)
+hypothesis.settings.register_profile("fuzz", max_examples=5000, derandomize=True, deadline=None)
 hypothesis.settings.load_profile("fast")  # another one: --hypothesis-profile=deep
 
 
