@@ -92,7 +92,7 @@ def test_a_failed_cell_is_told_and_the_others_are_stored(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("nowhere.toml",), "no such study file: nowhere.toml"),
+        (("nowhere.toml",), "no such file: nowhere.toml; expected a study file"),
         ((DOCS / "howto/rates.toml", "--workers", 0), "at least 1"),
         ((DOCS / "howto/rates.toml", "--out", __file__), "cannot write"),
     ],
