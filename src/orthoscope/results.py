@@ -130,7 +130,7 @@ def read_study(folder: Path) -> Study:
         ConfigError: if there is none, or none that can be run.
     """
     spec = read_json(folder / "spec.json" if folder.is_dir() else folder)
-    if isinstance(spec, Mapping) and spec.get("kind") in STUDIES | SINGLE:
+    if isinstance(spec, Mapping) and str(spec.get("kind")) in STUDIES | SINGLE:
         return Recorded(str(spec["kind"]))
     if (kind := other(spec)) is not None:
         raise ConfigError(f"{folder} holds {kind}, which is not rerun: {_OTHERS[kind]}, `orthoscope.read` reads it")

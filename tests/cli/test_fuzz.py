@@ -66,6 +66,7 @@ SPECS: tuple[dict[str, Any], ...] = (
     {"cond": {"mean": [0, 1], "cov": [[1, 0], [0, 1]]}, "uncond": {"mean": [0, 0], "cov": [[2, 0], [0, 2]]}},
     {"cond_var": [0.5], "uncond_var": [2.0], "gap": [1.0]},
     {"kind": "approach", "in_memory": {}},
+    {"kind": ["approach"]},
     {"type": "TwoClassStudy", "version": 1, "law": "uniform", "strength": 1.0, "samples": 8, "steps": 4},
     {"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"], "vae": [None, None]},
 )

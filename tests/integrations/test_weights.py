@@ -448,3 +448,25 @@ def test_weights_from_elsewhere_are_not_passed_over(name: str, what: str, tmp_pa
     network.save_pretrained(tmp_path)
     (tmp_path / name).write_text("{}")
     assert_refused(lambda: read_network(type(network), str(tmp_path)), f"holds {what}.*, which is not read")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("num_hidden_layers", 10**9), ("vocab_size", 10**12), ("intermediate_size", 10**9)]
+)
+def test_a_config_of_a_network_far_larger_than_its_weights_is_refused(key: str, value: int, tmp_path: Path) -> None:
+    network = text()
+    network.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
+    assert_refused(lambda: read_network(type(network), str(tmp_path)), "far larger than its weights")
+
+
+@pytest.mark.parametrize("content", [None, b"[" * 9999, b"[" + b"9" * 4400 + b"]"], ids=["a pipe", "deep", "digits"])
+def test_a_folder_that_libraries_would_stumble_over_is_refused(content: bytes | None, tmp_path: Path) -> None:
+    network = text()
+    network.save_pretrained(tmp_path)
+    (tmp_path / "config.json").unlink()
+    os.mkfifo(tmp_path / "config.json") if content is None else (tmp_path / "config.json").write_bytes(content)
+    assert_refused(
+        lambda: read_network(type(network), str(tmp_path)), r"config\.json (is a pipe|is nested|holds a whole)"
+    )
