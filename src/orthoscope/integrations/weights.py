@@ -36,7 +36,7 @@ _COMPUTED = ("num_batches_tracked", "position_ids", "relative_position_index")
 _OWN = re.compile(r"(diffusion_pytorch_)?model(-\d+-of-\d+)?\.safetensors")
 _INTEGERS = ("BOOL", "I", "U")  # how their types begin in safetensors
 _ELSEWHERE = {"adapter_config.json": "an adapter", "shard-*-model-*.safetensors": "pieces of distributed training"}
-_MOST_PARTS = 200_000  # modules and parameters of a network
+_MOST_PARTS = 50_000  # modules and parameters of a network
 _FEW, _PER_BYTE = 1_000_000, 100  # numbers that a network may have in any case, and for each byte of its weights
 _LOADING = threading.RLock()
 
