@@ -32,8 +32,9 @@ def whole(name: str, value: Any, least: int | None = None, most: int = _MOST) ->
         found = operator.index(value)
     except (TypeError, ValueError):
         raise ConfigError(f"`{name}` must be a whole number, got {_shown(value)}", field=name) from None
-    if found < (-_MOST if least is None else least):
-        raise ConfigError(f"`{name}` must be at least {least or -_MOST}, got {_shown(found)}", field=name)
+    least = -_MOST if least is None else least
+    if found < least:
+        raise ConfigError(f"`{name}` must be at least {least}, got {_shown(found)}", field=name)
     if found > most:
         raise ConfigError(f"`{name}` must be at most {most:,}, got {_shown(found)}", field=name)
     return found

@@ -132,12 +132,14 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             if not os.environ.get("ORTHOSCOPE_DEBUG"):
-                warnings.showwarning = lambda *_, **__: (
-                    None
-                )  # lines of code are nothing to people: what matters is told
+                warnings.showwarning = _say_nothing
             return _run(argv)
     finally:
         _forget_output()
+
+
+def _say_nothing(*args: object, **kwargs: object) -> None:
+    """In place of warnings: lines of code are nothing to people, and what matters is told."""
 
 
 def _run(argv: list[str]) -> int:

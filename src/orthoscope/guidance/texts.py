@@ -66,7 +66,7 @@ def _as_strength(raw: str) -> str:
         return raw
     try:
         return str(Decimal(raw.strip()[len(_SCALE) :]) - 1)  # in decimal, so that 1.1 is a strength of 0.1
-    except InvalidOperation:
+    except ArithmeticError:
         return raw
 
 
