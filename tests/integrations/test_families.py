@@ -9,9 +9,8 @@ import torch
 
 pytest.importorskip("diffusers")
 
-from orthoscope.errors import ConfigError, StoppedError
-from orthoscope.integrations.diffusers import Layout, guided
-from orthoscope.integrations.diffusers.layout import layout_of
+from orthoscope.errors import ConfigError
+from orthoscope.integrations.diffusers import guided
 from tests.integrations.families import FAMILIES, STEPS, Family, is_same, reference, run, states, watched
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
@@ -95,17 +94,3 @@ def test_a_pipeline_that_makes_no_pair_is_told_how_to(case: Case) -> None:
     remedy = next(iter(family.off))
     with guided(pipe, MIXED), pytest.raises(ConfigError, match=rf"made no pair .*{remedy} > 1"):
         run(pipe, family, **family.off)
-
-
-def test_swapped_halves_are_noticed(case: Case) -> None:
-    family, pipe = case
-    known = layout_of(pipe)
-    if known.calls == "two":
-        return  # its calls have names
-    swapped = Layout(
-        networks=known.networks,
-        first="uncond" if known.first == "cond" else "cond",
-        doubled_state=known.doubled_state,
-    )
-    with guided(pipe, MIXED, layout=swapped), pytest.raises(StoppedError, match="not the assumed one"):
-        run(pipe, family)

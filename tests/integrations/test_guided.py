@@ -18,7 +18,7 @@ import diffusers
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.guidance.rules import Rule
 from orthoscope.guidance.schedules import Constant
-from orthoscope.integrations.diffusers import Layout, guided
+from orthoscope.integrations.diffusers import guided
 from tests.guidance import mine
 from tests.integrations import pipelines
 from tests.integrations.families import FAMILIES, ROWS, STEPS, is_same, reference, run, states, watched
@@ -486,15 +486,7 @@ def test_distilled_networks_are_refused() -> None:
 
 def test_unknown_pipelines_and_rules_without_predictions_are_refused(pipe: Any) -> None:
     unknown = diffusers.DDPMPipeline(unet=None, scheduler=diffusers.DDPMScheduler())
-    with pytest.raises(ConfigError, match=r"DDPMPipeline .*pass layout"), guided(unknown, MIXED):
-        pass
-    with (
-        pytest.raises(ConfigError, match="no network in nothing"),
-        guided(pipe, MIXED, layout=Layout(networks=("nothing",))),
-    ):
-        pass
-
-    with pytest.raises(ConfigError, match="does not name its calls"), guided(nameless(), MIXED):
+    with pytest.raises(ConfigError, match=r"DDPMPipeline holds no network"), guided(unknown, MIXED):
         pass
 
     class Third(Witness):
@@ -502,14 +494,6 @@ def test_unknown_pipelines_and_rules_without_predictions_are_refused(pipe: Any) 
 
     with pytest.raises(ConfigError, match="Third needs weak"), guided(pipe, MIXED, Third()):
         pass
-
-
-def nameless() -> Any:
-    """Something that passes for Flux but has a plain network."""
-    made = type("FluxPipeline", (), {})()
-    made.transformer, made.scheduler = torch.nn.Identity(), diffusers.FlowMatchEulerDiscreteScheduler()
-    made.transformer.config = None
-    return made
 
 
 @pytest.mark.usefixtures("unchecked")
@@ -534,18 +518,22 @@ def test_equal_prompts_give_no_evidence_and_need_none(pipe: Any) -> None:
     assert bool((log.dataset["pair_cosine"] > 1 - 1e-5).all())
 
 
-def test_the_evidence_names_the_scale_it_found(pipe: Any) -> None:
-    wrong = Layout(networks=("unet",), first="cond")
-    with pytest.raises(StoppedError, match=r"scale -6\.5"), guided(pipe, MIXED, layout=wrong):
-        run(pipe, FAMILY, guidance_scale=7.5)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_order_of_the_halves_is_what_the_pipeline_makes_of_them(dtype: torch.dtype) -> None:
+    exchanged = FAMILY.build().to(dtype=dtype)
+    forward = exchanged.unet.forward
+    call = {name: value.to(dtype) for name, value in FAMILY.call().items() if isinstance(value, torch.Tensor)}
+    exchanged.unet.forward = lambda *args, **kwargs: (forward(*args, **kwargs)[0].roll(ROWS, 0),)
+    with guided(exchanged, "constant:1.5"):
+        found = run(exchanged, FAMILY, **call)
+    assert is_same(found, run(exchanged, FAMILY, **call, guidance_scale=2.5), tolerance=1e-5 if dtype.itemsize > 2 else 0.02)
 
 
-def test_swapped_halves_are_noticed_in_half_precision() -> None:
-    half = FAMILY.build().to(dtype=torch.bfloat16)
-    call = {name: value.to(torch.bfloat16) for name, value in FAMILY.call().items() if isinstance(value, torch.Tensor)}
-    wrong = Layout(networks=("unet",), first="cond")
-    with pytest.raises(StoppedError, match="not the assumed one"), guided(half, MIXED, layout=wrong):
-        run(half, FAMILY, **call)
+def test_what_is_no_guidance_of_the_pair_is_refused(pipe: Any) -> None:
+    with pytest.raises(StoppedError, match="not its guidance of any two of the 2"), guided(pipe, MIXED):
+        guided_step = pipe.scheduler.step
+        pipe.scheduler.step = lambda output, *args, **kwargs: guided_step(output.flip(2), *args, **kwargs)
+        run(pipe, FAMILY)
 
 
 def test_a_network_that_is_called_but_never_stepped_is_noticed(pipe: Any) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orthoscope.errors import ConfigError
-from orthoscope.integrations.diffusers.layout import LAYOUTS
 
 Kind = Literal["text", "class"]
 
@@ -63,8 +62,10 @@ def family_of(class_names: list[str]) -> Family:
     Raises:
         ConfigError: if it is none that makes images from a prompt alone.
     """
-    known = next((name for name in class_names if name in LAYOUTS), class_names[0])
-    if known in FAMILIES:
-        return FAMILIES[known]
-    why = "needs more than a prompt" if known in LAYOUTS else "is not known here"
-    raise ConfigError(f"{class_names[0]} {why}; expected one of {', '.join(sorted(FAMILIES))}")
+    known = next((name for name in class_names if name in FAMILIES), None)
+    if known is None:
+        raise ConfigError(
+            f"{class_names[0]} is not known here to make images of a prompt alone; expected one of "
+            f"{', '.join(sorted(FAMILIES))}"
+        )
+    return FAMILIES[known]

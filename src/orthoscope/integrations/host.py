@@ -22,7 +22,7 @@ from orthoscope.guidance.rules import Rule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.diffusers import guided
 from orthoscope.integrations.diffusers.evidence import clock_of
-from orthoscope.integrations.diffusers.layout import layout_of, networks_of
+from orthoscope.integrations.diffusers.network import networks_of
 from orthoscope.integrations.families import Kind, family_of
 from orthoscope.integrations.fingerprint import fingerprint, settings
 from orthoscope.integrations.randomness import own_randomness, restored_randomness
@@ -72,7 +72,7 @@ class Host:
         """
         self._family = family_of([cls.__name__ for cls in type(pipe).__mro__])
         self.name, self.kind, self.pipe = name, self._family.kind, pipe
-        self._networks = networks_of(pipe, layout_of(pipe))
+        networks_of(pipe)  # refuses those that are distilled
         chart = clock_of(pipe.scheduler).chart
         if self._family.starts_at_unit_noise and chart == "exploding":
             raise ConfigError(
@@ -80,6 +80,10 @@ class Host:
                 "scheduler such as DPMSolverMultistepScheduler or DDIMScheduler"
             )
         pipe.set_progress_bar_config(disable=True)
+
+    @property
+    def _network(self) -> Any:
+        return getattr(self.pipe, "unet", None) or self.pipe.transformer
 
     @property
     def default_prompts(self) -> tuple[str, ...] | None:
@@ -99,7 +103,7 @@ class Host:
         """Number of classes; None if it is asked by text."""
         if self.kind == "text":
             return None
-        config: Any = self._networks[0].config
+        config: Any = self._network.config
         return int(self.pipe.null_label if hasattr(self.pipe, "null_label") else config["num_embeds_ada_norm"])
 
     @property
@@ -110,7 +114,7 @@ class Host:
     @property
     def shipped(self) -> Model | None:
         """The model that ships and makes the same in its own pixels: data and a judge are at hand; None without."""
-        config: Any = self._networks[0].config
+        config: Any = self._network.config
         return model_like(config, getattr(self.pipe, "labels", ()), self.name) if self.is_small else None
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
@@ -238,7 +242,7 @@ class Host:
             "settings": settings(self.pipe.config),
             "scheduler": type(scheduler).__name__,
             "scheduler_settings": settings(scheduler.config),
-            "dtype": str(getattr(self._networks[0], "dtype", None)),
+            "dtype": str(getattr(self._network, "dtype", None)),
             "parts": {name: fingerprint(part) for name, part in sorted(parts.items())},
         }
 

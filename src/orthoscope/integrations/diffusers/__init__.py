@@ -6,5 +6,4 @@ log.dataset
 """
 
 from orthoscope.integrations.diffusers.intercept import guided as guided
-from orthoscope.integrations.diffusers.layout import Layout as Layout
 from orthoscope.integrations.diffusers.record import GuidanceLog as GuidanceLog

@@ -1,15 +1,17 @@
 """The context that guides a pipeline: listen at the network, speak at the scheduler.
 
 The network's predictions are recorded as they are made. At the scheduler's step, where the state and its noise level
-are known, they are combined anew, and what the pipeline itself had combined is dropped. No source and no class is
-changed: only these instances are, and leaving the context undoes it.
+are known, they are combined anew, and what the pipeline itself had combined shows which they are, and is dropped. No
+source and no class is changed: only these instances are, and leaving the context undoes it.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+import sys
+import types
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -24,41 +26,48 @@ from orthoscope.guidance.rules import Rule, shown_rule
 from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.diffusers.combine import combined, strength
+from orthoscope.integrations.diffusers.discover import Layout, discover
 from orthoscope.integrations.diffusers.evidence import check_run, clock_of
-from orthoscope.integrations.diffusers.layout import Call, Layout, layout_of, networks_of, pair, verified
+from orthoscope.integrations.diffusers.network import (
+    Call,
+    blocks,
+    is_caching,
+    listening,
+    networks_of,
+    prediction_in,
+    takes_guidance,
+)
 from orthoscope.integrations.diffusers.record import Evaluation, GuidanceLog, measured
 
-_MARK = "_orthoscope_guided"
 _PLANNED = "_num_timesteps"  # where pipelines say how many of the scheduler's timesteps a run visits
+_ENOUGH = 2  # steps that show a layout, after which it is taken for granted
 
 
 @verb
 @contextmanager
-def guided(pipe: Any, schedule: Any, rule: Any = None, *, layout: Layout | None = None) -> Iterator[GuidanceLog]:
+def guided(pipe: Any, schedule: Any, rule: Any = None) -> Iterator[GuidanceLog]:
     """Guide every call of a diffusers pipeline inside the context by a schedule and a rule.
 
     The pipeline must still be asked for guidance (`guidance_scale > 1`, mostly its default), so that it makes both
-    predictions; the value has no effect any more. Its images at constant strength w are those of its own
-    `guidance_scale = 1 + w`, up to rounding.
+    predictions; the value has no effect any more. Which predictions they are is found in the first step that shows it,
+    and confirmed at the next. Its images at constant strength w are those of its own `guidance_scale = 1 + w`, up to
+    rounding. Calls of other pipelines that share its parts are left alone.
 
     Args:
-        pipe: A pipeline whose class is listed in `layout.LAYOUTS`, or derives from one that is.
+        pipe: A pipeline that hands its guided prediction to the `step` of its `scheduler`.
         schedule: Strength over noise level: a number, a text in the grammar of schedules, a JSON file, a schedule, or a
             function of the level; w = 0 is the plain conditional model, -1 the unconditional one.
         rule: How the pair is combined: a text in the grammar of rules, a JSON file, a rule, or a function of the
             predictions; linear if None.
-        layout: How the pipeline calls its network, where that is not known here. The run checks it.
 
     Yields:
         The log; its datasets are complete once the pipeline has returned.
 
     Raises:
         ConfigError: if pipeline, scheduler, schedule or rule cannot be used, or the pipeline makes no pair.
-        StoppedError: if the run contradicts the layout.
+        StoppedError: if what the pipeline hands to its scheduler is its guidance of no pair.
     """
-    if not (layout is None or isinstance(layout, Layout)):
-        raise ConfigError(f"`layout` is a Layout(...), got {type(layout).__name__}", field="layout")
-    session = _Session(pipe, as_schedule(schedule), as_rule(rule), layout or layout_of(pipe))
+    session = _Session(pipe, as_schedule(schedule), as_rule(rule))
     with ExitStack() as undo:
         session.attach(undo)
         yield session.log
@@ -68,22 +77,23 @@ def guided(pipe: Any, schedule: Any, rule: Any = None, *, layout: Layout | None 
 class _Session:
     """One pipeline between entering and leaving the context."""
 
-    def __init__(self, pipe: Any, schedule: GuidanceSchedule, rule: Rule, layout: Layout) -> None:
+    def __init__(self, pipe: Any, schedule: GuidanceSchedule, rule: Rule) -> None:
         if missing := set(rule.needs) - {"cond", "uncond"}:
             raise ConfigError(f"{type(rule).__name__} needs {', '.join(sorted(missing))}, which no pipeline makes")
-        self._pipe, self._schedule, self._rule, self._layout = pipe, schedule, rule, layout
+        self._pipe, self._schedule, self._rule = pipe, schedule, rule
         self._name = type(pipe).__name__
+        self._networks = networks_of(pipe)
         self._scheduler = pipe.scheduler
-        if any(hasattr(vars(part).get(name), _MARK) for part, name in self._replaced()):
+        if isinstance(vars(self._scheduler).get("step"), _Replaced):
             raise ConfigError(f"this {self._name} is guided already; leave the outer context first")
         self._clock = clock_of(self._scheduler)
+        self._is_idle_safe = not any(map(is_caching, self._networks))
         self._calls: list[Call] = []
-        self._branch: str | None = None
         self._latest: Any = None  # output of the last call
-        self._memory: Memory = None
-        self._next_memory: Memory = None  # of the first evaluation of the running step
-        self._combining: Rule | None = None  # the rule, once the levels of the run are known
-        self._is_verified = False
+        self._layout: Layout | None = None
+        self._kind: type[torch.nn.Module] | None = None  # of the network that makes the predictions
+        self._order: Sequence[str] = ()  # which prediction each call of a step makes, where they are calls of their own
+        self._restart()
         self.log = GuidanceLog(
             attrs={
                 "pipeline": self._name,
@@ -95,38 +105,30 @@ class _Session:
             }
         )
 
-    def _replaced(self) -> list[tuple[Any, str]]:
-        """Methods of instances that are replaced inside the context."""
-        networks = networks_of(self._pipe, self._layout) if self._layout.calls == "two" else []
-        return [
-            (self._scheduler, "step"),
-            (self._scheduler, "set_timesteps"),
-            *((network, name) for network in networks for name in ("cache_context", "forward")),
-        ]
+    def _restart(self) -> None:
+        """Expect the first step of a run."""
+        self._clock.restart()
+        self._memory: Memory = None
+        self._next_memory: Memory = None  # of the first evaluation of the running step
+        self._combining: Rule | None = None  # the rule, once the levels of the run are known
+        self._shown = 0  # steps in which the layout was seen
 
     def attach(self, undo: ExitStack) -> None:
         """Listen and speak until `undo` is closed."""
-        for network in networks_of(self._pipe, self._layout):
-            undo.callback(network.register_forward_hook(self._heard).remove)
-        around = {
-            "step": self._step,
-            "set_timesteps": self._started,
-            "cache_context": self._named,
-            "forward": self._evaluated,
-        }
-        for part, name in self._replaced():
-            undo.enter_context(_replacing(part, name, around[name]))
+        for network in self._networks:
+            undo.enter_context(listening(network, self._evaluated))
+        for name, around in (("step", self._step), ("set_timesteps", self._started)):
+            undo.enter_context(_replacing(self._scheduler, name, around))
 
     def conclude(self) -> None:
         """Make sure that what was heard was answered.
 
         Raises:
-            StoppedError: if the network was called but the scheduler never stepped, so that nothing was guided.
+            StoppedError: if a network was called but the scheduler never stepped, so that nothing was guided.
         """
         if self._calls and not any(self.log.runs):
             raise StoppedError(
-                f"{self._name} called its network but never its scheduler's step, so nothing was guided; its layout is "
-                "not the assumed one"
+                f"{self._name} called its network but never its scheduler's step, so nothing was guided"
             )
         self._finish_run()
 
@@ -145,41 +147,45 @@ class _Session:
                 "or use a schedule over noise levels"
             )
 
-    def _heard(self, network: torch.nn.Module, args: Any, output: Any) -> None:
+    def _is_asked(self) -> bool:
+        """Whether it is this pipeline that runs, and not another one that has the same network or scheduler."""
+        return _running() in (None, self._pipe)
+
+    def _evaluated(self, network: torch.nn.Module, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """A network's output, or once the layout is confirmed the last one again where the strength makes it idle."""
+        if not self._is_asked():
+            return call(*args, **kwargs)
         if self._pipe.scheduler is not self._scheduler:
             raise ConfigError("the pipeline got another scheduler inside `guided`; set it before entering the context")
-        prediction = output if isinstance(output, torch.Tensor) else output[0]
-        self._calls.append(Call(self._branch, prediction, is_stand_in=output is self._latest))
+        idle = self._is_idle(network)
+        output = self._latest if idle else call(*args, **kwargs)
+        self._calls.append(Call(network, prediction_in(output), is_stand_in=idle))
         self._latest = output
+        return output
 
-    @contextmanager
-    def _named(self, cache_context: Callable[..., Any], name: str, *args: Any, **kwargs: Any) -> Iterator[None]:
-        self._branch = name
-        try:
-            with cache_context(name, *args, **kwargs):
-                yield
-        finally:
-            self._branch = None
-
-    def _evaluated(self, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """The network's output, or once the layout is verified the last one again where the strength makes it idle."""
-        if self._is_verified and self._branch in ("cond", "uncond"):
-            position = self._clock.ahead()
-            if position is not None and self._branch not in self._rule.needed(strength(self._schedule, position)):
-                return self._latest
-        return forward(*args, **kwargs)
+    def _is_idle(self, network: torch.nn.Module) -> bool:
+        """Whether nothing depends on the prediction that a network is asked for."""
+        made = [call for call in self._calls if type(call.network) is type(network)]
+        if self._shown < _ENOUGH or type(network) is not self._kind or len(made) >= len(self._order):
+            return False
+        position = self._clock.ahead()
+        return position is not None and self._order[len(made)] not in self._rule.needed(
+            strength(self._schedule, position)
+        )
 
     def _started(self, set_timesteps: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        self._finish_run()
-        self._clock.restart()
-        if hasattr(self._pipe, _PLANNED):
-            setattr(self._pipe, _PLANNED, None)  # that of the last run
-        self._calls, self._memory, self._next_memory = [], None, None
-        self._combining, self._is_verified = None, False
-        self.log.runs.append([])
+        if self._is_asked():
+            self._finish_run()
+            self._restart()
+            if hasattr(self._pipe, _PLANNED):
+                setattr(self._pipe, _PLANNED, None)  # that of the last run
+            self._calls = []
+            self.log.runs.append([])
         return set_timesteps(*args, **kwargs)
 
     def _step(self, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        if not self._is_asked():
+            return step(*args, **kwargs)
         bound = inspect.signature(step).bind(*args, **kwargs)
         given = bound.arguments
         given["model_output"] = self._guided(given["model_output"], given["timestep"], given["sample"])
@@ -187,24 +193,83 @@ class _Session:
         self.log.final = stepped[0][: len(self.log.runs[-1][-1].measured["cond_norm"])]
         return stepped
 
+    def _pair(
+        self, calls: Sequence[Call], output: torch.Tensor, sample: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The conditional and the unconditional prediction of a step, with a row for every state.
+
+        Raises:
+            ConfigError: if the pipeline made one only.
+            StoppedError: if its output contradicts every layout, or that of an earlier step.
+        """
+        rows = len(sample)
+        found = blocks(calls, rows)
+        if len(found) == 1 and _has_equal_halves(sample) and _has_equal_halves(output[:, : sample.shape[1]]):
+            rows //= 2  # the scheduler steps both halves
+            found = blocks(calls, rows)
+        if len(found) < 2:
+            raise ConfigError(self._no_pair(calls, found, sample))
+        state, known = sample[:rows], self._layout
+        if self._shown < _ENOUGH or known is None or known.adds_state:
+            seen = discover(found, state, output[:rows, : state.shape[1]], self._name)
+            if self._shown and known is not None and seen.is_evident and not _agree(seen, known):
+                raise StoppedError(f"{self._name} changed the pair that it guides during its run, so it cannot be guided")
+            if seen.is_evident or known is None or known.adds_state or self._shown == 0:
+                self._layout = known = seen
+            self._shown += seen.is_evident
+            self._remember(calls, rows, known)
+        return known.pair(found, state)
+
+    def _remember(self, calls: Sequence[Call], rows: int, layout: Layout) -> None:
+        """Which call of a step makes which prediction, where each makes one and nothing in them counts calls."""
+        made = [call for call in calls if type(call.network) is type(calls[-1].network)]
+        self._kind = type(calls[-1].network)
+        alone = len(made) == 2 and all(call.prediction is not None and len(call.prediction) == rows for call in made)
+        roles = ("cond", "uncond") if layout.cond == 0 else ("uncond", "cond")
+        self._order = roles if alone and self._is_idle_safe and not layout.adds_state else ()
+
+    def _no_pair(self, calls: Sequence[Call], found: Sequence[torch.Tensor], sample: torch.Tensor) -> str:
+        """What to do about a step without a pair."""
+        if not found:
+            return (
+                f"{self._name} stepped its scheduler, and none of its networks was heard to predict anything for the "
+                f"{len(sample)} states, so it cannot be guided"
+            )
+        if self._layout is not None and self.log.runs and self.log.runs[-1]:
+            return (
+                f"{self._name} made no pair of predictions to combine in step {len(self.log.runs[-1])} after it had made "
+                "them: leave its guidance on until the end, without callbacks or settings that end it; strength 0 is "
+                "the same, as in step:early=6.5,late=0,switch=60%"
+            )
+        how = inspect.signature(type(self._pipe).__call__).parameters if callable(self._pipe) else {}
+        if takes_guidance(calls[-1].network) and "true_cfg_scale" not in how:
+            return (
+                f"{self._name} made no pair of predictions to combine: its network is distilled, and guidance is an "
+                "input of its one evaluation; use a model that is not"
+            )
+        scale = "true_cfg_scale" if "true_cfg_scale" in how else "guidance_scale"
+        negative = " and a negative_prompt" if scale != "guidance_scale" else ""
+        return (
+            f"{self._name} made no pair of predictions to combine: pass {scale} > 1{negative}; the scale's value will "
+            "not matter"
+        )
+
     def _guided(self, output: torch.Tensor, timestep: Any, sample: torch.Tensor) -> torch.Tensor:
         """The guided prediction in place of the pipeline's own, in its shape and precision."""
         calls, self._calls = self._calls, []
-        idle = {call.branch for call in calls if call.is_stand_in}
-        cond, uncond = pair(self._layout, calls, sample, self._name)
+        cond, uncond = self._pair(calls, output, sample)
+        made = (call for call in calls if type(call.network) is self._kind)
+        idle = {name for name, call in zip(self._order, made, strict=False) if call.is_stand_in}
         channels, rows = sample.shape[1], len(cond)
-        if not self._is_verified:
-            self._is_verified = verified(self._layout, cond, uncond, output[:rows, :channels], self._name)
         position = self._clock.read(timestep, getattr(self._pipe, _PLANNED, None))
         if self._combining is None:
             check_run(self._clock)
             self._combining = self._rule.resolved(self._clock.times)
         w = strength(self._schedule, position)
-        state = sample[:rows]
         if position.is_first:  # all evaluations of a step see what was remembered before it
             self._memory = self._next_memory
         result, memory = combined(
-            self._combining, w, (cond, uncond), state, position.level, self._clock.output, self._memory
+            self._combining, w, (cond, uncond), sample[:rows], position.level, self._clock.output, self._memory
         )
         if position.is_first:
             self._next_memory = memory
@@ -219,22 +284,49 @@ class _Session:
         )
         self.log.runs[-1].append(Evaluation(level=position.level, strength=w, passes=2 - len(idle), measured=seen))
         result = result.to(output.dtype)
-        if self._layout.doubled_state:
+        if rows < len(sample):
             result = torch.cat([result, result])
         return torch.cat([result, output[:, channels:]], dim=1)
+
+
+def _agree(a: Layout, b: Layout) -> bool:
+    return (a.cond, a.uncond, a.adds_state) == (b.cond, b.uncond, b.adds_state)
+
+
+def _has_equal_halves(part: torch.Tensor) -> bool:
+    return len(part) % 2 == 0 and torch.equal(*part.tensor_split(2))
+
+
+def _running() -> Any:
+    """The innermost pipeline that is running; None in a loop written by hand."""
+    frame: types.FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_name == "__call__" and hasattr(own := frame.f_locals.get("self"), "register_modules"):
+            return own
+        frame = frame.f_back
+    return None
+
+
+class _Replaced:
+    """A method of one instance inside the context; a copy of the instance has its own again."""
+
+    def __init__(self, part: Any, name: str, around: Callable[..., Any]) -> None:
+        self._part, self._method, self._around = part, getattr(part, name), around
+        functools.update_wrapper(self, self._method)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._around(self._method, *args, **kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        copied = memo.get(id(self._part))
+        return self if copied is None else types.MethodType(getattr(type(copied), self.__name__), copied)
 
 
 @contextmanager
 def _replacing(part: Any, name: str, around: Callable[..., Any]) -> Iterator[None]:
     """Replace a method of one instance by `around(method, ...)`, with the method's own signature."""
-    method, own = getattr(part, name), vars(part).get(name)
-
-    @functools.wraps(method)
-    def replaced(*args: Any, **kwargs: Any) -> Any:
-        return around(method, *args, **kwargs)
-
-    setattr(replaced, _MARK, True)
-    setattr(part, name, replaced)
+    own = vars(part).get(name)
+    setattr(part, name, _Replaced(part, name, around))
     try:
         yield
     finally:

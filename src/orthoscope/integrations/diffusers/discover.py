@@ -1,0 +1,276 @@
+r"""Which predictions a pipeline guides, found in what it hands to its scheduler.
+
+The predictions of a step are blocks of rows, one for every state, in the order in which the network returned them: two
+halves of one batch or two calls are the same. For one pair of blocks, laid out as the state is, the pipeline's own
+guided prediction must be
+
+$$ m = k\,[u + s\,(c - u)] + b\,x, \qquad s > 1/2, $$
+
+with nothing but rounding left in a least-squares fit. That fixes the pair, its order (exchanged, the scale is
+$1 - s$), the layout and the sign. One $k$ and $s$ hold for a row, or for every frame, channel or token of it; then
+the factor is a renormalization of the pipeline's own, which is left out. The state $x$ enters where a pipeline turns
+what its network says into what its scheduler takes. Where two predictions differ by less than rounding can resolve,
+nothing is seen, and nothing depends on it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from orthoscope.errors import ConfigError, OrthoscopeError, StoppedError
+
+View = Callable[[Tensor], Tensor]
+
+_NOISE = 16  # roundings of the working precision that the evidence may be off
+_CLEAR = 64  # roundings by which two predictions must differ to be evidence
+_FEW = 4  # times as many entries as there are unknowns, below which a fit is no evidence
+_ONE = 1e-3  # a scale that is no closer to 1 is guidance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layout:
+    """Where a pair of predictions is found, and what the pipeline makes of it.
+
+    Attributes:
+        cond: Number of the block that is the conditional prediction.
+        uncond: Number of the block that is the unconditional one.
+        view: What lays a block out as the state is.
+        factor: What the pipeline multiplies a prediction by, beside its guidance; -1 or 1 unless it adds the state.
+        shift: How much of the state it adds.
+        scale: Its own scale, in the middle; NaN if nothing was seen.
+        rest: What the fit leaves, relative to what is summed.
+    """
+
+    cond: int
+    uncond: int
+    view: View
+    factor: Any = 1.0
+    shift: Any = 0.0
+    scale: float = math.nan
+    rest: float = math.nan
+
+    @property
+    def is_evident(self) -> bool:
+        """Whether what the pipeline handed over shows this layout and no other."""
+        return not math.isnan(self.scale)
+
+    @property
+    def adds_state(self) -> bool:
+        """Whether the state enters, so that every step has numbers of its own."""
+        return isinstance(self.shift, Tensor)
+
+    def pair(self, blocks: Sequence[Tensor], state: Tensor) -> tuple[Tensor, Tensor]:
+        """The conditional and the unconditional prediction as the scheduler takes them."""
+        cond, uncond = (self.view(blocks[number]) for number in (self.cond, self.uncond))
+        if self.adds_state:
+            cond, uncond = (self.factor * part + self.shift * state for part in (cond, uncond))
+        elif self.factor < 0:
+            cond, uncond = -cond, -uncond
+        return cond, uncond
+
+
+def discover(blocks: Sequence[Tensor], state: Tensor, output: Tensor, pipe: str) -> Layout:
+    """The layout of a step.
+
+    Args:
+        blocks: Its predictions, two at least, with a row for every state.
+        state: What the scheduler steps.
+        output: What the pipeline hands to its scheduler.
+        pipe: What the pipeline is called.
+
+    Raises:
+        ConfigError: if the pipeline guides three predictions at once.
+        StoppedError: if no layout is that of its output.
+    """
+    views = list(_views(blocks[0].shape[1:], state.shape[1:]))
+    if not views:
+        raise StoppedError(
+            f"{pipe}: the network returns {_shape(blocks[0])} for each state, and the scheduler steps "
+            f"{_shape(state)}; how the one becomes the other was not found, so this pipeline cannot be guided"
+        )
+    fits, silent = [], True
+    for view, pair in itertools.product(views, itertools.combinations(range(len(blocks)), 2)):
+        uncond, cond = (view(blocks[number]) for number in pair)
+        for axis, adds_state in _ways(state):
+            fit = _fitted(uncond, cond, output, state if adds_state else None, axis)
+            if fit is None:
+                continue
+            silent = False
+            if (found := fit.layout(pair, view)) is not None:
+                return found
+            fits.append(fit)
+    if silent:
+        return _unseen(blocks, state, output, views)
+    raise _refusal(blocks, output, views, fits, pipe)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fit:
+    """A pair's least-squares fit, with one number per group of entries."""
+
+    factor: Tensor
+    scale: Tensor
+    shift: Tensor | None
+    rest: float
+    bound: float
+
+    def layout(self, pair: tuple[int, int], view: View) -> Layout | None:
+        """The layout that it is evidence for, if it is."""
+        middle = float(self.scale.median())
+        scale = 1 - self.scale if middle < 0.5 else self.scale
+        signs = self.factor.sign()
+        is_guidance = bool((scale > 0.5).all()) and bool(((scale - 1).abs() > _ONE).any())
+        if not (self.rest <= self.bound and is_guidance and bool((signs == signs[0]).all())):
+            return None
+        uncond, cond = pair[::-1] if middle < 0.5 else pair
+        found = Layout(
+            cond=cond, uncond=uncond, view=view, factor=float(signs[0]), scale=float(scale.median()), rest=self.rest
+        )
+        return found if self.shift is None else replace(found, factor=self.factor, shift=self.shift)
+
+
+def _ways(state: Tensor) -> Iterator[tuple[int | None, bool]]:
+    """What may share a scale: a row, an entry of one axis in it; and a row to which the state is added."""
+    yield None, False
+    yield None, True
+    for axis in range(1, state.ndim):
+        yield axis, False
+
+
+def _fitted(uncond: Tensor, cond: Tensor, output: Tensor, state: Tensor | None, axis: int | None) -> _Fit | None:
+    """The fit of one pair; None if nothing can be seen in it."""
+    u, c, m, *others = (_grouped(part, axis) for part in (uncond, cond, output, *([] if state is None else [state])))
+    if u.shape[1] < _FEW * (2 + len(others)):
+        return None
+    precision = max(torch.finfo(part.dtype).eps for part in (uncond, output))
+    basis = torch.stack([*others, u, c - u], dim=2)
+    across, triangle = torch.linalg.qr(basis)
+    apart = triangle[:, -1, -1].abs() * u.shape[1] ** 0.5
+    clear = apart > _CLEAR * precision * (c.norm(dim=1) + u.norm(dim=1))
+    if not bool(clear.any()) or (state is not None and not bool(clear.all())):
+        return None
+    weights, rest = _solved(across[clear], triangle[clear], m[clear])
+    rows = (-1, *[1] * (uncond.ndim - 1))
+    factor, along = weights[:, -2], weights[:, -1]
+    added = weights[:, 0].reshape(rows).to(uncond) if others else None
+    return _Fit(factor.reshape(rows).to(uncond) if others else factor, along / factor, added, rest, _NOISE * precision)
+
+
+def _solved(across: Tensor, triangle: Tensor, m: Tensor) -> tuple[Tensor, float]:
+    """Weights of a basis by its QR decomposition, and the rest relative to what is summed."""
+    inside = across.mT @ m[:, :, None]
+    weights = torch.linalg.solve_triangular(triangle, inside, upper=True)[:, :, 0]
+    summed = (weights.abs() * triangle.norm(dim=1)).sum(1).norm()
+    return weights, float((m - (across @ inside)[:, :, 0]).norm() / summed)
+
+
+def _grouped(part: Tensor, axis: int | None) -> Tensor:
+    """Entries that share a scale, in rows of double precision, where a device has it."""
+    moved = part.flatten(1) if axis is None else part.movedim(axis, 1).flatten(0, 1).flatten(1)
+    return moved.cpu().double() if part.device.type == "mps" else moved.double()
+
+
+def _unseen(blocks: Sequence[Tensor], state: Tensor, output: Tensor, views: Sequence[View]) -> Layout:
+    """The layout of a step whose last two predictions are the same to rounding, so that their order is nothing."""
+    precision = max(torch.finfo(part.dtype).eps for part in (blocks[0], output))
+    found: list[Layout] = []
+    uncond, cond = len(blocks) - 2, len(blocks) - 1
+    for view, adds_state in itertools.product(views, (False, True)):
+        bases = [_grouped(part, None) for part in ([state] if adds_state else []) + [view(blocks[-1])]]
+        weights, rest = _solved(*torch.linalg.qr(torch.stack(bases, dim=2)), _grouped(output, None))
+        layout = Layout(cond=cond, uncond=uncond, view=view, rest=rest, factor=float(weights[:, -1].median().sign()))
+        if adds_state:
+            rows = (-1, *[1] * (state.ndim - 1))
+            shift, factor = (weights[:, number].reshape(rows).to(state) for number in (0, 1))
+            layout = replace(layout, factor=factor, shift=shift)
+        if rest <= _NOISE * _CLEAR * precision:
+            return layout
+        found.append(layout)
+    return min(found, key=lambda layout: layout.rest)
+
+
+def _refusal(
+    blocks: Sequence[Tensor], output: Tensor, views: Sequence[View], fits: Sequence[_Fit], pipe: str
+) -> OrthoscopeError:
+    """What was seen instead of the guidance of a pair."""
+    best = min(fits, key=lambda fit: fit.rest)
+    for view in views if len(blocks) > 2 else ():
+        basis = torch.stack([_grouped(view(block), None) for block in blocks], dim=2)
+        weights, rest = _solved(*torch.linalg.qr(basis), _grouped(output, None))
+        if rest <= best.bound:
+            shown = ", ".join(f"{weight:.3g}" for weight in weights.median(0).values.tolist())
+            return ConfigError(
+                f"{pipe} sums {len(blocks)} predictions (weights {shown}), of which no two alone are guided; switch "
+                "off what adds the third: skip-layer guidance, pag_scale=0, image_guidance_scale=1"
+            )
+    if best.rest <= best.bound:
+        seen = f"lies at scale {float(best.scale.median()):.3g} between its two predictions, which is no guidance"
+    else:
+        seen = (
+            f"is not its guidance of any two of the {len(blocks)} predictions that its network made (it leaves "
+            f"{best.rest:.1g} of it unexplained, where rounding is {best.bound:.1g})"
+        )
+    return StoppedError(f"{pipe}: what it hands to its scheduler {seen}, so it cannot be guided")
+
+
+def _views(shape: Sequence[int], state: Sequence[int]) -> Iterator[View]:
+    """Ways in which a prediction may become what the scheduler steps: as it is, cut, or unpacked from tokens."""
+    if len(shape) == len(state) and all(have >= want for have, want in zip(shape, state, strict=True)):
+        yield _cut(state, last=False)
+        if tuple(shape) != tuple(state):
+            yield _cut(state, last=True)
+    elif math.prod(shape) == math.prod(state) and [n for n in shape if n > 1] == [n for n in state if n > 1]:
+        yield lambda block: block.reshape(len(block), *state)
+    if len(shape) == 2 and len(state) in (3, 4):
+        yield from _unpackings(*shape, state)
+
+
+def _cut(state: Sequence[int], *, last: bool) -> View:
+    """The first entries of every axis, or the last ones."""
+    kept = tuple(slice(-n, None) if last else slice(n) for n in state)
+    return lambda block: block[(slice(None), *kept)]
+
+
+def _unpackings(tokens: int, width: int, state: Sequence[int]) -> Iterator[View]:
+    """Tokens laid out in space, each a patch with its channels; frames of the state may be cut off at either end."""
+    channels, *space = state
+    if width % channels:
+        return
+    for side in range(1, math.isqrt(width // channels) + 1):
+        depth, left = divmod(width // channels, side**2)
+        if left or any(n % side for n in space[-2:]) or (len(space) == 2 and depth > 1):
+            continue
+        grid = [n // side for n in space[-2:]]
+        frames, left = divmod(tokens, math.prod(grid))
+        if left or frames * depth < (space[0] if len(space) == 3 else 1):
+            continue
+        whole, patch = ([frames, *grid], [depth, side, side]) if len(space) == 3 else (grid, [side, side])
+        if len(space) == 2 and frames > 1:
+            continue
+        for inner in (True, False) if math.prod(patch) > 1 else (True,):
+            unpack = _unpacking(channels, whole, patch, channels_first=inner)
+            for last in (False, True) if frames * depth > space[0] and len(space) == 3 else (False,):
+                cut = _cut(state, last=last)
+                yield lambda block, unpack=unpack, cut=cut: cut(unpack(block))
+
+
+def _unpacking(channels: int, grid: Sequence[int], patch: Sequence[int], *, channels_first: bool) -> View:
+    axes = len(grid)
+    split = [channels, *patch] if channels_first else [*patch, channels]
+    channel, first = (axes + 1, axes + 2) if channels_first else (2 * axes + 1, axes + 1)
+    order = [0, channel, *itertools.chain.from_iterable((1 + k, first + k) for k in range(axes))]
+    sizes = [n * p for n, p in zip(grid, patch, strict=True)]
+    return lambda block: (
+        block.reshape(len(block), *grid, *split).permute(order).reshape(len(block), channels, *sizes)
+    )
+
+
+def _shape(block: Tensor) -> str:
+    return "x".join(map(str, block.shape[1:]))
