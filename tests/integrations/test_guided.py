@@ -526,7 +526,9 @@ def test_the_order_of_the_halves_is_what_the_pipeline_makes_of_them(dtype: torch
     exchanged.unet.forward = lambda *args, **kwargs: (forward(*args, **kwargs)[0].roll(ROWS, 0),)
     with guided(exchanged, "constant:1.5"):
         found = run(exchanged, FAMILY, **call)
-    assert is_same(found, run(exchanged, FAMILY, **call, guidance_scale=2.5), tolerance=1e-5 if dtype.itemsize > 2 else 0.02)
+    assert is_same(
+        found, run(exchanged, FAMILY, **call, guidance_scale=2.5), tolerance=1e-5 if dtype.itemsize > 2 else 0.02
+    )
 
 
 def test_what_is_no_guidance_of_the_pair_is_refused(pipe: Any) -> None:

@@ -25,7 +25,11 @@ from orthoscope.prediction import Form, from_denoised
 
 # Schedulers known to pass as they come; others may, too.
 SCHEDULERS = (
+    "CogVideoXDDIMScheduler",
+    "CogVideoXDPMScheduler",
+    "DDIMParallelScheduler",
     "DDIMScheduler",
+    "DDPMParallelScheduler",
     "DDPMScheduler",
     "DEISMultistepScheduler",
     "DPMSolverMultistepScheduler",
@@ -40,11 +44,13 @@ SCHEDULERS = (
     "LCMScheduler",
     "LMSDiscreteScheduler",
     "PNDMScheduler",
+    "SASolverScheduler",
     "TCDScheduler",
     "UniPCMultistepScheduler",
 )
 _OUTPUTS: dict[str, Form] = {"epsilon": "noise", "sample": "denoised", "v_prediction": "preserving-velocity"}
 _STRAIGHT: tuple[tuple[Chart, Form], ...] = (("flow", "velocity"), ("reversed-flow", "reversed-velocity"))
+_BY_SIGMA: tuple[Chart, ...] = ("exploding", "preserving", "flow")
 _followed: dict[tuple[type, str], tuple[Chart, Form]] = {}  # by scheduler and settings
 _TRIAL_STEPS = 20
 _POINT = 0.5  # inside every range to which schedulers clip
@@ -119,7 +125,7 @@ def _candidates(scheduler: Any) -> Iterator[tuple[Chart, Form]]:
         if kind == "flow_prediction":
             yield from _STRAIGHT
         elif kind in _OUTPUTS:
-            yield from (("exploding", _OUTPUTS[kind]), ("preserving", _OUTPUTS[kind]))
+            yield from ((chart, _OUTPUTS[kind]) for chart in _BY_SIGMA)
     elif hasattr(scheduler, "alphas_cumprod") and kind in _OUTPUTS:
         yield "timestep", _OUTPUTS[kind]
 
@@ -151,8 +157,9 @@ def _led(clock: SchedulerClock, point: float) -> Iterator[tuple[float, float, Te
     randomness = torch.Generator().manual_seed(0)
     x = torch.randn(1, 1, 1, _ENTRIES, generator=randomness, dtype=torch.float64)
     known = inspect.signature(step).parameters
-    how: dict[str, Any] = {"generator": randomness} if "generator" in known else {}
-    doubled = str(scheduler.config.get("variance_type", "")).startswith("learned")
+    has_variance = str(scheduler.config.get("variance_type", "")).startswith("learned")
+    # Some are told what they made of the step before, and where it was.
+    told = {"generator": randomness, "old_pred_original_sample": None, "timestep_back": None}
     for number, t in enumerate(clock.visited):
         position = trial.read(t, len(clock.visited))
         level = position.level
@@ -164,9 +171,13 @@ def _led(clock: SchedulerClock, point: float) -> Iterator[tuple[float, float, Te
         if hasattr(scheduler, "scale_model_input"):
             scheduler.scale_model_input(x, t)  # some insist
         exact = from_denoised(torch.full_like(x, point), x / alpha, level, trial.output)
+        if has_variance:  # the least of those that it may learn
+            exact = torch.cat([exact, torch.full_like(exact, -1.0)], dim=1)
+        how = {name: value for name, value in told.items() if name in known}
         with torch.random.fork_rng(devices=[]):
-            x = step(scheduler, torch.cat([exact] * 2, dim=1) if doubled else exact, t, x, **how, return_dict=False)[0]
-        x = x.double()
+            made = step(scheduler, model_output=exact, timestep=t, sample=x, **how, return_dict=False)
+        told |= {"old_pred_original_sample": made[-1], "timestep_back": t}
+        x = made[0].double()
 
 
 def _detached(scheduler: Any) -> Any:

@@ -63,7 +63,8 @@ def networks_of(pipe: Any) -> list[torch.nn.Module]:
     if not found:
         raise ConfigError(f"{type(pipe).__name__} holds no network (torch module), so there is nothing to guide")
     for network in found.values():
-        if _setting(network, "time_cond_proj_dim") is not None:
+        # Others use the same input for what is no guidance.
+        if _setting(network, "time_cond_proj_dim") is not None and hasattr(pipe, "get_guidance_scale_embedding"):
             raise ConfigError(
                 f"the network of {type(pipe).__name__} is distilled (time_cond_proj_dim is set): its guidance is an "
                 "input of one evaluation, so there is no pair of predictions to combine; use a model that is not"
