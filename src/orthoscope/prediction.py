@@ -12,6 +12,8 @@ Two more are what some networks put out, but no rule acts in them:
 - `reversed-velocity` denoised minus noise, where the clock of a flow runs from noise to data,
 - `preserving-velocity` $(\varepsilon - \sigma D)/\sqrt{1 + \sigma^2}$, the velocity of a variance-preserving chart.
 
+A rule may also act in the `output` itself, whatever form that has.
+
 These formulas exist here and nowhere else. All maps are affine in the prediction, so linear guidance commutes with
 them.
 """
@@ -27,10 +29,11 @@ from orthoscope.errors import unknown
 from orthoscope.process import NoiseLevel
 from orthoscope.typing import Events
 
-Space = Literal["denoised", "noise", "score", "velocity"]
+Space = Literal["denoised", "noise", "score", "velocity", "output"]
 SPACES: tuple[Space, ...] = ("denoised", "noise", "score", "velocity")
+RULE_SPACES: tuple[Space, ...] = (*SPACES, "output")
 Form = Literal["denoised", "noise", "score", "velocity", "reversed-velocity", "preserving-velocity"]
-FORMS: tuple[Form, ...] = (*SPACES, "reversed-velocity", "preserving-velocity")
+FORMS: tuple[Form, ...] = ("denoised", "noise", "score", "velocity", "reversed-velocity", "preserving-velocity")
 
 
 def per_row(value: Any, x: Tensor) -> Any:

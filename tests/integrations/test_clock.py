@@ -28,7 +28,11 @@ pytestmark = [  # diffusers' own
 
 STEPS = 6
 CHARTS = {
+    "CogVideoXDDIMScheduler": "timestep",
+    "CogVideoXDPMScheduler": "timestep",
+    "DDIMParallelScheduler": "timestep",
     "DDIMScheduler": "timestep",
+    "DDPMParallelScheduler": "timestep",
     "DDPMScheduler": "timestep",
     "DEISMultistepScheduler": "preserving",
     "DPMSolverMultistepScheduler": "preserving",
@@ -43,6 +47,7 @@ CHARTS = {
     "LCMScheduler": "timestep",
     "LMSDiscreteScheduler": "exploding",
     "PNDMScheduler": "timestep",
+    "SASolverScheduler": "preserving",
     "TCDScheduler": "timestep",
     "UniPCMultistepScheduler": "preserving",
 }
@@ -52,6 +57,12 @@ def scheduler(name: str, **changes: Any) -> Any:
     cls = getattr(diffusers, name)
     known = {"skip_prk_steps": True, "steps_offset": 1} if name == "PNDMScheduler" else {}
     return cls(**{"num_train_timesteps": 100} | known | changes)  # some construct a level for every one of them
+
+
+def stepped(made: Any, output: torch.Tensor, t: Any, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    told = {"generator": generator, "old_pred_original_sample": None, "timestep_back": None}
+    extra = {name: value for name, value in told.items() if name in made.step.__code__.co_varnames}
+    return made.step(model_output=output, timestep=t, sample=x, **extra, return_dict=False)[0]
 
 
 def walk(made: Any, *, steps: int = STEPS, skip: int = 0) -> list[Position]:
@@ -65,9 +76,8 @@ def walk(made: Any, *, steps: int = STEPS, skip: int = 0) -> list[Position]:
         ahead = clock.ahead()
         found.append(clock.read(t))
         assert ahead is None or repr(ahead) == repr(found[-1])
-        extra = {"generator": generator} if "generator" in made.step.__code__.co_varnames else {}
         shrunken(made, x, t)  # some insist
-        x = made.step(0.1 * x, t, x, **extra, return_dict=False)[0]
+        x = stepped(made, 0.1 * x, t, x, generator)
     return found
 
 
@@ -128,8 +138,7 @@ def test_every_evaluation_is_at_the_level_by_which_its_input_is_scaled(name: str
     for t in made.timesteps:
         scale = float(made.scale_model_input(torch.ones(1), t))
         assert 1 / np.sqrt(1 + clock.read(t).level.variance) == pytest.approx(scale, rel=1e-5)
-        extra = {"generator": generator} if "generator" in made.step.__code__.co_varnames else {}
-        x = made.step(0.1 * x, t, x, **extra, return_dict=False)[0]
+        x = stepped(made, 0.1 * x, t, x, generator)
 
 
 def test_steps_are_counted_and_held(name: str) -> None:
@@ -236,14 +245,21 @@ def test_pure_noise_has_the_limit_of_the_schedule_or_none() -> None:
             strength(Linear(w0=0, slope=1, clock=clock), start)
 
 
-@pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "UniPCMultistepScheduler"])
-def test_solvers_on_straight_paths_are_read_as_flows(name: str) -> None:
-    made = scheduler(name, use_flow_sigmas=True, prediction_type="flow_prediction")
+@pytest.mark.parametrize(
+    ("name", "prediction", "output"),
+    [
+        ("DPMSolverMultistepScheduler", "flow_prediction", "velocity"),
+        ("UniPCMultistepScheduler", "flow_prediction", "velocity"),
+        ("UniPCMultistepScheduler", "epsilon", "noise"),
+    ],
+)
+def test_solvers_on_straight_paths_are_read_as_flows(name: str, prediction: str, output: str) -> None:
+    made = scheduler(name, use_flow_sigmas=True, prediction_type=prediction)
     made.set_timesteps(STEPS)
     clock = clock_of(made)
     level = clock.read(made.timesteps[0]).level
     sigma = float(made.sigmas[0])
-    assert clock.output == "velocity"
+    assert clock.output == output
     assert level.alpha == pytest.approx(1 - sigma)
     assert level.sigma == pytest.approx(sigma / (1 - sigma), rel=1e-4)
 
@@ -257,7 +273,6 @@ def test_solvers_on_straight_paths_are_read_as_flows(name: str) -> None:
         ("FlowMatchEulerDiscreteScheduler", {"invert_sigmas": True, "stochastic_sampling": True}, "share"),
         ("PNDMScheduler", {"skip_prk_steps": False}, "skip_prk_steps=True"),
         ("EulerDiscreteScheduler", {"prediction_type": "flow_prediction"}, "could not be established"),
-        ("UniPCMultistepScheduler", {"use_flow_sigmas": True}, "could not be established"),
     ],
 )
 def test_what_cannot_be_read_is_refused(name: str, changes: dict[str, Any], message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -316,6 +317,96 @@ def test_published_rules_run_by_name_and_differ(pipe: Any, text: str) -> None:
     assert log.dataset.attrs["rule"].startswith(text.partition(":")[0])
     assert bool(torch.isfinite(found).all())
     assert is_same(found, run(pipe, FAMILY, guidance_scale=1.5)) is (text == "cfg")
+
+
+@pytest.mark.parametrize(("prediction", "is_noise"), [("epsilon", True), ("v_prediction", False)])
+def test_rescaling_in_the_networks_own_output_is_that_of_the_pipeline(
+    pipe: Any, prediction: str, is_noise: bool
+) -> None:
+    pipe.scheduler = diffusers.DDIMScheduler(steps_offset=1, prediction_type=prediction, clip_sample=False)
+    own = run(pipe, FAMILY, guidance_scale=2.5, guidance_rescale=0.7)
+
+    def by(rule: str) -> Any:
+        with guided(pipe, 1.5, rule):
+            return run(pipe, FAMILY)
+
+    assert is_same(by("rescale:phi=0.7,space=output"), own)
+    assert is_same(by("rescale:phi=0.7"), own) is is_noise
+
+
+# What is done to networks, and who runs them
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_compiled_networks_are_heard_from_outside(inside: bool) -> None:
+    compiled, plain = FAMILY.build(), FAMILY.build()
+    with guided(plain, MIXED):
+        wanted = run(plain, FAMILY)
+    if inside:
+        compiled.unet.compile(fullgraph=True, backend="eager")
+    else:
+        compiled.unet = torch.compile(compiled.unet, fullgraph=True, backend="eager")
+    with guided(compiled, MIXED):
+        assert is_same(run(compiled, FAMILY), wanted)
+    assert is_same(run(compiled, FAMILY), run(plain, FAMILY))
+
+
+def test_networks_that_are_moved_to_and_fro_stay_idle_call_after_call() -> None:
+    family = FAMILIES["flux"]
+    moved = family.build()
+    moved.enable_model_cpu_offload(device="cpu")
+    with guided(moved, 0.0) as log:
+        for _ in range(3):
+            run(moved, family)
+    assert [dataset["passes"].values.tolist() for dataset in log.datasets] == [[2, 2, 1, 1]] * 3
+
+
+def test_networks_that_remember_calls_make_all_of_them() -> None:
+    family, found = FAMILIES["flux"], []
+    for late in (0.0, 1e-7):
+        caching = family.build()
+        caching.transformer.enable_cache(
+            diffusers.PyramidAttentionBroadcastConfig(
+                spatial_attention_block_skip_range=2,
+                spatial_attention_timestep_skip_range=(0, 1000),
+                current_timestep_callback=lambda: 500,
+            )
+        )
+        with guided(caching, f"step:early=2,late={late},switch=50%") as log:
+            found.append(run(caching, family))
+        assert log.dataset["passes"].values.tolist() == [2] * STEPS
+    assert is_same(*found)
+
+
+def test_another_pipeline_with_the_same_parts_is_left_alone(pipe: Any) -> None:
+    other, family = diffusers.StableDiffusionImg2ImgPipeline.from_pipe(pipe), FAMILIES["image-to-image"]
+    before = run(other, family)
+    with guided(pipe, MIXED) as log:
+        assert torch.equal(run(other, family), before)
+        wanted = run(pipe, FAMILY)
+        assert torch.equal(run(other, family), before)
+        assert torch.equal(run(pipe, FAMILY), wanted)
+    assert len(log.datasets) == 2
+    with guided(other, MIXED):
+        assert not is_same(run(other, family), before)
+
+
+def test_a_copy_of_the_scheduler_steps_by_itself(pipe: Any) -> None:
+    with guided(pipe, MIXED):
+        copied = copy.deepcopy(pipe.scheduler)
+        assert copied.step.__self__ is copied
+
+
+def test_a_run_that_stops_making_pairs_is_told_why(pipe: Any) -> None:
+    def cut(pipeline: Any, step: int, t: Any, given: dict[str, Any]) -> dict[str, Any]:
+        if step != 1:
+            return {}
+        pipeline._guidance_scale = 0.0
+        return {"prompt_embeds": given["prompt_embeds"].chunk(2)[-1]}
+
+    how = {"callback_on_step_end": cut, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
+    with guided(pipe, MIXED), pytest.raises(ConfigError, match="no pair .* in step 2 after it had made them"):
+        run(pipe, FAMILY, **how)
 
 
 # The log

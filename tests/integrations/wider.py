@@ -52,6 +52,10 @@ def assembled(kind: str, **parts: Any) -> Any:
     return pipe
 
 
+def ddim() -> Any:
+    return diffusers.DDIMScheduler(clip_sample=False, steps_offset=1)
+
+
 def flow(**changes: Any) -> Any:
     return diffusers.FlowMatchEulerDiscreteScheduler(**changes)
 
@@ -291,7 +295,7 @@ def kandinsky3() -> Any:
         cross_attention_dim=4,
         encoder_hid_dim=WIDTH,
     )
-    scheduler = diffusers.DDIMScheduler(clip_sample=False)
+    scheduler = ddim()
     return assembled("Kandinsky3Pipeline", unet=network, scheduler=scheduler, movq=pipelines.vae())
 
 
@@ -303,7 +307,7 @@ def kandinsky22() -> Any:
         encoder_hid_dim_type="image_proj",
         cross_attention_dim=WIDTH,
     )
-    scheduler = diffusers.DDIMScheduler(clip_sample=False)
+    scheduler = ddim()
     movq = built(
         diffusers.VQModel,
         block_out_channels=(8, 8, 8, 8),
@@ -328,7 +332,7 @@ def animate() -> Any:
         unet=pipelines.unet(),
         motion_adapter=adapter,
         vae=pipelines.vae(),
-        scheduler=diffusers.DDIMScheduler(clip_sample=False),
+        scheduler=ddim(),
     )
 
 
@@ -400,9 +404,7 @@ def latte() -> Any:
         caption_channels=WIDTH,
         video_length=3,
     )
-    return assembled(
-        "LattePipeline", transformer=network, vae=pipelines.vae(), scheduler=diffusers.DDIMScheduler(clip_sample=False)
-    )
+    return assembled("LattePipeline", transformer=network, vae=pipelines.vae(), scheduler=ddim())
 
 
 def mochi() -> Any:
@@ -464,7 +466,7 @@ def pixels_if() -> Any:
 
 
 def stable(kind: str, **parts: Any) -> Any:
-    known = {"unet": pipelines.unet(), "vae": pipelines.vae(), "scheduler": diffusers.DDIMScheduler(clip_sample=False)}
+    known = {"unet": pipelines.unet(), "vae": pipelines.vae(), "scheduler": ddim()}
     return assembled(kind, **known | parts)
 
 

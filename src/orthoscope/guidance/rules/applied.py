@@ -42,17 +42,17 @@ def apply(
     Source:
         Affine maps between predictions; derived in explanation/rules.
     """
-    call = partial(_own, rule) if is_own(type(rule)) else rule
-    if rule.is_linear or rule.space == form:
+    call, space = partial(_own, rule) if is_own(type(rule)) else rule, rule.space
+    if rule.is_linear or space == form or space == "output":
         return call(x, level, predictions, w, memory)
     place = torch.device("cpu") if x.device.type == "mps" else x.device  # where doubles are
     state = x.to(place, torch.float64)
     there = {
-        name: from_denoised(to_denoised(part.to(state), state, level, form), state, level, rule.space)
+        name: from_denoised(to_denoised(part.to(state), state, level, form), state, level, space)
         for name, part in predictions.items()
     }
     guided, memory = call(state, level, there, w, memory)
-    return from_denoised(to_denoised(guided, state, level, rule.space), state, level, form).to(x), memory
+    return from_denoised(to_denoised(guided, state, level, space), state, level, form).to(x), memory
 
 
 _KEPT: WeakValueDictionary[int, Rule] = WeakValueDictionary()  # rules of one's own that were seen to be linear

@@ -13,7 +13,7 @@ from orthoscope import registered
 from orthoscope.denoise import Memory
 from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.specs import spec_of
-from orthoscope.prediction import SPACES, Space
+from orthoscope.prediction import RULE_SPACES, Space
 from orthoscope.process import NoiseLevel, Scalar
 from orthoscope.sources import code_of
 from orthoscope.typing import Events
@@ -70,8 +70,8 @@ def _settle(rule: Any) -> None:
     # Numbers become floats, so that 3 and 3.0 are one rule.
     for field in dataclasses.fields(rule):
         value = getattr(rule, field.name)
-        if field.name == "space" and value not in SPACES:
-            raise unknown("prediction space", str(value), SPACES)
+        if field.name == "space" and value not in RULE_SPACES:
+            raise unknown("prediction space", str(value), RULE_SPACES)
         if field.type not in ("float", float):
             continue
         if not isinstance(value, numbers.Real) or isinstance(value, bool) or not math.isfinite(value):

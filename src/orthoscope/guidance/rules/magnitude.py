@@ -26,7 +26,7 @@ class Rescaled(Rule):
 
     Attributes:
         phi: Share of the rescaling: 0 is linear guidance.
-        space: Prediction space.
+        space: Prediction space; `output` is that of whatever the network predicts.
 
     Source:
         [lin2024common], Eqs. (14) to (16).

@@ -23,7 +23,7 @@ from orthoscope.guidance.rules.base import Predictions, Rule
 from orthoscope.guidance.rules.checked import asked
 from orthoscope.guidance.rules.promise import check_linear
 from orthoscope.guidance.texts import joined
-from orthoscope.prediction import SPACES, Space, per_row
+from orthoscope.prediction import RULE_SPACES, Space, per_row
 from orthoscope.process import NoiseLevel, Scalar
 from orthoscope.serialize import VERSION
 from orthoscope.sources import code_of
@@ -55,8 +55,8 @@ class FunctionRule(Rule):
 
     def __post_init__(self) -> None:
         """Reject spaces that do not exist; look whether the function wants a memory."""
-        if self.space not in SPACES:
-            raise unknown("prediction space", str(self.space), SPACES)
+        if self.space not in RULE_SPACES:
+            raise unknown("prediction space", str(self.space), RULE_SPACES)
         object.__setattr__(self, "needs", tuple(self.needs))
         object.__setattr__(self, "_remembers", _has_memory(self.call))
 
@@ -206,8 +206,8 @@ def rule(
     Raises:
         ConfigError: if there is no such space, or what is registered cannot be called like a rule.
     """
-    if space is not None and space not in SPACES:
-        raise unknown("prediction space", str(space), SPACES, field="space")
+    if space is not None and space not in RULE_SPACES:
+        raise unknown("prediction space", str(space), RULE_SPACES, field="space")
     if linear is not None and not isinstance(linear, bool):
         raise ConfigError(f"`linear` must be True or False, got {linear!r:.40}", field="linear")
     if needs is not None and (isinstance(needs, str) or not all(isinstance(one, str) for one in needs)):

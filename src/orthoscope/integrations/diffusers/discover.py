@@ -267,9 +267,7 @@ def _unpacking(channels: int, grid: Sequence[int], patch: Sequence[int], *, chan
     channel, first = (axes + 1, axes + 2) if channels_first else (2 * axes + 1, axes + 1)
     order = [0, channel, *itertools.chain.from_iterable((1 + k, first + k) for k in range(axes))]
     sizes = [n * p for n, p in zip(grid, patch, strict=True)]
-    return lambda block: (
-        block.reshape(len(block), *grid, *split).permute(order).reshape(len(block), channels, *sizes)
-    )
+    return lambda block: block.reshape(len(block), *grid, *split).permute(order).reshape(len(block), channels, *sizes)
 
 
 def _shape(block: Tensor) -> str:

@@ -127,9 +127,7 @@ class _Session:
             StoppedError: if a network was called but the scheduler never stepped, so that nothing was guided.
         """
         if self._calls and not any(self.log.runs):
-            raise StoppedError(
-                f"{self._name} called its network but never its scheduler's step, so nothing was guided"
-            )
+            raise StoppedError(f"{self._name} called its network but never its scheduler's step, so nothing was guided")
         self._finish_run()
 
     def _finish_run(self) -> None:
@@ -213,7 +211,7 @@ class _Session:
         if self._shown < _ENOUGH or known is None or known.adds_state:
             seen = discover(found, state, output[:rows, : state.shape[1]], self._name)
             if self._shown and known is not None and seen.is_evident and not _agree(seen, known):
-                raise StoppedError(f"{self._name} changed the pair that it guides during its run, so it cannot be guided")
+                raise StoppedError(f"{self._name} changed the pair that it guides in its run, so it cannot be guided")
             if seen.is_evident or known is None or known.adds_state or self._shown == 0:
                 self._layout = known = seen
             self._shown += seen.is_evident
@@ -237,8 +235,8 @@ class _Session:
             )
         if self._layout is not None and self.log.runs and self.log.runs[-1]:
             return (
-                f"{self._name} made no pair of predictions to combine in step {len(self.log.runs[-1])} after it had made "
-                "them: leave its guidance on until the end, without callbacks or settings that end it; strength 0 is "
+                f"{self._name} made no pair of predictions to combine in step {len(self.log.runs[-1])} after it had "
+                "made them: leave its guidance on until the end, without callbacks or settings that end it; strength 0 is "
                 "the same, as in step:early=6.5,late=0,switch=60%"
             )
         how = inspect.signature(type(self._pipe).__call__).parameters if callable(self._pipe) else {}
