@@ -405,7 +405,7 @@ def test_a_run_that_stops_making_pairs_is_told_why(pipe: Any) -> None:
         return {"prompt_embeds": given["prompt_embeds"].chunk(2)[-1]}
 
     how = {"callback_on_step_end": cut, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
-    with guided(pipe, MIXED), pytest.raises(ConfigError, match="no pair .* in step 2 after it had made them"):
+    with guided(pipe, MIXED), pytest.raises(ConfigError, match=r"no pair .* in step 2 after it had made them"):
         run(pipe, FAMILY, **how)
 
 
@@ -623,10 +623,11 @@ def test_the_order_of_the_halves_is_what_the_pipeline_makes_of_them(dtype: torch
 
 
 def test_what_is_no_guidance_of_the_pair_is_refused(pipe: Any) -> None:
-    with pytest.raises(StoppedError, match="not its guidance of any two of the 2"), guided(pipe, MIXED):
-        guided_step = pipe.scheduler.step
-        pipe.scheduler.step = lambda output, *args, **kwargs: guided_step(output.flip(2), *args, **kwargs)
-        run(pipe, FAMILY)
+    with guided(pipe, MIXED):
+        step = pipe.scheduler.step
+        pipe.scheduler.step = lambda output, *args, **kwargs: step(output.flip(2), *args, **kwargs)
+        with pytest.raises(StoppedError, match="not its guidance of any two of the 2"):
+            run(pipe, FAMILY)
 
 
 def test_a_network_that_is_called_but_never_stepped_is_noticed(pipe: Any) -> None:

@@ -120,7 +120,7 @@ class Contributions:
         self._paired(other)
         top, bottom = self.value, other.value
         if not bottom > 0:
-            raise ConfigError(f"cannot form a ratio to {bottom:.3g}; the features it is made of do not vary")
+            raise ConfigError(f"cannot form a ratio to {bottom:.3g}{_no_spread(bottom)}")
         values = top / bottom + (self.values - top / bottom * other.values) / bottom
         grain = (self.grain + abs(top / bottom) * other.grain) / bottom
         return replace(self, values=values, bounds=_FREE, resolved=self._both(other), grain=grain)
@@ -132,7 +132,7 @@ class Contributions:
             ConfigError: if the measure is not positive.
         """
         if not (mean := self.value) > 0:
-            raise ConfigError(f"cannot invert {mean:.3g}: too few images to tell it from 0; make more per prompt")
+            raise ConfigError(f"cannot invert {mean:.3g}{_no_spread(mean)}")
         return replace(self, values=(2 - self.values / mean) / mean, bounds=_FREE, grain=self.grain / mean**2)
 
     def root(self) -> Contributions:
@@ -142,7 +142,7 @@ class Contributions:
             ConfigError: if the measure is not positive.
         """
         if not (mean := self.value) > 0:
-            raise ConfigError(f"cannot take the root of {mean:.3g}; the features it is made of do not vary")
+            raise ConfigError(f"cannot take the root of {mean:.3g}{_no_spread(mean)}")
         return replace(self, values=(mean + self.values) / (2 * mean**0.5), bounds=(0.0, math.inf))
 
     def apart(self, other: Contributions) -> Contributions:
@@ -295,3 +295,10 @@ def by_group(
         groups=np.repeat(labels[[rows[0] for rows in strata]], [len(values) for values, _ in found]),
         resolved=all(resolved for _, resolved in found),
     )
+
+
+def _no_spread(value: float) -> str:
+    """Why a measure of spread is not positive: an unbiased one falls below 0 by chance."""
+    if value == 0:
+        return "; the features it is made of do not vary"
+    return ": too few images to tell it from 0; make more per prompt"

@@ -204,6 +204,11 @@ def _checked(directions: int | None, most: int) -> int:
     """The number of directions, or what is wrong with it."""
     if directions is None:
         directions = max(1, min(_DIRECTIONS, most))
+    if most < 1:
+        raise ConfigError(
+            f"too few images for a volume: one direction needs {_ROWS_PER_DIRECTION} images in each half; make more "
+            "per prompt"
+        )
     if not 1 <= directions <= most:
         raise ConfigError(
             f"expected 1 to {most} directions for so many images and features, got {directions}; "

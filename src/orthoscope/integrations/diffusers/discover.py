@@ -19,6 +19,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -151,20 +152,20 @@ def _fitted(uncond: Tensor, cond: Tensor, output: Tensor, state: Tensor | None, 
         return None
     precision = max(torch.finfo(part.dtype).eps for part in (uncond, output))
     basis = torch.stack([*others, u, c - u], dim=2)
-    across, triangle = torch.linalg.qr(basis)
-    apart = triangle[:, -1, -1].abs() * u.shape[1] ** 0.5
+    apart = torch.linalg.qr(basis, mode="r").R[:, -1, -1].abs() * u.shape[1] ** 0.5
     clear = apart > _CLEAR * precision * (c.norm(dim=1) + u.norm(dim=1))
     if not bool(clear.any()) or (state is not None and not bool(clear.all())):
         return None
-    weights, rest = _solved(across[clear], triangle[clear], m[clear])
+    weights, rest = _solved(basis[clear], m[clear])
     rows = (-1, *[1] * (uncond.ndim - 1))
     factor, along = weights[:, -2], weights[:, -1]
     added = weights[:, 0].reshape(rows).to(uncond) if others else None
     return _Fit(factor.reshape(rows).to(uncond) if others else factor, along / factor, added, rest, _NOISE * precision)
 
 
-def _solved(across: Tensor, triangle: Tensor, m: Tensor) -> tuple[Tensor, float]:
-    """Weights of a basis by its QR decomposition, and the rest relative to what is summed."""
+def _solved(basis: Tensor, m: Tensor) -> tuple[Tensor, float]:
+    """Weights of a basis that make most of m, and the rest relative to what is summed."""
+    across, triangle = torch.linalg.qr(basis)
     inside = across.mT @ m[:, :, None]
     weights = torch.linalg.solve_triangular(triangle, inside, upper=True)[:, :, 0]
     summed = (weights.abs() * triangle.norm(dim=1)).sum(1).norm()
@@ -184,7 +185,7 @@ def _unseen(blocks: Sequence[Tensor], state: Tensor, output: Tensor, views: Sequ
     uncond, cond = len(blocks) - 2, len(blocks) - 1
     for view, adds_state in itertools.product(views, (False, True)):
         bases = [_grouped(part, None) for part in ([state] if adds_state else []) + [view(blocks[-1])]]
-        weights, rest = _solved(*torch.linalg.qr(torch.stack(bases, dim=2)), _grouped(output, None))
+        weights, rest = _solved(torch.stack(bases, dim=2), _grouped(output, None))
         layout = Layout(cond=cond, uncond=uncond, view=view, rest=rest, factor=float(weights[:, -1].median().sign()))
         if adds_state:
             rows = (-1, *[1] * (state.ndim - 1))
@@ -203,7 +204,7 @@ def _refusal(
     best = min(fits, key=lambda fit: fit.rest)
     for view in views if len(blocks) > 2 else ():
         basis = torch.stack([_grouped(view(block), None) for block in blocks], dim=2)
-        weights, rest = _solved(*torch.linalg.qr(basis), _grouped(output, None))
+        weights, rest = _solved(basis, _grouped(output, None))
         if rest <= best.bound:
             shown = ", ".join(f"{weight:.3g}" for weight in weights.median(0).values.tolist())
             return ConfigError(
@@ -223,51 +224,51 @@ def _refusal(
 def _views(shape: Sequence[int], state: Sequence[int]) -> Iterator[View]:
     """Ways in which a prediction may become what the scheduler steps: as it is, cut, or unpacked from tokens."""
     if len(shape) == len(state) and all(have >= want for have, want in zip(shape, state, strict=True)):
-        yield _cut(state, last=False)
+        yield partial(_cut, state=state, last=False)
         if tuple(shape) != tuple(state):
-            yield _cut(state, last=True)
-    elif math.prod(shape) == math.prod(state) and [n for n in shape if n > 1] == [n for n in state if n > 1]:
-        yield lambda block: block.reshape(len(block), *state)
+            yield partial(_cut, state=state, last=True)
+    elif [n for n in shape if n > 1] == [n for n in state if n > 1]:
+        yield partial(_reshaped, state=state)
     if len(shape) == 2 and len(state) in (3, 4):
-        yield from _unpackings(*shape, state)
+        yield from _unpackings(shape, state)
 
 
-def _cut(state: Sequence[int], *, last: bool) -> View:
+def _cut(block: Tensor, *, state: Sequence[int], last: bool) -> Tensor:
     """The first entries of every axis, or the last ones."""
-    kept = tuple(slice(-n, None) if last else slice(n) for n in state)
-    return lambda block: block[(slice(None), *kept)]
+    return block[(slice(None), *(slice(-n, None) if last else slice(n) for n in state))]
 
 
-def _unpackings(tokens: int, width: int, state: Sequence[int]) -> Iterator[View]:
+def _reshaped(block: Tensor, *, state: Sequence[int]) -> Tensor:
+    return block.reshape(len(block), *state)
+
+
+def _unpackings(shape: Sequence[int], state: Sequence[int]) -> Iterator[View]:
     """Tokens laid out in space, each a patch with its channels; frames of the state may be cut off at either end."""
-    channels, *space = state
-    if width % channels:
-        return
-    for side in range(1, math.isqrt(width // channels) + 1):
-        depth, left = divmod(width // channels, side**2)
-        if left or any(n % side for n in space[-2:]) or (len(space) == 2 and depth > 1):
+    (tokens, width), (channels, *space) = shape, state
+    entries, left = divmod(width, channels)
+    for side in range(1, math.isqrt(entries) + 1) if not left else ():
+        patch = [entries // side**2, side, side][-len(space) :]
+        plane = [n // side for n in space[-2:]]
+        grid = [tokens // max(math.prod(plane), 1), *plane][-len(space) :]
+        sizes = [n * p for n, p in zip(grid, patch, strict=True)]
+        is_whole = math.prod(patch) == entries and math.prod(grid) == tokens and sizes[-2:] == space[-2:]
+        if not is_whole or sizes[0] < space[0]:
             continue
-        grid = [n // side for n in space[-2:]]
-        frames, left = divmod(tokens, math.prod(grid))
-        if left or frames * depth < (space[0] if len(space) == 3 else 1):
-            continue
-        whole, patch = ([frames, *grid], [depth, side, side]) if len(space) == 3 else (grid, [side, side])
-        if len(space) == 2 and frames > 1:
-            continue
-        for inner in (True, False) if math.prod(patch) > 1 else (True,):
-            unpack = _unpacking(channels, whole, patch, channels_first=inner)
-            for last in (False, True) if frames * depth > space[0] and len(space) == 3 else (False,):
-                cut = _cut(state, last=last)
-                yield lambda block, unpack=unpack, cut=cut: cut(unpack(block))
+        for channels_first, last in itertools.product((True, False), (False, True)):
+            yield partial(_unpacked, grid=grid, patch=patch, state=state, channels_first=channels_first, last=last)
 
 
-def _unpacking(channels: int, grid: Sequence[int], patch: Sequence[int], *, channels_first: bool) -> View:
-    axes = len(grid)
-    split = [channels, *patch] if channels_first else [*patch, channels]
+def _unpacked(
+    block: Tensor, *, grid: Sequence[int], patch: Sequence[int], state: Sequence[int], channels_first: bool, last: bool
+) -> Tensor:
+    """Tokens on a grid, each of channels with a patch or a patch with channels, as frames and pixels of channels."""
+    axes, channels = len(grid), state[0]
+    inner = [channels, *patch] if channels_first else [*patch, channels]
     channel, first = (axes + 1, axes + 2) if channels_first else (2 * axes + 1, axes + 1)
     order = [0, channel, *itertools.chain.from_iterable((1 + k, first + k) for k in range(axes))]
+    whole = block.reshape(len(block), *grid, *inner).permute(order)
     sizes = [n * p for n, p in zip(grid, patch, strict=True)]
-    return lambda block: block.reshape(len(block), *grid, *split).permute(order).reshape(len(block), channels, *sizes)
+    return _cut(whole.reshape(len(block), channels, *sizes), state=state, last=last)
 
 
 def _shape(block: Tensor) -> str:

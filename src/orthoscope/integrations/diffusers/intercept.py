@@ -236,21 +236,18 @@ class _Session:
         if self._layout is not None and self.log.runs and self.log.runs[-1]:
             return (
                 f"{self._name} made no pair of predictions to combine in step {len(self.log.runs[-1])} after it had "
-                "made them: leave its guidance on until the end, without callbacks or settings that end it; strength 0 is "
-                "the same, as in step:early=6.5,late=0,switch=60%"
+                "made them: leave its guidance on until the end, without callbacks or settings that end it; strength "
+                "0 is the same, as in step:early=6.5,late=0,switch=60%"
             )
-        how = inspect.signature(type(self._pipe).__call__).parameters if callable(self._pipe) else {}
-        if takes_guidance(calls[-1].network) and "true_cfg_scale" not in how:
-            return (
-                f"{self._name} made no pair of predictions to combine: its network is distilled, and guidance is an "
-                "input of its one evaluation; use a model that is not"
-            )
-        scale = "true_cfg_scale" if "true_cfg_scale" in how else "guidance_scale"
-        negative = " and a negative_prompt" if scale != "guidance_scale" else ""
-        return (
-            f"{self._name} made no pair of predictions to combine: pass {scale} > 1{negative}; the scale's value will "
-            "not matter"
-        )
+        known = inspect.signature(type(self._pipe).__call__).parameters if callable(self._pipe) else {}
+        none = f"{self._name} made no pair of predictions to combine: "
+        embedded = takes_guidance(calls[-1].network)
+        if "true_cfg_scale" in known:
+            other = ", which is not its guidance_scale, an input of the network" if embedded else ""
+            return f"{none}pass true_cfg_scale > 1 and a negative_prompt{other}; the scale's value will not matter"
+        if embedded:
+            return f"{none}its network is distilled, with guidance an input of its one evaluation; use one that is not"
+        return f"{none}pass guidance_scale > 1; the scale's value will not matter"
 
     def _guided(self, output: torch.Tensor, timestep: Any, sample: torch.Tensor) -> torch.Tensor:
         """The guided prediction in place of the pipeline's own, in its shape and precision."""
@@ -309,7 +306,7 @@ class _Replaced:
     """A method of one instance inside the context; a copy of the instance has its own again."""
 
     def __init__(self, part: Any, name: str, around: Callable[..., Any]) -> None:
-        self._part, self._method, self._around = part, getattr(part, name), around
+        self._part, self._name, self._method, self._around = part, name, getattr(part, name), around
         functools.update_wrapper(self, self._method)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -317,7 +314,7 @@ class _Replaced:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         copied = memo.get(id(self._part))
-        return self if copied is None else types.MethodType(getattr(type(copied), self.__name__), copied)
+        return self if copied is None else types.MethodType(getattr(type(copied), self._name), copied)
 
 
 @contextmanager
