@@ -40,6 +40,7 @@ class Layout:
     """Where a pair of predictions is found, and what the pipeline makes of it.
 
     Attributes:
+        blocks: Number of predictions among which it is.
         cond: Number of the block that is the conditional prediction.
         uncond: Number of the block that is the unconditional one.
         view: What lays a block out as the state is.
@@ -49,6 +50,7 @@ class Layout:
         rest: What the fit leaves, relative to what is summed.
     """
 
+    blocks: int
     cond: int
     uncond: int
     view: View
@@ -104,7 +106,7 @@ def discover(blocks: Sequence[Tensor], state: Tensor, output: Tensor, pipe: str)
             if fit is None:
                 continue
             silent = False
-            if (found := fit.layout(pair, view)) is not None:
+            if (found := fit.layout(pair, view, len(blocks))) is not None:
                 return found
             fits.append(fit)
     if silent:
@@ -122,7 +124,7 @@ class _Fit:
     rest: float
     bound: float
 
-    def layout(self, pair: tuple[int, int], view: View) -> Layout | None:
+    def layout(self, pair: tuple[int, int], view: View, blocks: int) -> Layout | None:
         """The layout that it is evidence for, if it is."""
         middle = float(self.scale.median())
         scale = 1 - self.scale if middle < 0.5 else self.scale
@@ -132,7 +134,13 @@ class _Fit:
             return None
         uncond, cond = pair[::-1] if middle < 0.5 else pair
         found = Layout(
-            cond=cond, uncond=uncond, view=view, factor=float(signs[0]), scale=float(scale.median()), rest=self.rest
+            blocks=blocks,
+            cond=cond,
+            uncond=uncond,
+            view=view,
+            factor=float(signs[0]),
+            scale=float(scale.median()),
+            rest=self.rest,
         )
         return found if self.shift is None else replace(found, factor=self.factor, shift=self.shift)
 
@@ -186,7 +194,14 @@ def _unseen(blocks: Sequence[Tensor], state: Tensor, output: Tensor, views: Sequ
     for view, adds_state in itertools.product(views, (False, True)):
         bases = [_grouped(part, None) for part in ([state] if adds_state else []) + [view(blocks[-1])]]
         weights, rest = _solved(torch.stack(bases, dim=2), _grouped(output, None))
-        layout = Layout(cond=cond, uncond=uncond, view=view, rest=rest, factor=float(weights[:, -1].median().sign()))
+        layout = Layout(
+            blocks=len(blocks),
+            cond=cond,
+            uncond=uncond,
+            view=view,
+            rest=rest,
+            factor=float(weights[:, -1].median().sign()),
+        )
         if adds_state:
             rows = (-1, *[1] * (state.ndim - 1))
             shift, factor = (weights[:, number].reshape(rows).to(state) for number in (0, 1))

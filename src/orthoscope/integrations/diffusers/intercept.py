@@ -34,6 +34,7 @@ from orthoscope.integrations.diffusers.network import (
     is_caching,
     listening,
     networks_of,
+    predicting,
     prediction_in,
     takes_guidance,
 )
@@ -87,7 +88,6 @@ class _Session:
         if isinstance(vars(self._scheduler).get("step"), _Replaced):
             raise ConfigError(f"this {self._name} is guided already; leave the outer context first")
         self._clock = clock_of(self._scheduler)
-        self._is_idle_safe = not any(map(is_caching, self._networks))
         self._calls: list[Call] = []
         self._latest: Any = None  # output of the last call
         self._layout: Layout | None = None
@@ -201,37 +201,38 @@ class _Session:
             StoppedError: if its output contradicts every layout, or that of an earlier step.
         """
         rows = len(sample)
-        found = blocks(calls, rows)
+        made = predicting(calls, rows)
+        found = blocks(made, rows)
         if len(found) == 1 and _has_equal_halves(sample) and _has_equal_halves(output[:, : sample.shape[1]]):
             rows //= 2  # the scheduler steps both halves
-            found = blocks(calls, rows)
+            found = blocks(made, rows)
         if len(found) < 2:
-            raise ConfigError(self._no_pair(calls, found, sample))
+            raise ConfigError(self._no_pair(made, len(sample)))
         state, known = sample[:rows], self._layout
-        if self._shown < _ENOUGH or known is None or known.adds_state:
+        if self._shown < _ENOUGH or known is None or known.adds_state or known.blocks != len(found):
             seen = discover(found, state, output[:rows, : state.shape[1]], self._name)
             if self._shown and known is not None and seen.is_evident and not _agree(seen, known):
                 raise StoppedError(f"{self._name} changed the pair that it guides in its run, so it cannot be guided")
             if seen.is_evident or known is None or known.adds_state or self._shown == 0:
                 self._layout = known = seen
             self._shown += seen.is_evident
-            self._remember(calls, rows, known)
+            self._remember(made, rows, known)
         return known.pair(found, state)
 
-    def _remember(self, calls: Sequence[Call], rows: int, layout: Layout) -> None:
+    def _remember(self, made: Sequence[Call], rows: int, layout: Layout) -> None:
         """Which call of a step makes which prediction, where each makes one and nothing in them counts calls."""
-        made = [call for call in calls if type(call.network) is type(calls[-1].network)]
-        self._kind = type(calls[-1].network)
+        self._kind = type(made[-1].network)
         alone = len(made) == 2 and all(call.prediction is not None and len(call.prediction) == rows for call in made)
+        counts = any(map(is_caching, self._networks))
         roles = ("cond", "uncond") if layout.cond == 0 else ("uncond", "cond")
-        self._order = roles if alone and self._is_idle_safe and not layout.adds_state else ()
+        self._order = roles if alone and not counts and not layout.adds_state else ()
 
-    def _no_pair(self, calls: Sequence[Call], found: Sequence[torch.Tensor], sample: torch.Tensor) -> str:
+    def _no_pair(self, made: Sequence[Call], rows: int) -> str:
         """What to do about a step without a pair."""
-        if not found:
+        if not made:
             return (
                 f"{self._name} stepped its scheduler, and none of its networks was heard to predict anything for the "
-                f"{len(sample)} states, so it cannot be guided"
+                f"{rows} states, so it cannot be guided"
             )
         if self._layout is not None and self.log.runs and self.log.runs[-1]:
             return (
@@ -241,7 +242,7 @@ class _Session:
             )
         known = inspect.signature(type(self._pipe).__call__).parameters if callable(self._pipe) else {}
         none = f"{self._name} made no pair of predictions to combine: "
-        embedded = takes_guidance(calls[-1].network)
+        embedded = takes_guidance(made[-1].network)
         if "true_cfg_scale" in known:
             other = ", which is not its guidance_scale, an input of the network" if embedded else ""
             return f"{none}pass true_cfg_scale > 1 and a negative_prompt{other}; the scale's value will not matter"
@@ -285,7 +286,7 @@ class _Session:
 
 
 def _agree(a: Layout, b: Layout) -> bool:
-    return (a.cond, a.uncond, a.adds_state) == (b.cond, b.uncond, b.adds_state)
+    return (a.blocks, a.cond, a.uncond, a.adds_state) == (b.blocks, b.cond, b.uncond, b.adds_state)
 
 
 def _has_equal_halves(part: torch.Tensor) -> bool:

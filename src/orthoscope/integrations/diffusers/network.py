@@ -95,15 +95,15 @@ def prediction_in(output: Any) -> Tensor | None:
     return prediction_in(parts[0]) if isinstance(parts, tuple) and parts else None
 
 
+def predicting(calls: Sequence[Call], rows: int) -> list[Call]:
+    """The calls that made a step's predictions, of so many rows each: those of the network called last before it."""
+    found = [call for call in calls if _divides(call, rows)]
+    return [call for call in found if type(call.network) is type(found[-1].network)]
+
+
 def blocks(calls: Sequence[Call], rows: int) -> list[Tensor]:
-    """The predictions of a step, with so many rows each: those of the network that was called last before it."""
-    last = next((call.network for call in reversed(calls) if _divides(call, rows)), None)
-    return [
-        block
-        for call in calls
-        if _divides(call, rows) and type(call.network) is type(last)
-        for block in call.prediction.split(rows)  # type: ignore[union-attr]
-    ]
+    """The predictions of a step, with so many rows each."""
+    return [block for call in calls if call.prediction is not None for block in torch.split(call.prediction, rows)]
 
 
 def _divides(call: Call, rows: int) -> bool:
