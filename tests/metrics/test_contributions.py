@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +83,8 @@ def test_an_inverse_is_the_ratio_of_one(seed: int) -> None:
     below = contributions(seed, shift=8.0)
     ratio = Contributions(values=np.ones(12), groups=GROUPS).per(below)
     np.testing.assert_allclose(below.inverse().values, ratio.values, rtol=1e-12)
+    assert below.inverse().bounds == (0.0, math.inf)
+    assert replace(below, bounds=(0.0, 1.0)).inverse().bounds == (1.0, math.inf)
     with pytest.raises(ConfigError, match="cannot invert -1: too few images to tell it from 0"):
         Contributions(values=-np.ones(12), groups=GROUPS).inverse()
 

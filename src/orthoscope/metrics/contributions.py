@@ -133,7 +133,9 @@ class Contributions:
         """
         if not (mean := self.value) > 0:
             raise ConfigError(f"cannot invert {mean:.3g}{_no_spread(mean)}")
-        return replace(self, values=(2 - self.values / mean) / mean, bounds=_FREE, grain=self.grain / mean**2)
+        least = 1 / self.bounds[1] if self.bounds[1] > 0 else 0.0
+        values = (2 - self.values / mean) / mean
+        return replace(self, values=values, bounds=(least, math.inf), grain=self.grain / mean**2)
 
     def root(self) -> Contributions:
         """Square root of the measure.

@@ -14,6 +14,7 @@ are prompts.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -74,7 +75,7 @@ def concentration_within(features: ArrayLike, groups: ArrayLike) -> Contribution
 
         return leaving_out(inverse, len(x), least=3)
 
-    return by_group(features, groups, measured, least=4)
+    return replace(by_group(features, groups, measured, least=4), bounds=(0.0, 1.0))
 
 
 def participation_within(features: ArrayLike, groups: ArrayLike) -> Contributions:
