@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +29,7 @@ from orthoscope.guidance.schedules import Constant, Step
 from orthoscope.quantities import Estimate
 from orthoscope.report.page import Section, render
 from orthoscope.report.studies import FILES
-from orthoscope.report.tables import Table
+from orthoscope.report.tables import Table, show
 from orthoscope.results import read, rerun, run, run_study
 from orthoscope.serialize import content_hash
 from orthoscope.settings import Setting
@@ -224,3 +225,10 @@ def test_tables_after_the_first_stand_below_their_own_lines() -> None:
     page = render(title="t", lead="l", cards=[], sections=[section], provenance="p")
     cells = re.findall(r"<(?:th|td|p)>(a|b|c|d|1|2|3|&lt;4&gt;|first|second)</", page)
     assert cells == ["first", "a", "b", "1", "2", "second", "c", "d", "3", "&lt;4&gt;"]
+
+
+@pytest.mark.parametrize(
+    ("value", "stderr", "text"), [(1.5, 0.25, "1.5 ± 0.25"), (1.5, math.nan, "1.5"), (math.nan, math.nan, "not known")]
+)
+def test_what_is_not_known_is_shown_in_words(value: float, stderr: float, text: str) -> None:
+    assert show({"value": value, "stderr": stderr}) == text

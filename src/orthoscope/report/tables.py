@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -34,7 +35,9 @@ def show(value: Any) -> str | None:
         case float():
             return f"{value:.6g}"
         case {"value": float() as number, "stderr": float() as error}:
-            return f"{number:.4g} ± {error:.2g}"
+            if math.isnan(number):
+                return "not known"
+            return f"{number:.4g} ± {error:.2g}" if math.isfinite(error) else f"{number:.4g}"
         case Mapping() | list():
             return None  # for JSON only
     raise TypeError(f"nothing shows {type(value).__name__}")
