@@ -270,7 +270,7 @@ def test_what_a_pipeline_cannot_do_is_told_in_one_line(hosts: dict[str, Host]) -
 def test_pipelines_that_need_more_than_a_prompt_are_refused() -> None:
     with pytest.raises(
         ConfigError,
-        match="is not known here to make images of a prompt alone; expected one of ClassPipeline, DiTPipeline",
+        match="Img2ImgPipeline is not known here; expected one of ClassPipeline, DiTPipeline",
     ):
         host_of(pipelines.stable_diffusion("StableDiffusionImg2ImgPipeline"))
     with pytest.raises(ConfigError, match="ExoticPipeline is not known here"):
