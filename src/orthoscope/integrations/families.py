@@ -65,7 +65,7 @@ def family_of(class_names: list[str]) -> Family:
     known = next((name for name in class_names if name in FAMILIES), None)
     if known is None:
         raise ConfigError(
-            f"{class_names[0]} is not known here; expected one of {', '.join(sorted(FAMILIES))}, which make images of a "
-            "prompt alone"
+            f"{class_names[0]} is not known here; expected one of {', '.join(sorted(FAMILIES))}, "
+            "which make images of a prompt alone"
         )
     return FAMILIES[known]
