@@ -29,28 +29,36 @@ class Mark:
 
     Attributes:
         letter: Its name on figures.
+        words: What it does, or its text.
         color: Its color; gray for constant strengths.
         dash: Its line.
         marker: Its point.
     """
 
     letter: str
+    words: str
     color: str
     dash: Any
     marker: str
 
 
-def marks(roles: Mapping[str, str]) -> dict[str, Mark]:
-    """A letter and a look for every schedule, by its role; constants are gray dots, all others colored diamonds."""
+def marks(roles: Mapping[str, str], words: Mapping[str, str] | None = None) -> dict[str, Mark]:
+    """A letter and a look for every schedule, by its role; constants are gray dots, all others colored diamonds.
+
+    Args:
+        roles: Roles by the text of the schedule.
+        words: What schedules do, where that is known.
+    """
     found, grays, colored = {}, 0, 0
     for k, (spec, role) in enumerate(roles.items()):
         turn, place = divmod(k, len(_LETTERS))
         letter = _LETTERS[place] + (str(turn) if turn else "")
+        name = {"letter": letter, "words": (words or {}).get(spec, spec)}
         if role in CONSTANT:
-            found[spec] = Mark(letter=letter, color=_GRAYS[grays % len(_GRAYS)], dash=_dash(grays, _GRAYS), marker="o")
+            found[spec] = Mark(**name, color=_GRAYS[grays % len(_GRAYS)], dash=_dash(grays, _GRAYS), marker="o")
             grays += 1
         else:
-            found[spec] = Mark(letter=letter, color=COLORS[colored % len(COLORS)], dash=_dash(colored), marker="D")
+            found[spec] = Mark(**name, color=COLORS[colored % len(COLORS)], dash=_dash(colored), marker="D")
             colored += 1
     return found
 
@@ -65,7 +73,7 @@ def key(figure: Figure, found: Mapping[str, Mark], specs: Sequence[str], *, line
         Line2D([], [], color=m.color, linestyle=m.dash if lines else "", marker="" if lines else m.marker)
         for m in (found[spec] for spec in specs)
     ]
-    names = [f"{found[spec].letter}  {spec}" for spec in specs]
+    names = [f"{found[spec].letter}  {found[spec].words}" for spec in specs]
     wide = max((len(name) for name in names), default=0)
     columns = max(1, min(4, 130 // max(wide + 6, 1)))
     figure.legend(handles, names, loc="outside lower center", ncols=columns, fontsize=8.5)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+import numpy as np
 import xarray as xr
 
 from orthoscope import writing
+from orthoscope.guidance.words import in_words
 from orthoscope.plots.letters import Mark, marks
 from orthoscope.report import audit_sections as parts
 from orthoscope.report.audit_numbers import cost_section, number_sections, prompt_section
@@ -87,41 +89,46 @@ def audit_sections(result: Audited, *, command: str) -> list[Section]:
 
 
 def schedule_marks(audit: xr.Dataset, twin: xr.Dataset | None) -> dict[str, Mark]:
-    """Letters for the pipeline's schedules, then for those that only its twin has."""
+    """Letters for the pipeline's schedules, then for those that only its twin has; words for those that were run."""
     roles: dict[str, str] = {}
+    words: dict[str, str] = {}
     for one in (audit,) if twin is None else (audit, twin):
         for spec, role in zip(one["schedule"].values, one["role"].values, strict=True):
             roles.setdefault(str(spec), str(role))
-    return marks(roles)
+        if "log_strength" in one:
+            for spec, run in zip(one["schedule"].values, one["log_strength"].values, strict=True):
+                if len(told := run[np.isfinite(run)]):
+                    words.setdefault(str(spec), in_words(told.tolist()))
+    return marks(roles, words)
 
 
 def cards(audit: xr.Dataset, found: Mapping[str, Mark]) -> list[Card]:
-    """The findings in numbers."""
+    """The findings, a sentence each."""
     current = str(audit.attrs["current"])
-    advice = attribute(audit, "recommendation")
-    value, use = "No other schedule", f"is shown to be better than {current}"
+    advice, yours = attribute(audit, "recommendation"), found[current].words
+    value, text = "Nothing is shown to be better than what you do", f"You do: {yours} ({current})."
     if schedule := advice.get("schedule"):
-        value, use = f"Use {found[schedule].letter}", f"{schedule}, in place of {current}"
+        value, text = f"Use {found[schedule].words}", f"{schedule}, in place of {yours}."
     elif nearest := advice.get("nearest"):
-        value, use = (
-            "Not shown yet",
-            f"that any schedule is better than {current}; {found[nearest].letter} comes nearest",
-        )
-    told = [Card(value=value, text=use)]
+        value = "Nothing is shown yet to be better than what you do"
+        text = f"You do: {yours} ({current}). Nearest comes {found[nearest].letter}: {found[nearest].words}."
+    told = [Card(value=value, text=text)]
     if kept := interval(audit, "variance_ratio", current):
-        told.append(_card(kept, f"of the variance at strength 0 is kept by your schedule, {current}"))
+        told.append(
+            Card(value=f"Your guidance keeps {_percent(kept)} of the variance", text=f"Of that without: {yours}.")
+        )
     gains = {spec: gain for spec in parts.windows(audit) if (gain := interval(audit, "gain", spec))}
     if gains:
         best = max(gains, key=lambda spec: gains[spec].value)
-        which = f"schedule {found[best].letter}" + (f", the best of {len(gains)} windows" if len(gains) > 1 else "")
-        told.append(_card(gains[best], f"variance above that of constant strength at equal mean shift: {which}"))
+        which = f"{found[best].letter}, {found[best].words}" + (f", the best of {len(gains)}" if len(gains) > 1 else "")
+        value = f"At equal push the best window gains {_percent(gains[best])} of it"
+        told.append(Card(value=value, text=f"Above constant strength at equal mean shift: {which}."))
     seconds = float(audit["seconds"].sum())
     images = audit.sizes["schedule"] * audit.sizes["prompt"] * int(audit.attrs["images_per_prompt"])
     told.append(Card(value=f"{images:,} images", text=f"made in {seconds:,.0f} s of generating"))
     return told
 
 
-def _card(number: Interval, text: str) -> Card:
-    """A number on one line, its interval after the text."""
-    value, _, ends = number.cell().partition("\n")
-    return Card(value=value, text=f"{text}; {ends}" if ends else text)
+def _percent(number: Interval) -> str:
+    ends = f" ({100 * number.low:.0f} to {100 * number.high:.0f} %)" if number.bounded else ""
+    return f"{100 * number.value:.0f} %{ends}"
