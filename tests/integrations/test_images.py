@@ -354,7 +354,7 @@ def test_half_an_image_is_refused(ending: str, tmp_path: Path) -> None:
     Image.fromarray(noise).save(buffer, format="jpeg" if ending == "jpg" else ending)
     for share in (0, 0.2, 0.5, 0.95):
         path.write_bytes(buffer.getvalue()[: int(share * len(buffer.getvalue()))])
-        assert_refused(path, "^cannot read the reference image")
+        assert_refused(path, "^cannot read the image")
 
 
 def test_other_files_are_refused_whatever_they_are_called(tmp_path: Path) -> None:

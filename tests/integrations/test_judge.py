@@ -206,12 +206,12 @@ def test_wrong_folders_are_refused_in_one_line(model: Host, tmp_path: Path) -> N
     for nowhere in (str(tmp_path / "nowhere"), "~nobody-of-this-name/x", "a" * 300):
         with pytest.raises(ConfigError, match="no such folder"):
             reference_images(nowhere, model)
-    with pytest.raises(ConfigError, match="holds no reference images"):
+    with pytest.raises(ConfigError, match="holds no images"):
         reference_images(str(tmp_path), model)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
-    with pytest.raises(ConfigError, match=r"cannot read the reference image .*broken\.png"):
+    with pytest.raises(ConfigError, match=r"cannot read the image .*broken\.png"):
         reference_images(str(tmp_path), model)
     write(tmp_path / "whole.png", np.zeros((40, 40, 3), dtype=np.uint8))
     (tmp_path / "broken.png").write_bytes((tmp_path / "whole.png").read_bytes()[:60])
-    with pytest.raises(ConfigError, match=r"cannot read the reference image .*broken\.png"):
+    with pytest.raises(ConfigError, match=r"cannot read the image .*broken\.png"):
         reference_images(str(tmp_path), model)

@@ -78,7 +78,7 @@ def read_image(file: Path) -> NDArray[np.float32]:
 @contextmanager
 def _opened(file: Path) -> Iterator[ImageFile.ImageFile]:
     """An image that can be used, not decoded yet; whatever is wrong with it is told in one line."""
-    name = f"the reference image {file}"
+    name = f"the image {file}"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

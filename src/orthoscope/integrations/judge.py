@@ -7,11 +7,9 @@ temperature, fitted on images that it had not seen.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -21,9 +19,9 @@ from scipy.special import log_softmax, softmax
 from transformers import AutoModelForImageClassification
 
 from orthoscope.errors import ConfigError
-from orthoscope.integrations.features import Features, area_average
+from orthoscope.integrations.features import Features
 from orthoscope.integrations.hub import local
-from orthoscope.integrations.images import ENDINGS, UNREAD, image_size, read_image
+from orthoscope.integrations.image_files import SIDE, common_side, image_files, squares
 from orthoscope.integrations.real import real_images
 from orthoscope.integrations.vision import Vision, open_vision
 from orthoscope.progress import Remark
@@ -35,8 +33,6 @@ FloatArray = NDArray[np.float64]
 Images = NDArray[np.float32]
 _SOFTNESS, _GAMMA = 10.0, 0.05  # of the machines
 _FEW = 20  # classes up to which machines tell them apart in a few seconds
-_SIDE = 256  # pixels of reference images, where they are that large
-_AT_ONCE = 64
 _GRAY = (0.299, 0.587, 0.114)  # of red, green and blue
 
 
@@ -187,9 +183,8 @@ def reference_images(path: str | None, host: Host, remark: Remark = lambda text:
     """Real images to compare with (n, height, width, channels) in [0, 1]; None if there are none.
 
     Args:
-        path: Folder of image files (`ENDINGS`), read as `images` says; each is cut to its middle square, and all are
-            averaged to the side of the smallest, 256 pixels at most. For a host like a model that ships they become
-            gray and of its size; if None, they are the data of that model. A file with several names counts once.
+        path: Folder of image files, as `image_files` has them, 256 pixels a side at most. For a host like a model that
+            ships they become gray and of its size; if None, they are the data of that model.
         host: What generates.
         remark: Told of images of other kinds.
 
@@ -219,47 +214,9 @@ def _batches(path: str | None, host: Host, remark: Remark) -> Iterator[Images]:
         if (real := real_images(host)) is not None:
             yield real.pixels
         return
-    files = _files(local(path), remark)
-    side = _smallest(files, host.shipped.side if host.shipped else _SIDE)
-    for start in range(0, len(files), _AT_ONCE):
-        images = np.stack([_square(file, side) for file in files[start : start + _AT_ONCE]])
+    files = image_files(local(path), remark)
+    for images in squares(files, common_side(files, host.shipped.side if host.shipped else SIDE)):
         yield (images @ np.array(_GRAY, np.float32))[..., None] if host.shipped else images
-
-
-def _files(folder: Path, remark: Remark) -> list[Path]:
-    if not os.path.isdir(folder):
-        raise ConfigError(f"no such folder: {folder}; expected a folder of reference images ({', '.join(ENDINGS)})")
-    found = [file for file in sorted(folder.rglob("*")) if not file.name.startswith(".") and file.is_file()]
-    files = {(about.st_dev, about.st_ino): file for file in found if _ends(file, ENDINGS) for about in [file.stat()]}
-    if not files:
-        raise ConfigError(f"{folder} holds no reference images; expected files ending in {', '.join(ENDINGS)}")
-    if others := sum(_ends(file, UNREAD) for file in found):
-        remark(f"{folder} holds images of kinds that are not read ({others}); convert them to PNG")
-    return sorted(files.values())
-
-
-def _ends(file: Path, endings: tuple[str, ...]) -> bool:
-    return file.suffix.lower() in endings
-
-
-def _smallest(files: list[Path], most: int) -> int:
-    """The shortest side of all images, `most` at most, if it is not one far from the others."""
-    sides = [min(*image_size(file), most) for file in files]
-    side, usual = min(sides), np.median(sides)
-    if side < usual / 2:
-        raise ConfigError(
-            f"the reference image {files[sides.index(side)]} has a side of {side} pixels where most have {usual:g} or "
-            "more, and all would be reduced to it; remove it"
-        )
-    return side
-
-
-def _square(file: Path, side: int) -> Images:
-    """The middle square of an image (side, side, 3) in [0, 1]."""
-    pixels = read_image(file)
-    edge = min(pixels.shape[:2])
-    top, left = ((length - edge) // 2 for length in pixels.shape[:2])
-    return area_average(pixels[top : top + edge, left : left + edge], side, side)
 
 
 def _log_loss(logits: FloatArray, labels: NDArray[np.int64]) -> float:
