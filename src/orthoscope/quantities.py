@@ -63,6 +63,8 @@ QUANTITIES: dict[str, Quantity] = {
         ("log_volume_ratio", r"\log(\det C/\det C_0)/k", "nats", "log-volume ratio per direction"),
         ("vendi", r"\mathrm{VS}", "1", "Vendi score"),
         ("pairwise_distance", r"\overline{|x - y|}", "data units", "mean distance of two images"),
+        ("near_duplicates", r"p_{\mathrm{near}}", "1", "share of images that have a near-duplicate"),
+        ("variance_kept", r"V/V_0", "1", "variance relative to the baseline"),
         ("fisher_ratio", r"\mathrm{tr}\,B/\mathrm{tr}\,C", "1", "Fisher ratio"),
         ("lda_accuracy", "1", "1", "accuracy of a linear discriminant"),
         ("text_similarity", r"\cos(x, y)", "1", "cosine of image and text features"),

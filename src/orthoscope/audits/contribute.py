@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -62,7 +62,7 @@ class Notes:
 
     reasons: dict[str, list[str]] = field(default_factory=dict)
 
-    def tried(self, name: str, schedule: GuidanceSchedule, call: Callable[[], T]) -> T | None:
+    def tried(self, name: str, schedule: GuidanceSchedule | str, call: Callable[[], T]) -> T | None:
         """What a call returns, or None and a note where the images do not allow it."""
         try:
             return call()
@@ -70,16 +70,18 @@ class Notes:
             self.add(f"{name}: {error}", schedule)
             return None
 
-    def add(self, reason: str, schedule: GuidanceSchedule) -> None:
-        """Note a reason for a schedule."""
-        concerned, spec = self.reasons.setdefault(reason, []), format_schedule(schedule)
+    def add(self, reason: str, schedule: GuidanceSchedule | str) -> None:
+        """Note a reason for a schedule, or for what else has a name."""
+        concerned = self.reasons.setdefault(reason, [])
+        spec = schedule if isinstance(schedule, str) else format_schedule(schedule)
         if spec not in concerned:
             concerned.append(spec)
 
     @property
     def texts(self) -> list[str]:
         """One line per reason."""
-        return [f"{reason} ({', '.join(concerned)})" for reason, concerned in self.reasons.items()]
+        told = ((reason, ", ".join(filter(None, concerned))) for reason, concerned in self.reasons.items())
+        return [f"{reason} ({names})" if names else reason for reason, names in told]
 
 
 class Run(NamedTuple):
@@ -161,23 +163,9 @@ class Material:
         """What is compared, of the schedules that were measured already."""
         return {}
 
-    @cached_property
-    def _projections(self) -> dict[int, Matrix]:
-        return {}
-
     def projected(self, features: NDArray[Any]) -> NDArray[Any]:
-        """Features as they are, or at most 1024 random projections of them.
-
-        Accuracy:
-            Squared distances are kept on average, each with a relative error of sqrt(2/1024), common to all schedules.
-        """
-        dim = features.shape[1]
-        if dim <= PROJECTED:
-            return features
-        if dim not in self._projections:
-            draw = rng.stream(self.seed, "audit", "projection").standard_normal((dim, PROJECTED), dtype=np.float32)
-            self._projections[dim] = draw / np.float32(PROJECTED**0.5)
-        return features @ self._projections[dim]
+        """Features as they are, or at most 1024 random projections of them; by the seed, the same for all schedules."""
+        return projected(features, self.seed)
 
     def read(self, schedule: GuidanceSchedule, notes: Notes, *, names: tuple[str, ...] | None = None) -> Run:
         """The images of a schedule, one prompt at a time; only some measures within prompts if names are given."""
@@ -208,6 +196,22 @@ class Material:
             text = np.broadcast_to(self.text_features[prompt], x.shape)
             calls["text_similarity"] = lambda: metrics.text_similarity(x, text, group)
         return calls
+
+
+def projected(features: NDArray[Any], seed: int) -> NDArray[Any]:
+    """Features as they are, or at most 1024 random projections of them.
+
+    Accuracy:
+        Squared distances are kept on average, each with a relative error of sqrt(2/1024), common to all of one seed.
+    """
+    dim = features.shape[1]
+    return features if dim <= PROJECTED else features @ _projection(dim, seed)
+
+
+@lru_cache(maxsize=1)
+def _projection(dim: int, seed: int) -> Matrix:
+    draw = rng.stream(seed, "audit", "projection").standard_normal((dim, PROJECTED), dtype=np.float32)
+    return np.asarray(draw / np.float32(PROJECTED**0.5))
 
 
 def between(run: Run, reference: Run) -> Calls:

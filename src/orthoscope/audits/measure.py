@@ -26,7 +26,7 @@ from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.metrics import Contributions, Measure
 from orthoscope.metrics.contributions import Over
-from orthoscope.quantities import QUANTITIES
+from orthoscope.quantities import QUANTITIES, Estimate
 
 BY_PROMPT = (
     "total_variance",
@@ -95,7 +95,11 @@ def measured(
 
 
 def columns(
-    prefix: str, rows: Sequence[Mapping[str, Any]], *, dim: str = "schedule", ends: Sequence[str] = tuple(ENDS)
+    prefix: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    dims: tuple[str, str] = ("schedule", "prompt"),
+    ends: Sequence[str] = tuple(ENDS),
 ) -> Variables:
     """Variables along schedules, or schedules and prompts, from a measure (or a list of them) by name and schedule."""
     variables: Variables = {}
@@ -104,9 +108,9 @@ def columns(
         flat = [m for f in found for m in (f if isinstance(f, list) else [f]) if m is not None]
         if not flat:
             continue
-        dims = (dim, "prompt") if any(isinstance(f, list) for f in found) else (dim,)
+        along = dims if any(isinstance(f, list) for f in found) else dims[:1]
         for end in ends:
-            variables[f"{prefix}{name}{end}"] = (dims, [_field(f, ENDS[end]) for f in found])
+            variables[f"{prefix}{name}{end}"] = (along, [_field(f, ENDS[end]) for f in found])
     return variables
 
 
@@ -120,7 +124,7 @@ def labelled(result: xr.Dataset) -> xr.Dataset:
     """The dataset with units and long names from `quantities`; those of distances say what they are measured from."""
     origin = result.attrs.get("distances_from")
     for name in map(str, result.variables):
-        quantity = QUANTITIES.get(re.sub(r"^(by_prompt|log|real)_|_(low|high|stderr)$", "", name))
+        quantity = QUANTITIES.get(re.sub(r"^(by_prompt|by_group|change|log|real)_|_(low|high|stderr)$", "", name))
         if quantity is not None:
             said = f" (from {origin})" if origin and quantity.name in DISTANCES else ""
             result[name].attrs.update(units=quantity.unit, long_name=quantity.long_name + said)
@@ -250,12 +254,16 @@ def frechet_at_equal_numbers(x: NDArray[Any], y: NDArray[Any], *, seed: int) -> 
     """
     # Rows come by prompt, but the blocks that the jackknife leaves out must be alike.
     fewer, stream = min(len(x), len(y)), rng.stream(seed, "audit", "mixed")
-    found = metrics.frechet_between(*(rows[stream.permutation(len(rows))[:fewer]] for rows in (x, y)))
-    half = found.limit(0.05) * found.stderr
+    return in_measure(metrics.frechet_between(*(rows[stream.permutation(len(rows))[:fewer]] for rows in (x, y))))
+
+
+def in_measure(found: Estimate) -> Measure:
+    """An estimate with Student's interval."""
+    low, high = found.interval()
     return Measure(
         value=found.value,
-        low=found.value - half,
-        high=found.value + half,
+        low=low,
+        high=high,
         stderr=found.stderr,
         n=found.n,
         dof=math.inf if found.dof is None else found.dof,

@@ -29,7 +29,8 @@ class Entry:
         question: What it answers.
         cls: Module and name of its class, whose fields are its whole specification.
         figure: Module under `plots` and name of the function that draws its dataset; None if nothing does.
-        table: Function in `report.tables` that shows its numbers; None for the plain one.
+        table: Function in `report.tables`, or module under `report` and its function, that shows its numbers; None for
+            the plain one.
         minutes: What it took on one core of a cloud machine; None where nobody timed it.
         quick_minutes: The same of its reduced version; None if there is none.
     """
@@ -60,7 +61,8 @@ class Entry:
 
     def tables(self, numbers: Mapping[str, Any]) -> list[Table]:
         """Its numbers for people."""
-        tables: list[Table] = _load(f"report.tables:{self.table or 'plain_tables'}")(numbers)
+        place = self.table or "plain_tables"
+        tables: list[Table] = _load(f"report.{place}" if ":" in place else f"report.tables:{place}")(numbers)
         return tables
 
 
@@ -170,6 +172,10 @@ SINGLE: dict[str, Entry] = {
     ),
     "measures": Entry(
         question="What did guidance do to samples of one class?", cls="face.samples:MeasureStudy",
+    ),
+    "images": Entry(
+        question="How diverse are these images, and how near to real ones?", cls="audits.images:ImageStudy",
+        figure="images:images_figure", table="images:image_tables",
     ),
     "rules": Entry(
         question="Which rule does best at equal effect?", cls="face.compare:RuleComparison", table="rule_tables",

@@ -1,9 +1,10 @@
-"""`mixture`, `sample` and `measure`: data with an exact score, samples of one class, and what guidance did to them."""
+"""`mixture`, `sample` and `measure`: data with an exact score, samples of one class, what guidance did to them."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,7 +25,8 @@ from orthoscope.guidance.rules.given import as_rule
 from orthoscope.metrics.away import Away, squared_distance
 from orthoscope.metrics.modes import far_from_modes
 from orthoscope.quantities import Estimate
-from orthoscope.results import Result
+from orthoscope.report.findings import as_path
+from orthoscope.results import Result, run
 from orthoscope.serialize import dumps
 from orthoscope.simulation.classes import ClassMoments, ClassRun, moments_of
 from orthoscope.sweeps.points import HERE, Points
@@ -32,6 +34,9 @@ from orthoscope.targets import Mixture, empirical_mixture
 from orthoscope.targets.datafiles import read_labelled
 from orthoscope.targets.given import as_target, names_target
 from orthoscope.targets.mixture import mixture as modes_as_mixture
+
+if TYPE_CHECKING:
+    from orthoscope.audits.images import ImageStudy
 
 FEWEST = 8  # samples that a standard error of every measure needs
 _LEAST_FOR_FRECHET = 2  # rows per dimension
@@ -262,19 +267,66 @@ class MeasureStudy:
 
 
 @verb
-def measure(samples: Any) -> Result:
-    """What guidance did to samples: shift of the mean, variance and directions left, class kept, distance to the class.
+def measure(
+    samples: Any,
+    *,
+    reference: str | Path | None = None,
+    group_by: str | Path | None = None,
+    features: str = "pixel",
+    features_model: str | None = None,
+    baseline: str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+) -> Result:
+    """What guidance did to samples, or how diverse the images in a folder are and how near to real ones.
 
-    More variance is not more diversity: the distance from the class, the share of samples far from every mode, and the
-    energy distance from exact samples of the class stand beside it.
+    Of samples of a class: shift of the mean, variance and directions left, class kept, distance to the class. More
+    variance is not more diversity: the distance from the class, the share of samples far from every mode, and the
+    energy distance from exact samples of the class stand beside it; for images, distances from a reference.
+
+    Args:
+        samples: What `sample` returned, or a folder of image files of any tool, to which all else belongs.
+        reference: Folder of real images.
+        group_by: `subfolder`, or a CSV file with columns file, group and perhaps condition: what diversity is measured
+            within; all images together unless given.
+        features: What images are compared by: pixel, clip or dinov2.
+        features_model: Folder or hub id of the network behind clip or dinov2.
+        baseline: The condition that others are compared with; the first by name unless given.
+        device: Where a network runs.
+        seed: Root seed of the resampling.
 
     Raises:
-        ConfigError: if these are no samples of `sample`.
+        ConfigError: if these are neither samples nor a folder of images that can be read.
     """
+    if isinstance(samples, str | Path):
+        return run(
+            image_study(
+                samples, reference, group_by, features=features, features_model=features_model, baseline=baseline,
+                device=device, seed=seed,
+            )
+        )  # fmt: skip
     if not isinstance(samples, Samples):
-        raise ConfigError(f"expected what `sample` returns, got {type(samples).__name__}", field="samples")
+        raise ConfigError(
+            f"expected what `sample` returns, or a folder of images, got {type(samples).__name__}", field="samples"
+        )
+    if reference is not None or group_by is not None:
+        raise ConfigError("`reference` and `group_by` are for folders of images; samples know their class")
     study = MeasureStudy(samples)
     return Result(study, study.run())
+
+
+def image_study(folder: str | Path, reference: Any, group_by: Any, **how: Any) -> ImageStudy:
+    """The measuring of a folder, with places as they are found from anywhere.
+
+    Raises:
+        ConfigError: if something cannot be used.
+    """
+    from orthoscope.audits.images import ImageStudy  # which needs what pipelines need
+    from orthoscope.integrations.image_groups import SUBFOLDER
+
+    places = [None if place is None else os.path.abspath(as_path(place).expanduser()) for place in (folder, reference)]
+    groups = group_by if group_by in (None, SUBFOLDER) else os.path.abspath(as_path(group_by).expanduser())
+    return ImageStudy(folder=str(places[0]), reference=places[1], group_by=groups, **how)
 
 
 def away_of(x: NDArray[Any], target: Any, moments: ClassMoments) -> Away:

@@ -16,6 +16,7 @@ from orthoscope.metrics.diversity import concentration_within as concentration_w
 from orthoscope.metrics.diversity import distance_within as distance_within
 from orthoscope.metrics.diversity import log_volume_ratio as log_volume_ratio
 from orthoscope.metrics.diversity import median_distance as median_distance
+from orthoscope.metrics.diversity import near_duplicates as near_duplicates
 from orthoscope.metrics.diversity import participation_within as participation_within
 from orthoscope.metrics.diversity import variance_within as variance_within
 from orthoscope.metrics.diversity import vendi as vendi

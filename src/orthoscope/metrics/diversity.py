@@ -8,7 +8,7 @@ are prompts.
 - `variance_within`: trace of the covariance; sees shrinkage, uniform or not.
 - `log_volume_ratio`: log-determinant of the covariance against a reference run, per direction; sees lost directions.
 - `participation_within`, the inverse of `concentration_within`: number of directions; blind to uniform shrinkage.
-- `vendi`, `distance_within`: kernels and distances; see shapes that moments do not.
+- `vendi`, `distance_within`, `near_duplicates`: kernels and distances; see shapes that moments do not.
 """
 
 from __future__ import annotations
@@ -140,6 +140,31 @@ def distance_within(features: ArrayLike, groups: ArrayLike) -> Contributions:
         return 2 * to_others - to_others.mean(), len(x) > 2
 
     return by_group(features, groups, measured, least=2)
+
+
+def near_duplicates(features: ArrayLike, groups: ArrayLike, *, within: float) -> Contributions:
+    """Share of a prompt's images that have another of them near, mean over prompts.
+
+    Args:
+        features: One image per row.
+        groups: The prompt of every row.
+        within: The distance up to which images are near, in feature units.
+
+    Accuracy:
+        Exact for the images given; it grows with their number, so compare at equal numbers only.
+
+    Raises:
+        ShapeError: if features are not a matrix with one group for each row.
+        ConfigError: if a row is not finite, a prompt has one image or too many.
+    """
+
+    def measured(x: FloatArray) -> tuple[FloatArray, bool]:
+        near = _squared_distances(x) <= within**2
+        np.fill_diagonal(near, val=False)
+        return leaving_out(lambda rows: float(near[np.ix_(rows, rows)].any(1).mean()), len(x), least=2)
+
+    found = by_group(features, groups, measured, least=2)
+    return replace(found, bounds=(0.0, 1.0), grain=1 / len(np.asarray(groups)))
 
 
 def median_distance(features: ArrayLike, groups: ArrayLike) -> float:

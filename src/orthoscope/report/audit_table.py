@@ -8,7 +8,7 @@ import xarray as xr
 
 from orthoscope.report.audit_sections import specs
 from orthoscope.report.intervals import attribute, cells, measured
-from orthoscope.report.tables import Table
+from orthoscope.report.tables import Table, short
 
 WIDTH = 100  # characters
 _ROWS, _LINES, _STOPPED = 12, 6, 2  # schedules, lines of advice and schedules that were stopped, at most
@@ -25,7 +25,7 @@ def audit_tables(audit: xr.Dataset) -> list[Table]:
     ]
     heads = [name.replace("_", " ") for name in names]
     taken = sum(_GAP + max(map(len, column)) for column in zip(heads, *numbers, strict=True))
-    rows = [[_short(spec, WIDTH - taken), *row] for spec, row in zip(listed, numbers, strict=True)]
+    rows = [[short(spec, WIDTH - taken), *row] for spec, row in zip(listed, numbers, strict=True)]
     more = len(specs(audit)) - len(listed)
     return [
         Table(
@@ -54,15 +54,11 @@ def _advice(audit: xr.Dataset) -> list[str]:
     known = [line for text in attribute(audit, "knowledge").get("text", ()) for line in wrap(text, WIDTH)]
     lines = wrap(str(attribute(audit, "recommendation").get("text", "")), WIDTH, break_on_hyphens=False)
     most = max(_LINES - len(known), 1)
-    shown = lines if len(lines) <= most else [*lines[: most - 1], _short(" ".join(lines[most - 1 :]), WIDTH)]
+    shown = lines if len(lines) <= most else [*lines[: most - 1], short(" ".join(lines[most - 1 :]), WIDTH)]
     return [*shown, *known]
 
 
 def _stopped(audit: xr.Dataset) -> list[str]:
     told = [f"stopped: {spec}: {reason}" for spec, reason in attribute(audit, "stopped").items()]
     more = [f"and {len(told) - _STOPPED} more were stopped"] if len(told) > _STOPPED else []
-    return [_short(line, WIDTH) for line in (*told[:_STOPPED], *more)]
-
-
-def _short(text: str, width: int) -> str:
-    return text if len(text) <= width else f"{text[: width - 1]}…"
+    return [short(line, WIDTH) for line in (*told[:_STOPPED], *more)]

@@ -12,6 +12,7 @@ from orthoscope import __version__, writing
 from orthoscope.datasets import attribute, write
 from orthoscope.errors import ConfigError
 from orthoscope.experiments.registry import SINGLE, STUDIES, name_of
+from orthoscope.report import images
 from orthoscope.report.page import Section, render, save_figure
 from orthoscope.report.sections import SECTIONS
 from orthoscope.report.tables import Table, flat, show_briefly
@@ -45,12 +46,18 @@ def write_folder(study: Study, data: xr.Dataset, numbers: Mapping[str, Any], out
         save_figure(figure, out / "figures" / file)
     page = render(
         title=(STUDIES | SINGLE)[name].question,
-        lead=str(type(study).__doc__).partition("\n")[0],
-        cards=[],
         sections=[section],
         provenance=f"Orthoscope {__version__}. Settings: spec.json; numbers: results.nc.",
+        **_heads(study, numbers),
     )
     writing.write(out / "report.html", page)
+
+
+def _heads(study: Study, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands over the sections of a page, and what its errors mean."""
+    if name_of(study) == "images":
+        return {"lead": images.lead(numbers), "cards": images.cards(numbers), "footer": images.FOOTER}
+    return {"lead": str(type(study).__doc__).partition("\n")[0], "cards": []}
 
 
 def _can_be_read(study: Study) -> bool:

@@ -351,6 +351,11 @@ def as_text(tables: Iterable[Table], title: str = "", *, width: int = 80) -> str
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 
+def short(text: str, width: int) -> str:
+    """A text, cut where it is longer."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 def fill(text: str, width: int) -> str:
     """A text in lines of this width, words whole; line breaks of its own stay."""
     return "\n".join(wrap for line in text.split("\n") for wrap in textwrap.wrap(line, width) or [""])
