@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from orthoscope.errors import ConfigError
+from orthoscope.errors import ConfigError, in_one_line
+from orthoscope.reading import read_text
 
 ALL = "all"  # the one group, or condition, where there are no others
 SUBFOLDER = "subfolder"
@@ -86,18 +87,16 @@ def _by_table(folder: Path, files: Sequence[Path], table: Path) -> list[Placed]:
 
 def _rows(table: Path) -> list[tuple[int, dict[str, str]]]:
     """The rows of a table, each with its line."""
+    if not table.exists():
+        raise ConfigError(f"`group_by` is subfolder or a CSV file; there is no file {table}", field="group_by")
+    lines = read_text(table, "a CSV file").splitlines(keepends=True)
+    reader = csv.DictReader(lines, skipinitialspace=True, strict=True)
     try:
-        with table.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.DictReader(stream, skipinitialspace=True, strict=True)
-            if missing := [name for name in _COLUMNS[:2] if name not in (reader.fieldnames or ())]:
-                raise ConfigError(
-                    f"{table} has no column {' and no column '.join(missing)}; its first line must be file,group or "
-                    "file,group,condition"
-                )
-            return [(reader.line_num, row) for row in reader]
-    except FileNotFoundError as error:
-        raise ConfigError(
-            f"`group_by` is subfolder or a CSV file; there is no file {table}", field="group_by"
-        ) from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"cannot read {table}: {' '.join(str(error).split()):.100}") from error
+        if missing := [name for name in _COLUMNS[:2] if name not in (reader.fieldnames or ())]:
+            raise ConfigError(
+                f"{table} has no column {' and no column '.join(missing)}; its first line must be file,group or "
+                "file,group,condition"
+            )
+        return [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise ConfigError(f"cannot read {table}: {in_one_line(error)}") from error
