@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from orthoscope.errors import ConfigError
 from orthoscope.integrations.class_pipeline import build_network, network_config, pipeline_of
 from orthoscope.integrations.host import host_of
 from orthoscope.integrations.hub import read_pipeline
@@ -120,3 +121,13 @@ def test_the_width_of_the_modes_is_that_of_the_largest_leave_one_out_likelihood(
     points = torch.from_numpy(glyphs.images()[0]).flatten(1)
     less, best, more = (leave_one_out(points, share * glyphs.std) for share in (0.97, 1.0, 1.03))
     assert best > max(less, more)
+
+
+def test_a_folder_does_not_take_the_place_of_a_model_that_ships(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "digits").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert Source().host().shipped is Source.of("digits").host().shipped is MODELS["digits"]
+    with pytest.raises(ConfigError, match="digits"):
+        Source.of("./digits").pipe()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,13 +41,13 @@ class Source:
         """The source that is meant: a loaded pipeline, a folder, a hub id, the name of a model that ships, or None.
 
         Args:
-            given: One of these; a folder of the name comes before a model that ships.
+            given: One of these; a folder that is called as a model that ships is ./NAME.
             **how: Fields of a source.
 
         Raises:
             ConfigError: if it is none of these, or a loaded pipeline is to be loaded otherwise.
         """
-        if given is None or (isinstance(given, str) and given == DEFAULT and not os.path.exists(given)):
+        if given is None or (isinstance(given, str) and given == DEFAULT):
             return cls(**how)
         if isinstance(given, str | Path):
             return cls(model=str(given), **how)
@@ -82,7 +81,7 @@ class Source:
         from orthoscope.integrations.shipped import MODELS
 
         if self.loaded is None:
-            model = self.name if os.path.exists(self.name) or self.name not in MODELS else str(MODELS[self.name].file)
+            model = str(MODELS[self.name].file) if self.name in MODELS else self.name
             pipe = read_pipeline(model, device=self.device, dtype=self.dtype, allow_pickle=self.allow_pickle)
         else:
             pipe = copy.copy(self.loaded)
