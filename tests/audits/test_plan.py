@@ -143,5 +143,5 @@ def test_files_that_hold_no_prompts(tmp_path: Path, content: bytes | None, said:
 
 
 def test_a_folder_holds_no_prompts(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot read"):
+    with pytest.raises(ConfigError, match="is a folder; expected prompts"):
         read_prompts(tmp_path)

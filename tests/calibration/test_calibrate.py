@@ -275,7 +275,7 @@ def test_a_pipeline_that_asks_twice_makes_both_predictions(
     assert found.squares.shape == (6, 6)
     assert (found.squares > 0).all()
     plain = host.generate("a", [0], Constant(value=0.0), rule=LinearCFG(), steps=6)
-    assert np.isnan(plain.log["pair_distance"].values[1:]).all()  # what strength 0 itself leaves out, once verified
+    assert np.isnan(plain.log["pair_distance"].values[2:]).all()  # what strength 0 itself leaves out, once confirmed
 
 
 def test_numbers_that_are_not_finite_are_refused() -> None:

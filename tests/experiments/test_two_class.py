@@ -166,7 +166,7 @@ def test_labels_are_right_and_left() -> None:
         ({"score_error": 0.0}, "size of a score error"),
         ({"error_kind": "missing"}, "kind of score error 'missing'"),
         ({"law": "gaussian", "score_error": 0.1, "error_kind": "missing-pullback"}, "use the uniform law"),
-        ({"samples": 1}, "samples must be at least 2"),
+        ({"samples": 1}, "`samples` must be at least 2"),
         ({"sigma_end": 0.0}, "sigma_end must lie between 1e-08 and 1"),
     ],
 )

@@ -199,12 +199,12 @@ def test_equal_schedules_have_equal_fingerprints() -> None:
 NONSENSE: list[tuple[type[GuidanceSchedule], dict[str, Any], str]] = [
     (Constant, {"value": math.nan}, "value must be finite, got nan"),
     (Constant, {"value": math.inf}, "value must be finite, got inf"),
-    (Constant, {"value": True}, "value must be a number, got True"),
-    (Constant, {"value": "3"}, "value must be a number, got '3'"),
-    (Constant, {"value": None}, "value must be a number, got None"),
-    (Constant, {"value": (1.0, 2.0)}, "value must be a number, got"),
+    (Constant, {"value": True}, "`value` must be a number, got True"),
+    (Constant, {"value": "3"}, "`value` must be a number, got '3'"),
+    (Constant, {"value": None}, "`value` must be a number, got None"),
+    (Constant, {"value": (1.0, 2.0)}, "`value` must be a number, got"),
     (Constant, {"value": 1.0, "clock": "sigmoid"}, "unknown clock 'sigmoid'; did you mean 'sigma'"),
-    (Linear, {"w0": 0.0, "slope": "x"}, "slope must be a number"),
+    (Linear, {"w0": 0.0, "slope": "x"}, "`slope` must be a number"),
     (Step, {"early": 1, "late": 0, "switch": -1}, "switch is a noise level and must be >= 0, got -1"),
     (Step, {"early": 1, "late": 0, "switch": 1.2, "clock": "step"}, "share of the steps and must be <= 1, got 1.2"),
     (Step, {"early": 1, "late": 0, "switch": -0.1, "clock": "step"}, "must be >= 0"),
@@ -215,8 +215,8 @@ NONSENSE: list[tuple[type[GuidanceSchedule], dict[str, Any], str]] = [
     (Tabulated, {"at": (), "strengths": ()}, "not empty, got 0 and 0"),
     (Tabulated, {"at": (1, 0), "strengths": (1, 2)}, "at must be ascending"),
     (Tabulated, {"at": (0, math.nan), "strengths": (1, 2)}, "at must be finite, got 0.0, nan"),
-    (Tabulated, {"at": "01", "strengths": (1, 2)}, "at must be a list of numbers, got '01'"),
-    (Tabulated, {"at": (0, True), "strengths": (1, 2)}, "at must be a list of numbers"),
+    (Tabulated, {"at": "01", "strengths": (1, 2)}, "`at` must be a list, got '01'"),
+    (Tabulated, {"at": (0, True), "strengths": (1, 2)}, "`at` must be a number, got True"),
 ]
 
 
