@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from orthoscope.progress import Remark
 from orthoscope.typing import Events
 
 if TYPE_CHECKING:
+    from orthoscope.integrations.batches import Batches
     from orthoscope.integrations.host import Host
 
 # Strength 0 to every precision; at 0 itself, pipelines that ask twice leave out the unconditional prediction.
@@ -75,8 +76,14 @@ class Recorder:
     seed: int
     advance: Callable[[], None]
     remark: Remark
-    _batch: int | None = None
+    _fitting: Batches = field(init=False)
     _heard: _Heard | None = None
+
+    def __post_init__(self) -> None:
+        """Begin with all images of a prompt at once."""
+        from orthoscope.integrations.batches import Batches
+
+        self._fitting = Batches(remark=self.remark)
 
     def record(self, strength: float, *, hear: bool = False) -> Record:
         """All prompts at one constant strength.
@@ -122,25 +129,12 @@ class Recorder:
         return FunctionRule(call=self._heard)
 
     def _batches(self, prompt: str, seeds: Sequence[int], strength: float) -> list[Any]:
-        """Images of one prompt, in halves where memory does not suffice for all at once."""
-        from orthoscope.integrations.host import is_out_of_memory
-
-        size = min(self._batch or len(seeds), len(seeds))
-        try:
-            return [
-                self.host.generate(
-                    prompt, seeds[at : at + size], Constant(value=strength), rule=self._rule(), steps=self.steps
-                )
-                for at in range(0, len(seeds), size)
-            ]
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if size == 1:
-                raise StoppedError("out of memory with one image at a time; choose `device` cpu") from error
-        self._batch = size // 2
-        self.remark(f"out of memory: going on with {self._batch} images at once")
-        return self._batches(prompt, seeds, strength)
+        """Images of one prompt, in batches that fit."""
+        schedule = Constant(value=strength)
+        return self._fitting.of(
+            seeds,
+            lambda part: self.host.generate(prompt, part, schedule, rule=self._rule(), steps=self.steps),
+        )
 
 
 class _Heard:

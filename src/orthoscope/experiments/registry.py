@@ -108,6 +108,10 @@ STUDIES: dict[str, Entry] = {
         question="Are designed schedules ever worse than the best simple windows?",
         cls="experiments.design_grid:DesignGridStudy", figure="design_grid:design_grid_figure", quick_minutes=0.2,
     ),
+    "forecast": Entry(
+        question="Can a few recorded runs of a pipeline foretell what any schedule would do to its images?",
+        cls="experiments.forecasts:ForecastStudy", figure="forecast:forecast_study_figure", quick_minutes=1,
+    ),
     "glyphs": Entry(
         question="Do networks of a thousand real classes lose diversity by guidance, or by ignorance?",
         cls="experiments.glyphs:GlyphStudy", figure="glyphs:glyphs_figure", table="glyphs_tables", minutes=25,

@@ -8,29 +8,23 @@ The data are taken as a law whose denoised mean is known at every noise level, f
 
 Stated as the scheduler wants it, that is a network without error, or with that of the last one alone: what guidance
 does to the twin is guidance's own doing, the solver's, and ignorance's.
-
-A network is told a time step, which schedulers round. The twin reads the noise level of the state itself from the
-scheduler, so that rounding is no error of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from diffusers.configuration_utils import ConfigMixin
 from numpy.typing import ArrayLike, NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from orthoscope.denoise import ExactDenoiser
 from orthoscope.errors import ConfigError, ShapeError, unknown
 from orthoscope.integrations.class_pipeline import ClassPipeline
-from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.host import Host, host_of
-from orthoscope.prediction import from_denoised
+from orthoscope.integrations.stand_in import StandIn
 from orthoscope.process import NoiseLevel
 from orthoscope.targets import GaussianClasses, empirical_mixture, gaussian_classes
 
@@ -40,13 +34,11 @@ _FEW = 32  # classes
 _DIMS = 4  # of a batch of states: rows, channels, height, width
 
 
-class ExactNetwork(nn.Module, ConfigMixin):
+class ExactNetwork(StandIn):
     """The exact prediction of a labelled data set, with the interface of a class-conditional U-Net.
 
     The label after the last class asks for the mixture of all.
     """
-
-    config_name = "config.json"  # type: ignore[assignment]
 
     def __init__(
         self, data: Tensor, labels: Tensor, scheduler: Any, *, law: Law = "modes", classes: int | None = None,
@@ -66,7 +58,6 @@ class ExactNetwork(nn.Module, ConfigMixin):
             ConfigError: if labels are out of range or of one class, data are not finite, or no width fits.
             ShapeError: if there is not one label per point.
         """
-        super().__init__()
         known = int(labels.max()) + 1 if classes is None else classes
         if not 0 <= int(labels.min()) <= int(labels.max()) < known:
             raise ConfigError(
@@ -75,59 +66,20 @@ class ExactNetwork(nn.Module, ConfigMixin):
         rows, width = data.flatten(1), {}
         if law == "modes":
             modes = empirical_mixture(rows, labels, std=std)
-            self._exact = self._none = ExactDenoiser(modes)
+            exact = none = ExactDenoiser(modes)
             width = {"std": modes.std}
         else:
             gaussians = gaussian_classes(rows, labels)
-            self._exact = ExactDenoiser(gaussians)
-            self._none = ExactDenoiser(gaussians.gaussian()) if law == "gaussian" else self._exact
-        self._clock = clock_of(scheduler)
-        self._like = data.new_empty(0)  # a module without parameters has neither place nor type
-        self.register_to_config(  # type: ignore[no-untyped-call]
-            in_channels=data.shape[1],
-            sample_size=data.shape[2] if data.shape[2] == data.shape[3] else tuple(data.shape[2:]),
-            num_class_embeds=known + 1,
-            law=law,
-            **width,
-            data=hashlib.blake2b(data.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()).hexdigest()[:16],
-        )
-
-    @property
-    def device(self) -> torch.device:
-        """Where the modes are."""
-        return self._like.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Floating-point type of states."""
-        return self._like.dtype
+            exact = ExactDenoiser(gaussians)
+            none = ExactDenoiser(gaussians.gaussian()) if law == "gaussian" else exact
+        points = hashlib.blake2b(data.cpu().numpy().tobytes() + labels.cpu().numpy().tobytes()).hexdigest()[:16]
+        super().__init__(scheduler, data, known, law=law, **width, data=points)
+        self._exact, self._none = exact, none
 
     @property
     def std(self) -> float | None:
         """Width of a mode, in the units of the data; None where there are none."""
         return self.config.get("std")
-
-    def forward(
-        self, sample: Tensor, timestep: Any, class_labels: Tensor, return_dict: bool = False
-    ) -> tuple[Tensor, ...]:
-        """The prediction at the noise level at which the scheduler stands.
-
-        Args:
-            sample: States as the scheduler shows them to a network.
-            timestep: The time step of the run.
-            class_labels: Class of each row.
-            return_dict: Has no effect: the prediction comes in a tuple.
-
-        Raises:
-            ConfigError: if the time step is none of the run's, or a class has no data.
-        """
-        clock = self._clock
-        clock.restart()  # steps do not matter here
-        level = clock.read(timestep).level
-        alpha = 1 / math.sqrt(1 + level.variance) if clock.chart == "exploding" else level.alpha
-        x = sample.flatten(1) / alpha
-        prediction = from_denoised(self.denoised(x, level, class_labels), x, level, clock.output)
-        return (prediction.to(sample.dtype).reshape(sample.shape),)
 
     def denoised(self, x: Tensor, level: NoiseLevel, labels: Tensor) -> Tensor:
         """The exact denoised mean of each row (n, dim), in unscaled coordinates."""
