@@ -11,6 +11,7 @@ from .face.exact import design as design
 from .face.pipelines import guided as guided
 from .face.pipelines import audit as audit
 from .face.pipelines import calibrate as calibrate
+from .face.pipelines import forecast as forecast
 from .face.folders import read as read
 from .results import rerun as rerun
 from .laws import RandomMixture as RandomMixture

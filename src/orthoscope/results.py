@@ -28,7 +28,11 @@ from orthoscope.sweeps.points import HERE, Points, Study, Summarizes
 from orthoscope.threads import threads_for
 
 _SHOWN = 60  # numbers that people read at once
-_OTHERS = {"an audit": "`orthoscope audit` goes on with it", "a calibration": "`orthoscope calibrate` makes it anew"}
+_OTHERS = {
+    "an audit": "`orthoscope audit` goes on with it",
+    "a calibration": "`orthoscope calibrate` makes it anew",
+    "a forecast": "`orthoscope forecast` goes on with it",
+}
 
 
 class Result(Findings):
@@ -144,10 +148,11 @@ def read_study(folder: Path) -> Study:
 
 
 def other(spec: Any) -> str | None:
-    """What a specification is of that is no study: an audit or a calibration; None of anything else."""
+    """What a specification is of that is no study: an audit, a calibration or a forecast; None of anything else."""
     if not isinstance(spec, Mapping):
         return None
-    return "an audit" if "audit" in spec else "a calibration" if spec.get("type") == "Calibration" else None
+    kinds = {"Calibration": "a calibration", "Forecast": "a forecast"}
+    return "an audit" if "audit" in spec else kinds.get(str(spec.get("type")))
 
 
 @verb

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -45,6 +46,9 @@ def design(
     std: Annotated[float | None, typer.Option(help="Its within-class standard deviation.")] = None,
     dim: Annotated[int | None, typer.Option(help="Its dimension: finite-dimension theory, class posterior.")] = None,
     spectrum: Annotated[Path | None, typer.Option(help="Two Gaussians: a JSON file, see the manual.")] = None,
+    forecast: Annotated[
+        Path | None, typer.Option("--from", help="A pipeline: the folder of its forecast; with --variance-ratio.")
+    ] = None,
     cond_var: Annotated[_Numbers, typer.Option(help="Variance of the conditional law; repeat per direction.")] = None,
     uncond_var: Annotated[_Numbers, typer.Option(help="Variance of the unconditional law; repeat.")] = None,
     gap: Annotated[_Numbers, typer.Option(help="Distance of the two means; repeat. 1 each if left out.")] = None,
@@ -77,6 +81,11 @@ def design(
 
     Example: orthoscope design --rate 0.7 --std 0.5 --t-max 10 --maximize mean-shift --variance-ratio 1
     """
+    if out is not None and out.suffix != ".json":
+        raise ConfigError(f"--out names the schedule's file and must end in .json, got {out}")
+    if forecast is not None:
+        laws = {"rate": rate, "spectrum": spectrum, "cond_var": cond_var, "data": data}
+        return _from_forecast(forecast, variance_ratio, laws, out, quiet=quiet, json=json)
     from orthoscope.designs.options import LawOptions, make_goal, make_margin, make_problem
     from orthoscope.designs.study import DesignStudy
     from orthoscope.results import Result
@@ -93,8 +102,6 @@ def design(
         high=high,
         margin=make_margin(margin_strength, margin_switch, data is not None),
     )
-    if out is not None and out.suffix != ".json":
-        raise ConfigError(f"--out names the schedule's file and must end in .json, got {out}")
     asked = LawOptions(
         rate=rate, std=std, dim=dim, spectrum=spectrum, cond_var=cond_var, uncond_var=uncond_var, gap=gap, data=data,
         label=label,
@@ -113,6 +120,32 @@ def design(
     else:
         print_tables(result.tables(), width=_WIDE)
     return 0 if report.agrees else FAILED
+
+
+def _from_forecast(
+    folder: Path, floor: float | None, laws: Mapping[str, object], out: Path | None, *, quiet: bool, json: bool
+) -> int:
+    """What a forecast proposes; the audit of it is left to the user."""
+    if given := [name for name, value in laws.items() if value]:
+        raise ConfigError(f"`from` has a pipeline and `{given[0]}` is a law; give one of them", field=given[0])
+    if floor is None:
+        raise ConfigError(
+            "`from` proposes the largest mean shift that keeps diversity; give `variance_ratio`, e.g. 0.9"
+        )
+    from orthoscope.forecasts.propose import propose, read_forecaster
+    from orthoscope.guidance.grammar import write_schedule
+    from orthoscope.report.bars import bar
+    from orthoscope.report.forecast import proposed
+
+    if out is not None:
+        writable(out, figures=False)
+    forecaster = read_forecaster(folder)
+    with bar("design", quiet=quiet) as advance:
+        proposal = propose(forecaster, floor, advance=advance)
+    if out is not None:
+        write_schedule(proposal.best.schedule, out)
+    emit(proposed(proposal, forecaster.plan), as_json=json, title=f"design for {forecaster.host.name}")
+    return 0
 
 
 def _write(result: Result, report: Report, out: Path) -> dict[str, str]:

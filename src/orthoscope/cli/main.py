@@ -33,7 +33,7 @@ _STOPPED = "interrupted; what was already written stays"
 
 _HEADINGS = {
     "Start here": ("demo",),
-    "Your pipeline": ("audit", "calibrate", "measure"),
+    "Your pipeline": ("audit", "calibrate", "forecast", "measure"),
     "Exact truth": ("predict", "simulate", "design", "phase", "sweep"),
     "Special laws": ("gaussian", "two-class"),
     "Check and repeat": ("claims", "study", "rerun"),

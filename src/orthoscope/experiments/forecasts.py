@@ -65,10 +65,10 @@ class ForecastStudy:
     models: tuple[str, ...] = ("digits", "glyphs-10", "glyphs")
     sources: tuple[str, ...] = SOURCES
     is_quick: bool = False
-    classes: int = 8
+    classes: int = 6
     images: int = 10
     audited: int = 12
-    steps: int = 30
+    steps: int = 20
     floor: float = 0.95
     seed: int = 0
 
@@ -86,7 +86,7 @@ class ForecastStudy:
     @classmethod
     def quick(cls) -> ForecastStudy:
         """The digits and their exact counterpart under eight schedules."""
-        return cls(models=("digits",), is_quick=True, classes=6, images=8, audited=16, steps=16)
+        return cls(models=("digits",), is_quick=True, classes=3, images=8, audited=12, steps=10)
 
     @property
     def schedules(self) -> tuple[GuidanceSchedule, ...]:

@@ -11,6 +11,9 @@ from orthoscope.audits.presets import planned
 from orthoscope.audits.run import Job, executor_of
 from orthoscope.calibration import Calibration
 from orthoscope.errors import ConfigError, unknown
+from orthoscope.forecasts.plan import Forecast
+from orthoscope.guidance.given import as_schedule
+from orthoscope.guidance.rules.given import as_rule
 from orthoscope.integrations.prompts import as_prompts
 from orthoscope.integrations.source import Source
 
@@ -70,13 +73,43 @@ def calibration_asked(pipe: Any, prompts: Any, settings: Mapping[str, Any]) -> t
     return plan, replace(source, scheduler=plan.scheduler)
 
 
+def forecast_asked(pipe: Any, prompts: Any, settings: Mapping[str, Any]) -> tuple[Forecast, Source]:
+    """The forecast that is asked for, and where its pipeline comes from.
+
+    Args:
+        pipe: A pipeline, as `Source.of` takes it.
+        prompts: What it is asked for, as `as_prompts` takes it; None for its classes, where they are few.
+        settings: The options of `orthoscope forecast` by name.
+
+    Raises:
+        ConfigError: if a setting is not known, or cannot be used.
+    """
+    rest = {name: value for name, value in settings.items() if value is not None}
+    source = Source.of(pipe, **_taken(rest, _OPENING))
+    given = _fields(Forecast, rest, _OPENING, source, prompts)
+    if "prompts" in given:
+        given["prompts"] = as_prompts(given["prompts"])
+    if "schedules" in given:
+        asked = given["schedules"]
+        listed = list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked]
+        given["schedules"] = tuple(dict.fromkeys(as_schedule(schedule) for schedule in listed))
+    if "rule" in given:
+        given["rule"] = as_rule(given["rule"])
+    plan = Forecast(**given)
+    return plan, replace(source, scheduler=plan.scheduler)
+
+
 def _taken(settings: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """The settings of these names, taken out."""
     return {name: settings.pop(name) for name in names if name in settings}
 
 
 def _fields(
-    kind: type[Audit | Calibration], settings: Mapping[str, Any], others: Iterable[str], source: Source, prompts: Any
+    kind: type[Audit | Calibration | Forecast],
+    settings: Mapping[str, Any],
+    others: Iterable[str],
+    source: Source,
+    prompts: Any,
 ) -> dict[str, Any]:
     """The fields of a plan that are set.
 

@@ -1,4 +1,4 @@
-"""Run folders read again: of studies, audits and calibrations."""
+"""Run folders read again: of studies, audits, calibrations and forecasts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from orthoscope.reading import read_json
 from orthoscope.report.findings import as_path
 
 if TYPE_CHECKING:
-    from orthoscope.face.reports import AuditReport, CalibrationReport
+    from orthoscope.face.reports import AuditReport, CalibrationReport, ForecastReport
 
 
 @verb
-def read(folder: Path | str) -> results.Result | AuditReport | CalibrationReport:
+def read(folder: Path | str) -> results.Result | AuditReport | CalibrationReport | ForecastReport:
     """What a run folder holds, as the verb that made it gave it back.
 
     Raises:
@@ -28,6 +28,8 @@ def read(folder: Path | str) -> results.Result | AuditReport | CalibrationReport
             return _audit(place)
         case "a calibration":
             return _calibration(place)
+        case "a forecast":
+            return _forecast(place)
     return results.read(place)
 
 
@@ -46,3 +48,12 @@ def _calibration(place: Path) -> CalibrationReport:
     if data is None:
         raise ConfigError(f"{place} has no results.nc, or a damaged one; `orthoscope calibrate` makes it anew")
     return CalibrationReport(data)
+
+
+def _forecast(place: Path) -> ForecastReport:
+    from orthoscope.face.reports import ForecastReport
+
+    data = datasets.read(place / "results.nc")
+    if data is None:
+        raise ConfigError(f"{place} has no results.nc, or a damaged one; `orthoscope forecast` makes it anew")
+    return ForecastReport(data)

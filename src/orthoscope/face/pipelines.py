@@ -1,4 +1,4 @@
-"""A pipeline opened, guided, audited and calibrated from Python; what ships with the package stands in for any.
+"""A pipeline opened, guided, audited, calibrated and forecast from Python; what ships stands in for any.
 
 pipe = pipeline("digits")
 report = audit(pipe, ["3", "5"], schedules=[3, "step:early=3,late=-1,switch=60%"])
@@ -22,7 +22,7 @@ from orthoscope.progress import Progress
 from orthoscope.report.bars import shown
 
 if TYPE_CHECKING:
-    from orthoscope.face.reports import AuditReport, CalibrationReport
+    from orthoscope.face.reports import AuditReport, CalibrationReport, ForecastReport
 
 
 @verb
@@ -125,3 +125,38 @@ def calibrate(
     plan, source = calibration_asked(pipe, prompts, settings)
     with shown("calibrating", progress) as tell:
         return CalibrationReport(run(plan, source, progress=tell, remark=remark))
+
+
+@verb
+def forecast(
+    pipe: Any = None,
+    prompts: Any = None,
+    *,
+    schedules: Any = None,
+    out: Path | str | None = None,
+    progress: Progress | bool | None = None,
+    **settings: Any,
+) -> ForecastReport:
+    """Diversity and mean shift that any guidance schedule would give a pipeline, from three recorded runs of it.
+
+    Args:
+        pipe: A pipeline that is loaded, a folder or hub id, or None or "digits" for the model that ships.
+        prompts: Texts, or numbers of classes; None for all classes, where they are few.
+        schedules: Numbers (constant strengths), texts, files or schedules; None for thirty usual ones.
+        out: Folder where recorded predictions are kept, so that other schedules need no further run.
+        progress: A function, told parts done and parts in all; True or False for a bar or none.
+        **settings: The options of `orthoscope forecast` by name, such as `strength`, `images_per_prompt`, `rule`,
+            `steps` or `seed`; and `remark`, told what a user should know.
+
+    Raises:
+        ConfigError: if something cannot be used, or does not fit the pipeline.
+        StoppedError: if what the pipeline says is not finite, or not one image fits into memory.
+    """
+    from orthoscope.face.asked import forecast_asked
+    from orthoscope.face.reports import ForecastReport
+    from orthoscope.forecasts import forecast as run
+
+    remark = _listener(settings)
+    plan, source = forecast_asked(pipe, prompts, settings | {"schedules": schedules})
+    with shown("forecasting", progress) as tell:
+        return ForecastReport(run(plan, source, out=None if out is None else Path(out), progress=tell, remark=remark))

@@ -1,4 +1,4 @@
-"""What an audit and a calibration give back: numbers, a table, a figure, and the folder that their commands write."""
+"""What audits, calibrations and forecasts give back: numbers, tables, a figure, and the folder of their commands."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from orthoscope.audits.run import FILES, MADE
 from orthoscope.calibration import summarize
 from orthoscope.plots.audit import pareto_figure
 from orthoscope.plots.calibrate import calibrate_figure
+from orthoscope.plots.forecast import forecast_figure
 from orthoscope.report import audit as page
 from orthoscope.report import calibrate as calibration_page
+from orthoscope.report import forecast as forecast_page
 from orthoscope.report.audit_sections import sources
 from orthoscope.report.audit_table import WIDTH, audit_tables
 from orthoscope.report.findings import Findings
@@ -142,6 +144,45 @@ class CalibrationReport(Findings):
     def _call(self) -> str:
         at, strengths = self.data.attrs, [float(strength) for strength in self.data["strength"]]
         return f"orthoscope.calibrate({at['model']!r}, prompts, strengths={strengths}, steps={at['steps']})"
+
+
+class ForecastReport(Findings):
+    """What a forecast came to.
+
+    Attributes:
+        data: Variance ratio and mean shift of every schedule, with intervals.
+    """
+
+    width = WIDTH
+    files = forecast_page.FILES
+
+    @property
+    def job(self) -> str:
+        return "forecast"
+
+    @property
+    def title(self) -> str:
+        return f"forecast of {self.data.attrs['model']}"
+
+    @cached_property
+    def numbers(self) -> Mapping[str, Any]:
+        return forecast_page.summary(self.data)
+
+    def tables(self) -> list[Table]:
+        return [forecast_page.forecast_table(self.numbers)]
+
+    def plot(self) -> Figure:
+        """Variance ratio against mean shift, by schedule."""
+        return forecast_figure(self.data)
+
+    def write(self, out: Path, *, command: str | None = None) -> None:
+        forecast_page.write_forecast(self.data, self.numbers, out, command=command or self._call)
+
+    @property
+    def _call(self) -> str:
+        at, schedules = self.data.attrs, [str(text) for text in self.data["schedule"].values]
+        count = f"strength={at['strength']:g}, images_per_prompt={at['images_per_prompt']}, steps={at['steps']}"
+        return f"orthoscope.forecast({at['model']!r}, prompts, schedules={schedules}, {count})"
 
 
 def _audit_call(strength: float, windows: Sequence[str]) -> str:

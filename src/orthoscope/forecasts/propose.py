@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,13 +52,18 @@ def candidates(plan: Forecast) -> list[GuidanceSchedule]:
 
 
 def propose(
-    forecaster: Forecaster, floor: float, *, advance: Callable[[int, int], None] = lambda done, total: None
+    forecaster: Forecaster,
+    floor: float,
+    *,
+    among: Sequence[GuidanceSchedule] = (),
+    advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> Proposal:
-    """Look among `candidates`, and ask the pipeline for nothing.
+    """Look among schedules, and ask the pipeline for nothing.
 
     Args:
         forecaster: What was recorded, and its surrogate.
         floor: Variance ratio that is to be kept.
+        among: What is looked at; `candidates` if empty.
         advance: Called with schedules done and in all.
 
     Raises:
@@ -68,7 +73,7 @@ def propose(
         raise ConfigError(
             f"`variance_ratio` is what is to be kept of that at strength 0, between 0 and 2, got {floor:g}"
         )
-    asked, found = candidates(forecaster.plan), list[Foreseen]()
+    asked, found = among or candidates(forecaster.plan), list[Foreseen]()
     for schedule in asked:
         found.append(forecaster.foresee(schedule))
         advance(len(found), len(asked))
