@@ -17,10 +17,10 @@ from orthoscope.errors import ConfigError
 from orthoscope.forecasts import Forecast, Forecaster
 from orthoscope.forecasts.forecaster import LEVEL
 from orthoscope.forecasts.plan import usual
-from orthoscope.forecasts.propose import propose, read_forecaster
+from orthoscope.forecasts.propose import candidates, propose, read_forecaster
 from orthoscope.forecasts.regression import Kernels, Regression
 from orthoscope.guidance.grammar import format_schedule, parse_schedule
-from orthoscope.guidance.rules import LinearCFG, parse_rule
+from orthoscope.guidance.rules import parse_rule
 from orthoscope.integrations.host import Host, host_of
 from orthoscope.integrations.hub import rescheduled
 from orthoscope.integrations.shipped import DIGITS, read_class_pipeline
@@ -67,20 +67,21 @@ def test_an_affine_answer_is_found_wherever_states_are() -> None:
     assert np.square(mistaken).mean() > 0.5 * truth.var()  # prompts matter
 
 
-@pytest.mark.parametrize(
-    "scheduler", ["DPMSolverMultistepScheduler", "DDPMScheduler", "EulerAncestralDiscreteScheduler"]
-)
+@pytest.fixture(scope="module")
+def made() -> Forecaster:
+    """An affine pipeline recorded, with its surrogate."""
+    return forecaster(affine(), plan())
+
+
+@pytest.mark.parametrize("scheduler", ["DDPMScheduler", "DPMSolverMultistepScheduler"])
 def test_an_affine_pipeline_is_made_again_under_schedules_and_rules_that_were_not_recorded(scheduler: str) -> None:
     host = affine(scheduler)
     made = forecaster(host, plan())
     assert max(made.unfaithful.values()) < 1e-3
     recorded = [run.final for run in made.runs.values()]
-    for text, rule in (
-        ("step:early=2,late=-0.5,switch=60%", LinearCFG()),
-        ("constant:1", parse_rule("rescale:phi=0.7")),
-    ):
-        schedule = parse_schedule(text)
-        seeds = np.array(made.replay.seeds).reshape(3, -1).tolist()
+    seeds = np.array(made.replay.seeds).reshape(3, -1).tolist()
+    for text, name in (("step:early=2,late=-0.5,switch=60%", "cfg"), ("constant:1", "rescale:phi=0.7")):
+        schedule, rule = parse_schedule(text), parse_rule(name)
         truth = np.concatenate([
             host.generate(prompt, seeds[k], schedule, rule=rule, steps=8).latents.reshape(6, -1)
             for k, prompt in enumerate(made.plan.prompts)
@@ -89,8 +90,7 @@ def test_an_affine_pipeline_is_made_again_under_schedules_and_rules_that_were_no
         assert off < 0.02 * min(np.square(run - truth).sum() for run in recorded)
 
 
-def test_idle_schedules_are_ties_and_their_intervals_join_both_errors() -> None:
-    made = forecaster(affine(), plan())
+def test_idle_schedules_are_ties_and_their_intervals_join_both_errors(made: Forecaster) -> None:
     constant, idle = (made.foresee(parse_schedule(text)) for text in ("constant:2", "step:early=2,late=-9,switch=100%"))
     assert idle.distance == pytest.approx(0, abs=0.02)
     assert idle.outside is False  # it is never there
@@ -118,19 +118,20 @@ def test_what_was_recorded_is_found_again_and_of_no_other_model(tmp_path: Path) 
     assert first.calls == 3 * 3 * 6 * 8 * 2
     with pytest.raises(ConfigError, match="of another model"):
         forecaster(affine("DDPMScheduler"), plan(), cells=cells, may_ask=False)
+    (tmp_path / "spec.json").write_text('{"type": "Calibration"}')
     with pytest.raises(ConfigError, match="holds no forecast"):
-        (tmp_path / "spec.json").write_text('{"type": "Calibration"}')
         read_forecaster(tmp_path)
 
 
-def test_a_proposal_keeps_its_floor_and_is_no_worse_than_constants() -> None:
-    made = forecaster(affine(), plan())
-    found = propose(made, 0.6)
+def test_a_proposal_keeps_its_floor_and_is_no_worse_than_constants(made: Forecaster) -> None:
+    among = candidates(made.plan)[::6]
+    found = propose(made, 0.6, among=among)
+    assert found.tried == len(among)
     assert found.best.measures["variance_ratio"].low >= 0.6
     assert found.constant is not None
     assert found.best.measures["mean_shift"].value >= found.constant.measures["mean_shift"].value
     with pytest.raises(ConfigError, match="none of"):
-        propose(made, 1.9)
+        propose(made, 1.9, among=[parse_schedule("constant:2")])
     with pytest.raises(ConfigError, match="between 0 and 2"):
         propose(made, -1)
 
