@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": "results.nc",
     "audit": "results.nc",
     "calibrate": "spec.json",
+    "forecast": "spec.json",
     "study captured": "results.nc",
     "train digits": "checkpoint.safetensors",
     "claims": "cells",

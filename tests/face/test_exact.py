@@ -144,7 +144,7 @@ import orthoscope as osc
 law = osc.RandomMixture(rate=0.7, std=0.5)
 osc.predict(law, 3.0)["mean_shift"]
 assert "torch" not in sys.modules
-verbs = "predict simulate sample measure compare design guided audit calibrate"
+verbs = "predict simulate sample measure compare design guided audit calibrate forecast"
 assert set(verbs.split()) <= set(dir(osc))
 assert not [name for name in dir(osc) if name.startswith("_") or name in ("face", "errors", "registered")]
 osc.metrics.mean_of, osc.theory.predict

@@ -179,6 +179,7 @@ def _judged(one: xr.Dataset, name: str) -> dict[str, float]:
     tied = _ties(one)
     return {
         "rank correlation": float(spearmanr(value, truth)[0]),
+        "pairs in order": _in_order(value, truth, one[f"{name}_audited_stderr"].values),
         "slope": float(np.polyfit(value, truth, 1)[0]),
         "rms error": float(np.sqrt(np.mean(error**2))),
         "spread": float(truth.std()),
@@ -187,6 +188,14 @@ def _judged(one: xr.Dataset, name: str) -> dict[str, float]:
         "ties": float(len(tied)),
         "largest difference of ties": float(max((abs(value[a] - value[b]) for a, b in tied), default=np.nan)),
     }
+
+
+def _in_order(value: Array, truth: Array, stderr: Array) -> float:
+    """Share of the pairs of schedules that differ beyond the audit's error which are forecast in their order."""
+    pairs = np.array(list(combinations(range(len(value)), 2))).T
+    ahead, known = (one[pairs[0]] - one[pairs[1]] for one in (value, truth))
+    differs = np.abs(known) > _Z * np.hypot(stderr[pairs[0]], stderr[pairs[1]])
+    return float(np.mean((ahead * known > 0)[differs])) if differs.any() else np.nan
 
 
 def _ties(one: xr.Dataset) -> list[tuple[int, int]]:
