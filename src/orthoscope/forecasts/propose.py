@@ -13,7 +13,8 @@ from orthoscope.forecasts.run import FOLDER
 from orthoscope.guidance.rules import RULES
 from orthoscope.guidance.schedules import SCHEDULES, Constant, GuidanceSchedule, Linear, Step
 from orthoscope.integrations.source import Source
-from orthoscope.serialize import from_dict, read_json
+from orthoscope.reading import read_json
+from orthoscope.serialize import from_dict
 from orthoscope.sweeps.cells import Cells
 
 _PARTS = 8  # of strengths and of the steps
