@@ -32,10 +32,10 @@ TURNING = parse_schedule("step:early=2,late=-0.5,switch=60%")
 
 
 def affine(scheduler: str = "DPMSolverMultistepScheduler") -> Host:
-    """Three classes of a common covariance in four pixels, beside one Gaussian that does not know them."""
+    """Three classes of a common covariance in sixteen pixels, beside one Gaussian that does not know them."""
     stream = rng.stream(3, "affine")
     labels = np.repeat(np.arange(3), 12)
-    points = 0.6 * stream.standard_normal((36, 1, 2, 2)) + stream.standard_normal((3, 1, 2, 2))[labels]
+    points = 0.6 * stream.standard_normal((36, 1, 4, 4)) + stream.standard_normal((3, 1, 4, 4))[labels]
     pipe = read_class_pipeline(DIGITS.file)
     pipe.scheduler = rescheduled(pipe.scheduler, scheduler)
     return twin_of(host_of(pipe), (points.astype(np.float32), labels), law="gaussian")
