@@ -110,7 +110,7 @@ STUDIES: dict[str, Entry] = {
     ),
     "forecast": Entry(
         question="Can a few recorded runs of a pipeline foretell what any schedule would do to its images?",
-        cls="experiments.forecasts:ForecastStudy", figure="forecast:forecast_study_figure", quick_minutes=1,
+        cls="experiments.forecasts:ForecastStudy", figure="forecast:forecast_study_figure", quick_minutes=0.3,
     ),
     "glyphs": Entry(
         question="Do networks of a thousand real classes lose diversity by guidance, or by ignorance?",
