@@ -29,7 +29,7 @@ _TRUST = {
     "beyond": "strengths beyond those recorded: its interval does not know how wrong it may be",
     "stopped": "stopped",
 }
-_IDLE = 1e-3  # distance from recorded images that counts as none
+_IDLE = 0.02  # distance from recorded images that counts as none: what making them again leaves
 
 
 def summary(data: xr.Dataset) -> dict[str, Any]:
