@@ -15,7 +15,7 @@ from typing import Any
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # a full disk, a full quota, a limit on the size of files
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-_MOST_SHOWN = 600  # characters of a message
+_MOST_SHOWN = 380  # characters of a message
 _CURES = dict.fromkeys(NO_ROOM, "make room, or ") | dict.fromkeys(_NO_LOCKS, "it has no locks (flock): ")
 
 

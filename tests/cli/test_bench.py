@@ -53,7 +53,7 @@ def test_modes_may_be_kept_anywhere(run_cli: Run, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("--modes", "memroy"), "unknown place for modes 'memroy'; did you mean 'memory'"),
-        (("--modes", "nowhere.npy"), "cannot read centroids from nowhere.npy"),
+        (("--modes", "nowhere.npy"), "no such file: nowhere.npy; expected an .npy file"),
         (("--modes", "regenerated", "--planted"), "use it without --modes regenerated"),
         (("--modes", "nowhere.npy", "--draws", 2), "use --draws 1, got 2"),
     ],

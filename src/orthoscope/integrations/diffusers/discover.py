@@ -98,6 +98,11 @@ def discover(blocks: Sequence[Tensor], state: Tensor, output: Tensor, pipe: str)
             f"{pipe}: the network returns {_shape(blocks[0])} for each state, and the scheduler steps "
             f"{_shape(state)}; how the one becomes the other was not found, so this pipeline cannot be guided"
         )
+    if math.prod(state.shape[1:]) < 2 * _FEW:
+        raise ConfigError(
+            f"{pipe} steps states of {math.prod(state.shape[1:])} numbers, too few to see how two predictions are "
+            "guided; ask for larger images"
+        )
     fits, silent = [], True
     for view, pair in itertools.product(views, itertools.combinations(range(len(blocks)), 2)):
         uncond, cond = (view(blocks[number]) for number in pair)
