@@ -46,6 +46,7 @@ from .guidance.guided import Guided as Guided
 from .guidance.guided import classifier_free as classifier_free
 from .guidance.own import FunctionSchedule as FunctionSchedule
 from .guidance.own import schedule as schedule
+from .guidance.rules import Controller as Controller
 from .guidance.rules import FunctionRule as FunctionRule
 from .guidance.rules import LinearCFG as LinearCFG
 from .guidance.rules import Rule as Rule

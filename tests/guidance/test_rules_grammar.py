@@ -13,12 +13,16 @@ from orthoscope import serialize
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.rules import (
     RULES,
+    Bounded,
+    Feedback,
     LinearCFG,
+    PosteriorPoint,
     PowerLaw,
     Projected,
     Renoised,
     Rescaled,
     Rule,
+    SetPoint,
     ZeroStar,
     format_rule,
     parse_rule,
@@ -36,6 +40,10 @@ rules: st.SearchStrategy[Rule] = st.one_of(
     st.builds(ZeroStar, zero_steps=st.integers(0, 5).map(float)),
     st.just(Renoised()),
     st.builds(Renoised, times=st.just((4.0, 1.0, 0.0))),
+    st.builds(Bounded, limit=numbers.map(lambda x: 1 + abs(x))),
+    st.builds(Feedback, prior=st.sampled_from([0.75, 0.95]), times=st.just((4.0, 1.0, 0.0))),
+    st.builds(SetPoint, ratio=numbers, lam=st.sampled_from([0.0, 1.0])),
+    st.builds(PosteriorPoint, odds=numbers, gain=numbers),
 )
 
 
@@ -83,6 +91,10 @@ def test_the_grammar(text: str, rule: Rule) -> None:
         ("cfg-zero-star:zero_steps=1.5", "must be a whole number"),
         ("cfg:phi=1", "unknown key of rule 'cfg' 'phi'"),
         ("mine.json", "rule file mine.json: no such file"),
+        ("mine.safetensors", "no such file: mine.safetensors"),
+        ("set-point:rate=0", "rate must be > 0"),
+        ("pmc:limit=0.9", "limit must be >= 1"),
+        ("fbg:prior=1", "prior must lie between 0 and 1"),
     ],
 )
 def test_mistakes_are_explained_in_one_line(text: str, message: str) -> None:
@@ -110,7 +122,18 @@ def test_a_rule_that_cannot_be_found_again_has_no_text() -> None:
 
 def test_every_rule_declares_itself() -> None:
     named: Mapping[str, type[Rule]] = {cls.name: cls for cls in RULES.values()}
-    assert set(named) == {"cfg", "rescale", "power-law", "apg", "cfg-zero-star", "cfg++"}
+    assert set(named) == {
+        "cfg",
+        "rescale",
+        "power-law",
+        "apg",
+        "cfg-zero-star",
+        "cfg++",
+        "pmc",
+        "fbg",
+        "set-point",
+        "hold-posterior",
+    }
     assert {name for name, cls in named.items() if cls.is_linear} == {"cfg", "cfg++"}
     assert {name: cls().space for name, cls in named.items()} == {
         "cfg": "denoised",
@@ -119,4 +142,5 @@ def test_every_rule_declares_itself() -> None:
         "apg": "denoised",
         "cfg-zero-star": "velocity",
         "cfg++": "denoised",
+        **dict.fromkeys(("pmc", "fbg", "set-point", "hold-posterior"), "denoised"),
     }

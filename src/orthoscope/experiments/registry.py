@@ -209,7 +209,20 @@ _PARTS = {
     "Margin": "designs.optimization:Margin",
     **{
         name: f"guidance.rules:{name}"
-        for name in ("LinearCFG", "Rescaled", "PowerLaw", "Projected", "ZeroStar", "Renoised", "FunctionRule")
+        for name in (
+            "LinearCFG",
+            "Rescaled",
+            "PowerLaw",
+            "Projected",
+            "ZeroStar",
+            "Renoised",
+            "FunctionRule",
+            "Bounded",
+            "Feedback",
+            "SetPoint",
+            "PosteriorPoint",
+            "Policy",
+        )
     },
 }
 

@@ -9,6 +9,12 @@ rule.
 from orthoscope.guidance.rules.applied import apply as apply
 from orthoscope.guidance.rules.base import Predictions as Predictions
 from orthoscope.guidance.rules.base import Rule as Rule
+from orthoscope.guidance.rules.feedback import Bounded as Bounded
+from orthoscope.guidance.rules.feedback import Controller as Controller
+from orthoscope.guidance.rules.feedback import Feedback as Feedback
+from orthoscope.guidance.rules.feedback import PosteriorPoint as PosteriorPoint
+from orthoscope.guidance.rules.feedback import Seen as Seen
+from orthoscope.guidance.rules.feedback import SetPoint as SetPoint
 from orthoscope.guidance.rules.grammar import RULE_TYPES as RULE_TYPES
 from orthoscope.guidance.rules.grammar import RULES as RULES
 from orthoscope.guidance.rules.grammar import format_rule as format_rule
@@ -21,5 +27,8 @@ from orthoscope.guidance.rules.linear import Renoised as Renoised
 from orthoscope.guidance.rules.magnitude import PowerLaw as PowerLaw
 from orthoscope.guidance.rules.magnitude import Rescaled as Rescaled
 from orthoscope.guidance.rules.own import FunctionRule as FunctionRule
+from orthoscope.guidance.rules.policy import Policy as Policy
+from orthoscope.guidance.rules.policy import read_policy as read_policy
+from orthoscope.guidance.rules.policy import write_policy as write_policy
 from orthoscope.guidance.rules.projected import Projected as Projected
 from orthoscope.guidance.rules.projected import ZeroStar as ZeroStar

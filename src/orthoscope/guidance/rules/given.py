@@ -26,7 +26,7 @@ def as_rule(given: Any = None) -> Rule:
     if isinstance(given, str):
         return parse_rule(given)
     if isinstance(given, Path):
-        return read_rule(given)
+        return parse_rule(str(given)) if given.suffix == ".safetensors" else read_rule(given)
     if callable(given):
         return own_rule(given)
     raise ConfigError(

@@ -6,6 +6,11 @@
     apg:eta=0,momentum=-0.5,threshold=15      projected, with momentum and a limit
     cfg-zero-star:zero_steps=1                reference scaled, first steps stand still
     cfg++                                     unconditional noise added back; scale 1 + w is its lambda
+    pmc:limit=1.05                            strength limited by the length of the guided prediction
+    fbg:prior=0.95                            feedback guidance: strong where the path does not tell the class
+    set-point:ratio=0.9                       holds the variance ratio that the batch is heading for
+    hold-posterior:odds=3                     holds the class, by what the path tells of it
+    some/file.safetensors                     a trained policy; its strength, too, is at most that of the schedule
     some/file.json                            written by `write_rule`
     my-rule, module:name                      one's own: registered, or a function or class in a module
 
@@ -22,18 +27,32 @@ from typing import Any
 from orthoscope import reading, registered, serialize, writing
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.rules.base import Rule
+from orthoscope.guidance.rules.feedback import Bounded, Feedback, PosteriorPoint, SetPoint
 from orthoscope.guidance.rules.linear import LinearCFG, Renoised
 from orthoscope.guidance.rules.magnitude import PowerLaw, Rescaled
 from orthoscope.guidance.rules.own import FunctionRule, own_rule
+from orthoscope.guidance.rules.policy import Policy, read_policy
 from orthoscope.guidance.rules.projected import Projected, ZeroStar
 from orthoscope.guidance.specs import Types
 from orthoscope.guidance.texts import joined, number, own_settings, settings
 
 RULES: dict[str, type[Rule]] = {
-    cls.__name__: cls for cls in (LinearCFG, Rescaled, PowerLaw, Projected, ZeroStar, Renoised)
+    cls.__name__: cls
+    for cls in (
+        LinearCFG,
+        Rescaled,
+        PowerLaw,
+        Projected,
+        ZeroStar,
+        Renoised,
+        Bounded,
+        Feedback,
+        SetPoint,
+        PosteriorPoint,
+    )
 }
 _NAMES = {cls.name: cls for cls in RULES.values()}
-RULE_TYPES = Types(RULES | {"FunctionRule": FunctionRule}, registered.RULES, Rule)
+RULE_TYPES = Types(RULES | {"FunctionRule": FunctionRule, "Policy": Policy}, registered.RULES, Rule)
 registered.RULES.taken = frozenset(_NAMES)
 
 
@@ -66,6 +85,8 @@ def rule_of(text: str, *, imports: bool) -> Rule:
     if name.lower() not in _NAMES:
         if text.endswith(".json"):
             return read_rule(Path(text))
+        if text.endswith(".safetensors"):
+            return read_policy(text)
         if found := registered.RULES.find(text, imports=imports):
             return _parse_own(*found, text)
         raise registered.RULES.unknown(name)
@@ -94,6 +115,8 @@ def format_rule(rule: Rule) -> str:
     """
     if isinstance(rule, FunctionRule):
         return rule.text()
+    if isinstance(rule, Policy):
+        raise ConfigError("a policy has no text but the name of its file; write it by `write_rule`", field="rule")
     cls, values = registered.taken_apart(rule)
     name = rule.name if cls in RULES.values() else registered.RULES.text(cls)
     usual = {field.name: field.default for field in dataclasses.fields(cls)} if values else {}
