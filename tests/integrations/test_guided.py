@@ -311,7 +311,10 @@ def bad(x: Any, level: Any, predictions: Any, w: Any) -> Any:
     return None
 
 
-@pytest.mark.parametrize("text", ["cfg", "rescale:phi=0.7", "apg:eta=0,momentum=-0.5,threshold=15", "cfg++"])
+@pytest.mark.parametrize(
+    "text",
+    ["cfg", "rescale:phi=0.7", "apg:eta=0,momentum=-0.5,threshold=15", "cfg++", "set-point:ratio=0.5,lam=0", "fbg"],
+)
 def test_published_rules_run_by_name_and_differ(pipe: Any, text: str) -> None:
     with guided(pipe, Constant(value=0.5), text) as log:
         found = run(pipe, FAMILY)

@@ -1,4 +1,4 @@
-"""`orthoscope train`: score networks."""
+"""`orthoscope train`: score networks, and controllers of guidance."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from orthoscope.cli.output import emit, print_tables, resumable
 from orthoscope.report.bars import bar
 from orthoscope.report.tables import flat
 
-train = typer.Typer(help="Train score networks.", rich_markup_mode=None)
+train = typer.Typer(help="Train score networks and controllers.", rich_markup_mode=None)
 
 
 @train.callback()
 def _group() -> None:
-    """Train score networks."""
+    """Train score networks and controllers."""
 
 
 def _of(model: str, out: Path, what: str) -> Callable[..., None]:
@@ -131,3 +131,34 @@ def mixture(
         return
     print_tables(result.tables())
     emit(shown, as_json=False, title="")
+
+
+@train.command("controller")
+def controller(
+    parts: Annotated[int, typer.Option(min=1, help="Updates of the policy.")] = 60,
+    episodes: Annotated[int, typer.Option(min=1, help="Runs of each.")] = 64,
+    samples: Annotated[int, typer.Option(min=2, help="Samples of a run.")] = 64,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of a run.")] = 16,
+    most: Annotated[float, typer.Option(help="Largest strength.")] = 5.0,
+    least: Annotated[float, typer.Option(help="Smallest strength.")] = -1.0,
+    width: Annotated[int, typer.Option(min=1, help="Units of the policy.")] = 16,
+    out: options.Out = Path("runs/controller"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
+    seed: options.Seed = 0,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> None:
+    """Train a policy that guides batches of random mixtures, by PPO; needs the extra `control`.
+
+    Writes the policy, a few kB that any --rule takes, its curve and a checkpoint into the folder --out.
+
+    Example: orthoscope train controller --out runs/controller
+    """
+    from orthoscope.control.folder import FILES, train_into
+    from orthoscope.locking import locked
+
+    fields = {"parts": parts, "episodes": episodes, "samples": samples, "steps": steps, "most": most, "least": least,
+              "width": width, "seed": seed}  # fmt: skip
+    with locked(out, "controller", FILES), resumable(out, "with --resume"), bar("training", quiet=quiet) as advance:
+        shown = train_into(out, fields, resume=resume, progress=advance)
+    emit(shown if json else flat(shown), as_json=json, title="controller")

@@ -132,14 +132,20 @@ class ClassRun:
             return self._run()
 
     def _run(self) -> Run:
-        levels = self.levels
+        x, noise = self.begin()
+        return sample(self.guided(), x, self.levels, step=self.step, noise=noise, label=self.label)
+
+    def guided(self) -> Denoiser:
+        """What is sampled, over its levels."""
         exact = ExactDenoiser(self.target.absorbed()[0] if self._counts else self.target)
-        plain = classifier_free(self.network or exact, self.schedule, self.rule.resolved(levels.times))
-        guided = plain if self._counts else Counted(plain)
+        plain = classifier_free(self.network or exact, self.schedule, self.rule.resolved(self.levels.times))
+        return plain if self._counts else Counted(plain)
+
+    def begin(self) -> tuple[Tensor, IndependentNoise]:
+        """States at the first level, and the noise of the run."""
         streams = rng.row_streams(self.seed, "class", self.label, rows=range(self.samples))
-        x = start(self.start, self.law, levels.levels[0], streams, prior_variance=self.spread)
-        noise = IndependentNoise(streams, (self.target.dim,), like=x)
-        return sample(guided, x, levels, step=self.step, noise=noise, label=self.label)
+        x = start(self.start, self.law, self.levels.levels[0], streams, prior_variance=self.spread)
+        return x, IndependentNoise(streams, (self.target.dim,), like=x)
 
     def reference(self, samples: int | None = None) -> Tensor:
         """Exact samples of the class, on noise of their own."""
