@@ -6,4 +6,5 @@
 
 from orthoscope.control.family import Case as Case
 from orthoscope.control.family import Family as Family
+from orthoscope.control.folder import shipped as shipped
 from orthoscope.control.gradients import Descent as Descent

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from orthoscope.checks import real, whole
-from orthoscope.control.family import Case, Family
+from orthoscope.control.family import Draws, Family
 from orthoscope.denoise import Counted, Denoiser, Evaluation, ExactDenoiser, Label, Memory
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.guided import GuidedMemory, classifier_free
@@ -89,7 +89,7 @@ class GuidanceEnv(gym.Env[Observation, Observation]):
     metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - gymnasium has it so
 
     def __init__(
-        self, family: Family | Case | None = None, *, samples: int = 64, steps: int = 16, most: float = 5.0,
+        self, family: Draws | None = None, *, samples: int = 64, steps: int = 16, most: float = 5.0,
         least: float = -1.0, observes: Sequence[str] = OBSERVES, preference: float | None = None,
     ) -> None:  # fmt: skip
         """Reject what cannot be run.
@@ -97,9 +97,9 @@ class GuidanceEnv(gym.Env[Observation, Observation]):
         Raises:
             ConfigError: if something is out of range, or an observation is of single rows.
         """
-        if family is not None and not isinstance(family, Family | Case):
+        if family is not None and not hasattr(family, "draw"):
             raise ConfigError(f"`family` is a Family(...) or a Case(...), got {type(family).__name__}", field="family")
-        self.family = Family() if family is None else family
+        self.family: Draws = Family() if family is None else family
         self.samples, self.steps = whole("samples", samples, 2), whole("steps", steps, 1)
         self.most, self.least = real("most", most, finite=True), real("least", least, finite=True)
         if not self.least < self.most or self.most <= 0:
@@ -124,7 +124,7 @@ class GuidanceEnv(gym.Env[Observation, Observation]):
         told = (options or {}).get("preference", self.preference)
         drawn = float(self.np_random.random())
         self._prefers = drawn if told is None else real("preference", told)
-        self._case = self.family if isinstance(self.family, Case) else self.family.draw(self.np_random)
+        self._case = self.family.draw(self.np_random)
         self._rule = Commanded(self.least)
         run = self._case.run(
             self._rule, most=self.most, samples=self.samples, steps=self.steps,
@@ -164,5 +164,4 @@ class GuidanceEnv(gym.Env[Observation, Observation]):
         if not over:
             return self._observed(), 0.0, False, False, {}
         found = {name: float(value) for name, value in self._case.worth(self._state.x).items()}
-        reward = (1 - self._prefers) * found["adherence"] - self._prefers * found["distortion"]
-        return self._observed(), reward, True, False, found
+        return self._observed(), float(self._case.reward(self._state.x, self._prefers)), True, False, found

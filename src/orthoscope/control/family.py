@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -20,8 +20,11 @@ from orthoscope.process import NoiseLevel
 from orthoscope.sampling import Exponential
 from orthoscope.simulation.classes import ClassRun, moments_of
 from orthoscope.targets import Mixture, mixture
-from orthoscope.typing import Events, Rows
+from orthoscope.targets.base import CLEAN
+from orthoscope.typing import Events, PerRow, Rows
 
+Goal = Literal["truth", "effect"]
+_HELD = 10.0  # of a missed variance, in mean shifts
 _LOOK = 256  # exact samples by which a class is judged
 _CHANCE = 1.5  # times the share of a class, below which its own posterior says nothing
 
@@ -67,7 +70,7 @@ class Case:
         whole("label", self.label, 0)
         law = self.target.conditional(self.label)
         x = law.sample(_LOOK, np.random.default_rng(0))
-        posterior = float(self.target.class_posterior(x, self.label).mean())
+        posterior = float(self.posterior(x).mean())
         labels = getattr(self.target, "labels", None)
         share = None if labels is None else float((labels == self.label).double().mean())
         if share is not None and (share == 1 or posterior < _CHANCE * share):
@@ -77,6 +80,16 @@ class Case:
                 field="label",
             )
 
+    def posterior(self, x: Rows) -> PerRow:
+        """Posterior of the class at clean samples."""
+        if hasattr(self.target, "class_posterior"):
+            return self.target.class_posterior(x, self.label)
+        return self.target.class_posteriors(x, CLEAN)[:, self.label]
+
+    def draw(self, stream: np.random.Generator) -> Case:
+        """This very case."""
+        return self
+
     def run(self, rule: Rule | None = None, *, most: Any = 0.0, samples: int, steps: int, seed: int) -> ClassRun:
         """Its run by a rule, on steps of first order, on which memory and feedback are up to date."""
         schedule = Constant(value=float(most)) if isinstance(most, int | float) else most
@@ -84,6 +97,23 @@ class Case:
             target=self.target, label=self.label, network=self.network, rule=rule or LinearCFG(), schedule=schedule,
             samples=samples, steps=steps, seed=seed, step=Exponential(order=1),
         )  # fmt: skip
+
+    def reward(self, x: Rows, preference: float, goal: Goal = "truth") -> Tensor:
+        """What an agent is paid for samples.
+
+        Args:
+            x: The samples.
+            preference: What counts more, from 0 to 1.
+            goal: `truth`: the class, against the distortion; `effect`: the mean shift that guidance is used for,
+                against the squared miss of the variance.
+        """
+        found = self.worth(x)
+        gain, loss = (
+            (found["adherence"], found["distortion"])
+            if goal == "truth"
+            else (found["mean_shift"], _HELD * (found["variance_ratio"] - 1).square())
+        )
+        return (1 - preference) * gain - preference * loss
 
     def worth(self, x: Rows) -> dict[str, Tensor]:
         """What samples are worth, as gradients can pass it.
@@ -98,11 +128,18 @@ class Case:
         away = (x.mean(0) - mean).square().sum() / total - ratio / len(x)
         axis = mean - torch.from_numpy(np.asarray(moments.center)).to(x)
         return {
-            "adherence": self.target.class_posterior(x, self.label).mean(),
+            "adherence": self.posterior(x).mean(),
             "distortion": away + (ratio.clamp_min(1e-12).sqrt() - 1).square(),
             "variance_ratio": ratio,
             "mean_shift": ((x.mean(0) - mean) * axis).sum() / axis.square().sum(),
         }
+
+
+class Draws(Protocol):
+    """Where cases come from."""
+
+    def draw(self, stream: np.random.Generator) -> Case:
+        """One case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from orthoscope import rng
 from orthoscope.checks import real, whole
-from orthoscope.control.family import Case, Family
+from orthoscope.control.family import Draws, Family, Goal
 from orthoscope.denoise import Memory
 from orthoscope.errors import StoppedError
 from orthoscope.guidance.rules.feedback import Controller, Seen
@@ -53,7 +53,7 @@ class Trainable(Controller):
     def chosen(self, seen: Seen) -> tuple[PerRow, Memory]:
         """What the layers say of what is seen; what was seen is taken as given, the strength as chosen."""
         rows, past = observed(self.observes, seen, preference=self.preference, lam=1.0)
-        return within(answer(self.layers, rows.detach()), self.least, seen.most), past
+        return within(answer(self.layers, rows.detach().float()), self.least, seen.most), past
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,10 +61,11 @@ class Descent:
     """Training by gradients.
 
     Attributes:
-        family: Where laws are drawn from; or one case.
+        family: Where cases are drawn from; a case is one such.
         observes: What the policy sees.
         width: Units of its hidden layer.
         preference: Preference of all episodes; drawn evenly if None.
+        goal: What is paid for, as in `Case.reward`.
         samples: Rows of the batch.
         steps: Steps of a run.
         most: Largest strength.
@@ -74,10 +75,11 @@ class Descent:
         seed: Root seed.
     """
 
-    family: Family | Case = field(default_factory=Family)
+    family: Draws = field(default_factory=Family)
     observes: tuple[str, ...] = ("progress", "slope", "ratio", "mean_pair", "mean_log_odds", "preference")
     width: int = 16
     preference: float | None = None
+    goal: Goal = "truth"
     samples: int = 64
     steps: int = 16
     most: float = 5.0
@@ -118,10 +120,9 @@ class Descent:
     def _episode(self, rule: Trainable, stream: np.random.Generator) -> Tensor:
         drawn = float(stream.random())
         rule.preference = drawn if self.preference is None else self.preference
-        case = self.family if isinstance(self.family, Case) else self.family.draw(stream)
+        case = self.family.draw(stream)
         run = case.run(rule, most=self.most, samples=self.samples, steps=self.steps, seed=int(stream.integers(_SEEDS)))
-        found = case.worth(run.run().x)
-        return (1 - rule.preference) * found["adherence"] - rule.preference * found["distortion"]
+        return case.reward(run.run().x, rule.preference, self.goal)
 
 
 def _network(inputs: int, width: int, stream: np.random.Generator) -> nn.Sequential:

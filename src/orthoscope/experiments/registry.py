@@ -100,6 +100,11 @@ STUDIES: dict[str, Entry] = {
         question="What becomes of paths that another mode captures?",
         cls="experiments.captured:CapturedStudy", figure="captured:captured_figure", minutes=2.2, quick_minutes=0.2,
     ),
+    "control": Entry(
+        question="Does guidance that looks at what it does beat the best schedule?",
+        cls="experiments.control:ControlStudy", figure="control:control_figure", table="control_tables", minutes=6,
+        quick_minutes=0.3,
+    ),
     "correlations": Entry(
         question="How do coordinates of guided samples correlate?",
         cls="experiments.correlations:CorrelationStudy", figure="correlations:correlations_figure", quick_minutes=0.3,

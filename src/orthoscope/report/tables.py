@@ -285,6 +285,24 @@ def surfaces_tables(numbers: Mapping[str, Any]) -> list[Table]:
     return tables
 
 
+def control_tables(numbers: Mapping[str, Any]) -> list[Table]:
+    """For every setting, areas under the fronts of every method, and by how much more than schedules have."""
+    names = {"class": "posterior against diversity", "effect": "mean shift against diversity"}
+    head = ("method", "area", "above open loop", "far, at most", "distance, at most")
+    return [
+        Table(
+            head=head,
+            rows=[
+                [method, *(show_briefly(told[name]) or "" for name in ("volume", "gain", "far", "distance"))]
+                for method, told in methods.items()
+            ],
+            lead=[f"{setting}: {names[front]}"],
+        )
+        for setting, fronts in numbers.items()
+        for front, methods in fronts.items()
+    ]
+
+
 def glyphs_tables(numbers: Mapping[str, Any]) -> list[Table]:
     """For every network, what it and its exact counterparts make of each schedule."""
     columns = {
