@@ -22,6 +22,7 @@ from .results import Result as Result
 
 # Floors of the house.
 from . import bench as bench
+from . import control as control
 from . import denoise as denoise
 from . import designs as designs
 from . import experiments as experiments

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from orthoscope.targets import Mixture, mixture
 from orthoscope.targets.base import CLEAN
 from orthoscope.typing import Events, PerRow, Rows
 
+T = TypeVar("T")
 Goal = Literal["truth", "effect"]
 _HELD = 10.0  # of a missed variance, in mean shifts
 _LOOK = 256  # exact samples by which a class is judged
@@ -135,6 +136,7 @@ class Case:
         }
 
 
+@runtime_checkable
 class Draws(Protocol):
     """Where cases come from."""
 
@@ -174,14 +176,16 @@ class Family:
 
     def draw(self, stream: np.random.Generator) -> Case:
         """One class of one law."""
-        dim, classes, std, modes, learned = (
-            values[stream.integers(len(values))]
-            for values in (self.dims, self.classes, self.stds, self.modes, self.learned)
-        )
+        dim, classes = _one(self.dims, stream), _one(self.classes, stream)
+        std, modes, learned = _one(self.stds, stream), _one(self.modes, stream), _one(self.learned, stream)
         centers = stream.standard_normal((classes * modes, dim))
         labels = torch.arange(classes).repeat(modes)
         law = mixture(torch.from_numpy(centers).float(), std=std, labels=labels)
         return Case(target=law, network=None if learned == 1 else partly_learned(law, learned))
+
+
+def _one(values: Sequence[T], stream: np.random.Generator) -> T:
+    return values[int(stream.integers(len(values)))]
 
 
 def partly_learned(law: Mixture, share: float) -> TwoBranches:

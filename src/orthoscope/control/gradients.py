@@ -127,7 +127,10 @@ class Descent:
 
 def _network(inputs: int, width: int, stream: np.random.Generator) -> nn.Sequential:
     """Two layers that begin with no preference among strengths."""
-    layers: Sequence[Any] = [nn.utils.skip_init(nn.Linear, a, b) for a, b in ((inputs, width), (width, 1))]
+    layers: Sequence[Any] = [
+        nn.utils.skip_init(nn.Linear, a, b)  # type: ignore[no-untyped-call]
+        for a, b in ((inputs, width), (width, 1))
+    ]
     for layer, scale in zip(layers, (1.0, 0.1), strict=True):
         drawn = stream.standard_normal(tuple(layer.weight.shape)) * scale / math.sqrt(layer.in_features)
         with torch.no_grad():

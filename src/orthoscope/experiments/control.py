@@ -41,10 +41,9 @@ FRONTS = {"class": "class_posterior", "effect": "mean_shift"}
 OPEN = ("constant", "step", "linear", "blind")  # whose strengths are known before the run
 LEAST_DIVERSITY = 0.5  # below which a front counts for nothing
 _DIRECTIONS = 16  # of the digits
-_ONE = {"modes": (1,), "learned": (1.0,)}
 _FAMILIES = {
-    "committed": Family(dims=(16,), classes=(32,), stds=(0.5,), **_ONE),
-    "dense": Family(dims=(4,), classes=(128,), stds=(0.5,), **_ONE),
+    "committed": Family(dims=(16,), classes=(32,), stds=(0.5,), modes=(1,), learned=(1.0,)),
+    "dense": Family(dims=(4,), classes=(128,), stds=(0.5,), modes=(1,), learned=(1.0,)),
     "many modes": Family(dims=(8,), classes=(16,), stds=(0.5,), modes=(8,), learned=(1.0,)),
     "half learned": Family(dims=(16,), classes=(128,), stds=(0.5,), modes=(1,), learned=(0.5,)),
     "one Gaussian": Family(dims=(16,), classes=(128,), stds=(0.5,), modes=(1,), learned=(0.0,)),
@@ -108,7 +107,7 @@ class _Drawn:
 
     def draw(self, stream: np.random.Generator) -> Case:
         """One of them."""
-        return self.cases[stream.integers(len(self.cases))]
+        return self.cases[int(stream.integers(len(self.cases)))]
 
 
 @lru_cache(maxsize=4)

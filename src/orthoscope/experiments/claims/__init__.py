@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from orthoscope.experiments.claims import (
     condensation_rows,
+    control_rows,
     gaussian_rows,
     limit_rows,
     mixture_rows,
@@ -27,4 +28,5 @@ CLAIMS: tuple[Claim, ...] = (
     *support_rows.ROWS,
     *overshoot_rows.ROWS,
     *network_rows.ROWS,
+    *control_rows.ROWS,
 )
