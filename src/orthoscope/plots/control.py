@@ -1,4 +1,4 @@
-"""Fronts of adherence against diversity, by method."""
+"""Mean shift against diversity, by method."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from orthoscope.plots.style import COLORS, INK, MUTED, panels, styled
 
 SHOWN = {
-    "constant": MUTED, "step": COLORS[0], "blind, class": COLORS[5], "set-point": COLORS[1], "fbg": COLORS[4],
-    "sees ratio, class": COLORS[2], "learned": COLORS[3],
+    "constant": MUTED, "step": COLORS[0], "linear": COLORS[5], "set-point": COLORS[1], "fbg": COLORS[4],
+    "sees odds, effect": COLORS[2], "learned": COLORS[3],
 }  # fmt: skip
+_SIDE = 0.05  # of a panel, below a gain of 0
 
 
 @styled
@@ -19,19 +20,19 @@ def control_figure(result: xr.Dataset) -> Figure:
     """One panel for every setting: means over cases of every value of a knob, above unguided samples."""
     settings = [str(one) for one in result["setting"].values]
     columns = min(4, len(settings))
-    figure, axes = panels(
-        -(-len(settings) // columns), columns, size=(3.4 * columns, 3.2 * -(-len(settings) // columns))
-    )
+    rows = -(-len(settings) // columns)
+    figure, axes = panels(rows, columns, size=(3.4 * columns, 3.2 * rows))
     for setting, ax in zip(settings, axes, strict=False):
         mean = result.sel(setting=setting).mean("case")
-        gain = mean["class_posterior"] - float(mean["class_posterior"][0])
+        gain = mean["mean_shift"] - float(mean["mean_shift"][0])
         ratio = mean["variance_ratio"].clip(min=1e-9)
         diversity = np.minimum(ratio, 1 / ratio)
         for method, color in SHOWN.items():
             of = result["method"].values == method
             ax.plot(diversity[of], gain[of], "o", color=color, label=method.partition(",")[0])
-        ax.axhline(0, color=MUTED, linewidth=1)
-        ax.set(title=setting, xlabel="diversity", ylabel="posterior gained")
+        top = max(float(gain.max()), 1e-3) * (1 + _SIDE)
+        ax.set(title=setting, xlabel="diversity", ylabel="mean shift gained")
+        ax.set(xlim=(0.45, 1.03), ylim=(-_SIDE * top, top))
     for ax in axes[len(settings) :]:
         ax.set_visible(False)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(SHOWN), labelcolor=INK)
