@@ -32,7 +32,10 @@ def case(seed: int) -> Case:
 
 
 def test_gymnasium_finds_nothing_wrong() -> None:
-    check_env(GuidanceEnv(SMALL, samples=8, steps=3), skip_render_check=True)
+    environment = GuidanceEnv(SMALL, samples=8, steps=3)
+    check_env(environment, skip_render_check=True)
+    first, again = (environment.reset(seed=5)[0] for _ in range(2))
+    assert np.array_equal(first, again)
 
 
 @pytest.mark.parametrize("seed", [3, 4])
