@@ -85,7 +85,7 @@ def by_hand() -> list[Plan]:
     for first, last in ((5, 0), (5, -1), (2, 0), (2, -1), (0, 5), (0, 2)):
         plans.append(Plan("linear", f"{first} to {last}", f"linear:w0={first},slope={last - first},clock=step", cfg))
     named = {
-        "set-point": [f"set-point:ratio={ratio}" for ratio in (0.6, 0.8, 0.9, 1.0)],
+        "set-point": [f"set-point:ratio={ratio}" for ratio in (0.6, 0.7, 0.8, 0.9, 0.95, 1.0)],
         "hold-posterior": [f"hold-posterior:odds={odds},gain={g}" for odds, g in product((2, 6), (0.3, 1))],
         "pmc": [f"pmc:limit={limit}" for limit in (1.02, 1.05, 1.15)],
     }  # fmt: skip
@@ -157,7 +157,7 @@ class ControlStudy:
     judged: int = 8
     samples: int = 128
     steps: int = 24
-    updates: int = 60
+    updates: int = 150
     seed: int = 0
 
     @classmethod
