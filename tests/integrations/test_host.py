@@ -481,7 +481,7 @@ def test_no_tokenizer_s_defaults_are_a_vocabulary(kind: str, tmp_path: Path) -> 
     "model", ["nothing", "a/b/c", "/nowhere/at/all", "./here", "~nobody-of-this-name/x", "a" * 300]
 )
 def test_a_missing_folder_is_told(model: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^no such folder: {re.escape(model)}; expected .* org/name$"):
+    with pytest.raises(ConfigError, match=rf"^no such folder: {re.escape(model[:100])}.* org/name$"):
         Source(model=model).host()
 
 
