@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from orthoscope.errors import ConfigError, unknown
 from orthoscope.forecasts.plan import Forecast
 from orthoscope.guidance.given import as_schedule
 from orthoscope.guidance.rules.given import as_rule
+from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.prompts import as_prompts
 from orthoscope.integrations.source import Source
 
@@ -59,44 +60,43 @@ def calibration_asked(pipe: Any, prompts: Any, settings: Mapping[str, Any]) -> t
     Raises:
         ConfigError: if a setting is not known, or cannot be used.
     """
-    rest = {name: value for name, value in settings.items() if value is not None}
-    source = Source.of(pipe, **_taken(rest, _OPENING))
-    given = _fields(Calibration, rest, _OPENING, source, prompts)
-    if "prompts" in given:
-        given["prompts"] = as_prompts(given["prompts"])
-    if "data" in given:
-        given["data"] = str(given["data"])
-    if "strengths" in given:
-        strengths = given["strengths"]
-        given["strengths"] = tuple(strengths) if isinstance(strengths, Iterable) else (strengths,)
-    plan = Calibration(**given)
-    return plan, replace(source, scheduler=plan.scheduler)
+    given, source = _asked(Calibration, pipe, prompts, settings, {"data": str, "strengths": _listed})
+    return Calibration(**given), source
 
 
 def forecast_asked(pipe: Any, prompts: Any, settings: Mapping[str, Any]) -> tuple[Forecast, Source]:
-    """The forecast that is asked for, and where its pipeline comes from.
-
-    Args:
-        pipe: A pipeline, as `Source.of` takes it.
-        prompts: What it is asked for, as `as_prompts` takes it; None for its classes, where they are few.
-        settings: The options of `orthoscope forecast` by name.
+    """The forecast that is asked for, likewise, with the options of `orthoscope forecast`.
 
     Raises:
         ConfigError: if a setting is not known, or cannot be used.
     """
+    given, source = _asked(Forecast, pipe, prompts, settings, {"schedules": _schedules, "rule": as_rule})
+    return Forecast(**given), source
+
+
+def _asked(
+    kind: type[Calibration | Forecast],
+    pipe: Any,
+    prompts: Any,
+    settings: Mapping[str, Any],
+    read: Mapping[str, Callable[[Any], Any]],
+) -> tuple[dict[str, Any], Source]:
+    """The fields of a plan, those named in `read` as it reads them, and where its pipeline comes from."""
     rest = {name: value for name, value in settings.items() if value is not None}
     source = Source.of(pipe, **_taken(rest, _OPENING))
-    given = _fields(Forecast, rest, _OPENING, source, prompts)
-    if "prompts" in given:
-        given["prompts"] = as_prompts(given["prompts"])
-    if "schedules" in given:
-        asked = given["schedules"]
-        listed = list(asked) if isinstance(asked, Iterable) and not isinstance(asked, str) else [asked]
-        given["schedules"] = tuple(dict.fromkeys(as_schedule(schedule) for schedule in listed))
-    if "rule" in given:
-        given["rule"] = as_rule(given["rule"])
-    plan = Forecast(**given)
-    return plan, replace(source, scheduler=plan.scheduler)
+    given = _fields(kind, rest, _OPENING, source, prompts)
+    readers: dict[str, Callable[[Any], Any]] = {"prompts": as_prompts, **read}
+    for name in given.keys() & readers.keys():
+        given[name] = readers[name](given[name])
+    return given, replace(source, scheduler=given.get("scheduler"))
+
+
+def _listed(given: Any) -> tuple[Any, ...]:
+    return tuple(given) if isinstance(given, Iterable) and not isinstance(given, str) else (given,)
+
+
+def _schedules(given: Any) -> tuple[GuidanceSchedule, ...]:
+    return tuple(dict.fromkeys(as_schedule(schedule) for schedule in _listed(given)))
 
 
 def _taken(settings: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
