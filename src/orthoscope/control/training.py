@@ -6,18 +6,15 @@ the optimizer's state as safetensors, never a pickle.
 
 from __future__ import annotations
 
-import json
 import random  # noqa: TID251 - stable-baselines3 draws from it: it is seeded and put back
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from stable_baselines3 import PPO
 from torch import Tensor, nn
@@ -29,6 +26,7 @@ from orthoscope.control.family import Family
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.rules.policy import Policy, as_layers
 from orthoscope.progress import Progress
+from orthoscope.reading import read_tensors
 from orthoscope.serialize import dumps, plain
 from orthoscope.threads import one_thread
 
@@ -168,7 +166,8 @@ def _tensors(model: PPO) -> dict[str, Tensor]:
 
 def _keep(model: PPO, training: Reinforcement, curve: list[dict[str, float]], file: Path) -> None:
     about = {"training": plain(training), "curve": curve}
-    writing.write(file, save(_tensors(model), metadata={_KEY: dumps(about, indent=None)}))
+    tensors = _tensors(model)
+    writing.write(file, save(tensors, metadata={_KEY: dumps(about, indent=None)}))
 
 
 def _restore(model: PPO, training: Reinforcement, file: Path) -> list[dict[str, float]]:
@@ -179,10 +178,8 @@ def _restore(model: PPO, training: Reinforcement, file: Path) -> list[dict[str, 
     """
     if not file.is_file():
         raise ConfigError(f"no checkpoint {file}: nothing to resume; train without `resume`")
+    about, _, tensors = read_tensors(file, _KEY, framework="pt")
     try:
-        with safe_open(file, framework="pt") as opened:
-            about: Mapping[str, Any] = json.loads((opened.metadata() or {})[_KEY])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}
         before, curve = dict(about["training"]), [dict(one) for one in about["curve"]]
         now = dict(plain(training))
         if changed := [name for name in now if name != "parts" and before.get(name) != now[name]]:
@@ -198,7 +195,7 @@ def _restore(model: PPO, training: Reinforcement, file: Path) -> list[dict[str, 
                 state.setdefault(int(k), {})[key] = value
         groups = model.policy.optimizer.state_dict()["param_groups"]
         model.policy.optimizer.load_state_dict({"state": state, "param_groups": groups})
-    except (SafetensorError, OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
         if isinstance(error, ConfigError):
             raise
         raise ConfigError(f"{file} is not a readable checkpoint; train again without `resume`") from error

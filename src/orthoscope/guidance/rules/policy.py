@@ -6,9 +6,8 @@ nothing that trained it. The same policy as JSON is a rule's JSON.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
@@ -26,6 +24,7 @@ from orthoscope.errors import ConfigError, unknown
 from orthoscope.guidance.events import row_dot, row_norm
 from orthoscope.guidance.rules.base import Rule
 from orthoscope.guidance.rules.feedback import Controller, Outlook, Past, Seen, followed, outlook
+from orthoscope.reading import opened, read_tensors
 from orthoscope.serialize import VERSION, dumps, from_dict
 from orthoscope.typing import PerRow, Rows
 
@@ -212,21 +211,16 @@ def read_policy(path: Path | str) -> Policy:
         ConfigError: if there is none, it is too large or damaged, or it is of another version or sees something else.
     """
     file = Path(path)
-    try:
-        if (size := file.stat().st_size) > _LARGEST:
+    with opened(file, "a policy") as stream:
+        if (size := stream.seek(0, 2)) > _LARGEST:
             raise ConfigError(f"{file} is no policy: {size:,} bytes, where a policy has a few thousand")
-        with safe_open(file, framework="pt") as opened:
-            about = json.loads((opened.metadata() or {})[_KEY])
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}
+    about, _, tensors = read_tensors(file, _KEY, framework="pt")
+    try:
         layers = [(tensors.pop(f"{k}.weight"), tensors.pop(f"{k}.bias")) for k in range(len(tensors) // 2)]
-    except FileNotFoundError as error:
-        raise ConfigError(f"no such file: {file}") from error
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        if isinstance(error, ConfigError):
-            raise
+    except KeyError as error:
         raise ConfigError(f"{file} is no readable policy; train it again") from error
     try:
-        if not isinstance(about, Mapping) or about.get("type") != "Policy" or "layers" in about:
+        if about.get("type") != "Policy" or "layers" in about:
             raise ConfigError(f"its head must describe a Policy of version {VERSION}")
         found: Policy = from_dict(dict(about) | {"layers": as_layers(layers)}, {"Policy": Policy})
     except ConfigError as error:
