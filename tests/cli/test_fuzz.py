@@ -161,8 +161,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "data glyphs --fonts=folder": ("", "--characters --held-out --seed"),
 }  # fmt: skip
 PIPELINES: dict[str, tuple[str, str]] = {
-    "audit": (
-        "--model=.",
+    "audit --model=.": (
+        "",
         "--prompts --schedules --steps --size --device --dtype --features --rule --reference --workers",
     ),
     "calibrate --model=.": ("", "--prompts --strengths --steps --paths --device --dtype --data"),
