@@ -1,7 +1,7 @@
 """Programs that run one after another, each in a fork of one interpreter that has loaded the slow libraries.
 
-These take seconds, the same for every program. The package is not among them: each program imports it anew, as it does
-in an interpreter of its own.
+These take seconds, the same for every program, and so does the package. That it can be imported in an interpreter of
+its own is tested elsewhere.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ LIBRARIES = (
     *(f"diffusers:{name}" for name in ("DiffusionPipeline", "ModelMixin", "SchedulerMixin", "UNet2DModel")),
     "diffusers:DPMSolverMultistepScheduler",
     *("transformers:PreTrainedModel", "transformers:PreTrainedTokenizerBase"),
+    *(f"orthoscope.face.{name}" for name in ("compare", "exact", "folders", "pipelines", "samples")),
+    *("orthoscope.integrations.host", "orthoscope.results", "orthoscope.simulation.simulate"),
 )  # names, where a library loads them on first use
 
 
