@@ -21,7 +21,8 @@ ROWS = {
 LINES = {
     "network": ("network of\n1,000 characters", "o-", {"xytext": (-8, -4), "ha": "right"}),
     "gaussian": ("unconditional branch\nthat knows no classes", "s--", {"xytext": (-2, 24)}),
-    "classes": ("exact score of the classes", "D:", {"xytext": (8, 0)}),
+    "modes": ("exact score, images as modes", "^-.", {"xytext": (12, 4)}),
+    "classes": ("exact score, classes as Gaussians", "D:", {"xytext": (8, 2)}),
 }
 CONSTANTS = ("constant 0", "constant 1", "constant 3")
 

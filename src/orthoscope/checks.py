@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from orthoscope.errors import ConfigError
+from orthoscope.errors import ConfigError, unknown
 
 LARGEST = 2**53  # whole number that floats still tell from its neighbors
 MOST_STEPS = 1_000_000  # of a run: levels beyond take memory and bring nothing
@@ -57,6 +57,17 @@ def real(name: str, value: Any, *, finite: bool = False) -> float:
     if finite and not math.isfinite(found):
         raise ConfigError(f"`{name}` must be a finite number, got {found}", field=name)
     return found
+
+
+def among(name: str, values: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse a list with a name that is not known.
+
+    Raises:
+        ConfigError: if there is one, with the nearest that is.
+    """
+    for value in values:
+        if value not in known:
+            raise unknown(name.removesuffix("s"), value, known, field=name)
 
 
 def flag(name: str, value: Any) -> bool:

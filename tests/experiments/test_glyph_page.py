@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import orthoscope as osc
@@ -61,3 +62,28 @@ def test_advice_is_what_the_audits_found(model: str) -> None:
     assert network["turning"]["variance_ratio"]["value"] > network["ending"]["variance_ratio"]["value"]
     assert "look at the distance" in turning
     assert leaves["turning"]
+
+
+def test_the_first_numbers_that_people_read_are_those_of_the_study() -> None:
+    sources = osc.read(DOCS / "results" / "glyphs").numbers["glyphs"]["sources"]
+    page = " ".join((DOCS.parent / "README.md").read_text(encoding="utf-8").split())
+    for source in ("network", "modes", "classes", "gaussian"):
+        kept = Estimate(**sources[source]["constant 3"]["variance_ratio"])
+        low, high = kept.interval()
+        assert f"{100 * kept.value:.0f} % ({100 * low:.0f} to {100 * high:.0f} %)" in page
+
+
+def test_at_equal_push_the_network_keeps_what_its_images_as_modes_keep() -> None:
+    sources = osc.read(DOCS / "results" / "glyphs").numbers["glyphs"]["sources"]
+    page = " ".join((DOCS / "explanation" / "glyphs.md").read_text(encoding="utf-8").split())
+
+    def of(source: str, name: str) -> list[float]:
+        return [float(sources[source][f"constant {w}"][name]["value"]) for w in (0, 1, 3)]
+
+    shift = of("modes", "mean_shift")[-1]
+    kept = float(np.interp(shift, of("network", "mean_shift"), of("network", "variance_ratio")))
+    modes = Estimate(**sources["modes"]["constant 3"]["variance_ratio"])
+    assert modes.interval()[0] < kept < modes.interval()[1]
+    assert f"by {of('network', 'mean_shift')[-1]:.3f}, that of its images as modes by {shift:.3f}" in page
+    assert f"keeps {kept:.3f} of the variance, and the modes {modes}" in page
+    assert f"at {of('classes', 'mean_shift')[-1]:.3f}, it also" in page

@@ -93,6 +93,8 @@ def about(plan: Audit, studio: Studio) -> dict[str, Any]:
         "features": plan.features,
         "images_per_prompt": plan.images_per_prompt,
     }
+    if host.law is not None:
+        told["law"] = host.law
     if judge is not None:
         told["judge"] = judge.name
         if hasattr(judge, "accuracy"):

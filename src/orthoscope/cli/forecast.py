@@ -21,7 +21,9 @@ def forecast(
     schedules: Annotated[
         list[str] | None, typer.Option(help="A schedule to forecast; repeat it for more. Left out: thirty usual ones.")
     ] = None,
-    strength: Annotated[float | None, typer.Option(help="The strength in use, which is recorded.")] = None,
+    strength: Annotated[
+        float | None, typer.Option(help="The strength in use, or scale:S; it is recorded.", **options.AS_STRENGTH)
+    ] = None,
     images_per_prompt: Annotated[int, typer.Option(help="Images of every prompt that are recorded.")] = 10,
     rule: options.Rule = None,
     steps: Annotated[int, typer.Option(help="Steps of the scheduler.")] = 30,

@@ -20,10 +20,9 @@ from orthoscope.audits.plan import Audit
 from orthoscope.audits.run import Session
 from orthoscope.audits.studio import Studio
 from orthoscope.audits.yardstick import Yardstick
-from orthoscope.checks import whole
+from orthoscope.checks import among, whole
 from orthoscope.datasets import dataset, grid
-from orthoscope.errors import unknown
-from orthoscope.forecasts.forecaster import LEVEL, QUANTITIES, Forecaster, threads_of
+from orthoscope.forecasts.forecaster import LEVEL, QUANTITIES, REACH, Forecaster, threads_of
 from orthoscope.forecasts.plan import Forecast, usual
 from orthoscope.forecasts.propose import propose
 from orthoscope.forecasts.run import FOLDER, labelled
@@ -40,7 +39,6 @@ from orthoscope.sweeps.points import HERE, Points
 
 SOURCES = ("network", "exact")
 _STRENGTH = 3.0
-_Z = 1.6449  # of a normal law: half an interval of LEVEL
 _TIE = 0.003  # audited differences that count as none
 _QUICK = (0, 2, 4, 9, 14, 19, 22, 25)  # of the usual schedules
 
@@ -74,12 +72,8 @@ class ForecastStudy:
 
     def __post_init__(self) -> None:
         """Reject studies of nothing."""
-        for model in self.models:
-            if model not in MODELS:
-                raise unknown("model", model, MODELS, field="models")
-        for source in self.sources:
-            if source not in SOURCES:
-                raise unknown("source", source, SOURCES, field="sources")
+        among("models", self.models, MODELS)
+        among("sources", self.sources, SOURCES)
         for name, least in {"classes": 2, "images": 4, "audited": 8, "steps": 4}.items():
             whole(name, getattr(self, name), least)
 
@@ -175,7 +169,7 @@ def _judged(one: xr.Dataset, name: str) -> dict[str, float]:
     value, truth = one[name].values, one[f"{name}_audited"].values
     error = truth - value
     half = np.where(error > 0, one[f"{name}_high"].values - value, value - one[f"{name}_low"].values)
-    reach = np.hypot(half, _Z * one[f"{name}_audited_stderr"].values)
+    reach = np.hypot(half, REACH * one[f"{name}_audited_stderr"].values)
     tied = _ties(one)
     return {
         "rank correlation": float(spearmanr(value, truth)[0]),
@@ -194,7 +188,7 @@ def _in_order(value: Array, truth: Array, stderr: Array) -> float:
     """Share of the pairs of schedules that differ beyond the audit's error which are forecast in their order."""
     pairs = np.array(list(combinations(range(len(value)), 2))).T
     ahead, known = (one[pairs[0]] - one[pairs[1]] for one in (value, truth))
-    differs = np.abs(known) > _Z * np.hypot(stderr[pairs[0]], stderr[pairs[1]])
+    differs = np.abs(known) > REACH * np.hypot(stderr[pairs[0]], stderr[pairs[1]])
     return float(np.mean((ahead * known > 0)[differs])) if differs.any() else np.nan
 
 

@@ -22,9 +22,8 @@ from orthoscope.audits.run import Session
 from orthoscope.audits.studio import Studio
 from orthoscope.audits.yardstick import Yardstick
 from orthoscope.calibration import Calibration, calibrate
-from orthoscope.checks import whole
+from orthoscope.checks import among, whole
 from orthoscope.datasets import dataset, grid, stored
-from orthoscope.errors import unknown
 from orthoscope.guidance.grammar import format_schedule, parse_schedule
 from orthoscope.integrations.features import LatentFeatures
 from orthoscope.integrations.judge import ShippedJudge
@@ -82,12 +81,8 @@ class GlyphStudy:
 
     def __post_init__(self) -> None:
         """Reject studies of nothing."""
-        for model in self.models:
-            if model not in MODELS:
-                raise unknown("model", model, MODELS, field="models")
-        for source in self.sources:
-            if source not in SOURCES:
-                raise unknown("source", source, SOURCES, field="sources")
+        among("models", self.models, MODELS)
+        among("sources", self.sources, SOURCES)
         for name, least in {"classes": 2, "images": 8, "steps": 4}.items():
             whole(name, getattr(self, name), least)
 

@@ -35,6 +35,7 @@ from orthoscope.sweeps.cells import Cells
 from orthoscope.threads import one_thread
 
 LEVEL = 0.9  # of intervals
+REACH = -float(ndtri((1 - LEVEL) / 2))  # half of one of a normal law, in standard errors
 MODEL_ERROR = 0.2  # of the distance from recorded images; set on the digits and their twin, tested on characters
 QUANTITIES = ("variance_ratio", "mean_shift")
 _FAITHFUL = 0.1  # mean squared error of replayed recorded images, in units of the spread of a prompt
@@ -154,7 +155,7 @@ class Forecaster:
         stream = rng.stream(self.plan.seed, "forecast", "resample", name)
         found = part.measure(stream, over=self.over, level=LEVEL, resamples=1000)
         error = MODEL_ERROR * distance
-        half = -float(ndtri((1 - LEVEL) / 2)) * error
+        half = REACH * error
         return replace(
             found,
             low=found.value - math.hypot(found.value - found.low, half),

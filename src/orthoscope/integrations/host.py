@@ -117,6 +117,12 @@ class Host:
         config: Any = self._network.config
         return model_like(config, getattr(self.pipe, "labels", ()), self.name) if self.is_small else None
 
+    @property
+    def law(self) -> str | None:
+        """What its data are taken as, of a twin: modes, classes or gaussian; None of a network."""
+        config: Any = getattr(self._network, "config", {})
+        return config.get("law")
+
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Make sure that each prompt can be asked for.
 

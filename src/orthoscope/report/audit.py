@@ -122,7 +122,9 @@ def cards(audit: xr.Dataset, found: Mapping[str, Mark]) -> list[Card]:
         best = max(gains, key=lambda spec: gains[spec].value)
         which = f"{found[best].letter}, {found[best].words}" + (f", the best of {len(gains)}" if len(gains) > 1 else "")
         value = f"At equal push the best window gains {_percent(gains[best])} of it"
-        told.append(Card(value=value, text=f"Above constant strength at equal mean shift: {which}."))
+        away = interval(audit, "distance_gain", best)
+        beside = f" Its distance from the class, less theirs: {away.cell(' ')}." if away else ""
+        told.append(Card(value=value, text=f"Above constant strength at equal mean shift: {which}.{beside}"))
     seconds = float(audit["seconds"].sum())
     images = audit.sizes["schedule"] * audit.sizes["prompt"] * int(audit.attrs["images_per_prompt"])
     told.append(Card(value=f"{images:,} images", text=f"made in {seconds:,.0f} s of generating"))

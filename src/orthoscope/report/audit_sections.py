@@ -104,9 +104,24 @@ def pareto_section(audit: xr.Dataset, twin: xr.Dataset | None, marks: Marks) -> 
     )
 
 
+_EXACT = {
+    "modes": (
+        "Exact score of the same data", "as a mixture of its images", "the mixture's knowing no image beyond those",
+    ),
+    "classes": (
+        "Exact score of Gaussian classes", "each class taken as a Gaussian", "the images' being no Gaussians",
+    ),
+}  # fmt: skip
+
+
 def sources(audit: xr.Dataset, twin: xr.Dataset | None) -> dict[str, xr.Dataset]:
     """Pipeline and twin by the names that figures give them."""
-    return {"Pipeline": audit} | ({} if twin is None else {"Exact score of the same data": twin})
+    return {"Pipeline": audit} | ({} if twin is None else {_exact(twin)[0]: twin})
+
+
+def _exact(twin: xr.Dataset) -> tuple[str, str, str]:
+    """What a twin is the exact score of: as a name, what its data are taken as, and what comes of that."""
+    return _EXACT[twin.attrs.get("law", "modes")]
 
 
 def image_section(audit: xr.Dataset, marks: Marks) -> Section:
@@ -196,13 +211,14 @@ def _better(audit: xr.Dataset, chosen: Sequence[str], marks: Marks) -> str:
 def twin_section(audit: xr.Dataset, twin: xr.Dataset, marks: Marks) -> Section:
     """The same pipeline with the exact score."""
     names = [name for name in deciding(twin) if not name.endswith("_change")]
+    _, taken, beyond = _exact(twin)
     return Section(
         name="twin",
         title="The pipeline beside the exact score",
         caption=(
-            "The network is one reading of its training data; the exact score of these data, as a mixture of its "
-            "images, in the same pipeline with the same scheduler, seeds and schedules, is another. What both do is "
-            "guidance's; what only one does is the network's, or comes of the mixture's knowing no image beyond those."
+            f"The network is one reading of its training data; the exact score of these data, {taken}, in the same "
+            "pipeline with the same scheduler, seeds and schedules, is another. What both do is guidance's; what only "
+            f"one does is the network's, or comes of {beyond}."
         ),
         command="",
         figures={"audit-twin": twin_figure(audit, twin, marks)},

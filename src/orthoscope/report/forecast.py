@@ -136,9 +136,14 @@ def _page(data: xr.Dataset, found: Mapping[str, Any], section: Section) -> str:
             "same images were made again under every schedule."
         ),
         cards=[
-            Card(value=f"{found['calls']:,}", text="predictions asked for"),
-            Card(value=f"1/{saved:.3g}", text="of what an audit of these schedules by as many images asks for"),
-            Card(value=f"{found['replay_error']:.1e}", text="error of recorded images made again, of their variance"),
+            Card(
+                value=f"{found['calls']:,} predictions were asked for, one for every {saved:.3g} of an audit",
+                text="An audit of these schedules by as many images.",
+            ),
+            Card(
+                value=f"Recorded images are made again to {found['replay_error']:.1e} of their variance",
+                text="The largest mean squared error of the recorded runs.",
+            ),
         ],
         sections=[section],
         provenance=f"Orthoscope {data.attrs['orthoscope']}. Settings: spec.json; numbers: results.nc.",
