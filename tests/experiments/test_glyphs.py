@@ -54,7 +54,7 @@ def test_numbers_table_page_and_figure_agree(found: xr.Dataset) -> None:
     assert "digits: the network " in section.verdict
     assert headlines({"glyphs": found}) == []  # of the thousand characters, which are not there
     first, *_ = headlines({"glyphs": found.assign_coords(model=["glyphs"])})
-    told, low, high = map(int, re.findall(r"(\d+) % \((\d+) to (\d+) %\)", first.value)[0])
+    told, low, high = map(int, re.findall(r"(\d+)\s% \((\d+) to (\d+)\s%\)", first.value)[0])
     assert told == round(100 * strong["variance_ratio"]["value"])
     assert low < told < high
     assert len(glyphs_figure(found).axes) == 2

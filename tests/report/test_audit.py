@@ -16,7 +16,7 @@ from orthoscope.plots.audit import log_figure, pareto_figure, search_figure, twi
 from orthoscope.plots.audit_images import image_figure
 from orthoscope.plots.letters import label_points, marks
 from orthoscope.report.acting import acting, cost_of_strength, left_to_act, outcome
-from orthoscope.report.audit import audit_page, audit_sections, schedule_marks, write_report
+from orthoscope.report.audit import audit_page, audit_sections, cards, schedule_marks, write_report
 from orthoscope.report.audit_numbers import cost_section, prompt_section
 from orthoscope.report.audit_sections import image_section, recommendation_section, search_section, twin_section
 from orthoscope.report.intervals import Interval, entries, interval, summary
@@ -117,6 +117,30 @@ def test_what_could_not_be_measured_at_all_leaves_a_page() -> None:
             for ax in figure.axes
             for text in ax.texts
         )
+
+
+@pytest.mark.parametrize(
+    ("least", "leaves", "says"),
+    [
+        (0.01, False, ("a window gains 3", "Its distance from the class, less theirs: 0.2")),
+        (-0.01, False, ("no window is shown to gain", "1 were judged")),
+        (0.01, True, ("no window is shown to gain", "C gains by leaving the class")),
+    ],
+)
+def test_a_gain_on_top_is_shown_and_is_none_of_leaving_the_class(
+    least: float, leaves: bool, says: tuple[str, str]
+) -> None:
+    audit = audited(roles=SMALL)
+    column = np.where(audit["schedule"] == WINDOW, least, np.nan)
+    audit["gain_least"] = ("schedule", column)
+    for end, value in (("", 0.2), ("_low", 0.1), ("_high", 0.3)):
+        audit[f"distance_gain{end}"] = ("schedule", np.where(np.isfinite(column), value, np.nan))
+    advice = json.loads(audit.attrs["recommendation"])
+    advice["verdicts"] = [{"schedule": WINDOW, "leaves_class": leaves}]
+    audit.attrs["recommendation"] = json.dumps(advice)
+    told = cards(audit, schedule_marks(audit, None))[-2]
+    assert says[0] in told.value
+    assert says[1] in told.text
 
 
 @pytest.mark.parametrize("recommended", [WINDOW, None])

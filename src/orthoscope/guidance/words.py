@@ -30,7 +30,7 @@ def in_words(strengths: Sequence[float]) -> str:
             "" if {low, high} == {strengths[0], strengths[-1]} else f", from {1 + low:.3g} to {1 + high:.3g}"
         )
     (first, _, until), *rest = pieces
-    told = [f"{_scale(first)} in steps 1 to {until} of {total}"]
+    told = [f"{'no guidance' if first == 0 else _scale(first)} in steps 1 to {until} of {total}"]
     for number, (strength, start, end) in enumerate(rest, 1):
         last = number == len(rest)
         told.append(f"then {_scale(strength)}" + ("" if last else f" in steps {start} to {end}"))

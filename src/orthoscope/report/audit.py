@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -14,7 +14,7 @@ from orthoscope.guidance.words import in_words
 from orthoscope.plots.letters import Mark, marks
 from orthoscope.report import audit_sections as parts
 from orthoscope.report.audit_numbers import cost_section, number_sections, prompt_section
-from orthoscope.report.intervals import Interval, attribute, interval
+from orthoscope.report.intervals import attribute, interval
 from orthoscope.report.page import Card, Section, render, save_figure
 
 FOOTER = (
@@ -115,22 +115,37 @@ def cards(audit: xr.Dataset, found: Mapping[str, Mark]) -> list[Card]:
     told = [Card(value=value, text=text)]
     if kept := interval(audit, "variance_ratio", current):
         told.append(
-            Card(value=f"Your guidance keeps {_percent(kept)} of the variance", text=f"Of that without: {yours}.")
+            Card(value=f"Your guidance keeps {kept.percent()} of the variance", text=f"Of that without: {yours}.")
         )
-    gains = {spec: gain for spec in parts.windows(audit) if (gain := interval(audit, "gain", spec))}
-    if gains:
-        best = max(gains, key=lambda spec: gains[spec].value)
-        which = f"{found[best].letter}, {found[best].words}" + (f", the best of {len(gains)}" if len(gains) > 1 else "")
-        value = f"At equal push the best window gains {_percent(gains[best])} of it"
-        away = interval(audit, "distance_gain", best)
-        beside = f" Its distance from the class, less theirs: {away.cell(' ')}." if away else ""
-        told.append(Card(value=value, text=f"Above constant strength at equal mean shift: {which}.{beside}"))
+    if windows := parts.windows(audit):
+        told.append(_gained(audit, windows, found, advice))
     seconds = float(audit["seconds"].sum())
     images = audit.sizes["schedule"] * audit.sizes["prompt"] * int(audit.attrs["images_per_prompt"])
     told.append(Card(value=f"{images:,} images", text=f"made in {seconds:,.0f} s of generating"))
     return told
 
 
-def _percent(number: Interval) -> str:
-    ends = f" ({100 * number.low:.0f} to {100 * number.high:.0f} %)" if number.bounded else ""
-    return f"{100 * number.value:.0f} %{ends}"
+def _gained(audit: xr.Dataset, windows: Sequence[str], found: Mapping[str, Mark], advice: Mapping[str, Any]) -> Card:
+    """The window that is shown to gain most, at a level that all share, of those that do not leave the class."""
+    away = {one["schedule"] for one in advice.get("verdicts", ()) if one.get("leaves_class")}
+    least = {spec: end.value for spec in windows if (end := interval(audit, "gain_least", spec))}
+    better = {spec: end for spec, end in least.items() if end > 0 and spec not in away}
+    also = (
+        f" {', '.join(found[spec].letter for spec in windows if spec in away)} gains by leaving the class."
+        if away
+        else ""
+    )
+    if not better:
+        return Card(
+            value="At equal push no window is shown to gain any of it",
+            text=f"{len(windows)} were judged beside constant strength at equal mean shift.{also}",
+        )
+    best = max(better, key=lambda spec: better[spec])
+    gain, distance = interval(audit, "gain", best), interval(audit, "distance_gain", best)
+    assert gain is not None
+    beside = f" Its distance from the class, less theirs: {distance.cell(' ')}." if distance else ""
+    return Card(
+        value=f"At equal push a window gains {gain.percent()} of it",
+        text=f"{found[best].letter}, {found[best].words}, beside constant strength at equal mean shift; of "
+        f"{len(windows)} judged.{beside}{also}",
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from orthoscope.quantities import Estimate
+from orthoscope.report.intervals import Interval
 from orthoscope.report.page import Card
 from orthoscope.report.sections import FALSE_ALARM, estimate, kept_by_source, largest, restoring_window, useful_windows
 
@@ -95,11 +96,9 @@ _TOLD: dict[str, Callable[[xr.Dataset], list[Card]]] = {
 
 
 def percent(share: Estimate) -> str:
-    """A share with its interval, e.g. 43 % (39 to 47 %)."""
+    """A share with its interval."""
     low, high = share.interval()
-    width = 100 * (high - low)
-    digits = 0 if width > 2 or not width > 0 else 1
-    return f"{100 * share.value:.{digits}f} % ({100 * low:.{digits}f} to {100 * high:.{digits}f} %)"
+    return Interval(value=share.value, low=low, high=high).percent()
 
 
 def _points(gain: Estimate) -> str:

@@ -21,6 +21,8 @@ FIDELITY = ("precision", "recall", "density", "coverage", "frechet_distance")
 DISTANCE = ("class_distance", "novelty", "far_share", "distance_excess")
 COMPARISON = ("gain", "distance_gain", "equal_strength", "adherence_change", "diversity_change")
 COSTS = ("network_calls", "seconds", "memory")
+_PERCENT = "\u00a0%"
+_NARROW = 2  # percent, up to which an interval asks for a digit after the point
 _ENDS = ("_low", "_high", "_stderr", "_least")
 
 
@@ -53,6 +55,12 @@ class Interval:
             return "–"
         ends = f"{between}[{self._text(self.low)}, {self._text(self.high)}]" if self.bounded else ""
         return self._text(self.value) + ends
+
+    def percent(self) -> str:
+        """The number as a share with its interval, e.g. 43 % (39 to 47 %)."""
+        digits = 1 if self.bounded and 100 * (self.high - self.low) <= _NARROW else 0
+        value, low, high = (f"{100 * one:z.{digits}f}" for one in (self.value, self.low, self.high))
+        return f"{value}{_PERCENT}" + (f" ({low} to {high}{_PERCENT})" if self.bounded else "")
 
     def as_entry(self) -> dict[str, float]:
         """The number and its interval, for JSON."""
