@@ -85,7 +85,7 @@ def advice(
 
 
 _IMPLIED: dict[Standing, str] = {
-    "ignorant": "What guidance costs here is mostly the model's own: ending it once the class is decided should help.",
+    "ignorant": "Part of what guidance costs here is the model's own: ending it once the class is decided should help.",
     "between": "How much of what guidance costs is the model's own the schedules that end or wait must tell.",
     "knowing": "What guidance costs here is its own: no window is expected to beat a lower constant strength.",
 }

@@ -130,7 +130,7 @@ def examine(
         variables |= path_profile(followed.paths, sampling) | knowledge_profile(known.found)
         images, labels, means = followed.images, followed.labels, followed.means
     base = _variance(plain)
-    foretold = known.foretold if known else _foretold_by(plain, host, calibration)
+    foretold = known.foretold if known else foretold_by(plain, host, calibration)
     return Examined(
         variables=variables,
         prompt_information=prompt_profile(plain),
@@ -161,7 +161,7 @@ def _known(followed: Followed, host: Host, plain: Record, calibration: Calibrati
     return Known(found=found, foretold=foretold, steps=steps or "", advice=told, asked=followed.asked)
 
 
-def _foretold_by(plain: Record, host: Host, calibration: Calibration) -> Foretold | None:
+def foretold_by(plain: Record, host: Host, calibration: Calibration) -> Foretold | None:
     """What is read off the run at strength 0 itself, where no paths are followed."""
     if plain.products is None:
         return None
