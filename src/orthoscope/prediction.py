@@ -7,10 +7,12 @@ In unscaled coordinates $x = x_0 + \sigma\varepsilon$ the same knowledge can be 
 - `score` $(D - x)/\sigma^2$ (Tweedie's formula),
 - `velocity` noise minus denoised, the field of the straight path of rectified flow.
 
-Two more are what some networks put out, but no rule acts in them:
+Others are what some networks put out, but no rule acts in them:
 
 - `reversed-velocity` denoised minus noise, where the clock of a flow runs from noise to data,
 - `preserving-velocity` $(\varepsilon - \sigma D)/\sqrt{1 + \sigma^2}$, the velocity of a variance-preserving chart.
+
+Networks with the preconditioning of EDM put out the latter in units of the data's spread, up to sign: `Preconditioned`.
 
 A rule may also act in the `output` itself, whatever form that has.
 
@@ -20,6 +22,7 @@ them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -32,8 +35,31 @@ from orthoscope.typing import Events
 Space = Literal["denoised", "noise", "score", "velocity", "output"]
 SPACES: tuple[Space, ...] = ("denoised", "noise", "score", "velocity")
 RULE_SPACES: tuple[Space, ...] = (*SPACES, "output")
-Form = Literal["denoised", "noise", "score", "velocity", "reversed-velocity", "preserving-velocity"]
-FORMS: tuple[Form, ...] = ("denoised", "noise", "score", "velocity", "reversed-velocity", "preserving-velocity")
+Named = Literal["denoised", "noise", "score", "velocity", "reversed-velocity", "preserving-velocity"]
+FORMS: tuple[Named, ...] = ("denoised", "noise", "score", "velocity", "reversed-velocity", "preserving-velocity")
+
+
+@dataclass(frozen=True, slots=True)
+class Preconditioned:
+    r"""What a network puts out whose denoised mean is $D = c_\text{skip} x + c_\text{out} F$.
+
+    Attributes:
+        spread: Standard deviation of the data that it was scaled for.
+        sign: Of $c_\text{out}$, 1 or -1.
+
+    Source:
+        [karras2022elucidating], Eq. (7) and Table 1.
+    """
+
+    spread: float
+    sign: int = 1
+
+    def __str__(self) -> str:
+        """In words, as datasets hold it."""
+        return f"preconditioned:spread={self.spread:g},sign={self.sign}"
+
+
+Form = Named | Preconditioned
 
 
 def per_row(value: Any, x: Tensor) -> Any:
@@ -65,7 +91,10 @@ def to_denoised(prediction: Events, x: Events, level: NoiseLevel, form: Form) ->
         case "reversed-velocity":
             return to_denoised(-prediction, x, level, "velocity")
         case "preserving-velocity":
-            return x / (1 + sigma**2) - prediction * (sigma / (1 + sigma**2) ** 0.5)
+            return to_denoised(-prediction, x, level, Preconditioned(1.0))
+        case Preconditioned(spread, sign):
+            ratio = sigma / spread
+            return x / (1 + ratio**2) + prediction * (sign * sigma / (1 + ratio**2) ** 0.5)
     raise unknown("prediction space", form, FORMS)
 
 
@@ -90,5 +119,8 @@ def from_denoised(denoised: Events, x: Events, level: NoiseLevel, form: Form) ->
         case "reversed-velocity":
             return -from_denoised(denoised, x, level, "velocity")
         case "preserving-velocity":
-            return (x / (1 + sigma**2) - denoised) * ((1 + sigma**2) ** 0.5 / sigma)
+            return -from_denoised(denoised, x, level, Preconditioned(1.0))
+        case Preconditioned(spread, sign):
+            ratio = sigma / spread
+            return (denoised - x / (1 + ratio**2)) * (sign * (1 + ratio**2) ** 0.5 / sigma)
     raise unknown("prediction space", form, FORMS)

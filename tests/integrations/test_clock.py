@@ -24,6 +24,7 @@ from tests.integrations.families import shrunken
 pytestmark = [  # diffusers' own
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Should have t[ab][<>]=t[01]:UserWarning"),  # torchsde's own
 ]
 
 STEPS = 6
@@ -36,7 +37,10 @@ CHARTS = {
     "DDPMScheduler": "timestep",
     "DEISMultistepScheduler": "preserving",
     "DPMSolverMultistepScheduler": "preserving",
+    "DPMSolverSDEScheduler": "exploding",
     "DPMSolverSinglestepScheduler": "preserving",
+    "EDMDPMSolverMultistepScheduler": "exploding",
+    "EDMEulerScheduler": "exploding",
     "EulerAncestralDiscreteScheduler": "exploding",
     "EulerDiscreteScheduler": "exploding",
     "FlowMatchEulerDiscreteScheduler": "flow",
@@ -55,7 +59,10 @@ CHARTS = {
 
 def scheduler(name: str, **changes: Any) -> Any:
     cls = getattr(diffusers, name)
-    known = {"skip_prk_steps": True, "steps_offset": 1} if name == "PNDMScheduler" else {}
+    known = {
+        "PNDMScheduler": {"skip_prk_steps": True, "steps_offset": 1},
+        "DPMSolverSDEScheduler": {"noise_sampler_seed": 0},  # else its noise is of the seed of all
+    }.get(name, {})
     return cls(**{"num_train_timesteps": 100} | known | changes)  # some construct a level for every one of them
 
 
@@ -114,8 +121,7 @@ def test_levels_are_those_of_the_noise_a_scheduler_adds(name: str) -> None:
     add = made.scale_noise if not hasattr(made, "add_noise") else made.add_noise
     for position in found:
         made.set_timesteps(STEPS)
-        t = torch.tensor([position.level.t])
-        t = t if position.level.t % 1 else t.to(made.timesteps.dtype)
+        t = torch.tensor([position.level.t], dtype=made.timesteps.dtype)
         if add.__name__ == "scale_noise":
             signal, noise = add(one, t, none), add(none, t, one)
         else:
@@ -137,7 +143,7 @@ def test_every_evaluation_is_at_the_level_by_which_its_input_is_scaled(name: str
     generator = torch.Generator().manual_seed(0)
     for t in made.timesteps:
         scale = float(made.scale_model_input(torch.ones(1), t))
-        assert 1 / np.sqrt(1 + clock.read(t).level.variance) == pytest.approx(scale, rel=1e-5)
+        assert clock.shown(clock.read(t).level) == pytest.approx(scale, rel=1e-5)
         x = stepped(made, 0.1 * x, t, x, generator)
 
 
@@ -267,7 +273,7 @@ def test_solvers_on_straight_paths_are_read_as_flows(name: str, prediction: str,
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("EDMEulerScheduler", {}, "could not be established"),  # its network sees a scaled state
+        ("EDMEulerScheduler", {"prediction_type": "sample"}, "no known chart"),
         ("DDIMInverseScheduler", {}, "does not fall"),
         ("DPMSolverMultistepInverseScheduler", {}, "does not fall"),
         ("FlowMatchEulerDiscreteScheduler", {"invert_sigmas": True, "stochastic_sampling": True}, "share"),
@@ -279,3 +285,12 @@ def test_what_cannot_be_read_is_refused(name: str, changes: dict[str, Any], mess
     with pytest.raises(ConfigError, match=message) as raised:
         clock_of(scheduler(name, **changes))
     assert f" {name}," not in str(raised.value)  # among those advised
+
+
+def test_the_form_of_a_prediction_is_not_taken_on_trust() -> None:
+    class Reversed(diffusers.EDMEulerScheduler):
+        def precondition_outputs(self, sample: Any, model_output: Any, sigma: Any) -> Any:
+            return super().precondition_outputs(sample, -model_output, sigma)
+
+    with pytest.raises(ConfigError, match="its steps leave"):
+        clock_of(Reversed())

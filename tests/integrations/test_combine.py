@@ -14,13 +14,14 @@ pytest.importorskip("diffusers")
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.rules import LinearCFG, Rule, parse_rule
 from orthoscope.integrations.diffusers.combine import combined
-from orthoscope.prediction import SPACES, Form, Space, from_denoised, to_denoised
+from orthoscope.prediction import SPACES, Form, Preconditioned, Space, from_denoised, to_denoised
 from orthoscope.process import NoiseLevel
 from tests.integrations.pipelines import draw
 
 # alpha and s of a state alpha * data + s * noise, and what a network of each kind puts out for it.
 PRESERVING = (0.6, 0.8)
 FLOW = (0.3, 0.7)
+EXPLODING = (1.0, 3.0)
 NOTHING_LEFT = (2.0**-24, 1.0)
 OUTPUTS: list[tuple[Form, tuple[float, float]]] = [
     ("noise", PRESERVING),
@@ -31,6 +32,8 @@ OUTPUTS: list[tuple[Form, tuple[float, float]]] = [
     ("velocity", NOTHING_LEFT),
     ("reversed-velocity", FLOW),
     ("reversed-velocity", NOTHING_LEFT),
+    (Preconditioned(0.5), EXPLODING),
+    (Preconditioned(0.8, sign=-1), EXPLODING),
 ]
 
 
@@ -40,6 +43,8 @@ def level(alpha: float, noise: float) -> NoiseLevel:
 
 def put_out(output: Form, data: Tensor, noise: Tensor, alpha: float, s: float) -> Tensor:
     match output:
+        case Preconditioned(spread, sign):
+            return sign * (s * data - spread**2 * noise) / (spread * (s**2 + spread**2) ** 0.5)
         case "noise":
             return noise
         case "denoised":

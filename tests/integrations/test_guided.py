@@ -29,6 +29,7 @@ pytestmark = [  # diffusers' own
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The `scale_model_input` function:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Should have t[ab][<>]=t[01]:UserWarning"),  # torchsde's own
 ]
 
 FAMILY = FAMILIES["stable-diffusion"]
@@ -49,25 +50,30 @@ def pipe(shared: Any) -> Any:
 
 # Schedulers
 
+OFFSET = {"steps_offset": 1}
+
 
 @pytest.mark.parametrize(
-    ("name", "prediction", "evaluations"),
+    ("name", "prediction", "evaluations", "settings"),
     [
-        ("DDIMScheduler", "sample", STEPS),
-        ("DEISMultistepScheduler", "v_prediction", STEPS),
-        ("DPMSolverMultistepScheduler", "v_prediction", STEPS),
-        ("HeunDiscreteScheduler", "v_prediction", 2 * STEPS - 1),
-        ("KDPM2DiscreteScheduler", "epsilon", 2 * STEPS - 1),
-        ("LMSDiscreteScheduler", "epsilon", STEPS),
-        ("PNDMScheduler", "v_prediction", STEPS + 1),
-        ("UniPCMultistepScheduler", "epsilon", STEPS),
+        ("DDIMScheduler", "sample", STEPS, OFFSET),
+        ("DEISMultistepScheduler", "v_prediction", STEPS, OFFSET),
+        ("DPMSolverMultistepScheduler", "v_prediction", STEPS, OFFSET),
+        ("DPMSolverSDEScheduler", "epsilon", 2 * STEPS - 1, {"noise_sampler_seed": 3}),
+        ("EDMDPMSolverMultistepScheduler", "epsilon", STEPS, {}),
+        ("EDMEulerScheduler", "epsilon", STEPS, {"sigma_data": 0.7}),
+        ("EDMEulerScheduler", "v_prediction", STEPS, {"final_sigmas_type": "sigma_min"}),
+        ("HeunDiscreteScheduler", "v_prediction", 2 * STEPS - 1, OFFSET),
+        ("KDPM2DiscreteScheduler", "epsilon", 2 * STEPS - 1, OFFSET),
+        ("LMSDiscreteScheduler", "epsilon", STEPS, OFFSET),
+        ("PNDMScheduler", "v_prediction", STEPS + 1, OFFSET | {"skip_prk_steps": True}),
+        ("UniPCMultistepScheduler", "epsilon", STEPS, OFFSET),
     ],
 )
 def test_every_kind_of_scheduler_steps_by_the_guided_prediction(
-    pipe: Any, name: str, prediction: str, evaluations: int
+    pipe: Any, name: str, prediction: str, evaluations: int, settings: dict[str, Any]
 ) -> None:
-    known = {"skip_prk_steps": True} if name == "PNDMScheduler" else {}
-    pipe.scheduler = getattr(diffusers, name)(steps_offset=1, prediction_type=prediction, **known)
+    pipe.scheduler = getattr(diffusers, name)(prediction_type=prediction, **settings)
     with watched(FAMILY, pipe) as seen, guided(pipe, MIXED) as log:
         final = run(pipe, FAMILY)
     found = log.dataset

@@ -400,8 +400,8 @@ def test_mistakes_are_explained(xl: Case, flow: Case) -> None:
         OrthoscopeGuidance("stpe:early=1,late=0,switch=50%")
     with pytest.raises(ConfigError, match="did you mean 'apg'"):
         OrthoscopeGuidance("constant:1", "agp")
-    with pytest.raises(ConfigError, match=r"EDMEulerScheduler .* could not be established"):
-        OrthoscopeGuidance().attach(diffusers.EDMEulerScheduler())
+    with pytest.raises(ConfigError, match=r"DDIMInverseScheduler .* could not be established"):
+        OrthoscopeGuidance().attach(diffusers.DDIMInverseScheduler())
     with pytest.raises(ConfigError, match="no unconditional embeddings"):
         flow.run(OrthoscopeGuidance("constant:1"), negative_prompt_embeds=None, negative_pooled_prompt_embeds=None)
     with pytest.raises(ConfigError, match="before set_state"):

@@ -300,6 +300,7 @@ def test_a_scheduler_with_a_warm_up_is_taken_without_it() -> None:
     ("name", "message"),
     [
         ("EulerAncestral", "unknown scheduler 'EulerAncestral'; did you mean"),
+        ("EDMEulerScheduler", "takes a network's output for preconditioned v_prediction, but this pipeline's is v"),
         ("FlowMatchEulerDiscreteScheduler", "output for flow_prediction, but this pipeline's is v_prediction"),
     ],
 )

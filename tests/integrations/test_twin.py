@@ -63,6 +63,7 @@ def by_hand(x: Array, sigma: float, labels: list[int], data: tuple[Array, Array]
     return np.array(means)
 
 
+DATA = 0.7  # spread for which EDM scales
 PRESERVING = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}
 SCHEDULERS = [
     ("DDIMScheduler", PRESERVING | {"prediction_type": "epsilon"}),
@@ -73,6 +74,7 @@ SCHEDULERS = [
     ("DPMSolverMultistepScheduler", PRESERVING | {"prediction_type": "v_prediction", "use_karras_sigmas": True}),
     ("UniPCMultistepScheduler", {"prediction_type": "flow_prediction", "use_flow_sigmas": True}),
     ("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
+    ("EDMEulerScheduler", {"prediction_type": "epsilon", "sigma_data": DATA}),
 ]
 
 
@@ -90,6 +92,9 @@ def test_the_network_states_the_exact_mean_as_its_scheduler_wants_it(
     if is_flow:
         s = float(scheduler.sigmas[step])
         alpha = 1 - s
+    elif "EDM" in kind:
+        sigma = float(scheduler.sigmas[step])
+        alpha, s = 1 / math.hypot(DATA, sigma), sigma / math.hypot(DATA, sigma)
     else:
         kept = scheduler.alphas_cumprod[scheduler.timesteps[step].long()]
         sigma = float(scheduler.sigmas[step] if hasattr(scheduler, "sigmas") else ((1 - kept) / kept).sqrt())
@@ -106,6 +111,8 @@ def test_the_network_states_the_exact_mean_as_its_scheduler_wants_it(
         "flow_prediction": noise - mean,
     }
     expected = output[settings.get("prediction_type", "flow_prediction")]
+    if "EDM" in kind:
+        expected = alpha * (sigma * mean / DATA - DATA * noise)
     found = twin.pipe.unet(
         torch.from_numpy(shown).float().reshape(4, 1, 8, 8),
         scheduler.timesteps[step],

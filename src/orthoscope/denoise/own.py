@@ -16,7 +16,7 @@ from orthoscope import rng
 from orthoscope.calls import verb
 from orthoscope.denoise.base import Denoiser, Evaluation, Label, Memory, check_asked
 from orthoscope.errors import ConfigError, ShapeError, unknown
-from orthoscope.prediction import per_row, to_denoised
+from orthoscope.prediction import Preconditioned, per_row, to_denoised
 from orthoscope.process import NoiseLevel
 from orthoscope.registered import name_of
 from orthoscope.targets import Target
@@ -102,10 +102,8 @@ class OwnDenoiser(Denoiser):
     def _preconditioned(self, x: Events, level: NoiseLevel, labels: Tensor | None) -> Tensor:
         """c_skip x + c_out F(c_in x, log(sigma) / 4), the network of [karras2022elucidating], Eq. (7)."""
         sigma, data = per_row(level.sigma, x), self.sigma_data
-        total = sigma**2 + data**2
-        noise = self._noise(x, level).log() / 4
-        inner = self._asked(x / total**0.5, noise, labels)
-        return data**2 / total * x + sigma * data / total**0.5 * inner
+        inner = self._asked(x / (sigma**2 + data**2) ** 0.5, self._noise(x, level).log() / 4, labels)
+        return to_denoised(inner, x, level, Preconditioned(data))
 
     def _asked(self, x: Events, noise: Any, labels: Tensor | None) -> Tensor:
         """What the function returns, once it was seen to be a prediction."""

@@ -223,9 +223,10 @@ class OrthoscopeGuidance(BaseGuidance):
                 f"the input of {self._network} is not the state alone (its shape is not that of the prediction), so "
                 f"rule {shown_rule(self._rule)} cannot be applied; use a linear rule"
             )
-        if self._clock is not None and self._clock.chart == "exploding" and self._position is not None:
-            return self._state * (1 + self._position.level.sigma**2) ** 0.5  # undo scale_model_input
-        return self._state
+        if self._clock is None or self._position is None:
+            return self._state
+        level = self._position.level
+        return self._state * (float(level.alpha) / self._clock.shown(level))  # undo scale_model_input
 
 
 def _check_pair(cond: Mapping[str, Any], uncond: Mapping[str, Any], identifier: str) -> None:

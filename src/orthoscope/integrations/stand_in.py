@@ -6,7 +6,6 @@ the scheduler, so that rounding is no error of its own.
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from typing import Any
 
@@ -70,8 +69,7 @@ class StandIn(nn.Module, ConfigMixin):
         clock = self._clock
         clock.restart()  # steps do not matter here
         level = clock.read(timestep).level
-        alpha = 1 / math.sqrt(1 + level.variance) if clock.chart == "exploding" else level.alpha
-        x = sample.flatten(1) / alpha
+        x = sample.flatten(1) / clock.shown(level)
         prediction = from_denoised(self.denoised(x, level, class_labels), x, level, clock.output)
         return (prediction.to(sample.dtype).reshape(sample.shape),)
 

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import torch
 
 from orthoscope.errors import ConfigError
-from orthoscope.prediction import Form
+from orthoscope.prediction import Form, Preconditioned
 from orthoscope.process import LEAST_ALPHA, NoiseLevel
 
 Chart = Literal["timestep", "exploding", "preserving", "flow", "reversed-flow"]
@@ -130,6 +130,13 @@ class SchedulerClock:
             scales = [self._of_sigma(sigmas[k]) for k in starts]
         return [(noise / max(alpha, LEAST_ALPHA)) ** 2 for alpha, noise in scales]
 
+    def shown(self, level: NoiseLevel) -> float:
+        """Scale of the data in what the scheduler shows a network of a state at a level."""
+        if self.chart != "exploding" or not hasattr(self.scheduler, "scale_model_input"):
+            return float(level.alpha)
+        spread = self.output.spread if isinstance(self.output, Preconditioned) else 1.0
+        return 1 / math.sqrt(spread**2 + level.variance)
+
     def _index(self, timestep: Any) -> int:
         if hasattr(self.scheduler, "step_index"):
             if self.scheduler.step_index is None:
@@ -166,6 +173,10 @@ class SchedulerClock:
         return 1 - sigma, sigma
 
     def _sigma(self, index: int) -> Any:
-        if self._is_first() or not hasattr(self.scheduler, "sigmas_interpol"):
+        if self._is_first():
+            return self.scheduler.sigmas[index]
+        if hasattr(self.scheduler, "mid_point_sigma"):
+            return self.scheduler.mid_point_sigma
+        if not hasattr(self.scheduler, "sigmas_interpol"):
             return self.scheduler.sigmas[index]
         return self.scheduler.sigmas_interpol[index - 1 if hasattr(self.scheduler, "sigmas_down") else index]

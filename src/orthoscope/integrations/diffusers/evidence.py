@@ -21,7 +21,7 @@ from torch import Tensor
 
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.diffusers.clock import Chart, SchedulerClock
-from orthoscope.prediction import Form, from_denoised
+from orthoscope.prediction import Form, Preconditioned, from_denoised
 
 # Schedulers known to pass as they come; others may, too.
 SCHEDULERS = (
@@ -33,7 +33,10 @@ SCHEDULERS = (
     "DDPMScheduler",
     "DEISMultistepScheduler",
     "DPMSolverMultistepScheduler",
+    "DPMSolverSDEScheduler",
     "DPMSolverSinglestepScheduler",
+    "EDMDPMSolverMultistepScheduler",
+    "EDMEulerScheduler",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
     "FlowMatchEulerDiscreteScheduler",
@@ -49,10 +52,13 @@ SCHEDULERS = (
     "UniPCMultistepScheduler",
 )
 _OUTPUTS: dict[str, Form] = {"epsilon": "noise", "sample": "denoised", "v_prediction": "preserving-velocity"}
+_SIGNS = {"preconditioned epsilon": 1, "preconditioned v_prediction": -1}
 _STRAIGHT: tuple[tuple[Chart, Form], ...] = (("flow", "velocity"), ("reversed-flow", "reversed-velocity"))
 _BY_SIGMA: tuple[Chart, ...] = ("exploding", "preserving", "flow")
 _followed: dict[tuple[type, str], tuple[Chart, Form]] = {}  # by scheduler and settings
 _TRIAL_STEPS = 20
+_OVER = 1.01  # a sigma that is not 1, rounded
+_ROUNDING = 1e-5  # of variances in single precision
 _POINT = 0.5  # inside every range to which schedulers clip
 _ENTRIES = 2048  # of a state, so that its root mean square is known to 2 %
 _SIGNAL, _NOISE = (
@@ -77,13 +83,13 @@ def _established(scheduler: Any) -> tuple[Chart, Form]:
     name = type(scheduler).__name__
     if "skip_prk_steps" in scheduler.config and not scheduler.config.skip_prk_steps:
         raise ConfigError(f"{name} with its Runge-Kutta warm-up is not supported; set skip_prk_steps=True")
-    trial, why = _detached(scheduler), "it keeps neither sigmas nor a table of levels"
+    trial, why = _detached(scheduler), "no known chart has such a prediction"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             how = {"mu": 1.0} if scheduler.config.get("use_dynamic_shifting") else {}
             type(trial).set_timesteps(trial, _TRIAL_STEPS, **how)
-            for chart, output in _candidates(scheduler):
+            for chart, output in _candidates(trial):
                 clock = SchedulerClock(_detached(trial), chart, output)
                 clock.read(trial.timesteps[0])
                 if (found := _contradiction(clock)) is None:
@@ -112,10 +118,11 @@ def check_run(clock: SchedulerClock) -> None:
 
 
 def prediction_type(scheduler: Any) -> str:
-    """What a scheduler is set to take a network's output for, in the words of diffusers."""
+    """What a scheduler is set to take a network's output for, nearly in the words of diffusers."""
     # Configs keep settings of schedulers that they were made from, which may have no meaning here.
     has_choice = "prediction_type" in inspect.signature(type(scheduler).__init__).parameters
-    return str(scheduler.config["prediction_type"]) if has_choice else "flow_prediction"
+    kind = str(scheduler.config["prediction_type"]) if has_choice else "flow_prediction"
+    return f"preconditioned {kind}" if hasattr(scheduler, "precondition_outputs") else kind
 
 
 def _candidates(scheduler: Any) -> Iterator[tuple[Chart, Form]]:
@@ -123,16 +130,19 @@ def _candidates(scheduler: Any) -> Iterator[tuple[Chart, Form]]:
     kind = prediction_type(scheduler)
     if hasattr(scheduler, "sigmas"):
         if kind == "flow_prediction":
-            yield from _STRAIGHT
+            # Sigmas above 1 are on no straight path; what steps along them takes is the noise.
+            yield from _STRAIGHT if float(scheduler.sigmas.max()) < _OVER else (("exploding", "noise"),)
         elif kind in _OUTPUTS:
             yield from ((chart, _OUTPUTS[kind]) for chart in _BY_SIGMA)
+        elif kind in _SIGNS:
+            yield "exploding", Preconditioned(scheduler.config["sigma_data"], _SIGNS[kind])
     elif hasattr(scheduler, "alphas_cumprod") and kind in _OUTPUTS:
         yield "timestep", _OUTPUTS[kind]
 
 
 def _falls(times: Sequence[float]) -> bool:
-    # Tables may end with a step that stands still.
-    return times[0] > times[-1] and all(a >= b for a, b in itertools.pairwise(times))
+    # Tables may end with a step that stands still, up to rounding.
+    return times[0] > times[-1] and all(a >= b * (1 - _ROUNDING) for a, b in itertools.pairwise(times))
 
 
 def _contradiction(clock: SchedulerClock) -> str | None:

@@ -101,7 +101,7 @@ class _Session:
                 "schedule": shown_schedule(schedule),
                 "clock": schedule.clock,
                 "rule": shown_rule(rule),
-                "prediction": self._clock.output,
+                "prediction": str(self._clock.output),
             }
         )
 
