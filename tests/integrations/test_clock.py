@@ -18,7 +18,7 @@ from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.schedules import Linear
 from orthoscope.integrations.diffusers.clock import Position
 from orthoscope.integrations.diffusers.combine import strength
-from orthoscope.integrations.diffusers.evidence import SCHEDULERS, check_run, clock_of
+from orthoscope.integrations.diffusers.evidence import SCHEDULERS, check_run, clock_of, ends_of
 from tests.integrations.families import shrunken
 
 pytestmark = [  # diffusers' own
@@ -192,6 +192,24 @@ def test_a_run_that_ends_early_counts_its_own_steps_and_ends_at_its_own_level(na
     assert level.steps == 4
     assert clock.times == pytest.approx([level.time for level in whole[:5]])
     assert clock.left == last - 1
+
+
+@pytest.mark.parametrize(
+    ("name", "is_by_table"), [("DDIMScheduler", False), ("PNDMScheduler", False), ("DDPMScheduler", True)]
+)
+def test_a_step_ends_where_the_scheduler_itself_ends_it(name: str, is_by_table: bool) -> None:
+    """By its own arithmetic: some go a share of the training on, others to the next of their timesteps."""
+    made = scheduler(name, num_train_timesteps=1000, timestep_spacing="linspace")
+    made.set_timesteps(STEPS)
+    clock = clock_of(made)
+    clock.read(made.timesteps[0])
+    after = [int(t) - 1000 // STEPS for t in dict.fromkeys(made.timesteps.tolist())]
+    kept = [
+        float(made.alphas_cumprod[max(t, 0)] if t >= 0 else made.final_alpha_cumprod) for t in after if not is_by_table
+    ]
+    ends = [1 / a - 1 for a in kept] or clock.times[1:]
+    assert ends_of(clock) == pytest.approx(ends, rel=1e-9, abs=1e-9)
+    assert (ends == pytest.approx(clock.times[1:], rel=1e-2)) is is_by_table
 
 
 def test_a_step_of_two_evaluations_that_is_cut_in_half_is_a_step() -> None:

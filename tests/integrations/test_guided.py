@@ -344,6 +344,25 @@ def test_rescaling_in_the_networks_own_output_is_that_of_the_pipeline(
     assert is_same(by("rescale:phi=0.7"), own) is is_noise
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("spacing", ["linspace", "trailing", "leading"])
+def test_cfg_plus_plus_is_its_loop_written_by_hand_wherever_steps_end(pipe: Any, spacing: str) -> None:
+    """With some spacings a step ends elsewhere than where the next one begins."""
+    steps, lam = 7, 0.6
+    pipe.scheduler = diffusers.DDIMScheduler(timestep_spacing=spacing, clip_sample=False)
+    with guided(pipe, lam - 1, "cfg++"):
+        found = run(pipe, FAMILY, num_inference_steps=steps)
+    call, kept = FAMILY.call(), pipe.scheduler.alphas_cumprod
+    x = call["latents"]
+    for t in pipe.scheduler.timesteps:
+        c, u = (FAMILY.predict(pipe, x, t, call, cond, x[:, 4:]) for cond in (True, False))
+        after = t - 1000 // steps
+        now, then = kept[t], kept[after] if after >= 0 else torch.tensor(1.0)
+        denoised = (x - (1 - now).sqrt() * (u + lam * (c - u))) / now.sqrt()
+        x = then.sqrt() * denoised + (1 - then).sqrt() * u
+    assert is_same(found, x, tolerance=2e-6)
+
+
 # What is done to networks, and who runs them
 
 

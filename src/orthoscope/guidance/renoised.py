@@ -21,14 +21,16 @@ from orthoscope.guidance.schedules import Tabulated
 from orthoscope.numerics import Array
 
 
-def renoising_factors(times: Sequence[float]) -> Array:
+def renoising_factors(times: Sequence[float], ends: Sequence[float] = ()) -> Array:
     r"""Scale of linear guidance over that of CFG++ at each step, $\sigma/(\sigma - \sigma')$.
 
     Args:
         times: Variance times of the run, strictly descending, one more than there are steps.
+        ends: Those at which its steps end, where that is not where the next ones begin.
 
     Raises:
-        ConfigError: if the times are not strictly descending from a finite one, negative, or fewer than two.
+        ConfigError: if the times are not strictly descending from a finite one, negative, or fewer than two, or the
+            ends are not below the starts of their steps.
     Source:
         [chung2025cfg], DDIM step; derived in explanation/rules.
     """
@@ -37,8 +39,10 @@ def renoising_factors(times: Sequence[float]) -> Array:
         raise ConfigError(
             "CFG++ needs the levels of its run: at least two finite variance times, strictly descending to >= 0"
         )
-    sigma = np.sqrt(at)
-    return np.asarray(sigma[:-1] / (sigma[:-1] - sigma[1:]))
+    start, end = at[:-1], np.asarray(ends, dtype=np.float64) if len(ends) else at[1:]
+    if end.shape != start.shape or not ((end >= 0) & (end < start)).all():
+        raise ConfigError("CFG++ needs an end for each step of its run, at a variance time below that of its start")
+    return np.asarray(np.sqrt(start) / (np.sqrt(start) - np.sqrt(end)))
 
 
 def renoised(lam: float, times: Sequence[float]) -> Tabulated:

@@ -27,8 +27,8 @@ from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.rules.grammar import rule_of
 from orthoscope.guidance.schedules import Constant
 from orthoscope.integrations.diffusers.clock import Position, SchedulerClock
-from orthoscope.integrations.diffusers.combine import combined, strength
-from orthoscope.integrations.diffusers.evidence import check_run, clock_of
+from orthoscope.integrations.diffusers.combine import combined, for_run, strength
+from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.process import NoiseLevel
 
 # Networks whose output is what the scheduler takes it for, and whose input is the scheduler's state.
@@ -134,8 +134,7 @@ class OrthoscopeGuidance(BaseGuidance):
             level = position.level
             level = replace(level, step=(level.step or 0) + first, steps=(level.steps or 0) + first)
             if self._combining is None:
-                check_run(self._clock)
-                self._combining = self._rule.resolved(self._clock.times)
+                self._combining = for_run(self._rule, self._clock)
             return replace(position, level=level)
         if self._rule != LinearCFG() or not (self._schedule.clock == "step" or isinstance(self._schedule, Constant)):
             raise ConfigError(

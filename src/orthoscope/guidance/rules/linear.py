@@ -58,20 +58,23 @@ class Renoised(Rule):
 
     Attributes:
         times: Variance times of the run, descending, one more than there are steps; empty until resolved.
+        ends: Those at which its steps end, where that is not where the next ones begin; empty if it is.
 
     Source:
         [chung2025cfg], DDIM step; as a strength derived in explanation/rules.
     """
 
     times: tuple[float, ...] = ()
+    ends: tuple[float, ...] = ()
     name: ClassVar[str] = "cfg++"
     is_linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Reject times that are no grid."""
         if self.times:
-            object.__setattr__(self, "times", tuple(float(time) for time in self.times))
-            renoising_factors(self.times)
+            for name in ("times", "ends"):
+                object.__setattr__(self, name, tuple(float(time) for time in getattr(self, name)))
+            renoising_factors(self.times, self.ends)
 
     def needed(self, w: Scalar) -> tuple[str, ...]:
         """Only the unconditional prediction at w = -1."""
@@ -96,7 +99,7 @@ class Renoised(Rule):
                 f"CFG++ was resolved for {steps} steps, and step {step} of {level.steps} starts at none of them; "
                 "use `rule.resolved(grid.times)` with the grid of this run"
             )
-        return (1 + w) * renoising_factors(self.times)[step] - 1
+        return (1 + w) * renoising_factors(self.times, self.ends)[step] - 1
 
     def _step(self, time: Scalar) -> Scalar:
         # The step that contains the time; a level belongs to the step that starts there.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import torch
 
 from orthoscope.denoise import Memory
 from orthoscope.errors import ConfigError
-from orthoscope.guidance.rules import Rule, apply
+from orthoscope.guidance.rules import Renoised, Rule, apply
 from orthoscope.guidance.schedules import GuidanceSchedule
-from orthoscope.integrations.diffusers.clock import Position
+from orthoscope.integrations.diffusers.clock import Position, SchedulerClock
+from orthoscope.integrations.diffusers.evidence import check_run, ends_of
 from orthoscope.prediction import Form
 from orthoscope.process import NoiseLevel
 from orthoscope.typing import Events
@@ -33,6 +35,17 @@ def strength(schedule: GuidanceSchedule, position: Position) -> float:
             "scheduler starts; use clock=step, or a table, which is constant beyond its points"
         )
     return w
+
+
+def for_run(rule: Rule, clock: SchedulerClock) -> Rule:
+    """The rule for the run that a clock has begun to read.
+
+    Raises:
+        ConfigError: if the noise of the run does not fall.
+    """
+    check_run(clock)
+    found = rule.resolved(clock.times)
+    return replace(found, ends=tuple(ends_of(clock))) if isinstance(found, Renoised) else found
 
 
 def combined(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import copy
 import inspect
 import itertools
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from torch import Tensor
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.diffusers.clock import Chart, SchedulerClock
 from orthoscope.prediction import Form, Preconditioned, from_denoised
+from orthoscope.process import LEAST_ALPHA, NoiseLevel
 
 # Schedulers known to pass as they come; others may, too.
 SCHEDULERS = (
@@ -57,9 +59,12 @@ _STRAIGHT: tuple[tuple[Chart, Form], ...] = (("flow", "velocity"), ("reversed-fl
 _BY_SIGMA: tuple[Chart, ...] = ("exploding", "preserving", "flow")
 _followed: dict[tuple[type, str], tuple[Chart, Form]] = {}  # by scheduler and settings
 _TRIAL_STEPS = 20
+_STRAY = 0.25  # of a step, by which its end may miss the start of the next
 _OVER = 1.01  # a sigma that is not 1, rounded
 _ROUNDING = 1e-5  # of variances in single precision
 _POINT = 0.5  # inside every range to which schedulers clip
+_FEW = 8  # entries of a state of which only the mean is asked
+_TOLD = ("old_pred_original_sample", "timestep_back")  # what a step before made, and where it was, for some
 _ENTRIES = 2048  # of a state, so that its root mean square is known to 2 %
 _SIGNAL, _NOISE = (
     0.03,
@@ -149,6 +154,9 @@ def _contradiction(clock: SchedulerClock) -> str | None:
     """What speaks against a clock's chart along the run that it has begun to read; None if nothing does."""
     if not _falls(clock.times):
         return "its noise does not fall from step to step"
+    gaps = zip(itertools.pairwise(clock.times), ends_of(clock), strict=True)
+    if any(abs(end - after) > _STRAY * (before - after) + _ROUNDING * before for (before, after), end in gaps):
+        return "its steps do not end where the next ones begin"
     states = (_led(clock, point) for point in (_POINT, 0.0))
     for (alpha, s, with_data), (_, _, without) in zip(*states, strict=True):
         off = float((with_data - without).mean()) / _POINT - alpha
@@ -160,40 +168,82 @@ def _contradiction(clock: SchedulerClock) -> str | None:
     return None
 
 
+def ends_of(clock: SchedulerClock) -> list[float]:
+    """Variance times at which the steps of a run end that a clock has begun to read, from the scheduler's own steps.
+
+    With a table of levels a step may end elsewhere than where the next one begins.
+    """
+    if clock.chart != "timestep":
+        return clock.times[1:]
+    found = []
+    for t in dict.fromkeys(torch.as_tensor(t).item() for t in clock.visited):
+        with_data, without = (_ended(clock, t, point) for point in (_POINT, 0.0))
+        alpha = float((with_data - without).mean()) / _POINT
+        found.append(max(1 / max(alpha, LEAST_ALPHA) ** 2 - 1, 0.0))
+    return found
+
+
+def _ended(clock: SchedulerClock, t: Any, point: float) -> Tensor:
+    """The state after one step from a timestep, led by the prediction exact for data at a point."""
+    trial = SchedulerClock(_detached(clock.scheduler, torch.float64), clock.chart, clock.output)
+    if hasattr(trial.scheduler, "step_index"):  # whatever the run has come to
+        trial.scheduler._step_index = trial.scheduler._begin_index = None
+    level = trial.read(t).level
+    x = level.alpha * (point + level.sigma * torch.ones(1, 1, 1, _FEW, dtype=torch.float64))
+    return _stepped(trial, level, t, x, point, torch.Generator().manual_seed(0))[0]
+
+
 def _led(clock: SchedulerClock, point: float) -> Iterator[tuple[float, float, Tensor]]:
     """Signal scale, noise scale and state at every first evaluation, led by predictions exact for data at a point."""
     trial = SchedulerClock(_detached(clock.scheduler), clock.chart, clock.output)
-    scheduler, step = trial.scheduler, type(trial.scheduler).step
-    randomness = torch.Generator().manual_seed(0)
+    randomness, told = torch.Generator().manual_seed(0), dict.fromkeys(_TOLD)
+    times, ends = clock.times, ends_of(clock)
     x = torch.randn(1, 1, 1, _ENTRIES, generator=randomness, dtype=torch.float64)
-    known = inspect.signature(step).parameters
-    has_variance = str(scheduler.config.get("variance_type", "")).startswith("learned")
-    # Some are told what they made of the step before, and where it was.
-    told = {"generator": randomness, "old_pred_original_sample": None, "timestep_back": None}
     for number, t in enumerate(clock.visited):
         position = trial.read(t, len(clock.visited))
-        level = position.level
-        alpha, s = float(level.alpha), float(level.alpha * level.sigma)
+        alpha, s = float(position.level.alpha), float(position.level.alpha * position.level.sigma)
         if number == 0:
             x = alpha * point + s * x
         if position.is_first:
             yield alpha, s, x
-        if hasattr(scheduler, "scale_model_input"):
-            scheduler.scale_model_input(x, t)  # some insist
-        exact = from_denoised(torch.full_like(x, point), x / alpha, level, trial.output)
-        if has_variance:  # the least of those that it may learn
-            exact = torch.cat([exact, torch.full_like(exact, -1.0)], dim=1)
-        how = {name: value for name, value in told.items() if name in known}
-        with torch.random.fork_rng(devices=[]):
-            made = step(scheduler, model_output=exact, timestep=t, sample=x, **how, return_dict=False)
-        told |= {"old_pred_original_sample": made[-1], "timestep_back": t}
+        made = _stepped(trial, position.level, t, x, point, randomness, **told)
+        told = dict(zip(_TOLD, (made[-1], t), strict=True))
         x = made[0].double()
+        step = int(position.level.step or 0)
+        if clock.chart == "timestep" and ends[step] > 0:
+            x = _carried(x, point, ends[step], times[step + 1])
 
 
-def _detached(scheduler: Any) -> Any:
+def _carried(x: Tensor, point: float, end: float, time: float) -> Tensor:
+    """The state on a table of levels with its noise at another variance time, where the next step begins."""
+    noise = (x * math.sqrt(1 + end) - point) / math.sqrt(end)
+    return (point + math.sqrt(time) * noise) / math.sqrt(1 + time)
+
+
+def _stepped(
+    clock: SchedulerClock, level: NoiseLevel, t: Any, x: Tensor, point: float, randomness: torch.Generator, **told: Any
+) -> Any:
+    """What the scheduler's own step makes of a state, led by the prediction exact for data at a point."""
+    scheduler, step = clock.scheduler, type(clock.scheduler).step
+    if hasattr(scheduler, "scale_model_input"):
+        scheduler.scale_model_input(x, t)  # some insist
+    exact = from_denoised(torch.full_like(x, point), x / level.alpha, level, clock.output)
+    if str(scheduler.config.get("variance_type", "")).startswith("learned"):  # the least of those that it may learn
+        exact = torch.cat([exact, torch.full_like(exact, -1.0)], dim=1)
+    known = inspect.signature(step).parameters
+    how = {
+        name: value
+        for name, value in (dict.fromkeys(_TOLD) | told | {"generator": randomness}).items()
+        if name in known
+    }
+    with torch.random.fork_rng(devices=[]):
+        return step(scheduler, model_output=exact, timestep=t, sample=x, **how, return_dict=False)
+
+
+def _detached(scheduler: Any, dtype: torch.dtype | None = None) -> Any:
     """A copy on the CPU; what a context has replaced on the instance is not called through its class."""
     made = copy.deepcopy(scheduler)
     for name, value in vars(made).items():
         if isinstance(value, Tensor):
-            setattr(made, name, value.cpu())
+            setattr(made, name, value.to("cpu", dtype if value.is_floating_point() else None))
     return made

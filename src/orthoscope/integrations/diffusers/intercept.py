@@ -25,9 +25,9 @@ from orthoscope.guidance.grammar import shown_schedule
 from orthoscope.guidance.rules import Rule, shown_rule
 from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.schedules import GuidanceSchedule
-from orthoscope.integrations.diffusers.combine import combined, strength
+from orthoscope.integrations.diffusers.combine import combined, for_run, strength
 from orthoscope.integrations.diffusers.discover import Layout, discover
-from orthoscope.integrations.diffusers.evidence import check_run, clock_of
+from orthoscope.integrations.diffusers.evidence import clock_of
 from orthoscope.integrations.diffusers.network import (
     Call,
     blocks,
@@ -259,8 +259,7 @@ class _Session:
         channels, rows = sample.shape[1], len(cond)
         position = self._clock.read(timestep, getattr(self._pipe, _PLANNED, None))
         if self._combining is None:
-            check_run(self._clock)
-            self._combining = self._rule.resolved(self._clock.times)
+            self._combining = for_run(self._rule, self._clock)
         w = strength(self._schedule, position)
         if position.is_first:  # all evaluations of a step see what was remembered before it
             self._memory = self._next_memory
