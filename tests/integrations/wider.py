@@ -32,6 +32,7 @@ class Wider:
         scale: The argument by which it is told its scale.
         also: One that must equal it where the scale is one for all.
         offset: What its scale is at strength 0.
+        calls: How often it calls its scheduler for a step.
     """
 
     build: Callable[[], Any]
@@ -39,6 +40,7 @@ class Wider:
     scale: str = "guidance_scale"
     also: str = ""
     offset: float = 1.0
+    calls: int = 1
 
 
 class Scale(float):
@@ -74,6 +76,10 @@ def ddim() -> Any:
 
 def flow(**changes: Any) -> Any:
     return diffusers.FlowMatchEulerDiscreteScheduler(**changes)
+
+
+def straight(shift: float) -> Any:
+    return diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=shift)
 
 
 SMALL = {"num_layers": 1, "attention_head_dim": 16, "num_attention_heads": 2}
@@ -445,10 +451,7 @@ def ovis() -> Any:
 
 def wan_to(kind: str) -> Any:
     known = pipelines.wan()
-    scheduler = diffusers.UniPCMultistepScheduler(
-        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
-    )
-    parts = {"transformer": known.transformer, "vae": known.vae, "scheduler": scheduler}
+    parts = {"transformer": known.transformer, "vae": known.vae, "scheduler": straight(3.0)}
     if kind == "WanImageToVideoPipeline":
         config = dict(known.transformer.config) | {"in_channels": 4 + 4 + 4, "out_channels": 4}
         parts["transformer"] = built(
@@ -498,6 +501,49 @@ def controlled_3() -> Any:
         scheduler=flow(),
         controlnet=control,
     )
+
+
+class Harmless(torch.nn.Module):
+    """Stands for a guardrail that is a package of its own."""
+
+    device, dtype = torch.device("cpu"), torch.float32
+
+    def check_text_safety(self, prompt: str) -> bool:
+        return True
+
+    def check_video_safety(self, video: Any) -> Any:
+        return video
+
+
+def cosmos(kind: str, scheduler: Any, channels: int = 4) -> Any:
+    network = built(
+        diffusers.CosmosTransformer3DModel,
+        in_channels=channels,
+        out_channels=4,
+        num_attention_heads=2,
+        attention_head_dim=16,
+        num_layers=1,
+        mlp_ratio=2,
+        text_embed_dim=WIDTH,
+        adaln_lora_dim=4,
+        max_size=(4, 16, 16),
+        extra_pos_embed_type=None,
+        concat_padding_mask=False,
+    )
+    vae = pipelines.wan().vae
+    if "2" not in kind.removeprefix("Cosmos")[:1]:
+        vae = built(
+            diffusers.AutoencoderKLCosmos,
+            latent_channels=4,
+            encoder_block_out_channels=(8, 8),
+            decode_block_out_channels=(8, 8),
+            attention_resolutions=(),
+            resolution=16,
+            num_layers=1,
+            latents_mean=None,
+            latents_std=None,
+        )
+    return assembled(kind, transformer=network, scheduler=scheduler, vae=vae, safety_checker=Harmless())
 
 
 def frames(*shape: int, **more: Any) -> dict[str, Any]:
@@ -676,6 +722,25 @@ WIDER: dict[str, Wider] = {
             texts() | latents(4, 16, 16) | {"image": picture(6), "generator": torch.Generator().manual_seed(7)}
         ),
     ),
+    "Cosmos 1": Wider(
+        build=lambda: cosmos(
+            "CosmosTextToWorldPipeline",
+            diffusers.EDMEulerScheduler(sigma_max=80.0, sigma_data=0.5, final_sigmas_type="sigma_min"),
+        ),
+        call=lambda: frames(4, 2, 4, 4, height=32, width=32, num_frames=9),
+        offset=0.0,
+        calls=2,
+    ),
+    "Cosmos 2": Wider(
+        build=lambda: cosmos("Cosmos2TextToImagePipeline", flow(use_karras_sigmas=True)),
+        call=lambda: frames(4, 1, 4, 4, height=32, width=32),
+        offset=0.0,
+    ),
+    "Cosmos 2.5": Wider(
+        build=lambda: cosmos("Cosmos2_5_PredictBasePipeline", straight(5.0), 5),
+        call=lambda: frames(4, 2, 4, 4, height=32, width=32, num_frames=5),
+        offset=0.0,
+    ),
 }
 
 
@@ -692,7 +757,8 @@ def own(pipe: Any, wider: Wider, early: float, late: float) -> Tensor:
     @functools.wraps(step := scheduler.step)
     def stepped(*args: Any, **kwargs: Any) -> Any:
         found = step(*args, **kwargs)
-        if next(made) == (len(scheduler.timesteps) - (getattr(scheduler, "begin_index", None) or 0)) // 2:
+        steps = len(scheduler.timesteps) - (getattr(scheduler, "begin_index", None) or 0)
+        if next(made) == wider.calls * (steps // 2):
             scale.now = late
             if isinstance(getattr(pipe, "_guidance_scale", None), Tensor):  # one for every frame
                 pipe._guidance_scale = scale

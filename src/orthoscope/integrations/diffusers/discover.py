@@ -79,7 +79,9 @@ class Layout:
         return cond, uncond
 
 
-def discover(blocks: Sequence[Tensor], state: Tensor, output: Tensor, pipe: str) -> Layout:
+def discover(
+    blocks: Sequence[Tensor], state: Tensor, output: Tensor, pipe: str, *, is_confirmed: bool = False
+) -> Layout:
     """The layout of a step.
 
     Args:
@@ -87,6 +89,8 @@ def discover(blocks: Sequence[Tensor], state: Tensor, output: Tensor, pipe: str)
         state: What the scheduler steps.
         output: What the pipeline hands to its scheduler.
         pipe: What the pipeline is called.
+        is_confirmed: Whether earlier steps showed it, and this one has to have it no more than nearly: little noise is
+            left in differences of large numbers.
 
     Raises:
         ConfigError: if the pipeline guides three predictions at once.
@@ -111,6 +115,8 @@ def discover(blocks: Sequence[Tensor], state: Tensor, output: Tensor, pipe: str)
             if fit is None:
                 continue
             silent = False
+            if is_confirmed:
+                fit = replace(fit, bound=fit.bound * _CLEAR)
             if (found := fit.layout(pair, view, len(blocks))) is not None:
                 return found
             fits.append(fit)

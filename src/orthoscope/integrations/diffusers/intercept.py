@@ -39,8 +39,10 @@ from orthoscope.integrations.diffusers.network import (
     takes_guidance,
 )
 from orthoscope.integrations.diffusers.record import Evaluation, GuidanceLog, measured
+from orthoscope.prediction import Form
 
 _PLANNED = "_num_timesteps"  # where pipelines say how many of the scheduler's timesteps a run visits
+_MEAN = "pred_original_sample"  # what a scheduler's step takes where its pipeline has made the denoised mean itself
 _ENOUGH = 2  # steps that show a layout, after which it is taken for granted
 
 
@@ -186,10 +188,24 @@ class _Session:
             return step(*args, **kwargs)
         bound = inspect.signature(step).bind(*args, **kwargs)
         given = bound.arguments
-        given["model_output"] = self._guided(given["model_output"], given["timestep"], given["sample"])
+        if self._is_all_predictions(given["model_output"]):  # some ask first what each means as a denoised mean
+            return step(*args, **kwargs)
+        is_mean = given.get(_MEAN) is not None
+        form = "denoised" if is_mean else self._clock.output
+        given["model_output"] = self._guided(given["model_output"], given["timestep"], given["sample"], form)
+        if is_mean:
+            given[_MEAN] = given["model_output"]
         stepped = step(*bound.args, **bound.kwargs)
         self.log.final = stepped[0][: len(self.log.runs[-1][-1].measured["cond_norm"])]
         return stepped
+
+    def _is_all_predictions(self, output: torch.Tensor) -> bool:
+        """Whether the predictions of a step, one from each call, stand below each other as they were made."""
+        made = [call.prediction for call in self._calls if call.prediction is not None]
+        return len(made) > 1 and any(
+            len(output) == sum(map(len, order)) and torch.equal(torch.cat(order), output)
+            for order in (made, made[::-1])
+        )
 
     def _pair(
         self, calls: Sequence[Call], output: torch.Tensor, sample: torch.Tensor
@@ -210,7 +226,8 @@ class _Session:
             raise ConfigError(self._no_pair(made, len(sample)))
         state, known = sample[:rows], self._layout
         if self._shown < _ENOUGH or known is None or known.adds_state or known.blocks != len(found):
-            seen = discover(found, state, output[:rows, : state.shape[1]], self._name)
+            output = output[:rows, : state.shape[1]]
+            seen = discover(found, state, output, self._name, is_confirmed=self._shown >= _ENOUGH)
             if self._shown and known is not None and seen.is_evident and not _agree(seen, known):
                 raise StoppedError(f"{self._name} changed the pair that it guides in its run, so it cannot be guided")
             if seen.is_evident or known is None or known.adds_state or self._shown == 0:
@@ -250,7 +267,7 @@ class _Session:
             return f"{none}its network is distilled, with guidance an input of its one evaluation; use one that is not"
         return f"{none}pass guidance_scale > 1; the scale's value will not matter"
 
-    def _guided(self, output: torch.Tensor, timestep: Any, sample: torch.Tensor) -> torch.Tensor:
+    def _guided(self, output: torch.Tensor, timestep: Any, sample: torch.Tensor, form: Form) -> torch.Tensor:
         """The guided prediction in place of the pipeline's own, in its shape and precision."""
         calls, self._calls = self._calls, []
         cond, uncond = self._pair(calls, output, sample)
@@ -263,9 +280,7 @@ class _Session:
         w = strength(self._schedule, position)
         if position.is_first:  # all evaluations of a step see what was remembered before it
             self._memory = self._next_memory
-        result, memory = combined(
-            self._combining, w, (cond, uncond), sample[:rows], position.level, self._clock.output, self._memory
-        )
+        result, memory = combined(self._combining, w, (cond, uncond), sample[:rows], position.level, form, self._memory)
         if position.is_first:
             self._next_memory = memory
         if not self.log.runs:  # the timesteps were set before the context was entered
@@ -275,8 +290,9 @@ class _Session:
             None if "uncond" in idle else uncond,
             result,
             position.level,
-            self._clock.output,
+            form,
         )
+        self.log.attrs["prediction"] = str(form)
         self.log.runs[-1].append(Evaluation(level=position.level, strength=w, passes=2 - len(idle), measured=seen))
         result = result.to(output.dtype)
         if rows < len(sample):
