@@ -31,6 +31,7 @@ STEPS = 6
 CHARTS = {
     "CogVideoXDDIMScheduler": "timestep",
     "CogVideoXDPMScheduler": "timestep",
+    "CosineDPMSolverMultistepScheduler": "exploding",
     "DDIMParallelScheduler": "timestep",
     "DDIMScheduler": "timestep",
     "DDPMParallelScheduler": "timestep",
@@ -43,8 +44,10 @@ CHARTS = {
     "EDMEulerScheduler": "exploding",
     "EulerAncestralDiscreteScheduler": "exploding",
     "EulerDiscreteScheduler": "exploding",
+    "FlowMapEulerDiscreteScheduler": "flow",
     "FlowMatchEulerDiscreteScheduler": "flow",
     "FlowMatchHeunDiscreteScheduler": "flow",
+    "FlowMatchLCMScheduler": "flow",
     "HeunDiscreteScheduler": "exploding",
     "KDPM2AncestralDiscreteScheduler": "exploding",
     "KDPM2DiscreteScheduler": "exploding",

@@ -29,6 +29,7 @@ from orthoscope.process import LEAST_ALPHA, NoiseLevel
 SCHEDULERS = (
     "CogVideoXDDIMScheduler",
     "CogVideoXDPMScheduler",
+    "CosineDPMSolverMultistepScheduler",
     "DDIMParallelScheduler",
     "DDIMScheduler",
     "DDPMParallelScheduler",
@@ -41,8 +42,10 @@ SCHEDULERS = (
     "EDMEulerScheduler",
     "EulerAncestralDiscreteScheduler",
     "EulerDiscreteScheduler",
+    "FlowMapEulerDiscreteScheduler",
     "FlowMatchEulerDiscreteScheduler",
     "FlowMatchHeunDiscreteScheduler",
+    "FlowMatchLCMScheduler",
     "HeunDiscreteScheduler",
     "KDPM2AncestralDiscreteScheduler",
     "KDPM2DiscreteScheduler",
@@ -88,7 +91,9 @@ def _established(scheduler: Any) -> tuple[Chart, Form]:
     name = type(scheduler).__name__
     if "skip_prk_steps" in scheduler.config and not scheduler.config.skip_prk_steps:
         raise ConfigError(f"{name} with its Runge-Kutta warm-up is not supported; set skip_prk_steps=True")
-    trial, why = _detached(scheduler), "no known chart has such a prediction"
+    has_levels = hasattr(scheduler, "sigmas") or hasattr(scheduler, "alphas_cumprod")
+    why = "no known chart has such a prediction" if has_levels else "it keeps neither sigmas nor a table of levels"
+    trial = _detached(scheduler)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -103,9 +108,9 @@ def _established(scheduler: Any) -> tuple[Chart, Form]:
     except Exception as error:  # whatever a scheduler of another make may do
         why = f"{type(error).__name__}: {error}".splitlines()[0]
     others = ", ".join(other for other in SCHEDULERS if other != name)
+    told = f" with prediction_type={prediction_type(scheduler)!r}" if _has_choice(scheduler) else ""
     raise ConfigError(
-        f"the noise level of {name} with prediction_type={prediction_type(scheduler)!r} could not be established "
-        f"({why}), so no schedule can be followed; change its settings, or use one of {others}"
+        f"the noise level of {name}{told} could not be established ({why}), so no schedule can be followed; change its settings, or use one of {others}"
     )
 
 
@@ -124,10 +129,13 @@ def check_run(clock: SchedulerClock) -> None:
 
 def prediction_type(scheduler: Any) -> str:
     """What a scheduler is set to take a network's output for, nearly in the words of diffusers."""
-    # Configs keep settings of schedulers that they were made from, which may have no meaning here.
-    has_choice = "prediction_type" in inspect.signature(type(scheduler).__init__).parameters
-    kind = str(scheduler.config["prediction_type"]) if has_choice else "flow_prediction"
+    kind = str(scheduler.config["prediction_type"]) if _has_choice(scheduler) else "flow_prediction"
     return f"preconditioned {kind}" if hasattr(scheduler, "precondition_outputs") else kind
+
+
+def _has_choice(scheduler: Any) -> bool:
+    # Configs keep settings of schedulers that they were made from, which may have no meaning here.
+    return "prediction_type" in inspect.signature(type(scheduler).__init__).parameters
 
 
 def _candidates(scheduler: Any) -> Iterator[tuple[Chart, Form]]:
