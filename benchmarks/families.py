@@ -3,8 +3,8 @@
     python -m benchmarks.families
 
 Every one is a tiny real pipeline of diffusers with seeded weights, in single precision. The difference is relative, at
-strengths that change in the middle of the run where that can be had; effect is how much the results at two scales
-differ, relative again, so that what is measured is the guidance.
+strengths that change in the middle of the run; effect is how much the results at two scales differ, relative again, so
+that what is measured is the guidance.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def main() -> None:
     print("| family | pipeline | against | difference | effect |\n|---|---|---|---|---|")
     for name in names or [*families.FAMILIES, *wider.WIDER]:
         if name in wider.WIDER:
-            shown, (kind, error, effect) = "its own scale", by_itself(wider.WIDER[name])
+            shown, (kind, error, effect) = "own", by_itself(wider.WIDER[name])
         else:
-            shown, (kind, error, effect) = "a loop by hand", by_hand(families.FAMILIES[name])
+            shown, (kind, error, effect) = "by hand", by_hand(families.FAMILIES[name])
         print(f"| {name} | `{kind}` | {shown} | {error:.0e} | {effect:.1g} |", flush=True)
 
 

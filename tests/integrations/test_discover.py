@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ pytest.importorskip("diffusers")
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.integrations.diffusers import guided
 from orthoscope.integrations.diffusers.discover import discover
+from orthoscope.integrations.randomness import stepping_by
 from tests.integrations import wider
 from tests.integrations.pipelines import draw
 from tests.integrations.wider import WIDER
@@ -128,13 +131,48 @@ def test_what_is_no_guidance_is_refused(output: Tensor, message: str) -> None:
         "LTX-Video image to video",
         "Lumina 2",
         "CogVideoX (DPM)",
+        "Cosmos 1",
+        "Cosmos 2",
+        "Kandinsky 5",
         "Stable Video Diffusion",
+        "Stable Audio",
         "Stable Diffusion latent upscaler",
     ],
 )
 def test_constant_and_changing_strengths_are_the_pipelines_own(name: str) -> None:
     error, effect = wider.agreement(WIDER[name])
     assert error < 1e-5 < 1e-3 < effect
+
+
+def test_a_scale_of_some_channels_becomes_that_of_all() -> None:
+    """Lumina-Next guides three of its four channels."""
+    pipe, stepped, said = wider.lumina(), [], []
+    network, step = pipe.transformer, pipe.scheduler.step
+
+    @functools.wraps(step)
+    def overheard(output: Tensor, *args: Any, **kwargs: Any) -> Any:
+        stepped.append(output)
+        return step(output, *args, **kwargs)
+
+    handle = network.register_forward_hook(lambda module, given, output: said.append(output[0]))
+    with stepping_by(pipe.scheduler, overheard), guided(pipe, "step:early=1.5,late=4,switch=50%"):
+        pipe(**wider.masked(clean_caption=False), num_inference_steps=2)
+    handle.remove()
+    for output, both, w in zip(stepped, said, (1.5, 4.0), strict=True):
+        cond, uncond = both[:, :4].chunk(2)
+        torch.testing.assert_close(output, -(cond + w * (cond - uncond)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_frames_that_are_given_are_no_guidance() -> None:
+    pipe = wider.cosmos("Cosmos2VideoToWorldPipeline", wider.flow(use_karras_sigmas=True), 5)
+    call = {name: value[:1] for name, value in wider.texts().items()} | {
+        "latents": draw(1, 4, 2, 4, 4, seed=5),
+        "video": draw(1, 5, 3, 32, 32, seed=6).sigmoid(),
+        "output_type": "latent",
+    }
+    with pytest.raises(StoppedError, match="is not its guidance of any two of the 2"), guided(pipe, 2.0):
+        pipe(**call | wider.seeded(), height=32, width=32, num_frames=5, num_inference_steps=2)
 
 
 @pytest.mark.parametrize(

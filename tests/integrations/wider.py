@@ -11,6 +11,7 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from orthoscope.integrations.diffusers import guided
@@ -86,11 +87,15 @@ SMALL = {"num_layers": 1, "attention_head_dim": 16, "num_attention_heads": 2}
 FLUX = SMALL | {"num_single_layers": 1, "joint_attention_dim": WIDTH, "in_channels": 16, "patch_size": 1}
 
 
+def seeded() -> dict[str, Any]:
+    return {"generator": torch.Generator().manual_seed(7)}
+
+
 def true_cfg(*shape: int, **more: Any) -> dict[str, Any]:
     return texts(pooled=True) | latents(*shape) | {"height": 16, "width": 16} | more
 
 
-def chroma() -> Any:
+def chroma(kind: str = "ChromaPipeline", **settings: Any) -> Any:
     network = built(
         diffusers.ChromaTransformer2DModel,
         **FLUX,
@@ -99,7 +104,7 @@ def chroma() -> Any:
         approximator_layers=1,
         axes_dims_rope=(4, 4, 8),
     )
-    return assembled("ChromaPipeline", transformer=network, scheduler=flow(), vae=pipelines.vae())
+    return assembled(kind, transformer=network, scheduler=flow(), vae=pipelines.vae(**settings))
 
 
 def flux(kind: str) -> Any:
@@ -190,7 +195,7 @@ def ltx(kind: str, **settings: Any) -> Any:
 def ltx_call(**more: Any) -> dict[str, Any]:
     masks = {f"{side}prompt_attention_mask": torch.ones(ROWS, TOKENS, dtype=torch.long) for side in ("", "negative_")}
     known = {"height": 32, "width": 32, "num_frames": 9, "output_type": "latent"}
-    return texts() | masks | known | {"generator": torch.Generator().manual_seed(7)} | more
+    return texts() | masks | known | seeded() | more
 
 
 def lumina2() -> Any:
@@ -503,6 +508,134 @@ def controlled_3() -> Any:
     )
 
 
+def prx() -> Any:
+    network = built(
+        diffusers.PRXTransformer2DModel,
+        in_channels=4,
+        patch_size=2,
+        context_in_dim=WIDTH,
+        hidden_size=32,
+        mlp_ratio=2,
+        num_heads=2,
+        depth=1,
+        axes_dim=[8, 8],
+    )
+    return assembled("PRXPipeline", transformer=network, scheduler=flow(), vae=pipelines.vae(shift_factor=0.1))
+
+
+def kandinsky5() -> Any:
+    network = built(
+        diffusers.Kandinsky5Transformer3DModel,
+        in_visual_dim=4,
+        out_visual_dim=4,
+        in_text_dim=WIDTH,
+        in_text_dim2=WIDTH,
+        time_dim=16,
+        model_dim=32,
+        ff_dim=32,
+        num_text_blocks=1,
+        num_visual_blocks=1,
+        axes_dims=(4, 6, 6),
+    )
+    return assembled("Kandinsky5T2VPipeline", transformer=network, scheduler=flow())
+
+
+def kandinsky5_call() -> dict[str, Any]:
+    """States here have their channels last."""
+    known, ends = texts(pooled=True), torch.tensor([0, TOKENS, 2 * TOKENS], dtype=torch.int32)
+    call: dict[str, Any] = {"latents": draw(ROWS, 2, 4, 4, 4, seed=5), "output_type": "latent"}
+    for side in ("", "negative_"):
+        call[f"{side}prompt_embeds_qwen"] = known[f"{side}prompt_embeds"]
+        call[f"{side}prompt_embeds_clip"] = known[f"{side}pooled_prompt_embeds"]
+        call[f"{side}prompt_cu_seqlens"] = ends
+    return call | {"height": 32, "width": 32, "num_frames": 5}
+
+
+def hunyuan_dit() -> Any:
+    network = built(
+        diffusers.HunyuanDiT2DModel,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        in_channels=4,
+        patch_size=2,
+        sample_size=8,
+        hidden_size=16,
+        num_layers=2,
+        mlp_ratio=2,
+        cross_attention_dim=WIDTH,
+        cross_attention_dim_t5=WIDTH,
+        pooled_projection_dim=WIDTH,
+        text_len=TOKENS,
+        text_len_t5=TOKENS,
+        use_style_cond_and_image_meta_size=False,
+    )
+    scheduler = diffusers.DDPMScheduler(clip_sample=False, prediction_type="v_prediction")
+    return assembled("HunyuanDiTPipeline", transformer=network, scheduler=scheduler, vae=pipelines.vae())
+
+
+def hunyuan_dit_call() -> dict[str, Any]:
+    call = texts() | latents(4, 8, 8) | {"height": 16, "width": 16, "use_resolution_binning": False}
+    for side in ("", "negative_"):
+        call[f"{side}prompt_embeds_2"] = call[f"{side}prompt_embeds"].flip(0)
+        for name in ("prompt_attention_mask", "prompt_attention_mask_2"):
+            call[side + name] = torch.ones(ROWS, TOKENS, dtype=torch.long)
+    return call | seeded()
+
+
+def stable_audio() -> Any:
+    from diffusers.pipelines.stable_audio import StableAudioProjectionModel
+
+    network = built(
+        diffusers.StableAudioDiTModel,
+        sample_size=8,
+        in_channels=4,
+        out_channels=4,
+        num_layers=1,
+        attention_head_dim=8,
+        num_attention_heads=2,
+        num_key_value_attention_heads=2,
+        cross_attention_dim=WIDTH,
+        time_proj_dim=8,
+        global_states_input_dim=2 * WIDTH,
+        cross_attention_input_dim=WIDTH,
+    )
+    about = {"text_encoder_dim": WIDTH, "conditioning_dim": WIDTH, "min_value": 0, "max_value": 32}
+    vae = built(
+        diffusers.AutoencoderOobleck,
+        encoder_hidden_size=6,
+        downsampling_ratios=[1, 2],
+        decoder_channels=3,
+        decoder_input_channels=4,
+        channel_multiples=[2, 4],
+        sampling_rate=4,
+    )
+    return assembled(
+        "StableAudioPipeline",
+        transformer=network,
+        projection_model=built(StableAudioProjectionModel, **about),
+        vae=vae,
+        scheduler=diffusers.EDMDPMSolverMultistepScheduler(
+            sigma_max=500.0, sigma_min=0.3, sigma_data=1.0, sigma_schedule="exponential", prediction_type="v_prediction"
+        ),
+    )
+
+
+def stable_audio_call() -> dict[str, Any]:
+    masks = {f"{side}attention_mask": torch.ones(ROWS, TOKENS) for side in ("", "negative_")}
+    return texts() | masks | latents(4, 8)
+
+
+def larger_if() -> Any:
+    return assembled(
+        "IFSuperResolutionPipeline",
+        unet=pipelines.unet(
+            in_channels=6, out_channels=6, act_fn="gelu", encoder_hid_dim=WIDTH, class_embed_type="timestep"
+        ),
+        scheduler=diffusers.DDPMScheduler(clip_sample=False, variance_type="learned_range"),
+        image_noising_scheduler=diffusers.DDPMScheduler(),
+    )
+
+
 class Harmless(torch.nn.Module):
     """Stands for a guardrail that is a package of its own."""
 
@@ -741,12 +874,37 @@ WIDER: dict[str, Wider] = {
         call=lambda: frames(4, 2, 4, 4, height=32, width=32, num_frames=5),
         offset=0.0,
     ),
+    "PRX": Wider(
+        build=prx,
+        call=lambda: {
+            name: value[:1] if isinstance(value, Tensor) else value
+            for name, value in boolean(masked(use_resolution_binning=False)).items()
+        },
+    ),
+    "Kandinsky 5": Wider(build=kandinsky5, call=kandinsky5_call),
+    "Hunyuan-DiT": Wider(build=hunyuan_dit, call=hunyuan_dit_call),
+    "Stable Audio": Wider(build=stable_audio, call=stable_audio_call),
+    "DeepFloyd IF, super-resolution": Wider(
+        build=larger_if,
+        call=lambda: (
+            texts()
+            | {"image": draw(ROWS, 3, 4, 4, seed=6).sigmoid(), "height": 8, "width": 8, "output_type": "pt"}
+            | seeded()
+        ),
+    ),
+    "LTX-Video with frames given": Wider(
+        build=lambda: ltx("LTXConditionPipeline"), call=lambda: ltx_call(image=draw(1, 3, 32, 32, seed=6).sigmoid())
+    ),
+    "Chroma image to image": Wider(
+        build=lambda: chroma("ChromaImg2ImgPipeline", shift_factor=0.1),
+        call=lambda: boolean(texts(masked="prompt_attention_mask")) | midway() | {"height": 16, "width": 16},
+    ),
 }
 
 
 def states(found: Any) -> Tensor:
     """What a pipeline returned, as one tensor."""
-    first = found[0] if isinstance(found, tuple) else found
+    first = found[0] if isinstance(found, tuple | BaseOutput) else found
     return torch.stack(list(first)) if isinstance(first, list) else torch.as_tensor(first)
 
 
