@@ -87,6 +87,14 @@ def test_what_is_made_of_a_prediction_and_the_state_is_made_of_the_pair() -> Non
         torch.testing.assert_close(part, made(wanted))
 
 
+def test_a_renormalization_that_holds_the_state_is_refused_for_what_it_is() -> None:
+    """It cannot be left out: what was made of the state is renormalized with it."""
+    mean = STATE - 0.5 * plain(UNCOND, COND)
+    rescaled = (STATE - mean * torch.tensor([0.8, 0.9]).reshape(2, 1, 1, 1, 1)) / 0.5
+    with pytest.raises(StoppedError, match="is renormalized row by row together with the state"):
+        discover([UNCOND, COND], STATE, rescaled, "It")
+
+
 def test_a_pair_is_found_among_three_and_three_at_once_are_refused() -> None:
     third = draw(2, 4, 3, 8, 8, seed=3)
     found = discover([UNCOND, third, COND], STATE, plain(UNCOND, COND), "It")

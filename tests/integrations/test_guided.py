@@ -430,9 +430,27 @@ def test_another_pipeline_with_the_same_parts_is_left_alone(pipe: Any) -> None:
 
 
 def test_a_copy_of_the_scheduler_steps_by_itself(pipe: Any) -> None:
-    with guided(pipe, MIXED):
-        copied = copy.deepcopy(pipe.scheduler)
-        assert copied.step.__self__ is copied
+    with guided(pipe, MIXED) as log:
+        copied = copy.deepcopy(copy.deepcopy(pipe.scheduler))
+        copied.set_timesteps(2)
+        x = torch.ones(1, 4, 8, 8)
+        stepped = copied.step(x, copied.timesteps[0], x, return_dict=False)[0]
+    assert not log.runs
+    assert is_same(stepped, x * (1 + float(copied.sigmas[1] - copied.sigmas[0])))
+
+
+def test_a_pipeline_that_steps_a_copy_of_its_scheduler_is_refused(pipe: Any) -> None:
+    class Own(diffusers.StableDiffusionPipeline):
+        """A second state beside the first, as sound beside a film."""
+
+        def __call__(self) -> None:
+            self.scheduler.set_timesteps(2)
+            x = torch.ones(1, 4, 8, 8)
+            copy.deepcopy(self.scheduler).step(x, self.scheduler.timesteps[0], x)
+
+    own = Own(**pipe.components)
+    with pytest.raises(ConfigError, match="Own steps a copy of its scheduler"), guided(own, MIXED):
+        own()
 
 
 def test_a_run_that_stops_making_pairs_is_told_why(pipe: Any) -> None:

@@ -32,6 +32,7 @@ class Wider:
         call: What it is called with, beside its scale.
         scale: The argument by which it is told its scale.
         also: One that must equal it where the scale is one for all.
+        by_step: The argument that takes a scale for every step, where there is one.
         offset: What its scale is at strength 0.
         calls: How often it calls its scheduler for a step.
     """
@@ -40,6 +41,7 @@ class Wider:
     call: Callable[[], dict[str, Any]]
     scale: str = "guidance_scale"
     also: str = ""
+    by_step: str = ""
     offset: float = 1.0
     calls: int = 1
 
@@ -636,6 +638,30 @@ def larger_if() -> Any:
     )
 
 
+def ideogram() -> Any:
+    about = {
+        "in_channels": 16,
+        "num_layers": 1,
+        "attention_head_dim": 16,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "adaln_dim": 16,
+        "llm_features_dim": WIDTH,
+        "rope_theta": 10000,
+        "mrope_section": (4, 2, 2),
+    }
+    made = diffusers.Ideogram4Transformer2DModel
+    networks = {"transformer": built(made, **about), "unconditional_transformer": built(made, seed=1, **about)}
+    pipe = assembled("Ideogram4Pipeline", **networks, scheduler=flow(), vae=pipelines.vae())
+
+    def encoded(grid_h: int, grid_w: int, device: Any, **_: Any) -> Any:
+        text = torch.cat([draw(ROWS, TOKENS, WIDTH, seed=1), torch.zeros(ROWS, grid_h * grid_w, WIDTH)], 1)
+        return text, *pipe._prepare_ids([TOKENS] * ROWS, grid_h, grid_w, TOKENS, device)
+
+    pipe.encode_prompt = encoded
+    return pipe
+
+
 class Harmless(torch.nn.Module):
     """Stands for a guardrail that is a package of its own."""
 
@@ -899,6 +925,14 @@ WIDER: dict[str, Wider] = {
         build=lambda: chroma("ChromaImg2ImgPipeline", shift_factor=0.1),
         call=lambda: boolean(texts(masked="prompt_attention_mask")) | midway() | {"height": 16, "width": 16},
     ),
+    "Ideogram 4": Wider(
+        build=ideogram,
+        call=lambda: (
+            latents(256, 16) | {"prompt": ["a", "b"], "max_sequence_length": TOKENS, "height": 64, "width": 64}
+        ),
+        scale="",
+        by_step="guidance_schedule",
+    ),
 }
 
 
@@ -925,6 +959,8 @@ def own(pipe: Any, wider: Wider, early: float, late: float) -> Tensor:
     if hasattr(pipe, "guider"):
         pipe.guider.guidance_scale = scale
     how: dict[str, Any] = {name: scale for name in (wider.scale, wider.also) if name}
+    if wider.by_step:
+        how = {wider.by_step: [early] * (STEPS // 2) + [late] * (STEPS // 2)}
     with stepping_by(scheduler, stepped):
         return states(pipe(**wider.call(), **how, num_inference_steps=STEPS, return_dict=False))
 
@@ -932,6 +968,8 @@ def own(pipe: Any, wider: Wider, early: float, late: float) -> Tensor:
 def steered(pipe: Any, wider: Wider, early: float, late: float) -> tuple[Tensor, Any]:
     """What it makes under a schedule, and the log."""
     how: dict[str, Any] = {wider.scale: 3.0} if wider.scale else {}
+    if wider.by_step:
+        how = {wider.by_step: [3.0] * STEPS}
     with guided(pipe, f"step:early={early},late={late},switch=50%") as log:
         found = states(pipe(**wider.call(), **how, num_inference_steps=STEPS, return_dict=False))
     return found, log

@@ -32,6 +32,7 @@ View = Callable[[Tensor], Tensor]
 _NOISE = 16  # roundings of the working precision that the evidence may be off
 _CLEAR = 64  # roundings by which two predictions must differ to be evidence
 _FEW = 4  # times as many entries as there are unknowns, below which a fit is no evidence
+_ALIKE = 1e-2  # share by which numbers of two rows may differ that are one
 _ONE = 1e-3  # a scale that is no closer to 1 is guidance
 
 
@@ -135,13 +136,19 @@ class _Fit:
     rest: float
     bound: float
 
+    @property
+    def is_even(self) -> bool:
+        """Whether the state is added to all rows alike, as what depends on the noise alone is."""
+        parts = () if self.shift is None else (self.factor, self.shift)
+        return all(bool((part - part[:1]).abs().max() <= _ALIKE * part.abs().max()) for part in parts)
+
     def layout(self, pair: tuple[int, int], view: View, blocks: int) -> Layout | None:
         """The layout that it is evidence for, if it is."""
         middle = float(self.scale.median())
         scale = 1 - self.scale if middle < 0.5 else self.scale
         signs = self.factor.sign()
         is_guidance = bool((scale > 0.5).all()) and bool(((scale - 1).abs() > _ONE).any())
-        if not (self.rest <= self.bound and is_guidance and bool((signs == signs[0]).all())):
+        if not (self.rest <= self.bound and is_guidance and self.is_even and bool((signs == signs[0]).all())):
             return None
         uncond, cond = pair[::-1] if middle < 0.5 else pair
         found = Layout(
@@ -237,7 +244,9 @@ def _refusal(
                 f"{pipe} sums {len(blocks)} predictions (weights {shown}), of which no two alone are guided; switch "
                 "off what adds the third: skip-layer guidance, pag_scale=0, image_guidance_scale=1"
             )
-    if best.rest <= best.bound:
+    if best.rest <= best.bound and not best.is_even:
+        seen = "is renormalized row by row together with the state (guidance_rescale=0 leaves that out)"
+    elif best.rest <= best.bound:
         seen = f"lies at scale {float(best.scale.median()):.3g} between its two predictions, which is no guidance"
     else:
         seen = (

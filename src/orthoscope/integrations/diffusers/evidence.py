@@ -110,7 +110,8 @@ def _established(scheduler: Any) -> tuple[Chart, Form]:
     others = ", ".join(other for other in SCHEDULERS if other != name)
     told = f" with prediction_type={prediction_type(scheduler)!r}" if _has_choice(scheduler) else ""
     raise ConfigError(
-        f"the noise level of {name}{told} could not be established ({why}), so no schedule can be followed; change its settings, or use one of {others}"
+        f"the noise level of {name}{told} could not be established ({why}), so no schedule can be followed; change its "
+        f"settings, or use one of {others}"
     )
 
 

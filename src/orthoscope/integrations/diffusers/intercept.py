@@ -94,6 +94,7 @@ class _Session:
         self._latest: Any = None  # output of the last call
         self._layout: Layout | None = None
         self._kind: type[torch.nn.Module] | None = None  # of the network that makes the predictions
+        self._is_open = False  # whether this is inside the context
         self._order: Sequence[str] = ()  # which prediction each call of a step makes, where they are calls of their own
         self._restart()
         self.log = GuidanceLog(
@@ -119,8 +120,10 @@ class _Session:
         """Listen and speak until `undo` is closed."""
         for network in self._networks:
             undo.enter_context(listening(network, self._evaluated))
-        for name, around in (("step", self._step), ("set_timesteps", self._started)):
-            undo.enter_context(_replacing(self._scheduler, name, around))
+        undo.enter_context(_replacing(self._scheduler, "set_timesteps", self._started))
+        undo.enter_context(_replacing(self._scheduler, "step", self._step, self._copy_stepped))
+        self._is_open = True
+        undo.callback(setattr, self, "_is_open", False)
 
     def conclude(self) -> None:
         """Make sure that what was heard was answered.
@@ -199,6 +202,15 @@ class _Session:
         self.log.final = stepped[0][: len(self.log.runs[-1][-1].measured["cond_norm"])]
         return stepped
 
+    def _copy_stepped(self, step: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """A step of a copy of the scheduler, which is no concern of this one unless the pipeline itself makes it."""
+        if self._is_open and _running() is self._pipe:
+            raise ConfigError(
+                f"{self._name} steps a copy of its scheduler (for sound, or frame by frame), which no schedule "
+                "reaches, so it cannot be guided as a whole"
+            )
+        return step(*args, **kwargs)
+
     def _is_all_predictions(self, output: torch.Tensor) -> bool:
         """Whether the predictions of a step, one from each call, stand below each other as they were made."""
         made = [call.prediction for call in self._calls if call.prediction is not None]
@@ -228,6 +240,11 @@ class _Session:
         if self._shown < _ENOUGH or known is None or known.adds_state or known.blocks != len(found):
             output = output[:rows, : state.shape[1]]
             seen = discover(found, state, output, self._name, is_confirmed=self._shown >= _ENOUGH)
+            if seen.is_evident and seen.adds_state and getattr(self._pipe, "guidance_rescale", 0):
+                raise ConfigError(
+                    f"{self._name} rescales what it makes of a prediction and the state, which cannot be told apart; "
+                    "pass guidance_rescale=0 (rule rescale:phi=...,space=denoised is the same)"
+                )
             if self._shown and known is not None and seen.is_evident and not _agree(seen, known):
                 raise StoppedError(f"{self._name} changed the pair that it guides in its run, so it cannot be guided")
             if seen.is_evident or known is None or known.adds_state or self._shown == 0:
@@ -319,25 +336,34 @@ def _running() -> Any:
 
 
 class _Replaced:
-    """A method of one instance inside the context; a copy of the instance has its own again."""
+    """A method of one instance inside the context; a copy of the instance has its own again, or one for copies."""
 
-    def __init__(self, part: Any, name: str, around: Callable[..., Any]) -> None:
+    def __init__(
+        self, part: Any, name: str, around: Callable[..., Any], copied: Callable[..., Any] | None = None
+    ) -> None:
         self._part, self._name, self._method, self._around = part, name, getattr(part, name), around
+        self._copied = copied
         functools.update_wrapper(self, self._method)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._around(self._method, *args, **kwargs)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        copied = memo.get(id(self._part))
-        return self if copied is None else types.MethodType(getattr(type(copied), self._name), copied)
+        copy = memo.get(id(self._part))
+        if copy is None:
+            return self
+        if self._copied is not None:
+            return _Replaced(copy, self._name, self._copied, self._copied)
+        return types.MethodType(getattr(type(copy), self._name), copy)
 
 
 @contextmanager
-def _replacing(part: Any, name: str, around: Callable[..., Any]) -> Iterator[None]:
+def _replacing(
+    part: Any, name: str, around: Callable[..., Any], copied: Callable[..., Any] | None = None
+) -> Iterator[None]:
     """Replace a method of one instance by `around(method, ...)`, with the method's own signature."""
     own = vars(part).get(name)
-    setattr(part, name, _Replaced(part, name, around))
+    setattr(part, name, _Replaced(part, name, around, copied))
     try:
         yield
     finally:
