@@ -214,7 +214,8 @@ class _Session:
     def _is_all_predictions(self, output: torch.Tensor) -> bool:
         """Whether the predictions of a step, one from each call, stand below each other as they were made."""
         made = [call.prediction for call in self._calls if call.prediction is not None]
-        return len(made) > 1 and any(
+        fits = len(made) > 1 and all(part.shape[1:] == output.shape[1:] for part in made)
+        return fits and any(
             len(output) == sum(map(len, order)) and torch.equal(torch.cat(order), output)
             for order in (made, made[::-1])
         )
@@ -240,7 +241,7 @@ class _Session:
         if self._shown < _ENOUGH or known is None or known.adds_state or known.blocks != len(found):
             output = output[:rows, : state.shape[1]]
             seen = discover(found, state, output, self._name, is_confirmed=self._shown >= _ENOUGH)
-            if seen.is_evident and seen.adds_state and getattr(self._pipe, "guidance_rescale", 0):
+            if seen.is_evident and seen.adds_state and getattr(self._pipe, "guidance_rescale", False):
                 raise ConfigError(
                     f"{self._name} rescales what it makes of a prediction and the state, which cannot be told apart; "
                     "pass guidance_rescale=0 (rule rescale:phi=...,space=denoised is the same)"
