@@ -138,10 +138,10 @@ class SchedulerClock:
         return 1 / math.sqrt(spread**2 + level.variance)
 
     def _index(self, timestep: Any) -> int:
-        if hasattr(self.scheduler, "step_index"):
-            if self.scheduler.step_index is None:
-                self.scheduler._init_step_index(timestep)  # what its own step would do first
-            return int(self.scheduler.step_index)
+        if getattr(self.scheduler, "step_index", 0) is None and hasattr(self.scheduler, "_init_step_index"):
+            self.scheduler._init_step_index(timestep)  # what its own step would do first
+        if (index := getattr(self.scheduler, "step_index", None)) is not None:
+            return int(index)
         found = torch.nonzero(torch.as_tensor(self.scheduler.timesteps).cpu() == torch.as_tensor(timestep).cpu())
         if not len(found):
             raise ConfigError(f"timestep {float(timestep):g} is none of the scheduler's; call set_timesteps first")
