@@ -1,9 +1,9 @@
-"""Mean shift and variance ratio of any schedule, by replaying the recorded images with a surrogate.
+"""Mean shift and variance ratio of any schedule, by two forecasters, of which the surer is trusted.
 
-An interval joins two errors. That of the images is the audit's own: contributions of the replayed images, resampled.
-That of the surrogate is taken as `MODEL_ERROR` of the distance of the replayed images from those of the nearest
-recorded run, image by image, in units of the spread of a prompt: a schedule that is idle where it differs from a
-recorded one has none.
+The surrogate makes the recorded images again; reweighting lets recorded paths stand for others as far as enough of them
+count. An interval joins two errors. That of the images is the audit's own: their contributions, resampled. That of the
+surrogate is taken as `MODEL_ERROR` of the distance of the images that it made from recorded ones, image by image, in
+units of the spread of a prompt: a schedule that is idle where it differs from a recorded one has none.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from orthoscope import metrics, rng
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.forecasts.pairs import Floats, PairRecorder, Pairs
 from orthoscope.forecasts.plan import REFERENCE, Forecast
+from orthoscope.forecasts.reweighting import Reweighted, Reweighting
 from orthoscope.forecasts.surrogate import Replay, check_replayable
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.rules import LinearCFG
@@ -29,6 +31,7 @@ from orthoscope.integrations.batches import Batches
 from orthoscope.integrations.host import Host
 from orthoscope.metrics import Contributions, Measure
 from orthoscope.metrics.contributions import Over
+from orthoscope.numerics import Array
 from orthoscope.process import NoiseLevel
 from orthoscope.progress import Remark
 from orthoscope.sweeps.cells import Cells
@@ -37,6 +40,7 @@ from orthoscope.threads import one_thread
 LEVEL = 0.9  # of intervals
 REACH = -float(ndtri((1 - LEVEL) / 2))  # half of one of a normal law, in standard errors
 MODEL_ERROR = 0.2  # of the distance from recorded images; set on the digits and their twin, tested on characters
+BELIEVED = 20.0  # images of a prompt that have to count: with fewer, weights make their own error too small
 QUANTITIES = ("variance_ratio", "mean_shift")
 _FAITHFUL = 0.1  # mean squared error of replayed recorded images, in units of the spread of a prompt
 _MANY_PROMPTS = 10  # from here on texts count as a draw from all texts
@@ -49,17 +53,36 @@ class Foreseen:
 
     Attributes:
         schedule: The schedule.
-        measures: Variance ratio and mean shift, by name, with their intervals; empty if it was stopped.
-        distance: Of its images from those of the nearest recorded run, in units of the spread of a prompt.
+        surrogate: Variance ratio and mean shift, by name, with their intervals; empty if it was stopped.
+        reweighted: The same by weighted paths; empty if too few images count.
+        distance: Of the surrogate's images from those of the nearest recorded run, in units of the spread of a prompt.
+        effective: Images of a prompt that count when paths are weighted.
+        reached: Steps that are weighted.
         outside: Whether it has strengths beyond those recorded.
         stopped: Why there is none; empty if there is.
     """
 
     schedule: GuidanceSchedule
-    measures: dict[str, Measure]
+    surrogate: dict[str, Measure]
+    reweighted: dict[str, Measure] = field(default_factory=dict)
     distance: float = math.nan
+    effective: float = math.nan
+    reached: int = 0
     outside: bool = False
     stopped: str = ""
+
+    @property
+    def trusted(self) -> dict[str, str]:
+        """Which forecaster is trusted, by name of the quantity: the one of smaller error, if enough images count."""
+        said = self.reweighted if self.effective >= BELIEVED else {}
+        surer = {name for name, one in said.items() if one.stderr < self.surrogate[name].stderr}
+        return {name: "reweighting" if name in surer else "surrogate" for name in self.surrogate}
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """What is trusted, by name; empty if it was stopped."""
+        by = {"surrogate": self.surrogate, "reweighting": self.reweighted}
+        return {name: by[forecaster][name] for name, forecaster in self.trusted.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -72,6 +95,7 @@ class Forecaster:
         runs: Recorded runs by schedule.
         groups: Number of the prompt of every image.
         replay: The surrogate.
+        reweighting: Weights of recorded paths; None where they cannot be had.
         plain: Replayed images of strength 0.
         unfaithful: Mean squared error of replayed images by recorded schedule, in units of the spread of a prompt.
     """
@@ -81,6 +105,7 @@ class Forecaster:
     runs: dict[GuidanceSchedule, Pairs]
     groups: NDArray[np.int64]
     replay: Replay
+    reweighting: Reweighting | None
     plain: Floats
     unfaithful: dict[GuidanceSchedule, float]
 
@@ -113,8 +138,9 @@ class Forecaster:
                 "be forecast: the pipeline draws its noise otherwise, or does more than its scheduler; audit it instead"
             )
         return cls(
-            plan=plan, host=host, runs=runs, groups=groups, replay=replay, plain=again[REFERENCE], unfaithful=unfaithful
-        )
+            plan=plan, host=host, runs=runs, groups=groups, replay=replay, plain=again[REFERENCE],
+            unfaithful=unfaithful, reweighting=_reweighting(plan, runs, groups, replay),
+        )  # fmt: skip
 
     @property
     def over(self) -> Over:
@@ -129,45 +155,68 @@ class Forecaster:
 
     def foresee(self, schedule: GuidanceSchedule) -> Foreseen:
         """One schedule forecast."""
-        strengths = self._strengths(schedule)
+        strengths = strengths_of(schedule, self.runs[REFERENCE])
         try:
             with threads_of(self.host):
                 images = self.replay(schedule, self.plan.rule)
+                weighted = self.reweighting(strengths) if self.reweighting else None
         except (ConfigError, StoppedError) as error:
-            return Foreseen(schedule=schedule, measures={}, stopped=str(error))
+            return Foreseen(schedule=schedule, surrogate={}, stopped=str(error))
         spread = _spread(self.plain, self.groups)
         distance = math.sqrt(min(_apart(images, run.final) for run in self.runs.values()) / spread)
-        known = np.concatenate([self._strengths(run) for run in self.runs])
+        known = np.concatenate([strengths_of(run, self.runs[REFERENCE]) for run in self.runs])
         outside = bool(strengths.min() < known.min() - _BESIDE or strengths.max() > known.max() + _BESIDE)
-        measures = {name: self._measured(name, part, distance) for name, part in self._parts(images).items()}
-        return Foreseen(schedule=schedule, measures=measures, distance=distance, outside=outside)
+        parts = self._parts(images, metrics.variance_within(images, self.groups), self.plain)
+        measures = self._measured(parts, distance)
+        found = Foreseen(schedule=schedule, surrogate=measures, distance=distance, outside=outside)
+        return found if weighted is None else replace(found, **self._by_weights(weighted, spread))
 
-    def _parts(self, images: Floats) -> dict[str, Contributions]:
-        """What every image contributes to both quantities."""
-        variance, plain = (metrics.variance_within(one, self.groups) for one in (images, self.plain))
+    def _by_weights(self, weighted: Reweighted, spread: float) -> dict[str, Any]:
+        """What weighted paths say, and how many images count."""
+        images, variance = metrics.weighted_within(weighted.images, weighted.weights, self.groups)
+        parts = self._parts(images, variance, self.runs[REFERENCE].final)
+        measures = self._measured(parts, weighted.distance / math.sqrt(spread))
+        return {"reweighted": measures, "effective": weighted.effective, "reached": weighted.reached}
+
+    def _parts(self, images: Floats | Array, variance: Contributions, plain: Floats) -> dict[str, Contributions]:
+        """What every image contributes to both quantities, beside those of strength 0."""
         return {
-            "variance_ratio": variance.per(plain),
-            "mean_shift": metrics.mean_shift_from(images, self.plain, self.groups),
+            "variance_ratio": variance.per(metrics.variance_within(plain, self.groups)),
+            "mean_shift": metrics.mean_shift_from(images, plain, self.groups),
         }
 
-    def _measured(self, name: str, part: Contributions, distance: float) -> Measure:
-        """With the interval of both errors."""
-        stream = rng.stream(self.plan.seed, "forecast", "resample", name)
-        found = part.measure(stream, over=self.over, level=LEVEL, resamples=1000)
-        error = MODEL_ERROR * distance
-        half = REACH * error
-        return replace(
-            found,
-            low=found.value - math.hypot(found.value - found.low, half),
-            high=found.value + math.hypot(found.high - found.value, half),
-            stderr=math.hypot(found.stderr, error),
-        )
+    def _measured(self, parts: dict[str, Contributions], distance: float) -> dict[str, Measure]:
+        """With intervals of both errors, by name."""
+        error, found = MODEL_ERROR * distance, dict[str, Measure]()
+        for name, part in parts.items():
+            stream = rng.stream(self.plan.seed, "forecast", "resample", name)
+            one = part.measure(stream, over=self.over, level=LEVEL, resamples=1000)
+            found[name] = replace(
+                one,
+                low=one.value - math.hypot(one.value - one.low, REACH * error),
+                high=one.value + math.hypot(one.high - one.value, REACH * error),
+                stderr=math.hypot(one.stderr, error),
+            )
+        return found
 
-    def _strengths(self, schedule: GuidanceSchedule) -> NDArray[np.float64]:
-        """Strengths of a run, from noise to data."""
-        times = self.runs[REFERENCE].times
-        levels = (NoiseLevel(time=float(t), step=k, steps=len(times)) for k, t in enumerate(times))
-        return np.array([float(schedule.strength(level)) for level in levels])
+
+def strengths_of(schedule: GuidanceSchedule, run: Pairs) -> Array:
+    """Strengths of a schedule at the levels of a run, from noise to data."""
+    levels = (NoiseLevel(time=float(t), step=k, steps=len(run.times)) for k, t in enumerate(run.times))
+    return np.array([float(schedule.strength(level)) for level in levels])
+
+
+def _reweighting(
+    plan: Forecast, runs: dict[GuidanceSchedule, Pairs], groups: NDArray[np.int64], replay: Replay
+) -> Reweighting | None:
+    """Weights of the recorded paths; None for other rules than the linear one, and without noise that can be told."""
+    if plan.rule != LinearCFG():
+        return None
+    strengths = np.stack([strengths_of(schedule, run) for schedule, run in runs.items()])
+    try:
+        return Reweighting.of(list(runs.values()), strengths, groups, replay.fitted)
+    except ConfigError:
+        return None
 
 
 def threads_of(host: Host) -> AbstractContextManager[None]:

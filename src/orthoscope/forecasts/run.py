@@ -67,7 +67,17 @@ def labelled(forecaster: Forecaster, found: list[Foreseen]) -> xr.Dataset:
         for name in QUANTITIES
         for end, part in _ENDS.items()
     }
+    for name in QUANTITIES:
+        variables[f"{name}_by"] = (at, [one.trusted.get(name, "") for one in found])
+        for method, each in (
+            ("surrogate", [one.surrogate.get(name) for one in found]),
+            ("reweighted", [one.reweighted.get(name) for one in found]),
+        ):
+            for end, part in (("", "value"), ("_stderr", "stderr")):
+                variables[f"{name}_{method}{end}"] = (at, [getattr(one, part, np.nan) for one in each])
     variables |= {
+        "effective": (at, [one.effective for one in found]),
+        "reached": (at, [one.reached for one in found]),
         "distance": (at, [one.distance for one in found]),
         "outside": (at, [one.outside for one in found]),
         "stopped": (at, [one.stopped for one in found]),

@@ -101,12 +101,14 @@ class Replay:
         labels: Number of the prompt of every image, as a text.
         seeds: Seed of every image.
         steps: Steps of the scheduler.
+        fitted: The surrogate itself, level by level.
     """
 
     host: Host
     labels: Sequence[str]
     seeds: Sequence[int]
     steps: int
+    fitted: Sequence[Fit]
 
     @classmethod
     def of(cls, host: Host, recorded: Sequence[Pairs], prompts: NDArray[np.int64], seeds: Sequence[int]) -> Replay:
@@ -118,9 +120,11 @@ class Replay:
         scheduler = type(host.pipe.scheduler).from_config(host.pipe.scheduler.config)
         first = recorded[0]
         like = torch.empty(1, *first.shape, dtype=host.pipe.dtype)
-        network = Surrogate(fits(recorded, prompts), first.times, scheduler, like, int(prompts.max()) + 1)
+        fitted = fits(recorded, prompts)
+        network = Surrogate(fitted, first.times, scheduler, like, int(prompts.max()) + 1)
         made = host_of(ClassPipeline(network, scheduler), f"surrogate of {host.name}")
-        return cls(host=made, labels=[str(number) for number in prompts], seeds=seeds, steps=len(first.times))
+        labels = [str(number) for number in prompts]
+        return cls(host=made, labels=labels, seeds=seeds, steps=len(first.times), fitted=fitted)
 
     def __call__(self, schedule: GuidanceSchedule, rule: Rule) -> Floats:
         """Final states (rows, dim).

@@ -40,3 +40,5 @@ from orthoscope.metrics.moments import total_variance as total_variance
 from orthoscope.metrics.moments import variance as variance
 from orthoscope.metrics.moments import variance_ratio as variance_ratio
 from orthoscope.metrics.moments import variance_shift as variance_shift
+from orthoscope.metrics.weighted import effective_images as effective_images
+from orthoscope.metrics.weighted import weighted_within as weighted_within

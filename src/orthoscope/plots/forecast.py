@@ -14,6 +14,8 @@ from orthoscope.plots.style import COLORS, MUTED, panels, styled
 _KINDS = ("constant", "waiting", "ending", "turning", "linear", "other")
 _NAMES = {"variance_ratio": "variance ratio to strength 0", "mean_shift": "mean shift"}
 
+_FORECASTERS = {"surrogate": "surrogate", "reweighted": "weighted paths"}
+
 
 @styled
 def forecast_figure(result: xr.Dataset) -> Figure:
@@ -52,6 +54,29 @@ def forecast_study_figure(result: xr.Dataset) -> Figure:
             low, high = (end(ax.get_xlim()[k], ax.get_ylim()[k]) for k, end in ((0, min), (1, max)))
             ax.plot([low, high], [low, high], color=MUTED, lw=0.9, zorder=1)
             ax.set(title=str(model), xlabel=f"{_NAMES[name]}, forecast", ylabel="the same, audited")
+    axes[0].legend()
+    return figure
+
+
+@styled
+def reweighting_figure(result: xr.Dataset) -> Figure:
+    """Errors of both forecasters by schedule, with one standard error, from the largest number of images."""
+    many = int(result["images"].max())
+    panes = [(model, source) for model in result["model"].values for source in result["source"].values]
+    figure, axes = panels(2, len(panes), size=(4.2 * len(panes), 8.0))
+    for row, name in enumerate(_NAMES):
+        for column, (model, source) in enumerate(panes):
+            ax, one = axes[row * len(panes) + column], result.sel(model=model, source=source, images=many)
+            for shift, color, marker, forecaster in zip((-0.15, 0.15), COLORS, "os", _FORECASTERS, strict=False):
+                off = one[f"{name}_{forecaster}"] - one[f"{name}_true"]
+                error = np.hypot(one[f"{name}_{forecaster}_stderr"], one[f"{name}_true_stderr"])
+                at = np.arange(result.sizes["schedule"]) + shift
+                ax.errorbar(off, at, xerr=error, fmt=marker, ms=4, lw=0.8, color=color, label=_FORECASTERS[forecaster])
+            ax.axvline(0.0, color=MUTED, lw=0.9, zorder=1)
+            texts = [str(text).replace(",clock=step", "") for text in result["schedule"].values]
+            ax.set_yticks(range(len(texts)), texts if column == 0 else [""] * len(texts), fontsize=7)
+            ax.invert_yaxis()
+            ax.set(title=f"{model}, {source}: {many} images a class", xlabel=f"{_NAMES[name]}: forecast minus truth")
     axes[0].legend()
     return figure
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from orthoscope import writing
@@ -29,6 +30,7 @@ _TRUST = {
     "beyond": "strengths beyond those recorded: its interval does not know how wrong it may be",
     "stopped": "stopped",
 }
+_WEIGHTED = "*"  # after what reweighting says
 _IDLE = 0.02  # distance from recorded images that counts as none: what making them again leaves
 
 
@@ -55,6 +57,19 @@ def _told(one: xr.Dataset) -> dict[str, Any]:
     return {name: {end: float(one[f"{name}{part}"]) for end, part in ends.items()} for name in _NAMES} | {
         "trust": trust,
         "distance": float(one["distance"]),
+        "by": {name: str(one[f"{name}_by"].values) for name in _NAMES},
+        "images that count": float(one["effective"]) if np.isfinite(one["effective"]) else None,
+        "surrogate": _both(one, "surrogate"),
+        "reweighting": _both(one, "reweighted"),
+    }
+
+
+def _both(one: xr.Dataset, forecaster: str) -> dict[str, dict[str, float]]:
+    """What one forecaster says, where it says anything."""
+    return {
+        name: {"value": float(one[f"{name}_{forecaster}"]), "stderr": float(one[f"{name}_{forecaster}_stderr"])}
+        for name in _NAMES
+        if np.isfinite(one[f"{name}_{forecaster}"])
     }
 
 
@@ -85,7 +100,7 @@ def forecast_table(found: Mapping[str, Any]) -> Table:
 def rows(found: Mapping[str, Any]) -> list[list[str]]:
     """Schedules with their numbers and intervals."""
     return [
-        [text, *(_shown(one.get(name)) for name in _NAMES), one.get("why") or one["trust"]]
+        [text, *(_shown(one.get(name), one.get("by", {}).get(name)) for name in _NAMES), one.get("why") or one["trust"]]
         for text, one in found["schedules"].items()
     ]
 
@@ -98,7 +113,9 @@ def notes(found: Mapping[str, Any]) -> list[str]:
     )
     kinds = {one["trust"] for one in found["schedules"].values()}
     beyond = [f"- beyond: {_TRUST['beyond']}; raise `strength`, or audit these"] if "beyond" in kinds else []
-    return ["", cost, *beyond]
+    weighted = any("reweighting" in one.get("by", {}).values() for one in found["schedules"].values())
+    by = [f"- {_WEIGHTED}: by recorded paths, weighted; the rest by a fit to them"] if weighted else []
+    return ["", cost, *by, *beyond]
 
 
 def write_forecast(data: xr.Dataset, found: Mapping[str, Any], out: Path, *, command: str) -> Path:
@@ -151,7 +168,8 @@ def _page(data: xr.Dataset, found: Mapping[str, Any], section: Section) -> str:
     )
 
 
-def _shown(found: Mapping[str, float] | None) -> str:
+def _shown(found: Mapping[str, float] | None, by: str | None) -> str:
     if found is None or not math.isfinite(found["value"]):
         return "–"
-    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+    mark = _WEIGHTED if by == "reweighting" else ""
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]{mark}"
