@@ -28,7 +28,18 @@ def test_documentation_builds_strictly_and_works_offline(tmp_path: Path) -> None
     assert run.returncode == 0, run.stdout + run.stderr
     # Pages work from disk, formulas and search included: nothing is loaded from elsewhere.
     for page in tmp_path.rglob("*.html"):
-        assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="https?:[^"]*"', page.read_text()), page
+        text = page.read_text()
+        assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="https?:[^"]*"', text), page
+        assert not re.findall(r"\[[a-z]+(?:19|20)\d\d[a-z]+\]", re.sub(r"(?s)<(code|pre)\b.*?</\1>", "", text)), page
+    links = re.findall(r'href="\.\./references\.html#(\w+)"', (tmp_path / "explanation" / "theory.html").read_text())
+    assert "ventura2026emergence" in links
+    assert all(f'id="{key}"' in (tmp_path / "references.html").read_text() for key in links)
+
+
+def test_every_figure_is_in_the_gallery() -> None:
+    gallery = (ROOT / "docs" / "gallery.md").read_text()
+    shown = set(re.findall(r"\(figures/([\w.-]+)\)", gallery))
+    assert shown == {path.name for path in (ROOT / "docs" / "figures").iterdir()}
 
 
 PAGES = [
