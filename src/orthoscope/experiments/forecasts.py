@@ -104,10 +104,7 @@ class ForecastStudy:
 
     def _pipeline(self, model: str, source: str, folder: Path | None) -> dict[str, Any]:
         """One network, or its counterpart."""
-        host = Source(model=model, device="cpu", dtype="float32").host()
-        host = twin_of(host) if source == "exact" else host
-        number = min(MODELS[model].classes, self.classes)
-        prompts = tuple(str(k * MODELS[model].classes // number) for k in range(number))
+        host, prompts = opened(model, source), spread(model, self.classes)
         plan = Forecast(
             model=model, prompts=prompts, schedules=self.schedules, strength=_STRENGTH, images_per_prompt=self.images,
             steps=self.steps, seed=self.seed,
@@ -146,6 +143,19 @@ class ForecastStudy:
                 plan=plan, studio=studio, yardstick=Yardstick.of(plan, studio), out=out, is_alone=True
             )  # fmt: skip
             return session.run().pipeline
+
+
+def opened(model: str, source: str, scheduler: str | None = None) -> Host:
+    """A network that ships, or its exact counterpart."""
+    host = Source(model=model, device="cpu", dtype="float32", scheduler=scheduler).host()
+    return twin_of(host) if source == "exact" else host
+
+
+def spread(model: str, number: int) -> tuple[str, ...]:
+    """Classes of a model, spread evenly: all of them where there are fewer."""
+    known = MODELS[model].classes
+    number = min(known, number)
+    return tuple(str(k * known // number) for k in range(number))
 
 
 def judged(one: xr.Dataset) -> dict[str, Any]:

@@ -119,7 +119,8 @@ STUDIES: dict[str, Entry] = {
     ),
     "reweighting": Entry(
         question="Do recorded paths, weighted, foretell what a fit to them gets wrong?",
-        cls="experiments.reweighting:ReweightingStudy", figure="forecast:reweighting_figure", quick_minutes=0.2,
+        cls="experiments.reweighting:ReweightingStudy", figure="forecast:reweighting_figure",
+        table="forecast:reweighting_tables", quick_minutes=0.2,
     ),
     "glyphs": Entry(
         question="Do networks of a thousand real classes lose diversity by guidance, or by ignorance?",

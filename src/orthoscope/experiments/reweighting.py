@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from orthoscope import metrics, rng
 from orthoscope.checks import among, whole
 from orthoscope.datasets import dataset, grid
 from orthoscope.errors import ConfigError
-from orthoscope.experiments.forecasts import SOURCES
-from orthoscope.forecasts.forecaster import LEVEL, QUANTITIES, REACH, Forecaster, threads_of
+from orthoscope.experiments.forecasts import SOURCES, opened, spread
+from orthoscope.forecasts.forecaster import LEVEL, QUANTITIES, REACH, Forecaster, contributions, threads_of
 from orthoscope.forecasts.pairs import PairRecorder, Pairs
 from orthoscope.forecasts.plan import REFERENCE, Forecast, usual
 from orthoscope.forecasts.run import labelled
@@ -28,8 +29,6 @@ from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.batches import Batches
 from orthoscope.integrations.host import Host
 from orthoscope.integrations.shipped import MODELS
-from orthoscope.integrations.source import Source
-from orthoscope.integrations.twin import twin_of
 from orthoscope.metrics import Measure
 from orthoscope.numerics import Array
 from orthoscope.sweeps.points import HERE, Points
@@ -107,29 +106,25 @@ class ReweightingStudy:
             for model, source, images in product(self.models, self.sources, self.images)
         }
 
-    def _host(self, model: str, source: str) -> Host:
-        host = Source(model=model, device="cpu", dtype="float32", scheduler=self.scheduler).host()
-        return twin_of(host) if source == "exact" else host
-
     def _plan(self, host: Host, model: str, images: int, seed: int) -> Forecast:
-        prompts = tuple(str(k * MODELS[model].classes // self.classes) for k in range(self.classes))
         return Forecast(
-            model=model, prompts=prompts, schedules=self.schedules, strength=_STRENGTH, images_per_prompt=images,
-            steps=self.steps, scheduler=self.scheduler, seed=seed,
+            model=model, prompts=spread(model, self.classes), schedules=self.schedules, strength=_STRENGTH,
+            images_per_prompt=images, steps=self.steps, scheduler=self.scheduler, seed=seed,
         ).completed(host)  # fmt: skip
 
     def _forecast(self, model: str, source: str, images: int, folder: Path | None) -> dict[str, Any]:
         """What both forecasters say."""
-        host = self._host(model, source)
+        host = opened(model, source, self.scheduler)
         forecaster = Forecaster.of(self._plan(host, model, images, self.seed), host)
         found = labelled(forecaster, [forecaster.foresee(schedule) for schedule in self.schedules])
         names = [f"{name}_{one}{end}" for name in QUANTITIES for one in FORECASTERS for end in ("", "_stderr")]
-        names += [*QUANTITIES, *(f"{name}_by" for name in QUANTITIES), "effective", "reached"]
-        return {name: (["schedule"], found[name].values) for name in names}
+        rows = {name: (["schedule"], found[name].values) for name in (*names, "effective", "reached")}
+        trusted = {name: (found[f"{name}_by"].values == "reweighting").astype(float) for name in QUANTITIES}
+        return rows | {f"{name}_by_weights": (["schedule"], shares) for name, shares in trusted.items()}
 
     def _truth(self, model: str, source: str, folder: Path | None) -> dict[str, Any]:
         """What the pipeline makes of other seeds."""
-        host = self._host(model, source)
+        host = opened(model, source, self.scheduler)
         plan = self._plan(host, model, self.audited, self.seed + 1)
         recorder = PairRecorder(host=host, plan=plan, batches=Batches(remark=lambda text: None))
         groups = np.repeat(np.arange(len(plan.prompts)), plan.images_per_prompt)
@@ -143,13 +138,9 @@ class ReweightingStudy:
         }
 
 
-def _measured(run: Pairs, plain: Pairs, groups: np.ndarray[Any, np.dtype[np.int64]]) -> dict[str, Measure]:
+def _measured(run: Pairs, plain: Pairs, groups: NDArray[np.int64]) -> dict[str, Measure]:
     """Both quantities of one run beside strength 0."""
-    variance, base = (metrics.variance_within(one.final, groups) for one in (run, plain))
-    parts = {
-        "variance_ratio": variance.per(base),
-        "mean_shift": metrics.mean_shift_from(run.final, plain.final, groups),
-    }
+    parts = contributions(run.final, metrics.variance_within(run.final, groups), plain.final, groups)
     stream = rng.stream(0, "reweighting", "resample")
     return {name: part.measure(stream, over="images", level=LEVEL) for name, part in parts.items()}
 
@@ -162,7 +153,7 @@ def judged(one: xr.Dataset) -> dict[str, Any]:
             forecaster: np.stack([one[f"{name}_{forecaster}{end}"].values for end in ("", "_stderr")])
             for forecaster in FORECASTERS
         }
-        by_weights = one[f"{name}_by"].values == "reweighting"
+        by_weights = one[f"{name}_by_weights"].values > 0
         said["trusted"] = np.where(by_weights, said["reweighted"], said["surrogate"])
         truth = np.stack([one[f"{name}_true{end}"].values for end in ("", "_stderr")])
         found[name] = {"by weights": float(by_weights.mean()), **{who: _off(told, truth) for who, told in said.items()}}

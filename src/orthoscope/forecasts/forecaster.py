@@ -166,7 +166,7 @@ class Forecaster:
         distance = math.sqrt(min(_apart(images, run.final) for run in self.runs.values()) / spread)
         known = np.concatenate([strengths_of(run, self.runs[REFERENCE]) for run in self.runs])
         outside = bool(strengths.min() < known.min() - _BESIDE or strengths.max() > known.max() + _BESIDE)
-        parts = self._parts(images, metrics.variance_within(images, self.groups), self.plain)
+        parts = contributions(images, metrics.variance_within(images, self.groups), self.plain, self.groups)
         measures = self._measured(parts, distance)
         found = Foreseen(schedule=schedule, surrogate=measures, distance=distance, outside=outside)
         return found if weighted is None else replace(found, **self._by_weights(weighted, spread))
@@ -174,16 +174,9 @@ class Forecaster:
     def _by_weights(self, weighted: Reweighted, spread: float) -> dict[str, Any]:
         """What weighted paths say, and how many images count."""
         images, variance = metrics.weighted_within(weighted.images, weighted.weights, self.groups)
-        parts = self._parts(images, variance, self.runs[REFERENCE].final)
+        parts = contributions(images, variance, self.runs[REFERENCE].final, self.groups)
         measures = self._measured(parts, weighted.distance / math.sqrt(spread))
         return {"reweighted": measures, "effective": weighted.effective, "reached": weighted.reached}
-
-    def _parts(self, images: Floats | Array, variance: Contributions, plain: Floats) -> dict[str, Contributions]:
-        """What every image contributes to both quantities, beside those of strength 0."""
-        return {
-            "variance_ratio": variance.per(metrics.variance_within(plain, self.groups)),
-            "mean_shift": metrics.mean_shift_from(images, plain, self.groups),
-        }
 
     def _measured(self, parts: dict[str, Contributions], distance: float) -> dict[str, Measure]:
         """With intervals of both errors, by name."""
@@ -198,6 +191,16 @@ class Forecaster:
                 stderr=math.hypot(one.stderr, error),
             )
         return found
+
+
+def contributions(
+    images: Floats | Array, variance: Contributions, plain: Floats, groups: NDArray[np.int64]
+) -> dict[str, Contributions]:
+    """What every image contributes to both quantities, beside those of strength 0."""
+    return {
+        "variance_ratio": variance.per(metrics.variance_within(plain, groups)),
+        "mean_shift": metrics.mean_shift_from(images, plain, groups),
+    }
 
 
 def strengths_of(schedule: GuidanceSchedule, run: Pairs) -> Array:

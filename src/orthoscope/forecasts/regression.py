@@ -89,18 +89,19 @@ class Regression:
     searched: Weights
 
     @classmethod
-    def fitted(cls, kernels: Kernels, y: Array, start: Weights = _START) -> Regression:
+    def fitted(cls, kernels: Kernels, y: Array, *, runs: int = 1, start: Weights = _START) -> Regression:
         """The fit to recorded answers (rows, dim).
 
         Args:
             kernels: Of the states at which they were given.
             y: The answers.
+            runs: Runs of the same images, one after another, that the rows are.
             start: Where the search for variances begins.
         """
         mean = y.mean(0)
         centred = y - mean
         unit = math.sqrt(float(np.square(centred).mean())) or 1.0
-        searched = _search(kernels, centred / unit, start)
+        searched = _search(kernels, centred / unit, runs, start)
         *variances, noise = np.exp(searched)
         whole = _sum(variances, kernels.among()) + noise * np.eye(len(y))
         coefficients = cho_solve(cho_factor(whole, lower=True), centred)
@@ -115,9 +116,14 @@ def _sum(variances: Sequence[float] | Array, kernels: Sequence[Array]) -> Array:
     return np.asarray(sum(variance * kernel for variance, kernel in zip(variances, kernels, strict=True)))
 
 
-def _search(kernels: Kernels, y: Array, start: Weights) -> Weights:
-    """Variances of the largest marginal likelihood, of rows spread evenly where there are many."""
-    rows = np.unique(np.linspace(0, len(y) - 1, min(len(y), _ROWS)).astype(np.intp))
+def _search(kernels: Kernels, y: Array, runs: int, start: Weights) -> Weights:
+    """Variances of the largest marginal likelihood, of images spread evenly where there are many.
+
+    All runs of an image are looked at: how answers change from one to another is what the smooth rest is there for.
+    """
+    images = len(y) // runs
+    some = np.unique(np.linspace(0, images - 1, min(images, _ROWS // runs)).astype(np.intp))
+    rows = np.add.outer(images * np.arange(runs), some).ravel()
     parts, products, dim = kernels.among(rows), y[rows] @ y[rows].T, y.shape[1]
 
     def surprise(logs: Array) -> tuple[float, Array]:

@@ -63,7 +63,11 @@ def fits(recorded: Sequence[Pairs], prompts: NDArray[np.int64]) -> list[Fit]:
         first, second = (
             ({"start": branch.searched} for fit in last for branch in (fit.cond, fit.apart)) if last else ({}, {})
         )
-        fitted = Regression.fitted(kernels, cond, **first), Regression.fitted(kernels, cond - uncond, **second)
+        number = len(recorded)
+        fitted = (
+            Regression.fitted(kernels, cond, runs=number, **first),
+            Regression.fitted(kernels, cond - uncond, runs=number, **second),
+        )
         found.append(Fit(kernels=kernels, cond=fitted[0], apart=fitted[1]))
     return found
 

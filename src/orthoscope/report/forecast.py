@@ -30,6 +30,7 @@ _TRUST = {
     "beyond": "strengths beyond those recorded: its interval does not know how wrong it may be",
     "stopped": "stopped",
 }
+_COVERED = "coverage of 90% intervals"
 _WEIGHTED = "*"  # after what reweighting says
 _IDLE = 0.02  # distance from recorded images that counts as none: what making them again leaves
 
@@ -116,6 +117,33 @@ def notes(found: Mapping[str, Any]) -> list[str]:
     weighted = any("reweighting" in one.get("by", {}).values() for one in found["schedules"].values())
     by = [f"- {_WEIGHTED}: by recorded paths, weighted; the rest by a fit to them"] if weighted else []
     return ["", cost, *by, *beyond]
+
+
+def reweighting_tables(numbers: Mapping[str, Any]) -> list[Table]:
+    """Both forecasters beside each other, and what is trusted of them."""
+    head = [
+        "pipeline",
+        "quantity",
+        "count",
+        "steps",
+        "surrogate",
+        "covered",
+        "weights",
+        "covered",
+        "trusted",
+        "covered",
+    ]
+    told = []
+    for pipeline, one in numbers.items():
+        for name in _NAMES:
+            by = (one[name][who] for who in ("surrogate", "reweighted", "trusted"))
+            cells = [f"{part[key]:.{digits}f}" for part in by for key, digits in (("rms error", 3), (_COVERED, 2))]
+            told.append([pipeline, name.replace("_", " "), f"{one['effective']:.1f}", f"{one['reached']:g}", *cells])
+    notes = [
+        "",
+        "Root mean square errors, and shares of intervals that hold; count: images of a class that count, median",
+    ]
+    return [Table(head=head, rows=told, notes=notes)]
 
 
 def write_forecast(data: xr.Dataset, found: Mapping[str, Any], out: Path, *, command: str) -> Path:
