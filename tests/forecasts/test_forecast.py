@@ -67,6 +67,15 @@ def test_an_affine_answer_is_found_wherever_states_are() -> None:
     assert np.square(mistaken).mean() > 0.5 * truth.var()  # prompts matter
 
 
+def test_what_is_an_image_s_own_is_met_in_all_of_its_runs_however_many_images_there_are() -> None:
+    stream, images, runs = rng.stream(2, "regression"), 120, 3
+    x = np.tile(stream.standard_normal((images, 30)), (runs, 1)) + 0.1 * stream.standard_normal((images * runs, 30))
+    own = np.tile(stream.standard_normal((images, 4)), (runs, 1)) + x[:, :4]
+    kernels = Kernels.of(x, np.zeros(len(x), dtype=int))
+    fitted = Regression.fitted(kernels, own, runs=runs)
+    assert np.abs(fitted(kernels.among()) - own).max() < 1e-3
+
+
 @pytest.fixture(scope="module")
 def made() -> Forecaster:
     """An affine pipeline recorded, with its surrogate."""

@@ -42,7 +42,7 @@ REACH = -float(ndtri((1 - LEVEL) / 2))  # half of one of a normal law, in standa
 MODEL_ERROR = 0.2  # of the distance from recorded images; set on the digits and their twin, tested on characters
 BELIEVED = 20.0  # images of a prompt that have to count: with fewer, weights make their own error too small
 QUANTITIES = ("variance_ratio", "mean_shift")
-_FAITHFUL = 0.1  # mean squared error of replayed recorded images, in units of the spread of a prompt
+_FAITHFUL = 0.01  # mean squared error of replayed recorded images, in units of the spread of a prompt
 _MANY_PROMPTS = 10  # from here on texts count as a draw from all texts
 _BESIDE = 1e-6  # of a strength, which schedules round
 

@@ -24,8 +24,9 @@ from orthoscope.numerics import Array
 
 _PARTS = 5
 _SHARE = 0.3  # of the squared spread of states: the squared length of the smooth rest
-_LOG_VARIANCES, _LOG_NOISE = (-12.0, 6.0), (-14.0, -9.0)  # of the variance of answers
-_START = (-1.2,) * _PARTS + (-9.5,)
+_LOG_VARIANCES = (-12.0, 6.0)  # of the parts, in units of the variance of answers
+_JITTER = 1e-6  # in the same: answers have no noise, and a matrix needs some
+_START = (-1.2,) * _PARTS
 _ROUNDS = 15  # of the search for variances
 _ROWS = 150  # that the search looks at
 Weights = tuple[float, ...]
@@ -80,7 +81,7 @@ class Regression:
         mean: Mean of the recorded answers.
         variances: Of the parts of the process, in units of the variance of answers.
         coefficients: What every recorded state adds (rows, dim).
-        searched: Logarithms of the variances and of the noise, from which a neighboring level may start.
+        searched: Logarithms of the variances, from which a neighboring level may start.
     """
 
     mean: Array
@@ -102,10 +103,10 @@ class Regression:
         centred = y - mean
         unit = math.sqrt(float(np.square(centred).mean())) or 1.0
         searched = _search(kernels, centred / unit, runs, start)
-        *variances, noise = np.exp(searched)
-        whole = _sum(variances, kernels.among()) + noise * np.eye(len(y))
+        variances = np.exp(searched)
+        whole = _sum(variances, kernels.among()) + _JITTER * np.eye(len(y))
         coefficients = cho_solve(cho_factor(whole, lower=True), centred)
-        return cls(mean=mean, variances=np.array(variances), coefficients=coefficients, searched=searched)
+        return cls(mean=mean, variances=variances, coefficients=coefficients, searched=searched)
 
     def __call__(self, kernels: Sequence[Array]) -> Array:
         """Answers at states with these kernels to the recorded ones."""
@@ -128,19 +129,19 @@ def _search(kernels: Kernels, y: Array, runs: int, start: Weights) -> Weights:
 
     def surprise(logs: Array) -> tuple[float, Array]:
         """Minus the log-likelihood of a row, and its gradient."""
-        *variances, noise = np.exp(logs)
+        variances = np.exp(logs)
         try:
-            factor = cho_factor(_sum(variances, parts) + noise * np.eye(len(rows)), lower=True)
+            factor = cho_factor(_sum(variances, parts) + _JITTER * np.eye(len(rows)), lower=True)
         except LinAlgError:
             return math.inf, np.zeros(len(logs))
         inverse = cho_solve(factor, np.eye(len(rows)))
         slope = dim * inverse - inverse @ products @ inverse
         gradient = [v * np.vdot(slope, kernel) / 2 for v, kernel in zip(variances, parts, strict=True)]
         value = dim * np.log(np.diag(factor[0])).sum() + np.vdot(inverse, products) / 2
-        return float(value / len(rows)), np.array([*gradient, noise * np.trace(slope) / 2]) / len(rows)
+        return float(value / len(rows)), np.array(gradient) / len(rows)
 
-    bounds = [_LOG_VARIANCES] * _PARTS + [_LOG_NOISE]
+    bounds = [_LOG_VARIANCES] * _PARTS
     # A variance that vanished at the level before would not be found again.
-    first = np.clip(start, [-7.0] * _PARTS + [_LOG_NOISE[0]], [4.0] * _PARTS + [_LOG_NOISE[1]])
+    first = np.clip(start, -7.0, 4.0)
     found = minimize(surprise, first, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _ROUNDS})
     return tuple(found.x.tolist())
