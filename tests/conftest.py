@@ -20,9 +20,13 @@ TESTS = Path(__file__).parent
 # Without diffusers, as on the lowest versions, the core is tested alone.
 NEEDS_DIFFUSERS = (
     "audits", "calibration", "integrations", "cli/test_audit.py", "cli/test_calibrate.py", "cli/test_train.py",
-    "experiments/test_glyphs.py", "face/test_pipelines.py", "test_docs.py", "test_examples.py", "test_conventions.py",
+    "cli/test_measure.py", "experiments/test_glyphs.py", "experiments/test_glyph_page.py", "experiments/test_pages.py",
+    "face/test_calls.py", "face/test_pipelines.py", "report/test_audit.py", "test_docs.py", "test_examples.py",
+    "test_conventions.py",
 )  # fmt: skip
-collect_ignore = [] if find_spec("diffusers") else list(NEEDS_DIFFUSERS)
+has_diffusers = find_spec("diffusers") is not None
+collect_ignore = [] if has_diffusers else list(NEEDS_DIFFUSERS)
+needs_diffusers = pytest.mark.skipif(not has_diffusers, reason="it needs diffusers")
 COMMANDS = ("cli", "report")  # whose tests go through code that others call directly
 
 # Nothing is downloaded, and nobody waits for a hub: read once, when the first test module imports what asks for it.

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
@@ -61,6 +61,7 @@ def left_out(target: Mixture, kept: ActiveSet, x: torch.Tensor, v: torch.Tensor)
     return torch.stack([logits[:, group].logsumexp(1) for group in groups], 1)
 
 
+@example(939545, 51, 3, 0.125, 0.0)
 @given(st.integers(0, 10**6), st.integers(2, 60), st.integers(1, 6), st.floats(0.05, 20), st.floats(-3, 3))
 def test_no_group_ever_exceeds_its_bound(seed: int, modes: int, dim: int, variance: float, log_ratio: float) -> None:
     stream = np.random.default_rng(seed)
@@ -75,7 +76,8 @@ def test_no_group_ever_exceeds_its_bound(seed: int, modes: int, dim: int, varian
     v = torch.full((5, 1), variance * math.exp(log_ratio), dtype=F64)
     for state in (x, there, there + 0.1 * x):
         true, bound = left_out(target, kept, state, v), kept.log_left_now(state, v)
-        assert bool((true <= bound + 1e-9 * (1 + bound.abs())).all())
+        slack = 1e-9 * (1 + bound.where(bound.isfinite(), 0).abs())  # minus infinity where nothing is left out
+        assert bool((true <= bound + slack).all())
 
 
 def test_the_bound_is_the_sum_itself_where_it_was_taken() -> None:

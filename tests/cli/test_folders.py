@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from orthoscope import datasets
-from tests.conftest import Finished
+from tests.conftest import Finished, needs_diffusers
 
 Run = Callable[..., Finished]
 STUDY = '[study]\nsource = "theory"\n[axes]\nrate = [0.2]\n[fixed]\nstd = 0.5\nstrength = 1\n'
@@ -29,7 +29,12 @@ COMMANDS = {
 PHASE = ("phase", "window", "--rate", 0.9, "--std", 0.5, "--t-max", 10, "--w0=-1:0:2", "--slope", "0:1:2")
 
 
-@pytest.fixture(params=COMMANDS)
+OF_PIPELINES = ("audit", "calibrate", "forecast")
+
+
+@pytest.fixture(
+    params=[pytest.param(one, marks=needs_diffusers) if one in OF_PIPELINES else one for one in COMMANDS]
+)
 def command(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     words = request.param.split()
     if words == ["sweep"]:

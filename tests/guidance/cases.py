@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 from hypothesis import strategies as st
 
@@ -16,10 +17,19 @@ def positions(clock: Clock) -> st.SearchStrategy[float]:
     return {"step": st.floats(0, 1), "logsnr": st.floats(-9, 9)}.get(clock, st.floats(1e-4, 60))
 
 
+def knots(clock: Clock, most: int) -> st.SearchStrategy[list[float]]:
+    """Two positions or more in order, so far apart that probes a billionth beside one tell nothing of the next."""
+
+    def are_apart(at: list[float]) -> bool:
+        return all(high - low > (0.01 if clock == "logsnr" else 0.01 * high) for low, high in itertools.pairwise(at))
+
+    return st.lists(positions(clock), min_size=2, max_size=most).map(sorted).filter(are_apart)
+
+
 @st.composite
 def schedules(draw: st.DrawFn, clock: Clock | None = None) -> GuidanceSchedule:
     clock = clock or draw(clocks)
-    at = sorted(draw(st.lists(positions(clock), min_size=2, max_size=5, unique=True)))
+    at = draw(knots(clock, 5))
     w = [draw(strengths) for _ in at]
     match draw(st.sampled_from(["constant", "linear", "step", "interval", "tabulated"])):
         case "constant":

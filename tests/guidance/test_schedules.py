@@ -25,7 +25,7 @@ from orthoscope.guidance.schedules import (
 )
 from orthoscope.process import NoiseLevel, VarianceExploding
 from orthoscope.sampling import grid
-from tests.guidance.cases import positions, schedules
+from tests.guidance.cases import knots, schedules
 
 NOISE_CLOCKS = ("variance", "sigma", "logsnr")
 
@@ -91,9 +91,7 @@ def test_a_table_is_straight_between_points_and_constant_beyond(clock: Clock) ->
 
 @given(clock=st.sampled_from(NOISE_CLOCKS), data=st.data())
 def test_a_jump_belongs_to_the_step_that_starts_there(clock: Clock, data: st.DataObject) -> None:
-    # Knots farther apart than the probes beside each.
-    knots = st.lists(positions(clock), min_size=2, max_size=2, unique_by=lambda p: round(p, 6))
-    low, high = sorted(data.draw(knots))
+    low, high = data.draw(knots(clock, 2))
     for schedule in (
         Step(early=3, late=-1, switch=low, clock=clock),
         Interval(inside=3, low=low, high=high, outside=-1, clock=clock),

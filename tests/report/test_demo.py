@@ -24,6 +24,7 @@ from orthoscope.report import demo as module
 from orthoscope.report.demo import Demo
 from orthoscope.report.sections import digits_verdict
 from orthoscope.sweeps.points import Points
+from tests.conftest import needs_diffusers
 
 FEW: dict[str, Any] = {"samples": 16, "draws": 2, "steps": 6}
 SMALL: dict[str, Any] = {
@@ -106,6 +107,7 @@ def test_finished_sections_stay_when_a_later_one_fails(tmp_path: Path, monkeypat
     assert run_all(again) == [None]
 
 
+@needs_diffusers
 def test_ctrl_c_says_how_to_go_on(run_cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*args: object, **options: object) -> None:
         raise KeyboardInterrupt

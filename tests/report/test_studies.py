@@ -36,9 +36,11 @@ from orthoscope.settings import Setting
 from orthoscope.simulation.setting import Simulation
 from orthoscope.sweeps.execute import Executor
 from orthoscope.sweeps.points import HERE, Points, Study
+from tests.conftest import needs_diffusers
 
 SMALL = {"dim": 8, "draws": 2, "samples": 16, "steps": 4, "strengths": (0.0, 1.0)}
 PATH = PathStudy._path
+OF_PIPELINES = ("forecast", "glyphs")
 
 
 @pytest.fixture
@@ -52,7 +54,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return runs
 
 
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=needs_diffusers) if name in OF_PIPELINES else name for name in STUDIES]
+)
 def test_every_entry_leads_to_a_study_and_its_figure(name: str) -> None:
     entry = STUDIES[name]
     study = entry.make(seed=3)

@@ -18,7 +18,7 @@ from orthoscope.audits.tally import Tally
 from orthoscope.errors import ConfigError, StoppedError
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
-from orthoscope.progress import Remark
+from orthoscope.progress import LOG, Remark
 from orthoscope.sweeps.cells import Cells, Finished, complete
 from orthoscope.sweeps.execute import Executor
 
@@ -43,7 +43,7 @@ class Maker:
     elsewhere: Elsewhere | None = None
     pictures: Path | None = None
     tally: Tally = field(default_factory=Tally)
-    remark: Remark = field(default=lambda text: None)
+    remark: Remark = LOG.warning
 
     def cells(self, folder: Path) -> ImageCells:
         """The cells of this maker in a folder."""

@@ -13,7 +13,7 @@ from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.rules import LinearCFG, Rule, format_rule
 from orthoscope.guidance.schedules import Constant, GuidanceSchedule, Step
 from orthoscope.integrations.prompts import each_once
-from orthoscope.progress import Remark
+from orthoscope.progress import LOG, Remark
 from orthoscope.serialize import to_dict
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class Audit:
         Raises:
             ConfigError: if there are no prompts.
         """
-        say = remark or (lambda text: None)
+        say = remark or LOG.warning
         prompts = self.prompts or tuple(host.default_prompts or ())
         if not prompts:
             raise ConfigError("this model needs prompts; give `prompts` FILE with one in every line")

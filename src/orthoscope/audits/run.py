@@ -38,7 +38,7 @@ from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
 from orthoscope.integrations.source import Source
 from orthoscope.locking import locked
-from orthoscope.progress import Progress, Remark
+from orthoscope.progress import LOG, Progress, Remark
 from orthoscope.quantities import Estimate
 from orthoscope.registered import RULES, SCHEDULES, check_placed
 from orthoscope.serialize import dumps
@@ -118,7 +118,7 @@ class Job:
                 use.
             StoppedError: if images without guidance are not finite, not one fits into memory, or the cluster is lost.
         """
-        say = remark or (lambda text: None)
+        say = remark or LOG.warning
         recipe = Recipe(plan=self.plan, source=self.source, batch=self.batch or 0)
         with locked(out, "audit", FILES), self.executor:
             host = recipe.here.host()
@@ -174,7 +174,7 @@ class Session:
     elsewhere: Elsewhere | None = None
     pictures: Path | None = None
     tally: Tally = field(default_factory=Tally)
-    remark: Remark = field(default=lambda text: None)
+    remark: Remark = LOG.warning
     is_alone: bool = False
 
     def run(self) -> AuditResult:

@@ -11,7 +11,7 @@ from orthoscope.audits.studio import Studio
 from orthoscope.errors import ConfigError
 from orthoscope.metrics import ClassImages
 from orthoscope.metrics.diversity import Kernel
-from orthoscope.progress import Remark
+from orthoscope.progress import LOG, Remark
 
 _FEWEST = 8  # images of either kind, for neighbors and for a Fréchet distance
 
@@ -35,7 +35,7 @@ class Yardstick:
     kernel: Kernel = "rbf"
 
     @classmethod
-    def of(cls, plan: Audit, studio: Studio, remark: Remark = lambda text: None) -> Yardstick:
+    def of(cls, plan: Audit, studio: Studio, remark: Remark = LOG.warning) -> Yardstick:
         """The yardstick that a plan asks for.
 
         Args:

@@ -22,7 +22,7 @@ from orthoscope.datasets import dataset, estimates
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.source import Source
 from orthoscope.numerics import Array
-from orthoscope.progress import Progress, Remark
+from orthoscope.progress import LOG, Progress, Remark
 from orthoscope.quantities import Estimate
 from orthoscope.targets.datafiles import read_labelled
 from orthoscope.threads import one_thread
@@ -82,13 +82,13 @@ def calibrate(
     if data is not None or host.shipped:
         twin = twin_of(host, data)
         examined["twin"] = (twin, tuple(str(label) for label in np.unique(data[1])) if data else ordered)
-    own = _own(calibration, host, prompts, data, remark or (lambda text: None))
+    own = _own(calibration, host, prompts, data, remark or LOG.warning)
     parts = sum(parts_of(one, len(asked), calibration) for one, asked in examined.values())
     count = _Count(progress, parts + (0 if own is None else len(own.images)))
     # The small model gains nothing from more threads, and equal thread counts give equal bits.
     with one_thread() if host.is_small else nullcontext():
         found = {
-            name: examine(one, asked, calibration, count, remark or (lambda text: None))
+            name: examine(one, asked, calibration, count, remark or LOG.warning)
             for name, (one, asked) in examined.items()
         }
     result = _labelled(calibration, host, ordered, found).sel(prompt=list(prompts))

@@ -16,8 +16,9 @@ from rich.text import Text
 
 from orthoscope.cli import options
 from orthoscope.cli.help import MACHINE
-from orthoscope.cli.output import emit, remark, resumable
+from orthoscope.cli.output import emit, resumable
 from orthoscope.cli.places import writable
+from orthoscope.progress import LOG
 from orthoscope.report.bars import bar
 
 if TYPE_CHECKING:
@@ -173,12 +174,11 @@ def audit(
     from orthoscope.locking import locked
 
     job = audit_job(model, prompts, settings)
-    say = (lambda text: None) if quiet else remark
     with locked(out, "audit", AuditReport.files):
         for name in ("results.nc", "spec.json", "report.html"):
             writable(out / name)
         with resumable(out), bar("audit", quiet=quiet) as advance:
-            report = AuditReport(job.run(out, progress=advance, remark=say))
+            report = AuditReport(job.run(out, progress=advance))
         report.write_page(out, command=context.obj)
     found = {**report.numbers, "report": str(out / "report.html"), "results": str(out / "results.nc")}
     if json:
@@ -186,7 +186,7 @@ def audit(
     else:
         _print(report.data, found)
     for spec, reason in found["stopped"].items():
-        remark(f"stopped: {spec}: {reason}")
+        LOG.error(f"stopped: {spec}: {reason}")
     return STOPPED if found["stopped"] else 0
 
 

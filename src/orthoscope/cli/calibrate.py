@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, remark
+from orthoscope.cli.output import emit
+from orthoscope.progress import LOG
 from orthoscope.report.bars import bar
 
 
@@ -67,15 +68,14 @@ def calibrate(
     }
     with locked(out, "calibrate", CalibrationReport.files):
         with bar("calibrate", quiet=quiet) as advance:
-            say = (lambda text: None) if quiet else remark
-            result = calibrate(plan, source, progress=advance, remark=say)
+            result = calibrate(plan, source, progress=advance)
         report = CalibrationReport(result, lambda *windows: audit_command(same, *windows))
         report.write(out, command=context.obj)
     found = {**report.numbers, "report": str(out / "report.html"), "results": str(out / "results.nc")}
     emit(found if json else shown(found) | {"report": found["report"]}, as_json=json, title=report.title)
     if not json:
         for line in notes_of(found):
-            remark(line)
-        remark("")
-        remark("to be tested by:")
-        remark(found["audit_command"])
+            LOG.info(line)
+        LOG.info("")
+        LOG.info("to be tested by:")
+        LOG.info(found["audit_command"])

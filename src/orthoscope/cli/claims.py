@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.padding import Padding
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, remark
+from orthoscope.cli.output import emit
 from orthoscope.errors import unknown
+from orthoscope.progress import LOG
 from orthoscope.report.tables import show
 
 _COLORS = {"holds": "green", "depends": "yellow", "contradicted": "magenta", "fails": "bold red"}
@@ -53,8 +54,8 @@ def claims(
     effort = Effort(quick=quick, seed=seed)
     for row in run_claims(chosen, effort, kept=out, workers=workers, scheduler=scheduler):
         rows.append(row)
-        if json and not quiet:
-            remark(f"{len(rows)}/{len(chosen)} {row['name']}")
+        if json:
+            LOG.info(f"{len(rows)}/{len(chosen)} {row['name']}")
         if not json:
             _show(row)
     rows.sort(key=lambda row: names.index(row["name"]))
@@ -66,7 +67,7 @@ def claims(
         total = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
         Console(highlight=False).print(f"\n{len(rows)} claims: {total}; {sum(row['seconds'] for row in rows):.0f} s")
     if failed:
-        remark(f"failed: {', '.join(failed)}")
+        LOG.error(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
 
 

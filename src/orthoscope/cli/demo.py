@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, remark, resumable
+from orthoscope.cli.output import emit, resumable
+from orthoscope.progress import LOG
 from orthoscope.report.bars import bar
 
 
@@ -54,7 +55,6 @@ def demo(
         for study in job.studies():
             with bar(study.name, quiet=quiet) as advance:
                 seconds = job.run(study, Points(executor=executor, progress=advance))
-            if not quiet:
-                remark(f"{study.name}: " + ("kept from an earlier run" if seconds is None else f"{seconds:.0f} s"))
+            LOG.info(f"{study.name}: " + ("kept from an earlier run" if seconds is None else f"{seconds:.0f} s"))
         result = job.finish()
     emit(result, as_json=json, title="demonstration")

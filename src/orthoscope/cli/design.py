@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, print_tables, remark
+from orthoscope.cli.output import emit, print_tables
 from orthoscope.cli.places import writable
 from orthoscope.errors import ConfigError
 
@@ -112,7 +112,7 @@ def design(
         writable(out, figures=True)
     study = DesignStudy(problem=problem)
     with one_thread():
-        report = study.report((lambda text: None) if quiet else remark)
+        report = study.report()
     result = Result(study, study.label(report))
     written = {} if out is None else _write(result, report, out)
     if json:

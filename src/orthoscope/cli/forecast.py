@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, print_tables, remark
+from orthoscope.cli.output import emit, print_tables
 from orthoscope.report.bars import bar
 
 
@@ -53,8 +53,7 @@ def forecast(
     plan, source = forecast_asked(model, prompts, settings)
     with locked(out, "forecast", ForecastReport.files):
         with bar("forecast", quiet=quiet) as advance:
-            say = (lambda text: None) if quiet else remark
-            report = ForecastReport(forecast(plan, source, out=out, progress=advance, remark=say))
+            report = ForecastReport(forecast(plan, source, out=out, progress=advance))
         report.write(out, command=context.obj)
     if json:
         emit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import sys
@@ -9,18 +10,24 @@ import warnings
 from collections.abc import Collection
 from contextlib import suppress
 from importlib import import_module
-from io import TextIOWrapper
-from typing import Annotated
+from io import BufferedWriter, FileIO, TextIOWrapper
+from typing import Annotated, Any
 
 import typer
 
 from orthoscope import __version__
 from orthoscope.cli.help import NAMES, Verb, Verbs
-from orthoscope.cli.output import remark
+from orthoscope.cli.output import logged
 from orthoscope.errors import NO_ROOM, OrthoscopeError, StoppedError, in_one_line, one_line
+from orthoscope.progress import LOG
 from orthoscope.registered import import_named
 
-UNUSABLE_INPUT, FAILED, INTERRUPTED, BUG = 2, 1, 130, 70
+UNUSABLE_INPUT, FAILED, INTERRUPTED, UNREAD, BUG = 2, 1, 130, 141, 70
+_OUTPUT_CURES = dict.fromkeys(NO_ROOM, "make room") | {
+    errno.EBADF: "it is closed: send it to a file, or to /dev/null",
+    errno.EIO: "send it to a file",
+    errno.EAGAIN: "it takes only so much at once: send it to a file",
+}
 # Packages that not every installation has, and the extra that brings each.
 _EXTRAS = {
     "accelerate": "diffusers",
@@ -102,27 +109,43 @@ def _hint(error: typer.TyperException, argv: list[str]) -> str:
     return f"; for several values repeat the option: {option} A {option} B" if option and extra else ""
 
 
+class _Unheard(FileIO):
+    """Standard error, where a reader that quit or a full disk is no reason to stop."""
+
+    def write(self, content: Any) -> int:
+        with suppress(OSError):
+            super().write(content)
+        return len(content)
+
+
 def _open_streams() -> None:
-    """Standard streams that take any text; what was closed goes nowhere, and no file that is opened takes its place."""
-    for name in ("stdout", "stderr"):
+    """Standard streams that take any text; no file that is opened takes the place of one that is closed.
+
+    What is told on a closed standard error goes nowhere; what is written to a closed standard output fails, as it did.
+    """
+    for name, mode, letter in (("stdin", os.O_RDONLY, "r"), ("stdout", os.O_RDONLY, "w"), ("stderr", os.O_WRONLY, "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
-        elif isinstance(stream := getattr(sys, name), TextIOWrapper):
+            setattr(sys, name, os.fdopen(os.open(os.devnull, mode), letter, encoding="utf-8"))
+        elif letter == "w" and isinstance(stream := getattr(sys, name), TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if sys.stderr is sys.__stderr__ or sys.__stderr__ is None:
+        heard = BufferedWriter(_Unheard(sys.stderr.fileno(), "w", closefd=False))
+        sys.stderr = TextIOWrapper(heard, sys.stderr.encoding, sys.stderr.errors, line_buffering=True)
 
 
 def _forget_output() -> None:
-    """Send what is left of the standard streams nowhere, or Python would try again at its end, and complain."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except OSError:
-            with suppress(OSError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    """Send what is left of the standard output nowhere, or Python would try again at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command and return its exit status: 0 success, 1 a failed result, 2 unusable input.
+
+    A signal that ended it has 128 more than its number: 130 for Ctrl-C, 141 where nobody reads standard output.
 
     Args:
         argv: Arguments without the program name; those of the process if None.
@@ -130,7 +153,7 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     _open_streams()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), logged():
             if not os.environ.get("ORTHOSCOPE_DEBUG"):
                 warnings.showwarning = _say_nothing
             return _run(argv)
@@ -147,33 +170,35 @@ def _run(argv: list[str]) -> int:
         status = _app(argv)(argv, standalone_mode=False, obj=shlex.join(["orthoscope", *argv]))
         sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
         if status == INTERRUPTED:  # the parser has caught Ctrl-C itself, without a word
-            remark(_STOPPED)
+            LOG.error(_STOPPED)
         return status if isinstance(status, int) else 0
     except typer.TyperException as error:
-        remark(f"error: {_message(error)}{_hint(error, argv)}")
+        LOG.error(f"error: {_message(error)}{_hint(error, argv)}")
         return UNUSABLE_INPUT
     except StoppedError as error:
-        remark(f"error: {error}")
+        LOG.error(f"error: {error}")
         return FAILED
     except OrthoscopeError as error:
-        remark(f"error: {error}")
+        LOG.error(f"error: {error}")
         return UNUSABLE_INPUT
     except (KeyboardInterrupt, typer.Abort):
-        remark(_STOPPED)
+        LOG.error(_STOPPED)
         return INTERRUPTED
-    except BrokenPipeError:
-        return 0
+    except (BrokenPipeError, SystemExit) as error:
+        if not any(isinstance(one, BrokenPipeError) for one in (error, error.__context__)):
+            raise
+        return UNREAD  # which the parser and what draws tables would call a failure
     except MemoryError as error:
-        remark(f"error: not enough memory ({in_one_line(error)}); ask for fewer samples, dimensions or steps")
+        LOG.error(f"error: not enough memory ({in_one_line(error)}); ask for fewer samples, dimensions or steps")
         return UNUSABLE_INPUT
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in NO_ROOM:
-            remark(f"error: cannot write {error.filename or 'standard output'}: {error.strerror}; make room")
+        if isinstance(error, OSError) and (cure := _OUTPUT_CURES.get(error.errno or 0)):
+            LOG.error(f"error: cannot write {error.filename or 'standard output'}: {error.strerror}; {cure}")
             return UNUSABLE_INPUT
         if isinstance(error, ModuleNotFoundError) and (package := str(error.name).partition(".")[0]) in _EXTRAS:
-            remark(f"error: this needs {package}: pip install 'orthoscope[{_EXTRAS[package]}]'")
+            LOG.error(f"error: this needs {package}: pip install 'orthoscope[{_EXTRAS[package]}]'")
             return UNUSABLE_INPUT
         if os.environ.get("ORTHOSCOPE_DEBUG"):
             raise
-        remark(f"internal error: {in_one_line(error)}; set ORTHOSCOPE_DEBUG=1 to see where, and report it")
+        LOG.error(f"internal error: {in_one_line(error)}; set ORTHOSCOPE_DEBUG=1 to see where, and report it")
         return BUG

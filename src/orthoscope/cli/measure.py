@@ -10,7 +10,8 @@ import typer
 
 from orthoscope.cli import options
 from orthoscope.cli.help import MACHINE
-from orthoscope.cli.output import emit, print_tables, remark
+from orthoscope.cli.output import emit, print_tables
+from orthoscope.progress import LOG
 from orthoscope.report.bars import bar
 
 
@@ -67,4 +68,4 @@ def measure(
         emit({**result.numbers, "report": str(report), "results": str(out / "results.nc")}, as_json=True, title="")
     else:
         print_tables(result.tables(), width=160)
-        remark(f"report: {report}")
+        LOG.info(f"report: {report}")

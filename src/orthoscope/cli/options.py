@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from orthoscope.cli.help import MACHINE, OUTPUT
+from orthoscope.cli.output import hush
 from orthoscope.guidance.texts import strength
 
 
@@ -89,7 +90,10 @@ Folder = Annotated[
         help="Run folder: numbers, specification, figure and page; nothing if left out.", rich_help_panel=OUTPUT
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.", rich_help_panel=OUTPUT)]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", callback=hush, help="Nothing but errors on standard error.", rich_help_panel=OUTPUT),
+]
 Workers = Annotated[
     int, typer.Option(help="Processes to work with; numbers do not depend on it.", rich_help_panel=MACHINE)
 ]

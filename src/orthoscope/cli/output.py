@@ -5,25 +5,50 @@ What draws tables is loaded where a table is drawn: JSON needs none of it.
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orthoscope.errors import clean, named
+from orthoscope.progress import LOG
 from orthoscope.serialize import dumps
 
 if TYPE_CHECKING:
     from orthoscope.report.tables import Table
 
 
-def remark(text: str) -> None:
-    """A line for people, on standard error; arguments of the library, in backticks, are shown as options."""
-    if sys.stderr is not None:
-        with suppress(OSError):  # nobody reads it
-            line = named(text, lambda argument: f"--{argument.replace('_', '-')}")
-            print(clean(line), file=sys.stderr, flush=True)
+class Lines(logging.Handler):
+    """Lines for people, on standard error; arguments of the library, in backticks, are shown as options."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = named(record.getMessage(), lambda argument: f"--{argument.replace('_', '-')}")
+        print(clean(line), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def logged() -> Iterator[None]:
+    """Show what is logged meanwhile, and put everything back as it was; `hush` leaves errors."""
+    lines, level, propagate, disabled = Lines(), LOG.level, LOG.propagate, logging.root.manager.disable
+    LOG.addHandler(lines)
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+    try:
+        yield
+    finally:
+        LOG.removeHandler(lines)
+        LOG.setLevel(level)
+        LOG.propagate = propagate
+        logging.disable(disabled)
+
+
+def hush(quiet: bool) -> bool:
+    """Let no logger of any library tell less than errors, if that is wanted."""
+    if quiet:
+        logging.disable(logging.WARNING)
+    return quiet
 
 
 def emit(result: Mapping[str, Any], *, as_json: bool, title: str) -> None:
@@ -52,5 +77,5 @@ def resumable(out: Path, how: str = "") -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        remark(f"the same command {how}{' ' * bool(how)}goes on from {out}")
+        LOG.warning(f"the same command {how}{' ' * bool(how)}goes on from {out}")
         raise

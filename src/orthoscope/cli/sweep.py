@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, remark, resumable
+from orthoscope.cli.output import emit, resumable
 from orthoscope.errors import ConfigError
+from orthoscope.progress import LOG
 from orthoscope.report.bars import bar
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def sweep(
         study = read_study(file)
     except StudyFileError as error:
         for line in error.mistakes:
-            remark(line)
+            LOG.error(line)
         return 2
     if dry_run:
         _forecast(study, workers, as_json=json)
@@ -76,9 +77,9 @@ def _told(result: SweepResult, *, as_json: bool) -> int:
     }
     emit(shown, as_json=as_json, title="sweep")
     for one in result.failed[:_SHOWN]:
-        remark(f"failed: {one.cell}: {one.reason}")
+        LOG.error(f"failed: {one.cell}: {one.reason}")
     if len(failed) > _SHOWN:
-        remark(f"{len(failed) - _SHOWN} more failed cells with --json")
+        LOG.error(f"{len(failed) - _SHOWN} more failed cells with --json")
     return 1 if failed else 0
 
 
@@ -94,7 +95,7 @@ def _forecast(study: StudyFile, workers: int, *, as_json: bool) -> None:
     lines = {cell["name"]: f"{_span(cell)}, {cell['bytes'] / 2**20:.0f} MiB" for cell in cells[:_SHOWN]}
     emit(lines, as_json=False, title=f"{len(cells)} cells of {study.plan.name}")
     if len(cells) > _SHOWN:
-        remark(f"{len(cells) - _SHOWN} more cells with --json")
+        LOG.info(f"{len(cells) - _SHOWN} more cells with --json")
     emit(
         {"cells": len(cells), "workers": workers, "time": _span(found), "memory": f"{found['bytes'] / 2**20:.0f} MiB"},
         as_json=False,

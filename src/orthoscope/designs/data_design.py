@@ -17,7 +17,7 @@ from orthoscope.designs.published import published_schedules
 from orthoscope.designs.run import Report
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.schedules import GuidanceSchedule
-from orthoscope.progress import Remark
+from orthoscope.progress import LOG, Remark
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import to_dict
 from orthoscope.threads import one_thread
@@ -64,7 +64,7 @@ class DataProblem:
         return Batch(law=self.law, rows=rows, steps=steps, seed=self.seed, name=name)
 
 
-def run_data_design(problem: DataProblem, say: Remark = lambda text: None, tick: Tick = lambda: None) -> Report:
+def run_data_design(problem: DataProblem, say: Remark = LOG.info, tick: Tick = lambda: None) -> Report:
     """Search, then judge on fresh paths.
 
     Args:

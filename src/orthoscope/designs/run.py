@@ -38,7 +38,7 @@ from orthoscope.designs.published import published_schedules
 from orthoscope.errors import ConfigError
 from orthoscope.guidance.grammar import format_schedule
 from orthoscope.guidance.schedules import GuidanceSchedule
-from orthoscope.progress import Remark
+from orthoscope.progress import LOG, Remark
 from orthoscope.quantities import Estimate
 from orthoscope.serialize import to_dict
 
@@ -104,7 +104,7 @@ class Report:
         return all(check.agrees for check in self.checks.values())
 
 
-def run_design(problem: DesignProblem, say: Remark = lambda text: None) -> Report:
+def run_design(problem: DesignProblem, say: Remark = LOG.info) -> Report:
     """Design, compare and verify.
 
     Args:

@@ -10,7 +10,7 @@ from orthoscope.designs.data_design import DataProblem
 from orthoscope.designs.dataset import design_dataset
 from orthoscope.designs.options import design_report
 from orthoscope.designs.run import DesignProblem, Report
-from orthoscope.progress import Remark
+from orthoscope.progress import LOG, Remark
 from orthoscope.sweeps.points import HERE, Points
 
 
@@ -25,7 +25,7 @@ class DesignStudy:
     name: str = field(default="design", init=False)
     problem: DesignProblem | DataProblem
 
-    def report(self, say: Remark = lambda text: None) -> Report:
+    def report(self, say: Remark = LOG.info) -> Report:
         """Design, compare and verify, telling what goes on."""
         return design_report(self.problem, say)
 

@@ -33,7 +33,7 @@ from orthoscope.metrics import Contributions, Measure
 from orthoscope.metrics.contributions import Over
 from orthoscope.numerics import Array
 from orthoscope.process import NoiseLevel
-from orthoscope.progress import Remark
+from orthoscope.progress import LOG, Remark
 from orthoscope.sweeps.cells import Cells
 from orthoscope.threads import one_thread
 
@@ -112,7 +112,7 @@ class Forecaster:
     @classmethod
     def of(
         cls, plan: Forecast, host: Host, *, cells: Cells | None = None, may_ask: bool = True,
-        advance: Callable[[], None] = lambda: None, remark: Remark = lambda text: None,
+        advance: Callable[[], None] = lambda: None, remark: Remark = LOG.warning,
     ) -> Forecaster:  # fmt: skip
         """Record a pipeline, or read what was recorded, and fit the surrogate.
 

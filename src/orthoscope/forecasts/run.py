@@ -12,7 +12,7 @@ from orthoscope.datasets import dataset
 from orthoscope.forecasts.forecaster import LEVEL, QUANTITIES, Forecaster, Foreseen, told
 from orthoscope.forecasts.plan import Forecast
 from orthoscope.integrations.source import Source
-from orthoscope.progress import Progress, Remark
+from orthoscope.progress import LOG, Progress, Remark
 from orthoscope.sweeps.cells import Cells
 
 FOLDER = "pairs"  # of recorded predictions, in a run folder
@@ -51,7 +51,7 @@ def forecast(
             progress(done, total)
 
     cells = None if out is None else Cells(out / FOLDER)
-    forecaster = Forecaster.of(whole, host, cells=cells, advance=advance, remark=remark or (lambda text: None))
+    forecaster = Forecaster.of(whole, host, cells=cells, advance=advance, remark=remark or LOG.warning)
     found = []
     for schedule in whole.schedules:
         found.append(forecaster.foresee(schedule))

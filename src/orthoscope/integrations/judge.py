@@ -24,7 +24,7 @@ from orthoscope.integrations.hub import local
 from orthoscope.integrations.image_files import SIDE, common_side, image_files, squares
 from orthoscope.integrations.real import real_images
 from orthoscope.integrations.vision import Vision, open_vision
-from orthoscope.progress import Remark
+from orthoscope.progress import LOG, Remark
 
 if TYPE_CHECKING:
     from orthoscope.integrations.host import Generated, Host
@@ -179,7 +179,7 @@ def judge_of(
 # Reference images
 
 
-def reference_images(path: str | None, host: Host, remark: Remark = lambda text: None) -> Images | None:
+def reference_images(path: str | None, host: Host, remark: Remark = LOG.warning) -> Images | None:
     """Real images to compare with (n, height, width, channels) in [0, 1]; None if there are none.
 
     Args:
@@ -196,7 +196,7 @@ def reference_images(path: str | None, host: Host, remark: Remark = lambda text:
 
 
 def reference_features(
-    features: Features, path: str | None, host: Host, remark: Remark = lambda text: None
+    features: Features, path: str | None, host: Host, remark: Remark = LOG.warning
 ) -> NDArray[np.float32] | None:
     """Features of the reference images, a few read at a time; arguments and errors as `reference_images`.
 

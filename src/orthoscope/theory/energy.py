@@ -127,8 +127,8 @@ class GaussianModes(Modes):
             slope = h / (1 - h) + 2 * square * h
             step = (-np.log1p(-h) - h + square * h**2 - 2 * rate) / np.where(slope > 0, slope, 1)
             h = np.minimum(h - step, _BELOW_ONE)
-            if (np.abs(step) <= 1e-8 * h).all():
-                break  # the next step would be the square of this one
+            if (np.abs(step) <= 1e-8 * np.minimum(h, 1 - h)).all():
+                break  # the next step would be the square of this one; near 1 the steps begin small
         return h
 
     def rest(self, pull: Array, variance: Array) -> Array:
