@@ -20,7 +20,7 @@ from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.rules import Rescaled
 from orthoscope.guidance.schedules import Constant
 from orthoscope.integrations.source import Source
-from orthoscope.progress import Progress, Remark
+from orthoscope.progress import LOG, Progress
 from orthoscope.report import audit as report
 from tests.conftest import Finished
 from tests.report.audits import ROLES, WINDOW, audited
@@ -44,9 +44,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Asked]:
     """Jobs that were run; nothing is generated."""
     calls: list[Asked] = []
 
-    def run(self: Job, out: Path, *, progress: Progress, remark: Remark) -> AuditResult:
+    def run(self: Job, out: Path, *, progress: Progress) -> AuditResult:
         calls.append(Asked(self))
-        remark("a remark")
+        LOG.warning("a remark")
         progress(1, 2)
         is_stopped = self.plan.seed == 9
         bare = audited(roles=SMALL, stopped={"constant:9": "images are not finite"} if is_stopped else None)
