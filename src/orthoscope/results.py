@@ -6,6 +6,7 @@ A result in a folder (`save`) is read again (`read`), and made again from its sp
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from orthoscope.errors import ConfigError
 from orthoscope.experiments.registry import SINGLE, STUDIES, Entry, Recorded, SpecTypes, find, name_of
 from orthoscope.guidance.schedules import SCHEDULES, GuidanceSchedule
 from orthoscope.locking import locked
+from orthoscope.progress import Tracker
 from orthoscope.reading import read_json
+from orthoscope.report.bars import shown
 from orthoscope.report.findings import Findings, as_path
 from orthoscope.report.studies import FILES, write_folder
 from orthoscope.report.tables import Table, flat
@@ -156,13 +159,20 @@ def other(spec: Any) -> str | None:
 
 
 @verb
-def rerun(folder: Path | str, *, out: Path | str | None = None, points: Points = HERE) -> Result:
+def rerun(
+    folder: Path | str,
+    *,
+    out: Path | str | None = None,
+    points: Points = HERE,
+    progress: Tracker | bool | None = None,
+) -> Result:
     """Run the specification of a folder again, and write the result.
 
     Args:
         folder: A run folder, or a specification file.
         out: Where to write; the same folder if left out.
         points: Where parts of the work are done, and who is told.
+        progress: A function of points done, points in all and what is done; True or False for a bar or none.
 
     Raises:
         ConfigError: if the specification cannot be run, or the folder cannot be written.
@@ -170,8 +180,10 @@ def rerun(folder: Path | str, *, out: Path | str | None = None, points: Points =
     place = as_path(folder)
     study = read_study(place)
     target = as_path(out) if out is not None else place if place.is_dir() else place.parent
-    with locked(target, job(study), FILES):
-        result = run(study, points.kept(target, anew=True))
+    asked = False if points.progress else progress
+    with locked(target, job(study), FILES), shown("running", asked) as tell:
+        told = replace(points, progress=points.progress or tell)
+        result = run(study, told.kept(target, anew=True))
         result.write(target)
     return result
 

@@ -32,9 +32,7 @@ PHASE = ("phase", "window", "--rate", 0.9, "--std", 0.5, "--t-max", 10, "--w0=-1
 OF_PIPELINES = ("audit", "calibrate", "forecast")
 
 
-@pytest.fixture(
-    params=[pytest.param(one, marks=needs_diffusers) if one in OF_PIPELINES else one for one in COMMANDS]
-)
+@pytest.fixture(params=[pytest.param(one, marks=needs_diffusers) if one in OF_PIPELINES else one for one in COMMANDS])
 def command(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
     words = request.param.split()
     if words == ["sweep"]:

@@ -63,9 +63,10 @@ def test_a_run_has_estimates_data_and_theory_beside_it() -> None:
 
 
 def test_progress_is_told() -> None:
-    seen: list[tuple[int, int]] = []
+    seen: list[tuple[int, int, str]] = []
     osc.simulate(LAW, 1.0, dim=6, t_max=10, draws=2, samples=16, steps=4, progress=lambda *done: seen.append(done))
     assert seen[-1][0] == seen[-1][1]
+    assert {what for *_, what in seen} == {"sampling"}
 
 
 def test_a_design_has_a_schedule_that_other_verbs_take() -> None:

@@ -48,12 +48,12 @@ def tiny() -> Any:
 
 
 @pytest.fixture(scope="module")
-def told() -> list[tuple[int, int]]:
+def told() -> list[tuple[int, int, str]]:
     return []
 
 
 @pytest.fixture(scope="module")
-def report(digits: Any, told: list[tuple[int, int]]) -> AuditReport:
+def report(digits: Any, told: list[tuple[int, int, str]]) -> AuditReport:
     return osc.audit(
         digits, [3, "5"], schedules=[2, WINDOW, TURNING], progress=lambda *step: told.append(step), **SMALL
     )
@@ -146,8 +146,8 @@ def test_an_audit_reads_as_other_results_do(report: AuditReport) -> None:
         report["variance_ration"]
 
 
-def test_progress_is_told_to_the_end(report: AuditReport, told: list[tuple[int, int]]) -> None:
-    assert told[-1] == (2 * 4 * 2 * 4, 2 * 4 * 2 * 4)  # pipeline and twin, schedules, prompts, images
+def test_progress_is_told_to_the_end(report: AuditReport, told: list[tuple[int, int, str]]) -> None:
+    assert told[-1] == (2 * 4 * 2 * 4, 2 * 4 * 2 * 4, "images")  # pipeline and twin, schedules, prompts, images
 
 
 def test_an_audit_prints_as_a_short_table(report: AuditReport) -> None:
@@ -206,7 +206,7 @@ def test_a_saved_audit_is_the_folder_of_the_command(
 
 
 def test_cells_stay_in_a_folder_that_is_named(digits: Any, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+    told: list[tuple[int, int, str]] = []
     first = osc.audit(digits, [3], schedules=3, out=tmp_path, quick=True, images_per_prompt=2, steps=2)
     again = osc.audit(
         digits, [3], schedules=3, out=str(tmp_path), quick=True, images_per_prompt=2, steps=2,

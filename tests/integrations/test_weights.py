@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import resource
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -20,7 +21,7 @@ from torch import Tensor
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.features import features_of
 from orthoscope.integrations.host import host_of
-from orthoscope.integrations.hub import reading
+from orthoscope.integrations.hub import read_pipeline, reading
 from orthoscope.integrations.judge import judge_of
 from orthoscope.integrations.source import Source
 from orthoscope.integrations.weights import check_finite, read_network
@@ -459,6 +460,31 @@ def test_a_config_of_a_network_far_larger_than_its_weights_is_refused(key: str, 
     config = json.loads((tmp_path / "config.json").read_text())
     (tmp_path / "config.json").write_text(json.dumps(config | {key: value}))
     assert_refused(lambda: read_network(type(network), str(tmp_path)), "far larger than its weights")
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "match"),
+    [
+        ("scheduler/scheduler_config.json", "num_train_timesteps", 10**9, "is 1e.09, which no scheduler counts to"),
+        ("transformer/config.json", "sample_size", 20_000, "more than memory can hold"),  # positions of 10^8 patches
+        ("vae/config.json", "layers_per_block", 10**9, "far larger than its weights"),
+    ],
+)
+def test_a_pipeline_that_counts_beyond_reason_is_refused_before_it_fills_the_memory(
+    part: str, key: str, value: int, match: str, tmp_path: Path
+) -> None:
+    pipelines.dit().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / part).read_text())
+    (tmp_path / part).write_text(json.dumps(config | {key: value}))
+    limit = resource.getrlimit(resource.RLIMIT_AS)
+    assert_refused(lambda: read_pipeline(str(tmp_path), device="cpu"), match)
+    assert resource.getrlimit(resource.RLIMIT_AS) == limit
+
+
+def test_a_network_of_states_beyond_reason_is_no_host() -> None:
+    pipe = pipelines.dit()
+    pipe.transformer.register_to_config(sample_size=10**9)
+    assert_refused(lambda: host_of(pipe), "states of 1000000000 a side, larger than 2048")
 
 
 @pytest.mark.parametrize("content", [None, b"[" * 9999, b"[" + b"9" * 4400 + b"]"], ids=["a pipe", "deep", "digits"])

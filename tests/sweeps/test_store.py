@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +125,64 @@ def test_unusable_folders(tmp_path: Path) -> None:
     (tmp_path / "lock").touch()  # says that the folder is a sweep's
     with pytest.raises(ConfigError, match=r"is no store of a sweep .*choose another `out`"):
         run_sweep(make_plan(), tmp_path, work=work)
+
+
+def meta(out: Path, name: str, change: Callable[[Any], object]) -> None:
+    """Change metadata of the store, or put something else in their place."""
+    path = out / "results.zarr" / name / "zarr.json"
+    held = json.loads(path.read_text())
+    put = change(held)
+    path.write_text(put if isinstance(put, str) else json.dumps(held))
+
+
+ARRAY, GROUP = "estimates", ""
+FOREIGN: dict[str, tuple[str, Callable[[Any], object]]] = {
+    "no JSON": (ARRAY, lambda held: "{"),
+    "deep": (GROUP, lambda held: "[" * 99_999),
+    "nothing": (GROUP, lambda held: "null"),
+    "a group": (ARRAY, lambda held: json.dumps({"zarr_format": 3, "node_type": "group"})),
+    "huge": (ARRAY, lambda held: held.update(shape=[10**12, *held["shape"][1:]])),
+    "fewer cells": (ARRAY, lambda held: held.update(shape=[1, *held["shape"][1:]])),
+    "huge pieces": (ARRAY, lambda held: held["chunk_grid"]["configuration"].update(chunk_shape=[10**9] * 5)),
+    "no pieces": (ARRAY, lambda held: held["chunk_grid"]["configuration"].update(chunk_shape=[0] * 5)),
+    "single precision": (ARRAY, lambda held: held.update(data_type="float32")),
+    "no gaps": (ARRAY, lambda held: held.update(fill_value=0.0)),
+    "unknown codec": (ARRAY, lambda held: held.update(codecs=[{"name": "zip"}])),
+    "nested axis": (GROUP, lambda held: held["attributes"]["plan"]["axes"].update(dim=[[1], [2], [3], [4]])),
+    "quantities of none": (GROUP, lambda held: held["attributes"]["plan"].update(quantities=[{}])),
+    "fixed nothing": (GROUP, lambda held: held["attributes"]["plan"].update(fixed=None)),
+}
+
+
+@pytest.mark.parametrize("how", FOREIGN)
+def test_foreign_metadata_is_one_line_and_changes_nothing(how: str, tmp_path: Path) -> None:
+    run_sweep(make_plan({"dim": (1, 2)}), tmp_path, work=work)
+    meta(tmp_path, *FOREIGN[how])
+    before = {path: path.read_bytes() for path in (tmp_path / "results.zarr").rglob("*") if path.is_file()}
+    for open_it in (lambda: read(tmp_path), lambda: run_sweep(make_plan({"dim": (1, 2)}), tmp_path, work=work)):
+        with pytest.raises(ConfigError, match=r"results\.zarr") as told:
+            open_it()
+        assert len(str(told.value).splitlines()) == 1
+    assert before == {path: path.read_bytes() for path in before}
+
+
+def test_what_is_no_file_is_refused_or_made_again(tmp_path: Path) -> None:
+    plan = make_plan({"dim": (1, 2)})
+    run_sweep(plan, tmp_path, work=work)
+    (cell, other) = sorted(
+        path for path in (tmp_path / "results.zarr" / "estimates" / "c").rglob("*") if path.is_file()
+    )
+    cell.unlink()
+    cell.symlink_to(cell.name)
+    assert len(run_sweep(plan, tmp_path, work=work).damaged) == 1
+    other.unlink()
+    os.mkfifo(other)
+    with pytest.raises(ConfigError, match="is a pipe; expected a cell"):
+        run_sweep(plan, tmp_path, work=work)
+    shutil.rmtree(tmp_path / "results.zarr")
+    (tmp_path / "results.zarr").symlink_to("results.zarr")
+    with pytest.raises(ConfigError, match="is no store of a sweep"):
+        run_sweep(plan, tmp_path, work=work)
 
 
 def test_an_unfinished_cell_is_nan(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from orthoscope.guidance.rules.given import as_rule
 from orthoscope.guidance.schedules import Constant
 from orthoscope.metrics.energy import energy_difference
 from orthoscope.metrics.estimators import as_samples
+from orthoscope.progress import Tracker
 from orthoscope.quantities import Estimate
 from orthoscope.report.bars import shown
 from orthoscope.results import Result
@@ -54,7 +55,7 @@ def compare(
     ode: bool = False,
     step: Any = None,
     denoiser: Any = None,
-    progress: Any = None,
+    progress: Tracker | bool | None = None,
 ) -> Result:
     """A simulation beside its theories; or rules beside each other, each at the strength of equal effect.
 
@@ -74,7 +75,7 @@ def compare(
         ode: Probability-flow ODE instead of the reverse SDE.
         step: What leads from one level to the next.
         denoiser: What is sampled in place of the exact score.
-        progress: A function of parts done and parts in all; True or False for a bar or none.
+        progress: A function of parts done, parts in all and what is done; True or False for a bar or none.
 
     Raises:
         ConfigError: with one clear line, if there is nothing to compare.

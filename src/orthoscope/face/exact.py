@@ -21,7 +21,7 @@ _SAMPLED = ("samples", "draws", "seed", "steps", "grid", "order", "tolerance", "
 _UNSAID: dict[str, Any] = {"dim": None, "t_max": math.inf, "start": "prior", "lam": 1.0}  # of a run
 
 if TYPE_CHECKING:
-    from orthoscope.progress import Progress
+    from orthoscope.progress import Tracker
     from orthoscope.results import Result
 
 
@@ -69,7 +69,7 @@ def simulate(
     ode: bool = False,
     versus: Any = (),
     estimator: str = "plain",
-    progress: Progress | bool | None = None,
+    progress: Tracker | bool | None = None,
     **how: Any,
 ) -> Result:
     """Exact sampling of one class of a law, draw by draw of its modes, with theory beside it.
@@ -83,7 +83,7 @@ def simulate(
         ode: Probability-flow ODE instead of the reverse SDE.
         versus: Further schedules, compared on the same noise.
         estimator: `plain`, `completed` or `controlled`.
-        progress: A function of parts done and parts in all; True or False for a bar or none.
+        progress: A function of parts done, parts in all and what is done; True or False for a bar or none.
         **how: Fields of `Simulation`: samples, draws, seed, steps, grid, order, tolerance, dtype, device, modes, rule.
 
     Raises:

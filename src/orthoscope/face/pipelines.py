@@ -9,7 +9,6 @@ pipe([3, 5], guidance_scale=2)
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -18,7 +17,7 @@ from orthoscope.calls import verb
 from orthoscope.errors import ConfigError
 from orthoscope.integrations.diffusers import guided as guided
 from orthoscope.integrations.source import Source
-from orthoscope.progress import Progress
+from orthoscope.progress import LOG, Remark, Tracker
 from orthoscope.report.bars import shown
 
 if TYPE_CHECKING:
@@ -40,8 +39,8 @@ def pipeline(model: Any = None, **how: Any) -> Any:
     return Source.of(model, **how).pipe()
 
 
-def _listener(settings: dict[str, Any]) -> Callable[[str], None] | None:
-    """Who is told what a user should know, taken out of the settings.
+def _listener(settings: dict[str, Any]) -> Remark | None:
+    """Who is told what a user should know, taken out of the settings; None for the log.
 
     Raises:
         ConfigError: if it cannot be called.
@@ -59,7 +58,7 @@ def audit(
     *,
     schedules: Any = None,
     out: Path | str | None = None,
-    progress: Progress | bool | None = None,
+    progress: Tracker | bool | None = None,
     **settings: Any,
 ) -> AuditReport:
     """Diversity and adherence of a pipeline's images under guidance schedules, and which schedule to use.
@@ -70,7 +69,7 @@ def audit(
         schedules: Numbers (constant strengths), texts, files or schedules; None for the usual ones.
         out: Folder where finished images are kept, so that the same call goes on where it was stopped; None for one
             that lasts as long as the report.
-        progress: A function, told the number of images done and, as far as known, of all; True or False for a bar or
+        progress: A function of images done, images in all as far as known, and "images"; True or False for a bar or
             none.
         **settings: The options of `orthoscope audit` by name, such as `images_per_prompt`, `rule`, `current`, `steps`,
             `features`, `search`, `quick`, `seed` or `workers`; and `remark`, told what a user should know as it comes.
@@ -83,7 +82,12 @@ def audit(
     from orthoscope.face.reports import AuditReport
 
     remarks: list[str] = []
-    remark = _listener(settings) or remarks.append
+
+    def noted(text: str) -> None:
+        remarks.append(text)
+        LOG.warning(text)
+
+    remark = _listener(settings) or noted
     job = audit_job(pipe, prompts, settings | {"schedules": schedules})
     if out is not None:
         with shown("images", progress) as tell:
@@ -102,14 +106,14 @@ def audit(
 
 @verb
 def calibrate(
-    pipe: Any = None, prompts: Any = None, *, progress: Progress | bool | None = None, **settings: Any
+    pipe: Any = None, prompts: Any = None, *, progress: Tracker | bool | None = None, **settings: Any
 ) -> CalibrationReport:
     """At which noise levels a pipeline tells its classes apart, and windows of guidance worth an audit.
 
     Args:
         pipe: A pipeline that is loaded, a folder or hub id, or None or "digits" for the model that ships.
         prompts: Texts, or numbers of classes; None for all classes, where they are few.
-        progress: A function, told parts done and parts in all; True or False for a bar or none.
+        progress: A function of parts done, parts in all and what is done; True or False for a bar or none.
         **settings: The options of `orthoscope calibrate` by name, such as `strengths`, `images_per_prompt`, `steps`,
             `data` or `seed`; and `remark`, told what a user should know.
 
@@ -134,7 +138,7 @@ def forecast(
     *,
     schedules: Any = None,
     out: Path | str | None = None,
-    progress: Progress | bool | None = None,
+    progress: Tracker | bool | None = None,
     **settings: Any,
 ) -> ForecastReport:
     """Diversity and mean shift that any guidance schedule would give a pipeline, from three recorded runs of it.
@@ -144,7 +148,7 @@ def forecast(
         prompts: Texts, or numbers of classes; None for all classes, where they are few.
         schedules: Numbers (constant strengths), texts, files or schedules; None for thirty usual ones.
         out: Folder where recorded predictions are kept, so that other schedules need no further run.
-        progress: A function, told parts done and parts in all; True or False for a bar or none.
+        progress: A function of parts done, parts in all and what is done; True or False for a bar or none.
         **settings: The options of `orthoscope forecast` by name, such as `strength`, `images_per_prompt`, `rule`,
             `steps` or `seed`; and `remark`, told what a user should know.
 

@@ -24,7 +24,9 @@ from orthoscope.guidance.rules import shown_rule
 from orthoscope.guidance.rules.given import as_rule
 from orthoscope.metrics.away import Away, squared_distance
 from orthoscope.metrics.modes import far_from_modes
+from orthoscope.progress import Tracker
 from orthoscope.quantities import Estimate
+from orthoscope.report.bars import shown
 from orthoscope.report.findings import as_path
 from orthoscope.results import Result, run
 from orthoscope.serialize import dumps
@@ -277,6 +279,7 @@ def measure(
     baseline: str | None = None,
     device: str = "auto",
     seed: int = 0,
+    progress: Tracker | bool | None = None,
 ) -> Result:
     """What guidance did to samples, or how diverse the images in a folder are and how near to real ones.
 
@@ -294,25 +297,26 @@ def measure(
         baseline: The condition that others are compared with; the first by name unless given.
         device: Where a network runs.
         seed: Root seed of the resampling.
+        progress: A function of images read, images in all and what is done; True or False for a bar or none.
 
     Raises:
         ConfigError: if these are neither samples nor a folder of images that can be read.
     """
     if isinstance(samples, str | Path):
-        return run(
-            image_study(
-                samples, reference, group_by, features=features, features_model=features_model, baseline=baseline,
-                device=device, seed=seed,
-            )
+        study = image_study(
+            samples, reference, group_by, features=features, features_model=features_model, baseline=baseline,
+            device=device, seed=seed,
         )  # fmt: skip
+        with shown("reading", progress) as tell:
+            return run(study, Points(progress=tell))
     if not isinstance(samples, Samples):
         raise ConfigError(
             f"expected what `sample` returns, or a folder of images, got {type(samples).__name__}", field="samples"
         )
     if reference is not None or group_by is not None:
         raise ConfigError("`reference` and `group_by` are for folders of images; samples know their class")
-    study = MeasureStudy(samples)
-    return Result(study, study.run())
+    measuring = MeasureStudy(samples)
+    return Result(measuring, measuring.run())
 
 
 def image_study(folder: str | Path, reference: Any, group_by: Any, **how: Any) -> ImageStudy:

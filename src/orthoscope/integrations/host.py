@@ -29,6 +29,11 @@ from orthoscope.integrations.randomness import own_randomness, restored_randomne
 from orthoscope.integrations.shipped import Model, model_like
 
 _FEW_CLASSES, _SOME_CLASSES = 10, 12  # that are all asked for, and that are asked for of more
+_NO_MEMORY = (
+    "can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED", "size calculation overflowed",
+    "integer multiplication overflow",
+)  # fmt: skip
+_LARGEST = 2048  # height or width of a network's own states
 _SEEDS = 2**64  # what a torch generator takes
 
 
@@ -80,6 +85,12 @@ class Host:
                 "scheduler such as DPMSolverMultistepScheduler or DDIMScheduler"
             )
         pipe.set_progress_bar_config(disable=True)
+        side = getattr(self._network, "config", {}).get("sample_size") or 0
+        sides = side if isinstance(side, list | tuple) else [side]
+        if any(isinstance(one, int | float) and one > _LARGEST for one in sides):
+            raise ConfigError(
+                f"the config of {name} asks for states of {side} a side, larger than {_LARGEST}; get it again"
+            )
 
     @property
     def _network(self) -> Any:
@@ -266,6 +277,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether a smaller batch may cure it: the accelerator's or the processor's memory did not suffice."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and any(
-        sign in str(error) for sign in ("can't allocate memory", "not enough memory", "out of memory", "ALLOC_FAILED")
-    )
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _NO_MEMORY)

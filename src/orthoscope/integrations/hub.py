@@ -15,6 +15,7 @@ from typing import Any
 import diffusers
 import torch
 import transformers
+from diffusers import SchedulerMixin
 from diffusers.configuration_utils import ConfigMixin
 from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled, RepositoryNotFoundError
 from huggingface_hub.utils import logging as hub_logging
@@ -24,6 +25,7 @@ from orthoscope.errors import ConfigError, OrthoscopeError, unknown
 from orthoscope.integrations.class_pipeline import ClassPipeline
 from orthoscope.integrations.diffusers.evidence import SCHEDULERS, prediction_type
 from orthoscope.integrations.families import family_of
+from orthoscope.integrations.host import is_out_of_memory
 from orthoscope.integrations.shipped import MODELS, read_class_pipeline
 from orthoscope.integrations.weights import check_finite, no_pickles, pickled, read_network
 from orthoscope.numerics import dtype_name
@@ -36,6 +38,7 @@ _PICKLES = (".bin", ".ckpt", ".pickle", ".pkl", ".pt", ".pth")
 _VARIANT = re.compile(r"model\.(\w+)(-\d+-of-\d+)?\.safetensors")
 _FEWEST_WORDS = 2  # an absent vocabulary is read as special tokens, and perhaps a blank
 _LONGEST = 10**6  # tokens of a text; what has no limit is given a larger number
+_MOST_COUNTED = 100_000  # by a scheduler, such as its steps in training
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -127,11 +130,22 @@ def _networks(loader: Any, index: Mapping[str, Any], folder: Path, **how: Any) -
             case _:
                 continue
         place = folder / name if (folder / name).is_dir() else folder
-        if issubclass(make, ConfigMixin) and "_class_name" not in make.load_config(str(place)):
-            raise ConfigError(f"{place / make.config_name} names no class, so it is damaged; get its files again")
+        if issubclass(make, ConfigMixin):
+            config = make.load_config(str(place))
+            if "_class_name" not in config:
+                raise ConfigError(f"{place / make.config_name} names no class, so it is damaged; get its files again")
+            if issubclass(make, SchedulerMixin):
+                _check_counts(config, place / make.config_name)
         if issubclass(make, torch.nn.Module):
             found[name] = read_network(make, str(place), **how)
     return found
+
+
+def _check_counts(config: Mapping[str, Any], where: Path) -> None:
+    """Refuse a scheduler that would make tables of its steps that fill the memory."""
+    for name, value in config.items():
+        if isinstance(value, int) and value > _MOST_COUNTED:
+            raise ConfigError(f"{where}: {name} is {value:.3g}, which no scheduler counts to; get its files again")
 
 
 def rescheduled(own: Any, name: str) -> Any:
@@ -210,6 +224,8 @@ def _explained(model: str, error: Exception) -> str:
             f"{model} is no folder here, and the hub cannot be reached; download it once on a machine with network "
             f"(hf download {model} --local-dir FOLDER) and pass the folder instead"
         )
+    if any(map(is_out_of_memory, (error, *causes))):
+        return f"{model} describes more than memory can hold ({text}); get its configs again, or use a smaller model"
     if _NO_SAFETENSORS.search(text):
         if not is_local or any(file.suffix in _PICKLES for file in folder.rglob("*")):
             return str(pickled(model))

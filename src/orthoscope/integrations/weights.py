@@ -16,7 +16,7 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -38,6 +38,7 @@ _INTEGERS = ("BOOL", "I", "U")  # how their types begin in safetensors
 _ELSEWHERE = {"adapter_config.json": "an adapter", "shard-*-model-*.safetensors": "pieces of distributed training"}
 _MOST_PARTS = 50_000  # modules and parameters of a network
 _FEW, _PER_BYTE = 1_000_000, 100  # numbers that a network may have in any case, and for each byte of its weights
+_TABLES, _TIMES = 2 << 30, 8  # bytes that building it may take in any case, and for each byte of its weights
 _LOADING = threading.RLock()
 
 
@@ -82,12 +83,15 @@ def read_network(make: Any, source: str, *, allow_pickle: bool = False, **option
 def no_larger(source: str | Path) -> Iterator[None]:
     """Let no network be built meanwhile that is far larger than the weights there are for it: a folder, or a file.
 
+    Neither may it come with tables of its own, of positions for one, that need far more memory.
+
     Raises:
         ConfigError: if one is.
     """
     place = Path(source)
     files = place.rglob("*") if place.is_dir() else [place]
-    most = _FEW + _PER_BYTE * sum(file.stat().st_size for file in files if file.is_file())
+    held = sum(file.stat().st_size for file in files if file.is_file())
+    most = _FEW + _PER_BYTE * held
     sizes = [0, 0]
 
     def count(module: nn.Module, name: str, value: Any) -> None:
@@ -100,10 +104,30 @@ def no_larger(source: str | Path) -> Iterator[None]:
 
     hooks = [hook(count) for hook in (on_parameter, on_module)]
     try:
-        yield
+        with _memory(_TABLES + _TIMES * held) if place.exists() else nullcontext():
+            yield
     finally:
         for hook in hooks:
             hook.remove()
+
+
+@contextmanager
+def _memory(most: int) -> Iterator[None]:
+    """Let this process take no more than so many bytes meanwhile, where the system can: more is an error of its own."""
+    try:
+        from resource import RLIM_INFINITY, RLIMIT_AS, getpagesize, getrlimit, setrlimit
+
+        now = int(Path("/proc/self/statm").read_text().split()[0]) * getpagesize()
+    except (ImportError, OSError):
+        yield
+        return
+    soft, hard = getrlimit(RLIMIT_AS)
+    ends = [limit for limit in (soft, hard, now + most) if limit != RLIM_INFINITY]
+    setrlimit(RLIMIT_AS, (min(ends), hard))
+    try:
+        yield
+    finally:
+        setrlimit(RLIMIT_AS, (soft, hard))
 
 
 def check_complete(

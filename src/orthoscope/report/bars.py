@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from rich.console import Console
@@ -14,30 +15,37 @@ from rich.progress import Progress as ProgressBar
 
 from orthoscope import locking
 from orthoscope.errors import ConfigError, clean
-from orthoscope.progress import Progress
+from orthoscope.progress import Progress, Tracker
 
 _LONGEST = 30 * 86400.0  # seconds between two steps for which the time left can still be told
 _EVERY = 30.0  # seconds between two lines
 
 
 @contextmanager
-def shown(label: str, progress: Progress | bool | None = None) -> Iterator[Progress | None]:
+def shown(label: str, progress: Tracker | bool | None = None) -> Iterator[Progress | None]:
     """What work is to tell how far it is.
 
     Args:
         label: What is done.
-        progress: A function that is told instead; True for a bar or lines, False for neither, None for a bar where
-            people look on.
+        progress: A function that is told instead, and what is done, too; True for a bar or lines, False for neither,
+            None for a bar where people look on.
+
+    Raises:
+        ConfigError: if it is something else.
     """
     if not (callable(progress) or progress in (None, True, False)):
-        raise ConfigError("`progress` is True, False or a function of parts done and parts in all", field="progress")
+        raise ConfigError("`progress` is True, False or a function of done, total and what is done", field="progress")
     if callable(progress):
-        yield progress
+        yield partial(_tell, progress, label)
     elif progress is False or (progress is None and not _is_watched()):
         yield None
     else:
         with bar(label) as advance:
             yield advance
+
+
+def _tell(tracker: Tracker, label: str, done: int, total: int) -> None:
+    tracker(done, total, label)
 
 
 @contextmanager

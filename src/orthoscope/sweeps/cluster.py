@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 import multiprocessing.forkserver
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import dask
 
@@ -19,6 +21,7 @@ from orthoscope.errors import ConfigError
 WORKER_DEATHS = 20  # that an item may see; one more, and it is suspected to be their cause
 _CONNECT = 10.0  # seconds
 _DEAF_TO_CTRL_C = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"  # the parent ends its workers itself
+_HUSHED = {"TRANSFORMERS_VERBOSITY": "error", "DIFFUSERS_VERBOSITY": "error"}  # which they read when imported
 _SETTINGS = {
     "distributed.worker.multiprocessing-method": "forkserver",  # a killed worker is back within a moment
     "distributed.scheduler.allowed-failures": WORKER_DEATHS,
@@ -89,7 +92,8 @@ def _start_fork_server(preload: tuple[str, ...]) -> None:
     if threading.current_thread() is threading.main_thread():
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            multiprocessing.forkserver.ensure_running()
+            with patch.dict(os.environ, _HUSHED if logging.root.manager.disable >= logging.WARNING else {}):
+                multiprocessing.forkserver.ensure_running()
         finally:
             signal.signal(signal.SIGINT, before)
 
@@ -105,7 +109,7 @@ def _local_cluster(workers: int, preload: tuple[str, ...]) -> Any:
         memory_limit=0,  # the machine's own; a worker out of memory is replaced
         scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
         silence_logs=logging.CRITICAL,
-        preload=[_DEAF_TO_CTRL_C],
+        preload=[_DEAF_TO_CTRL_C, f"import logging; logging.disable({logging.root.manager.disable})"],
     )
 
 

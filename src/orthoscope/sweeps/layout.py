@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from orthoscope.errors import ConfigError
+from orthoscope.errors import ConfigError, unwritable
 from orthoscope.serialize import dumps, plain
 from orthoscope.sweeps.own import edited
 from orthoscope.sweeps.plan import Cell, Plan
@@ -51,7 +51,7 @@ def open_sweep(folder: Path, plan: Plan) -> Opened:
         ConfigError: if the store holds results of other fixed settings or of code edited since, or cannot be read.
     """
     _finish_swap(folder)
-    if not (folder / RESULTS).exists():
+    if not os.path.lexists(folder / RESULTS):
         _create(folder, plan, None)
         _swap(folder)
         return Opened(store=Store(folder / RESULTS, writable=True), missing=plan.cells(), damaged=[])
@@ -155,7 +155,7 @@ def _create(folder: Path, plan: Plan, block: Block | None) -> None:
             sync(path)
         (folder / PARTIAL).rename(folder / READY)
     except OSError as error:
-        raise ConfigError(f"cannot write {folder}: {error}; make room, or choose another `out`") from error
+        raise unwritable(folder, error) from error
 
 
 def _swap(folder: Path) -> Path | None:

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from orthoscope import __version__
-from orthoscope.errors import NO_ROOM, ConfigError, OrthoscopeError, StoppedError, in_one_line
+from orthoscope.errors import NO_ROOM, OrthoscopeError, StoppedError, in_one_line, unwritable
 from orthoscope.locking import LostFolderError, locked
 from orthoscope.progress import Progress
 from orthoscope.quantities import Estimate
+from orthoscope.reading import check_file
 from orthoscope.serialize import dumps
 from orthoscope.sweeps.compute import run_cell
 from orthoscope.sweeps.execute import ClusterLostError, execute
@@ -96,7 +97,10 @@ def run_sweep(
     started = time.monotonic()
     failed: list[FailedCell] = []
     with locked(out, "sweep", FILES) as held, _log(out / "log.jsonl") as note:
-        opened = open_sweep(out, plan)
+        try:
+            opened = open_sweep(out, plan)
+        except OSError as error:
+            raise unwritable(out, error) from error
         for path in opened.store.layout:
             held.watch(path)
         todo, total = opened.missing, plan.size
@@ -166,9 +170,11 @@ def _stopped(error: Exception, out: Path, stored: int, total: int) -> str:
 def _log(path: Path) -> Iterator[Callable[..., None]]:
     """What happened when, one JSON object a line: for people, never read back, left out where the disk is full."""
     try:
+        if os.path.lexists(path):
+            check_file(path, "the log of a sweep")
         file = path.open("a+b", buffering=0)
     except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error.strerror}; choose another `out`") from error
+        raise unwritable(path, error) from error
 
     def write(line: bytes) -> None:
         with suppress(OSError):

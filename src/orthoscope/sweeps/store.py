@@ -11,6 +11,7 @@ import dataclasses
 import logging
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from zarr.codecs import BytesCodec, Crc32cCodec
 
 from orthoscope import __version__
 from orthoscope.datasets import dataset
-from orthoscope.errors import ConfigError
+from orthoscope.errors import ConfigError, in_one_line
 from orthoscope.quantities import QUANTITIES, Estimate
+from orthoscope.reading import check_file, read_json
 from orthoscope.serialize import plain
 from orthoscope.sweeps.own import own_code
 from orthoscope.sweeps.plan import Cell, Plan
@@ -59,6 +61,7 @@ class Store:
         """
         self.path = path
         try:
+            _check_files(path)
             group = zarr.open_group(path, mode="r+" if writable else "r", use_consolidated=False)
             self.schema = group.attrs.get("schema")
             if self.schema not in READABLE:
@@ -66,10 +69,11 @@ class Store:
             self.plan = _stored_plan(group)
             self.code: dict[str, str] = group.attrs.get("code", {})  # type: ignore[assignment] # as it was written
             self._array: Any = group[ARRAY]
-        except (OSError, KeyError, TypeError, ValueError) as error:
-            if isinstance(error, ConfigError):
-                raise
-            raise ConfigError(f"{path} is no store of a sweep ({error}); choose another `out`") from error
+            _check_array(self._array, self.plan)
+        except ConfigError:
+            raise
+        except Exception as error:  # whatever a damaged store makes its parser raise
+            raise ConfigError(f"{path} is no store of a sweep ({in_one_line(error)}); choose another `out`") from error
 
     @classmethod
     def create(cls, path: Path, plan: Plan, block: Block | None = None) -> Store:
@@ -188,9 +192,37 @@ def _attributes(plan: Plan) -> dict[str, Any]:
     return about | ({"code": code} if code else {})
 
 
+def _check_files(path: Path) -> None:
+    """Refuse metadata with no end or no bottom, and pipes, which never end; another process may write meanwhile."""
+    for file in path.rglob("*"):
+        with suppress(FileNotFoundError):
+            if file.name == "zarr.json":
+                read_json(file)
+            elif file.exists() and not file.is_dir():
+                check_file(file, "a cell")
+
+
+def _check_array(array: Any, plan: Plan) -> None:
+    """Refuse an array that is not the one of the plan: of other cells, of another type, or one without gaps.
+
+    Raises:
+        TypeError: saying what it is.
+    """
+    shape = (*plan.shape, len(plan.quantities), len(STATISTICS))
+    chunks = (*(1,) * len(plan.shape), *shape[-2:])
+    if (array.shape, array.chunks, array.dtype) != (shape, chunks, np.float64) or not np.isnan(array.fill_value):
+        raise TypeError(f"an array of {array.dtype} {array.shape} in pieces of {array.chunks}, not the one of its plan")
+
+
 def _stored_plan(group: Any) -> Plan:
     stored = group.attrs["plan"]
     order = group[ARRAY].metadata.dimension_names[:-2]  # JSON objects have none
+    texts = [stored["name"], *stored["quantities"], *stored["estimated"]]
+    values = [value for name in order for value in stored["axes"][name]]
+    lists = [stored["quantities"], stored["estimated"], *stored["axes"].values()]
+    is_typed = all(isinstance(one, str) for one in texts) and all(isinstance(one, int | float | str) for one in values)
+    if not (is_typed and all(isinstance(one, list) for one in lists) and isinstance(stored["fixed"], dict)):
+        raise TypeError("its plan is none")
     return Plan(
         name=stored["name"],
         axes={name: tuple(stored["axes"][name]) for name in order},
