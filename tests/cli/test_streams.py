@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -114,6 +116,32 @@ def test_a_stream_of_few_letters_spells_the_others(
     emit({"shift": {"value": float("inf"), "stderr": 0.5, "n": 3}, "of": "3 → ∞"}, as_json=False, title="±")
     stream.flush()
     assert b"3 \\u2192 \\u221e" in held.getvalue()
+
+
+SHORT = (
+    PREDICT,
+    ("simulate", "--dim", "4", "--classes", "3", "--std", "0.5", "--strength", "1", "--samples", "8", "--draws", "1",
+     "--steps", "3"),
+    ("phase", "window", "--rate", "0.9", "--std", "0.5", "--t-max", "10", "--w0=-1:0:2", "--slope", "0:1:2"),
+    DESIGN,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", SHORT, ids=[words[0] for words in SHORT])
+def test_numbers_are_told_where_a_disk_is_full(
+    words: tuple[str, ...], run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, *content: object) -> object:
+        raise OSError(28, "No space left on device", str(path))
+
+    monkeypatch.setattr("orthoscope.writing._replace", full)
+    place = tmp_path / {"phase": "plane.nc", "design": "schedule.json"}.get(words[0], "run")
+    found = run_cli(*words, "--out", place, "--json")
+    assert found.status == 2
+    assert isinstance(json.loads(found.out), dict)
+    assert re.fullmatch(
+        r"error: cannot write .*: No space left on device; make room, or choose another --out\n", found.err
+    )
 
 
 # Notes

@@ -70,9 +70,11 @@ def calibrate(
         with bar("calibrate", quiet=quiet) as advance:
             result = calibrate(plan, source, progress=advance)
         report = CalibrationReport(result, lambda *windows: audit_command(same, *windows))
-        report.write(out, command=context.obj)
-    found = {**report.numbers, "report": str(out / "report.html"), "results": str(out / "results.nc")}
-    emit(found if json else shown(found) | {"report": found["report"]}, as_json=json, title=report.title)
+        found = {**report.numbers, "report": str(out / "report.html"), "results": str(out / "results.nc")}
+        try:
+            report.write(out, command=context.obj)
+        finally:  # numbers are there even if a disk is full
+            emit(found if json else shown(found) | {"report": found["report"]}, as_json=json, title=report.title)
     if not json:
         for line in notes_of(found):
             LOG.info(line)

@@ -114,11 +114,15 @@ def design(
     with one_thread():
         report = study.report()
     result = Result(study, study.label(report))
-    written = {} if out is None else _write(result, report, out)
-    if json:
-        emit({**result.numbers, **written}, as_json=True, title="design")
-    else:
-        print_tables(result.tables(), width=_WIDE)
+    written: dict[str, str] = {}
+    try:
+        if out is not None:
+            written = _write(result, report, out)
+    finally:  # numbers are there even if a disk is full
+        if json:
+            emit({**result.numbers, **written}, as_json=True, title="design")
+        else:
+            print_tables(result.tables(), width=_WIDE)
     return 0 if report.agrees else FAILED
 
 

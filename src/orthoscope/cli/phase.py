@@ -87,9 +87,11 @@ def _write(study: RateStrengthDiagram | WindowDiagram, out: Path, *, workers: in
     writable(out, figures=True)
     with Executor(workers=workers) as executor, bar(study.name, quiet=quiet) as advance:
         result = run(study, Points(executor=executor, progress=advance))
-    write(result.data, out)
     shown: dict[str, Any] = {**result.numbers, "file": str(out)}
-    if min(result.data.sizes.values()) > 1:
-        save_figure(result.plot(), out)
-        shown["figure"] = str(out.with_suffix(".svg"))
-    emit(shown, as_json=as_json, title=f"phase diagram: {study.name}")
+    try:
+        write(result.data, out)
+        if min(result.data.sizes.values()) > 1:
+            save_figure(result.plot(), out)
+            shown["figure"] = str(out.with_suffix(".svg"))
+    finally:  # numbers are there even if a disk is full
+        emit(shown, as_json=as_json, title=f"phase diagram: {study.name}")

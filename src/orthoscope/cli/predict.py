@@ -45,8 +45,10 @@ def predict(
         lam=0.0 if ode else 1.0,
     )
     study = PredictionStudy(setting=setting, steps=steps)
-    emit(study.numbers(), as_json=json, title="prediction")
-    if out is not None:
-        from orthoscope.results import run
+    try:
+        if out is not None:
+            from orthoscope.results import run
 
-        run(study).save(out)
+            run(study).save(out)
+    finally:  # numbers are there even if a disk is full
+        emit(study.numbers(), as_json=json, title="prediction")

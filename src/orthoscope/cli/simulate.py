@@ -99,9 +99,11 @@ def simulate(
     )
     with bar("sampling", quiet=quiet) as advance:
         result = run(study, Points(progress=advance))
-    if out is not None:
-        result.save(out)
-    if json:
-        emit(result.numbers, as_json=True, title="simulation")
-    else:
-        print_tables(result.tables())
+    try:
+        if out is not None:
+            result.save(out)
+    finally:  # numbers are there even if a disk is full
+        if json:
+            emit(result.numbers, as_json=True, title="simulation")
+        else:
+            print_tables(result.tables())

@@ -90,7 +90,9 @@ def two_class(
         if recommend:
             shown["largest_monotone_strength"] = largest_monotone_strength(setting, advance)
     shown |= {"orthoscope": __version__, "spec": to_dict(setting)}
-    if out is not None:
-        save_figure(result.plot(), out)
-        shown["figure"] = str(out.with_suffix(".svg"))
-    emit(shown, as_json=json, title=f"two classes: {law.value}, d = {dim}, {start.value} start at t = {t_max:g}")
+    try:
+        if out is not None:
+            save_figure(result.plot(), out)
+            shown["figure"] = str(out.with_suffix(".svg"))
+    finally:  # numbers are there even if a disk is full
+        emit(shown, as_json=json, title=f"two classes: {law.value}, d = {dim}, {start.value} start at t = {t_max:g}")
