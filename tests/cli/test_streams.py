@@ -144,6 +144,46 @@ def test_numbers_are_told_where_a_disk_is_full(
     )
 
 
+# The environment
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "-5", "x"])
+def test_no_width_of_a_terminal_costs_a_number(columns: str, run_cli: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    assert "0.03562" in " ".join(run_cli(*PREDICT).out.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "error"),
+    [
+        ("MPLBACKEND", "nonsense", ValueError("Key backend: 'nonsense' is not a valid value")),
+        ("_ORTHOSCOPE_COMPLETE", "complete_bash", KeyError("COMP_WORDS")),
+    ],
+)
+def test_a_variable_that_a_library_complains_of_is_named(
+    name: str, value: str, error: Exception, run_cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def complain(*args: object, **options: object) -> None:
+        monkeypatch.setenv(name, value)
+        raise error
+
+    monkeypatch.setattr("orthoscope.designs.study.DesignStudy.report", complain)
+    found = run_cli(*DESIGN)
+    assert (found.status, found.out) == (2, "")
+    assert re.fullmatch(rf"error: {name} in the environment is of no use \(.*\); unset it\n", found.err)
+
+
+def test_a_folder_that_was_removed_below_one_is_told(
+    run_cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    found = run_cli(*PREDICT)
+    told = "error: the current folder was removed; change to one that is there\n"
+    assert (found.status, found.out, found.err) == (2, "", told)
+
+
 # Notes
 
 

@@ -10,13 +10,12 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from orthoscope.cli import options
 from orthoscope.cli.help import MACHINE
-from orthoscope.cli.output import emit, resumable
+from orthoscope.cli.output import console, emit, resumable
 from orthoscope.cli.places import writable
 from orthoscope.progress import LOG
 from orthoscope.report.bars import bar
@@ -195,21 +194,21 @@ def _print(audit: xr.Dataset, found: dict[str, Any]) -> None:
     from orthoscope.report.audit_sections import deciding
     from orthoscope.report.intervals import noted
 
-    endless = Console(soft_wrap=True, highlight=False, emoji=False, width=_WIDE)
-    console = Console(highlight=False, emoji=False)
-    if not (console.is_terminal or "COLUMNS" in os.environ):
-        console = endless
+    endless = console(_WIDE, soft_wrap=True)
+    shown = console()
+    if not (shown.is_terminal or "COLUMNS" in os.environ):
+        shown = endless
     specs = [entry["spec"] for entry in found["schedules"]]
     names = [name for name in deciding(audit) if name not in _ON_PAGE]
     table = _table(audit, names, specs)
-    if endless.measure(table).maximum > console.width:
+    if endless.measure(table).maximum > shown.width:
         table = _listed(audit, names, specs)
-    console.print(table)
+    shown.print(table)
     advice = found["recommendation"]
     remarks = (f"note: {text}" for text in noted(audit)[:_NOTES])
     for line in ("", advice["text"], *(f"- {line}" for line in advice["evidence"]), *remarks):
-        console.print(line, markup=False)
-    console.print(f"report: {found['report']}", markup=False, soft_wrap=True)
+        shown.print(line, markup=False)
+    shown.print(f"report: {found['report']}", markup=False, soft_wrap=True)
 
 
 def _table(audit: xr.Dataset, names: Sequence[str], specs: Sequence[str]) -> Table:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.padding import Padding
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit
+from orthoscope.cli.output import console, emit
 from orthoscope.errors import unknown
 from orthoscope.progress import LOG
 from orthoscope.report.tables import show
@@ -65,7 +64,7 @@ def claims(
     else:
         counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in _COLORS}
         total = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
-        Console(highlight=False).print(f"\n{len(rows)} claims: {total}; {sum(row['seconds'] for row in rows):.0f} s")
+        console().print(f"\n{len(rows)} claims: {total}; {sum(row['seconds'] for row in rows):.0f} s")
     if failed:
         LOG.error(f"failed: {', '.join(failed)}")
     return 1 if failed else 0
@@ -86,10 +85,10 @@ def _compared(comparison: Mapping[str, Any]) -> str:
 
 def _show(row: Mapping[str, Any]) -> None:
     """One claim as it is done: verdict and words, then every comparison with its numbers."""
-    console = Console(highlight=False)
-    console.print(f"[{_COLORS[row['verdict']]}]{row['verdict']:<12}[/] [bold]{row['name']}[/]")
+    shown = console()
+    shown.print(f"[{_COLORS[row['verdict']]}]{row['verdict']:<12}[/] [bold]{row['name']}[/]")
     lines = [row["claim"], f"in: {row['setting']}", *(_compared(comparison) for comparison in row["comparisons"])]
     lines += [*([row["note"]] if row["note"] else []), f"again: {row['command']}"]
     lines[-1] += f" ({row['seconds']:.1f}\N{NO-BREAK SPACE}s)"
     for line in lines:
-        console.print(Padding(line, (0, 0, 0, 13)), markup=False)
+        shown.print(Padding(line, (0, 0, 0, 13)), markup=False)

@@ -36,6 +36,9 @@ _EXTRAS = {
     "transformers": "diffusers",
     "zarr": "scale",
 }
+# Variables of the environment that libraries read, and raise something of their own about.
+_OF_LIBRARIES = ("DASK_", "HF_", "MPL", "PYTORCH", "SOURCE_DATE_EPOCH", "TORCH")
+_COMPLETION = "_ORTHOSCOPE_COMPLETE"
 _STOPPED = "interrupted; what was already written stays"
 
 _HEADINGS = {
@@ -165,8 +168,19 @@ def _say_nothing(*args: object, **kwargs: object) -> None:
     """In place of warnings: lines of code are nothing to people, and what matters is told."""
 
 
+def _odd_variable(error: Exception) -> str | None:
+    """A variable of the environment that a library beneath read and complains of, by its name or by its value."""
+    if sys.flags.optimize > 1 and "docstring" in str(error):
+        return "PYTHONOPTIMIZE"
+    if _COMPLETION in os.environ:
+        return _COMPLETION
+    told = [(name, value) for name, value in os.environ.items() if name.startswith(_OF_LIBRARIES) and len(value) > 1]
+    return next((name for name, value in told if name in str(error) or value in str(error)), None)
+
+
 def _run(argv: list[str]) -> int:
     try:
+        os.getcwd()  # where that is gone, libraries end the process in ways of their own
         status = _app(argv)(argv, standalone_mode=False, obj=shlex.join(["orthoscope", *argv]))
         sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
         if status == INTERRUPTED:  # the parser has caught Ctrl-C itself, without a word
@@ -192,6 +206,9 @@ def _run(argv: list[str]) -> int:
         LOG.error(f"error: not enough memory ({in_one_line(error)}); ask for fewer samples, dimensions or steps")
         return UNUSABLE_INPUT
     except Exception as error:
+        if isinstance(error, FileNotFoundError) and not os.path.exists("."):
+            LOG.error("error: the current folder was removed; change to one that is there")
+            return UNUSABLE_INPUT
         if isinstance(error, OSError) and (cure := _OUTPUT_CURES.get(error.errno or 0)):
             LOG.error(f"error: cannot write {error.filename or 'standard output'}: {error.strerror}; {cure}")
             return UNUSABLE_INPUT
@@ -200,5 +217,11 @@ def _run(argv: list[str]) -> int:
             return UNUSABLE_INPUT
         if os.environ.get("ORTHOSCOPE_DEBUG"):
             raise
+        if isinstance(error, OSError) and error.filename is not None:
+            LOG.error(f"error: cannot use {error.filename}: {error.strerror}")
+            return UNUSABLE_INPUT
+        if name := _odd_variable(error):
+            LOG.error(f"error: {name} in the environment is of no use ({in_one_line(error)}); unset it")
+            return UNUSABLE_INPUT
         LOG.error(f"internal error: {in_one_line(error)}; set ORTHOSCOPE_DEBUG=1 to see where, and report it")
         return BUG

@@ -17,7 +17,11 @@ from orthoscope.progress import LOG
 from orthoscope.serialize import dumps
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from orthoscope.report.tables import Table
+
+_NARROWEST = 40  # columns, whatever a terminal says it has
 
 
 class Lines(logging.Handler):
@@ -61,14 +65,22 @@ def emit(result: Mapping[str, Any], *, as_json: bool, title: str) -> None:
         print_tables(plain_tables(result), title)
 
 
-def print_tables(tables: Iterable[Table], title: str = "", *, width: int | None = None) -> None:
-    """Print tables, as wide as the terminal unless told otherwise: where columns would be cut, lines wrap instead."""
+def console(width: int | None = None, **how: Any) -> Console:
+    """Where tables are drawn: as wide as the terminal unless told otherwise, but not so narrow that words are lost."""
     from rich.console import Console
 
-    console = Console(width=width, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    made = Console(width=width, highlight=False, emoji=False, **how)
+    if made.width < _NARROWEST:
+        made.width = _NARROWEST
+    return made
+
+
+def print_tables(tables: Iterable[Table], title: str = "", *, width: int | None = None) -> None:
+    """Print tables, as wide as the terminal unless told otherwise: where columns would be cut, lines wrap instead."""
+    out = console(width, soft_wrap=True, markup=False)
     for k, table in enumerate(tables):
         for part in table.render("" if k else title):
-            console.print(part)
+            out.print(part)
 
 
 @contextmanager

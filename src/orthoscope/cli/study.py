@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from orthoscope.cli import options
-from orthoscope.cli.output import emit, print_tables, resumable
+from orthoscope.cli.output import console, emit, print_tables, resumable
 from orthoscope.experiments.registry import STUDIES, find
 from orthoscope.report.bars import bar
 
@@ -70,4 +69,4 @@ def _list(*, as_json: bool) -> None:
         table.add_column(head, justify=justify, no_wrap=head != "question")  # type: ignore[arg-type]
     for name, one in STUDIES.items():
         table.add_row(name, one.question, *(f"{m:g}" if m else "" for m in (one.minutes, one.quick_minutes)))
-    Console(highlight=False).print(table)
+    console().print(table)
