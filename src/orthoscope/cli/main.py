@@ -18,7 +18,7 @@ import typer
 from orthoscope import __version__
 from orthoscope.cli.help import NAMES, Verb, Verbs
 from orthoscope.cli.output import logged
-from orthoscope.errors import NO_ROOM, OrthoscopeError, StoppedError, in_one_line, one_line
+from orthoscope.errors import NO_ROOM, ConfigError, OrthoscopeError, StoppedError, in_one_line, one_line
 from orthoscope.progress import LOG
 from orthoscope.registered import import_named
 
@@ -168,6 +168,14 @@ def _say_nothing(*args: object, **kwargs: object) -> None:
     """In place of warnings: lines of code are nothing to people, and what matters is told."""
 
 
+def _check_place() -> None:
+    """Refuse to work where the current folder is gone: libraries end the process there in ways of their own."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise ConfigError("the current folder was removed; change to one that is there") from error
+
+
 def _odd_variable(error: Exception) -> str | None:
     """A variable of the environment that a library beneath read and complains of, by its name or by its value."""
     if sys.flags.optimize > 1 and "docstring" in str(error):
@@ -180,7 +188,7 @@ def _odd_variable(error: Exception) -> str | None:
 
 def _run(argv: list[str]) -> int:
     try:
-        os.getcwd()  # where that is gone, libraries end the process in ways of their own
+        _check_place()
         status = _app(argv)(argv, standalone_mode=False, obj=shlex.join(["orthoscope", *argv]))
         sys.stdout.flush()  # here, where a full disk or a closed pipe can still be told
         if status == INTERRUPTED:  # the parser has caught Ctrl-C itself, without a word
@@ -206,9 +214,6 @@ def _run(argv: list[str]) -> int:
         LOG.error(f"error: not enough memory ({in_one_line(error)}); ask for fewer samples, dimensions or steps")
         return UNUSABLE_INPUT
     except Exception as error:
-        if isinstance(error, FileNotFoundError) and not os.path.exists("."):
-            LOG.error("error: the current folder was removed; change to one that is there")
-            return UNUSABLE_INPUT
         if isinstance(error, OSError) and (cure := _OUTPUT_CURES.get(error.errno or 0)):
             LOG.error(f"error: cannot write {error.filename or 'standard output'}: {error.strerror}; {cure}")
             return UNUSABLE_INPUT
