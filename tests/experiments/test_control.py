@@ -5,15 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from orthoscope.experiments.control import (
-    MEASURES,
-    ControlStudy,
-    Plan,
-    _nondominated,
-    front_of,
-    hypervolume,
-    methods_of,
-)
+from orthoscope.experiments.control.fronts import front_of, hypervolume, nondominated
+from orthoscope.experiments.control.laws import designed
+from orthoscope.experiments.control.methods import Plan, methods_for, thinned
+from orthoscope.experiments.control.settings import Size, subject_of
+from orthoscope.experiments.control.study import ControlStudy
+from orthoscope.experiments.control.truth import DIVERSITIES, MEASURES
+from orthoscope.guidance.grammar import parse_schedule
 from orthoscope.guidance.rules import parse_rule
 from orthoscope.plots.control import control_figure
 from orthoscope.report.tables import control_tables
@@ -30,18 +28,60 @@ def test_the_area_under_a_front_is_that_of_its_staircase() -> None:
 
 def test_a_batch_that_is_thrown_off_is_not_diverse() -> None:
     values = np.zeros((2, 3, len(MEASURES)))
-    values[:, :, 0] = [1.0, 0.8, 1.25]
+    values[:, :, MEASURES.index("vendi")] = [1.0, 0.8, 1.25]
     values[:, :, MEASURES.index("mean_shift")] = [0.1, 0.3, 0.3]
-    np.testing.assert_allclose(front_of("effect")(values), [[1, 0], [0.8, 0.2], [0.8, 0.2]])
+    np.testing.assert_allclose(front_of("mean_shift", "vendi")(values), [[1, 0], [0.8, 0.2], [0.8, 0.2]])
+
+
+def test_less_distance_is_a_gain() -> None:
+    values = np.ones((2, 2, len(MEASURES)))
+    values[:, :, MEASURES.index("frechet")] = [0.3, 0.1]
+    np.testing.assert_allclose(front_of("frechet", "recall")(values), [[1, 0], [1, 0.2]])
 
 
 def test_methods_are_judged_by_what_was_found_on_other_cases() -> None:
-    rule = parse_rule("cfg")
-    names = ("none", "constant", "constant", "step", "linear", "blind, class", "blind, effect", "fbg")
-    groups = methods_of([Plan(name, "", "constant:0", rule) for name in names], "class")
+    names = "none", "constant", "constant", "step", "design", "blind, truth", "blind, effect", "fbg", "sees odds, truth"
+    groups = methods_for(names, "class_posterior")
     assert groups["open loop"] == [0, 1, 2, 3, 4, 5]
     assert groups["fbg"] == [0, 7]
-    assert _nondominated(np.array([[1.0, 0.0], [0.9, 0.2], [0.8, 0.1], [np.nan, 1.0]]), [0, 5, 6, 7]) == [0, 5]
+    assert groups["feedback"] == [0, 7, 8]
+    assert methods_for(names, "mean_shift")["open loop"] == [0, 1, 2, 3, 4, 6]
+    assert nondominated(np.array([[1.0, 0.0], [0.9, 0.2], [0.8, 0.1], [np.nan, 1.0]]), [0, 5, 6, 7]) == [0, 5]
+
+
+def test_what_takes_long_is_run_with_every_second_value_of_a_knob() -> None:
+    rule = parse_rule("cfg")
+    plans = thinned([Plan(name, "", "constant:1", rule) for name in ("none", "step", "step", "step", "linear")])
+    assert [plan.schedule is not None for plan in plans] == [True, True, False, True, True]
+
+
+def test_a_design_keeps_its_floor_where_it_is_run() -> None:
+    subject = subject_of("one Gaussian", 0, Size(256, 32), seed=3)
+    found = dict(
+        zip(
+            MEASURES,
+            subject.truth.measured(subject.run(parse_schedule(designed("one Gaussian", 0.8)), parse_rule("cfg"))),
+            strict=True,
+        )
+    )
+    assert found["variance_ratio"] == pytest.approx(0.8, abs=0.12)  # 0.025 for 256 samples in 16 dimensions
+    assert found["mean_shift"] > 0.2
+
+
+@pytest.mark.parametrize("setting", ["many modes", "digits"])
+def test_samples_of_the_class_are_as_diverse_as_it_is(setting: str) -> None:
+    subject = subject_of(setting, 1, Size(40, 4), seed=0)
+    truth = subject.truth
+    found = [dict(zip(MEASURES, truth.measured(batch), strict=True)) for batch in truth.batches[1:]]
+    for name in DIVERSITIES:
+        assert np.mean([one[name] for one in found]) == pytest.approx(1, abs=0.15), name
+    assert np.mean([one["class_posterior"] for one in found]) > 0.8
+    assert abs(np.mean([one["mean_shift"] for one in found])) < 0.15
+    narrow = dict(zip(MEASURES, truth.measured(truth.batches[1] * 0.5 + truth.moments.mean * 0.5), strict=True))
+    assert narrow["variance_ratio"] < 0.4
+    assert narrow["vendi"] < 0.7
+    assert narrow["recall"] < 0.7
+    assert narrow["frechet"] > 0.1
 
 
 @pytest.mark.slow  # checks of types would take longer than the study
@@ -50,9 +90,11 @@ def test_it_runs_and_is_shown() -> None:
     assert isinstance(small, Study)
     result = small.run()
     numbers = small.summarize(result)
-    told = numbers["one Gaussian"]["effect"]
-    assert told["open loop"]["gain"]["value"] == 0
-    assert told["constant"]["volume"]["value"] <= 1
-    assert {"learned", "sees ratio", "fbg"} < told.keys()
-    assert next(table.lead for table in control_tables(numbers)) == ["one Gaussian: posterior against diversity"]
+    told = numbers["one Gaussian"]["mean_shift"]["variance_ratio"]
+    assert told["open loop"]["ahead"]["value"] == 0
+    assert told["constant"]["area"]["value"] <= 1
+    assert {"learned", "sees ratio", "fbg", "design", "feedback"} < told.keys()
+    tables = list(control_tables(numbers))
+    assert tables[0].lead == ["one Gaussian: mean shift against variance"]
+    assert len(tables) == 1 + 3
     assert len(control_figure(result).axes) == 1

@@ -102,8 +102,8 @@ STUDIES: dict[str, Entry] = {
     ),
     "control": Entry(
         question="Does guidance that looks at what it does beat the best schedule?",
-        cls="experiments.control:ControlStudy", figure="control:control_figure", table="control_tables", minutes=6,
-        quick_minutes=0.3,
+        cls="experiments.control.study:ControlStudy", figure="control:control_figure", table="control_tables",
+        minutes=11, quick_minutes=0.4,
     ),
     "correlations": Entry(
         question="How do coordinates of guided samples correlate?",

@@ -111,7 +111,10 @@ class ShippedJudge:
 
     def probabilities(self, generated: Generated) -> FloatArray:
         """Posterior probability of every class (n, classes)."""
-        rows = generated.latents.reshape(len(generated.latents), -1).astype(np.float64)
+        return self.of_rows(generated.latents.reshape(len(generated.latents), -1).astype(np.float64))
+
+    def of_rows(self, rows: NDArray[Any]) -> FloatArray:
+        """The same of images as rows (n, pixels)."""
         return softmax(self.sharpness * self.classifier.decision_function(rows), axis=1)
 
 

@@ -23,7 +23,7 @@ from scipy.spatial.distance import cdist
 
 from orthoscope.errors import ConfigError, ShapeError, unknown
 from orthoscope.metrics.contributions import Contributions, Index, as_features, by_group, leaving_out, rows_of
-from orthoscope.metrics.estimators import FloatArray
+from orthoscope.metrics.estimators import FloatArray, as_samples
 from orthoscope.metrics.moments import squared_traces
 
 Kernel = Literal["cosine", "rbf"]
@@ -119,10 +119,22 @@ def vendi(
         raise ConfigError(f"kernel 'rbf' needs a width > 0 and 'cosine' none, got {kernel!r} with width {width}")
 
     def measured(x: FloatArray) -> tuple[FloatArray, bool]:
-        table = _cosines(x) if width is None else np.exp(-_squared_distances(x) / (2 * width**2))
+        table = _cosines(x) if width is None else _bells(x, width)
         return leaving_out(lambda rows: _effective_number(table[np.ix_(rows, rows)]), len(x), least=1)
 
     return by_group(features, groups, measured, least=2)
+
+
+def effective_number(features: ArrayLike, *, width: float) -> float:
+    """Vendi score of one set of rows by the kernel `rbf`: the number alone, without what every row contributes.
+
+    Raises:
+        ShapeError: if features are not a matrix.
+        ConfigError: if a row is not finite.
+    Source:
+        [friedman2023vendi]; derived in explanation/metrics.
+    """
+    return _effective_number(_bells(as_samples(features), width))
 
 
 def distance_within(features: ArrayLike, groups: ArrayLike) -> Contributions:
@@ -273,6 +285,11 @@ def _products(x: FloatArray) -> FloatArray:
     _pairs(len(x))
     centred = x - x.mean(0)
     return np.asarray(centred @ centred.T)
+
+
+def _bells(x: FloatArray, width: float) -> FloatArray:
+    """The kernel `rbf` of every pair."""
+    return np.exp(-_squared_distances(x) / (2 * width**2))
 
 
 def _squared_distances(x: FloatArray) -> FloatArray:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from orthoscope.plots.style import COLORS, INK, MUTED, panels, styled
 
 SHOWN = {
-    "constant": MUTED, "step": COLORS[0], "linear": COLORS[5], "set-point": COLORS[1], "fbg": COLORS[4],
+    "constant": MUTED, "step": COLORS[0], "linear": COLORS[5], "design": INK, "set-point": COLORS[1], "fbg": COLORS[4],
     "sees odds, effect": COLORS[2], "learned": COLORS[3],
 }  # fmt: skip
 _SIDE = 0.05  # of a panel, below a gain of 0
@@ -19,7 +19,7 @@ _SIDE = 0.05  # of a panel, below a gain of 0
 def control_figure(result: xr.Dataset) -> Figure:
     """One panel for every setting: means over cases of every value of a knob, above unguided samples."""
     settings = [str(one) for one in result["setting"].values]
-    columns = min(4, len(settings))
+    columns = min(3, len(settings))
     rows = -(-len(settings) // columns)
     figure, axes = panels(rows, columns, size=(3.4 * columns, 3.2 * rows))
     for setting, ax in zip(settings, axes, strict=False):
@@ -28,7 +28,7 @@ def control_figure(result: xr.Dataset) -> Figure:
         ratio = mean["variance_ratio"].clip(min=1e-9)
         diversity = np.minimum(ratio, 1 / ratio)
         for method, color in SHOWN.items():
-            of = result["method"].values == method
+            of = result["plan_method"].values == method
             ax.plot(diversity[of], gain[of], "o", color=color, label=method.partition(",")[0])
         top = max(float(gain.max()), 1e-3) * (1 + _SIDE)
         ax.set(title=setting, xlabel="diversity", ylabel="mean shift gained")

@@ -286,21 +286,39 @@ def surfaces_tables(numbers: Mapping[str, Any]) -> list[Table]:
 
 
 def control_tables(numbers: Mapping[str, Any]) -> list[Table]:
-    """For every setting, areas under the fronts of every method, and by how much more than schedules have."""
-    names = {"class": "posterior against diversity", "effect": "mean shift against diversity"}
+    """Areas under the fronts of every method in every setting, and by how much all feedback is ahead, by objective."""
     head = ("method", "area", "above open loop", "far, at most", "distance, at most")
     return [
-        Table(
-            head=head,
-            rows=[
-                [method, *(show_briefly(told[name]) or "" for name in ("volume", "gain", "far", "distance"))]
-                for method, told in methods.items()
-            ],
-            lead=[f"{setting}: {names[front]}"],
-        )
-        for setting, fronts in numbers.items()
-        for front, methods in fronts.items()
+        *(
+            Table(
+                head=head,
+                rows=[
+                    [method, *(show_briefly(told[name]) or "" for name in ("area", "ahead", "far", "distance"))]
+                    for method, told in found["mean_shift"]["variance_ratio"].items()
+                ],
+                lead=[f"{setting}: mean shift against variance"],
+            )
+            for setting, found in numbers.items()
+        ),
+        *(_feedback_table(numbers, aim) for aim in next(iter(numbers.values()))),
     ]
+
+
+def _feedback_table(numbers: Mapping[str, Any], aim: str) -> Table:
+    """How far all feedback together is ahead of open loop, of whose area, by setting and measure of diversity."""
+    diversities = next(iter(numbers.values()))[aim]
+    rows = [
+        [
+            setting,
+            *(
+                f"{show_briefly(one['feedback']['ahead'])} of {show_briefly(one['open loop']['area'])}"
+                for one in found[aim].values()
+            ),
+        ]
+        for setting, found in numbers.items()
+    ]
+    lead = [f"{_title(aim)}: all feedback ahead of open loop, of its area, by diversity"]
+    return Table(head=("setting", *map(_title, diversities)), rows=rows, lead=lead)
 
 
 def glyphs_tables(numbers: Mapping[str, Any]) -> list[Table]:
