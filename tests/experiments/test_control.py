@@ -1,4 +1,4 @@
-"""The study of control: areas under fronts, which plans a method is judged by, and that it runs."""
+"""The study of control: areas under fronts, what samples are measured by, which plans a method is judged by."""
 
 from __future__ import annotations
 
@@ -82,6 +82,17 @@ def test_samples_of_the_class_are_as_diverse_as_it_is(setting: str) -> None:
     assert narrow["vendi"] < 0.7
     assert narrow["recall"] < 0.7
     assert narrow["frechet"] > 0.1
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' own
+def test_images_are_steered_in_their_pipeline_on_common_noise() -> None:
+    subject = subject_of("digits", 3, Size(8, 4), seed=0)
+    schedule, none = parse_schedule("constant:3"), parse_schedule("constant:0")
+    held, free = (subject.run(schedule, parse_rule(text)) for text in ("set-point:ratio=0.9", "cfg"))
+    assert held.shape == (8, 64)
+    np.testing.assert_array_equal(held, subject.run(schedule, parse_rule("set-point:ratio=0.9,lam=0")))
+    assert np.abs(held - free).max() > 0.01
+    np.testing.assert_allclose(subject.run(none, parse_rule("cfg")), subject.run(none, parse_rule("fbg")), atol=1e-6)
 
 
 @pytest.mark.slow  # checks of types would take longer than the study

@@ -12,9 +12,16 @@ import orthoscope as osc
 from orthoscope.quantities import Estimate
 
 METHODS = {
-    "PPO": "learned", "gradients, by the odds": "sees odds", "gradients, by the ratio": "sees ratio",
-    "gradients, blind": "blind",
+    "all feedback": "feedback", "PPO": "learned", "gradients, by the odds": "sees odds",
+    "gradients, by the ratio": "sees ratio", "gradients, blind": "blind", "by the odds, above blind": "sees odds",
+    "by the ratio, above blind": "sees ratio", "all feedback, far or not": "feedback",
 }  # fmt: skip
+OUTCOMES = {"far off, at most": "far"}
+PAIRS = {
+    "open loop": "area", "by the odds, above blind": "over_blind", "by the ratio, above blind": "over_blind",
+    "all feedback, far or not": "ahead_freely",
+}  # fmt: skip
+AIMS = {"mean shift": "mean_shift", "posterior": "class_posterior"}
 DOCS = Path(__file__).parents[2] / "docs"
 
 
@@ -44,19 +51,41 @@ def test_every_number_of_the_table_of_forecasts_is_that_of_the_study(model: str)
         assert all(means(cell, one[name]) for cell, name in zip(row[2:], names, strict=True)), (model, source, row)
 
 
+def shown(found: dict[str, float]) -> str:
+    """A number as pages show it."""
+    if found["value"] == found["stderr"] == 0:
+        return "0"
+    return str(Estimate(value=found["value"], stderr=found["stderr"], n=0))
+
+
 def test_every_number_of_the_tables_of_controllers_is_that_of_the_study() -> None:
     found: dict[str, Any] = osc.read(DOCS / "results" / "control").numbers
     heads, checked = [], 0
     for row in rows_of("control.md"):
-        if row[0] in ("setting", "far off, at most"):
+        if row[0] in ("setting", "far off, at most", "paired"):
             heads = row
-        elif row[0] in found:
-            of = found[row[0]]["effect"]
+        elif row[0] in found and heads[1] != "gain":
+            of = found[row[0]]["mean_shift"]["variance_ratio"]
             for head, cell in zip(heads[1:], row[1:], strict=True):
-                method = METHODS.get(head, head)
-                what = "far" if heads[0] != "setting" else "volume" if head == "open loop" else "gain"
-                known = of[method][what]
-                shown = str(Estimate(value=known["value"], stderr=known["stderr"], n=0))
-                assert cell == shown or float(cell) == known["value"], (row[0], head, cell, shown)
+                one = of.get(METHODS.get(head, head))
+                what = OUTCOMES.get(heads[0]) or PAIRS.get(head, "ahead")
+                assert cell == ("–" if one is None else shown(one[what])), (row[0], head, cell)
                 checked += 1
-    assert checked == 8 * 9 + 8 * 5
+    assert checked == 9 * 12 + 9 * 6 + 9 * 3
+
+
+def test_every_number_of_the_table_of_objectives_is_that_of_the_study() -> None:
+    found: dict[str, Any] = osc.read(DOCS / "results" / "control").numbers
+    rows = [row for row in rows_of("control.md") if row[1:2] and row[1] in AIMS]
+    assert len(rows) == 9 + 3
+    for setting, aim, *cells in rows:
+        of = found[setting][AIMS[aim]]
+        for diversity, cell in zip(("variance_ratio", "vendi", "recall"), cells, strict=True):
+            one = of[diversity]
+            assert cell == f"{shown(one['feedback']['ahead'])} of {shown(one['open loop']['area'])}", (setting, aim)
+    told = {(row[0], AIMS[row[1]]) for row in rows}
+    for setting, of in found.items():
+        for aim in ("class_posterior", "frechet"):
+            area = max(one["open loop"]["area"]["value"] for one in of[aim].values())
+            assert (setting, aim) in told or area <= (0.0032 if aim == "class_posterior" else 0), (setting, aim)
+        assert not any(one["feedback"]["area"]["value"] for one in of["frechet"].values())

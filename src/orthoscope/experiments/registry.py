@@ -103,7 +103,7 @@ STUDIES: dict[str, Entry] = {
     "control": Entry(
         question="Does guidance that looks at what it does beat the best schedule?",
         cls="experiments.control.study:ControlStudy", figure="control:control_figure", table="control_tables",
-        minutes=11, quick_minutes=0.4,
+        minutes=16, quick_minutes=0.3,
     ),
     "correlations": Entry(
         question="How do coordinates of guided samples correlate?",

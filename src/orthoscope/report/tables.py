@@ -305,20 +305,13 @@ def control_tables(numbers: Mapping[str, Any]) -> list[Table]:
 
 
 def _feedback_table(numbers: Mapping[str, Any], aim: str) -> Table:
-    """How far all feedback together is ahead of open loop, of whose area, by setting and measure of diversity."""
-    diversities = next(iter(numbers.values()))[aim]
+    """By how much all feedback together is ahead of open loop, by setting and measure of diversity."""
+    head = ("setting", *map(_title, next(iter(numbers.values()))[aim]))
     rows = [
-        [
-            setting,
-            *(
-                f"{show_briefly(one['feedback']['ahead'])} of {show_briefly(one['open loop']['area'])}"
-                for one in found[aim].values()
-            ),
-        ]
+        [setting, *(show_briefly(one["feedback"]["ahead"]) or "" for one in found[aim].values())]
         for setting, found in numbers.items()
     ]
-    lead = [f"{_title(aim)}: all feedback ahead of open loop, of its area, by diversity"]
-    return Table(head=("setting", *map(_title, diversities)), rows=rows, lead=lead)
+    return Table(head=head, rows=rows, lead=[f"{_title(aim)}: area of all feedback above open loop, by diversity"])
 
 
 def glyphs_tables(numbers: Mapping[str, Any]) -> list[Table]:

@@ -8,7 +8,6 @@ from itertools import product
 from typing import Any
 
 from orthoscope.control import shipped
-from orthoscope.experiments.control.fronts import AIMS
 from orthoscope.guidance.rules import Policy, Rule, parse_rule
 
 OPEN = ("constant", "step", "linear", "design", "blind")  # whose strengths are known before the run
@@ -116,6 +115,3 @@ def methods_for(names: Sequence[str], aim: str) -> dict[str, list[int]]:
     for method, places in groups.items():
         together["open loop" if method in OPEN else "feedback"] |= set(places)
     return {**{name: sorted(places) for name, places in together.items()}, **groups}
-
-
-assert _TRAINED_FOR.keys() == AIMS.keys()

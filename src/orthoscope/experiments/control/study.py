@@ -7,9 +7,8 @@ over the cases that judge, and differences are paired.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
@@ -20,18 +19,15 @@ from orthoscope.control import Case, Descent
 from orthoscope.control.family import Goal
 from orthoscope.datasets import dataset, estimates
 from orthoscope.errors import DivergenceError
-from orthoscope.experiments.control.fronts import AIMS, OBJECTIVES, front_of, hypervolume, nondominated
+from orthoscope.experiments.control.fronts import AIMS, OBJECTIVES
+from orthoscope.experiments.control.judging import OUTCOMES, contest
 from orthoscope.experiments.control.laws import DESIGNED, designed
-from orthoscope.experiments.control.methods import FLOORS, GOALS, SEES, Plan, methods_for, plans_of, thinned
+from orthoscope.experiments.control.methods import FLOORS, GOALS, SEES, Plan, plans_of, thinned
 from orthoscope.experiments.control.settings import IMAGES, SETTINGS, THINNED, Size, case_of, subject_of
 from orthoscope.experiments.control.truth import DIVERSITIES, MEASURES, FloatArray
 from orthoscope.guidance.grammar import parse_schedule
-from orthoscope.metrics import jackknife
-from orthoscope.quantities import Estimate
 from orthoscope.sweeps.points import HERE, Points
 
-OUTCOMES = ("area", "ahead", "far", "distance")
-_UNKNOWN = Estimate(value=np.nan, stderr=np.nan, n=0)
 _POLICIES = tuple(product(GOALS, SEES))
 
 
@@ -140,7 +136,8 @@ class ControlStudy:
         names = [plan.method for plan in plans]
         variables["plan_method"] = (["plan"], names)
         variables["knob"] = (["plan"], [plan.knob for plan in plans])
-        found = [[self._judged(one, names, *objective) for objective in OBJECTIVES] for one in values]
+        parts = [(one[: self.searched], one[self.searched :]) for one in values]
+        found = [[contest(*part, names, *objective).outcomes() for objective in OBJECTIVES] for part in parts]
         methods = list(found[0][0])
         for outcome in OUTCOMES:
             told = [[one[method][outcome] for method in methods] for fronts in found for one in fronts]
@@ -150,37 +147,8 @@ class ControlStudy:
         coords = {"setting": self.settings, "aim": list(AIMS), "diversity": list(DIVERSITIES), "method": methods}
         return dataset(variables, coords=coords, spec=self)
 
-    def _judged(
-        self, values: FloatArray, names: Sequence[str], aim: str, diversity: str
-    ) -> dict[str, dict[str, Estimate]]:
-        """Area under every method's front, by how much it is ahead of open loop's, and how far its samples are."""
-        search, judge = values[: self.searched], values[self.searched :]
-        sense, groups = front_of(aim, diversity), methods_for(names, aim)
-        seen = sense(search)
-        chosen = {method: nondominated(seen[plans], plans) for method, plans in groups.items()}
-        cases, shape = judge.reshape(len(judge), -1), judge.shape[1:]
-
-        def area(method: str, rows: FloatArray) -> float:
-            return hypervolume(sense(rows.reshape(-1, *shape))[chosen[method]])
-
-        def ahead(method: str, rows: FloatArray) -> float:
-            return area(method, rows) - area("open loop", rows)
-
-        found = {}
-        for method, plans in groups.items():
-            away = judge[:, chosen[method], -2:].max(1)
-            found[method] = {
-                "area": _over_cases(partial(area, method), cases),
-                "ahead": _over_cases(partial(ahead, method), cases),
-                "far": _over_cases(lambda rows: float(rows[:, 0].mean()), away),
-                "distance": _over_cases(lambda rows: float(rows[:, 1].mean()), away),
-            }
-            if not np.isfinite(search[:, plans[1:]]).any():  # nobody has such a method here
-                found[method] = dict.fromkeys(OUTCOMES, _UNKNOWN)
-        return found
-
     def summarize(self, result: xr.Dataset) -> dict[str, Any]:
-        """For every setting, aim and diversity: areas, how far ahead of open loop, and how far samples are at most."""
+        """For every setting, aim and diversity: areas, how far ahead they are, and how far samples are at most."""
         return {
             setting: {
                 aim: {diversity: _methods(result.sel(setting=setting, aim=aim, diversity=diversity))
@@ -198,8 +166,3 @@ def _methods(one: xr.Dataset) -> dict[str, dict[str, dict[str, float]]]:
         for method in one["method"].values
         if np.isfinite(float((told := one.sel({"method": method}))["area"]))
     }
-
-
-def _over_cases(statistic: Callable[[FloatArray], float], cases: FloatArray) -> Estimate:
-    """A statistic of all cases, with the error that leaving out one at a time tells; a front's area is not smooth."""
-    return replace(jackknife(statistic, cases), value=statistic(cases))
