@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from orthoscope.experiments.control.fronts import front_of, hypervolume, nondominated
+from orthoscope.experiments.control.judging import contest
 from orthoscope.experiments.control.laws import designed
 from orthoscope.experiments.control.methods import Plan, methods_for, thinned
 from orthoscope.experiments.control.settings import Size, subject_of
@@ -47,6 +48,21 @@ def test_methods_are_judged_by_what_was_found_on_other_cases() -> None:
     assert groups["feedback"] == [0, 7, 8]
     assert methods_for(names, "mean_shift")["open loop"] == [0, 1, 2, 3, 4, 6]
     assert nondominated(np.array([[1.0, 0.0], [0.9, 0.2], [0.8, 0.1], [np.nan, 1.0]]), [0, 5, 6, 7]) == [0, 5]
+
+
+def test_what_throws_samples_off_where_knobs_are_chosen_is_left_out() -> None:
+    values = np.ones((6, 4, len(MEASURES)))
+    values[:, :, MEASURES.index("mean_shift")] = [0.0, 0.2, 0.5, 0.3]
+    values[:, :, MEASURES.index("far_share")] = [0.3, 0.05, 0.2, 0.05]
+    values[3:, 3, MEASURES.index("mean_shift")] += np.array([-0.1, 0, 0.1])
+    found = contest(values[:3], values[3:], ("none", "blind, effect", "fbg", "pmc"), "mean_shift", "recall").outcomes()
+    assert found["open loop"]["area"].value == pytest.approx(0.1)
+    assert found["fbg"]["area"].value == 0
+    assert found["fbg"]["ahead_freely"].value == pytest.approx(0.25 - 0.1)
+    assert found["feedback"]["ahead"].value == pytest.approx(0.05)
+    assert found["feedback"]["ahead"].stderr == pytest.approx(0.05 / 3**0.5)  # of 0.1, 0.15 and 0.2
+    assert found["feedback"]["over_blind"] == found["feedback"]["ahead"]
+    assert found["feedback"]["far"].value == pytest.approx(0.05)
 
 
 def test_what_takes_long_is_run_with_every_second_value_of_a_knob() -> None:

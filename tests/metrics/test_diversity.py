@@ -15,6 +15,7 @@ from orthoscope.metrics.contributions import joined, rows_of
 from orthoscope.metrics.diversity import (
     concentration_within,
     distance_within,
+    effective_number,
     log_volume_ratio,
     median_distance,
     participation_within,
@@ -75,6 +76,13 @@ def test_participation_agrees_with_that_of_one_sample(seed: int) -> None:
     # Up to the jackknife's 1/n, which the other one takes off.
     x = np.linspace(0.3, 1.2, 12) * np.random.default_rng(seed).standard_normal((2000, 12))
     assert participation_within(x, np.zeros(2000)).value == pytest.approx(participation_ratio(x).value, rel=5e-3)
+
+
+def test_the_vendi_score_of_one_set_alone_is_that_of_its_contributions() -> None:
+    x = np.random.default_rng(0).standard_normal((30, 5))
+    whole = vendi(x, np.zeros(30), kernel="rbf", width=1.3).value
+    assert effective_number(x, width=1.3) == pytest.approx(whole, rel=1e-12)
+    assert effective_number(np.zeros((4, 3)), width=1.3) == pytest.approx(1)
 
 
 def test_vendi_scores_of_kernels_with_known_eigenvalues() -> None:
