@@ -58,6 +58,20 @@ def shown(found: dict[str, float]) -> str:
     return str(Estimate(value=found["value"], stderr=found["stderr"], n=0))
 
 
+def test_every_number_of_the_table_of_both_forecasters_is_that_of_the_study() -> None:
+    found = osc.read(DOCS / "results" / "reweighting").numbers
+    rows = [row for row in rows_of("forecast.md") if len(row) == 11 and row[1].isdigit()]
+    for pipeline, images, quantity, count, steps, *cells in rows:
+        model, _, exact = pipeline.replace("`", "").partition(", ")
+        one = found[f"{model}, {exact or 'network'}, {images} images"]
+        assert means(count, one["effective"])
+        assert means(steps, one["reached"])
+        by = (one[quantity.replace(" ", "_")][who] for who in ("surrogate", "reweighted", "trusted"))
+        told = [part[name] for part in by for name in ("rms error", "coverage of 90% intervals")]
+        assert all(map(means, cells, told)), (pipeline, images, quantity)
+    assert len(rows) == 2 * len(found)
+
+
 def test_every_number_of_the_tables_of_controllers_is_that_of_the_study() -> None:
     found: dict[str, Any] = osc.read(DOCS / "results" / "control").numbers
     heads, checked = [], 0

@@ -115,12 +115,13 @@ STUDIES: dict[str, Entry] = {
     ),
     "forecast": Entry(
         question="Can a few recorded runs of a pipeline foretell what any schedule would do to its images?",
-        cls="experiments.forecasts:ForecastStudy", figure="forecast:forecast_study_figure", quick_minutes=0.3,
+        cls="experiments.forecasts:ForecastStudy", figure="forecast:forecast_study_figure", minutes=0.9,
+        quick_minutes=0.3,
     ),
     "reweighting": Entry(
         question="Do recorded paths, weighted, foretell what a fit to them gets wrong?",
         cls="experiments.reweighting:ReweightingStudy", figure="forecast:reweighting_figure",
-        table="forecast:reweighting_tables", quick_minutes=0.2,
+        table="forecast:reweighting_tables", minutes=4, quick_minutes=0.2,
     ),
     "glyphs": Entry(
         question="Do networks of a thousand real classes lose diversity by guidance, or by ignorance?",
