@@ -39,12 +39,15 @@ def logged() -> Iterator[None]:
     LOG.addHandler(lines)
     LOG.setLevel(logging.INFO)
     LOG.propagate = False
+    figures, told = logging.getLogger("matplotlib"), logging.getLogger("matplotlib").level
+    figures.setLevel(logging.ERROR)  # where it keeps its fonts is nothing to people
     try:
         yield
     finally:
         LOG.removeHandler(lines)
         LOG.setLevel(level)
         LOG.propagate = propagate
+        figures.setLevel(told)
         logging.disable(disabled)
 
 
