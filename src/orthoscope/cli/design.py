@@ -114,15 +114,7 @@ def design(
     with one_thread():
         report = study.report()
     result = Result(study, study.label(report))
-    written: dict[str, str] = {}
-    try:
-        if out is not None:
-            written = _write(result, report, out)
-    finally:  # numbers are there even if a disk is full
-        if json:
-            emit({**result.numbers, **written}, as_json=True, title="design")
-        else:
-            print_tables(result.tables(), width=_WIDE)
+    _finish(result, report, out, as_json=json)
     return 0 if report.agrees else FAILED
 
 
@@ -150,6 +142,19 @@ def _from_forecast(
         write_schedule(proposal.best.schedule, out)
     emit(proposed(proposal, forecaster.plan), as_json=json, title=f"design for {forecaster.host.name}")
     return 0
+
+
+def _finish(result: Result, report: Report, out: Path | None, *, as_json: bool) -> None:
+    """Write what is wanted, and tell the numbers even if a disk is full."""
+    written: dict[str, str] = {}
+    try:
+        if out is not None:
+            written = _write(result, report, out)
+    finally:
+        if as_json:
+            emit({**result.numbers, **written}, as_json=True, title="design")
+        else:
+            print_tables(result.tables(), width=_WIDE)
 
 
 def _write(result: Result, report: Report, out: Path) -> dict[str, str]:
