@@ -7,13 +7,17 @@ import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import jaxtyping
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
+from orthoscope.plots.style import Picture
+from tests.gray import alike
 from tests.programs import Finished, Programs
 
 TESTS = Path(__file__).parent
@@ -27,7 +31,7 @@ NEEDS_DIFFUSERS = (
 has_diffusers = find_spec("diffusers") is not None
 collect_ignore = [] if has_diffusers else list(NEEDS_DIFFUSERS)
 needs_diffusers = pytest.mark.skipif(not has_diffusers, reason="it needs diffusers")
-COMMANDS = ("cli", "report")  # whose tests go through code that others call directly
+COMMANDS = ("browser", "cli", "report")  # whose tests go through code that others call directly
 
 # Nothing is downloaded, and nobody waits for a hub: read once, when the first test module imports what asks for it.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -78,6 +82,22 @@ def no_global_randomness() -> Iterator[None]:
     after = global_random_state()
     if changed := [name for name in before if before[name] != after[name]]:
         pytest.fail(f"global random state of {', '.join(changed)} changed: pass randomness as an argument")
+
+
+@pytest.fixture(autouse=True)
+def figures_survive_gray_print(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail a test that draws series which only their color tells apart, on any figure of the package."""
+    drawn: list[Figure] = []
+
+    class Kept(Picture):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            drawn.append(self)
+
+    monkeypatch.setattr("orthoscope.plots.style.Picture", Kept)
+    yield
+    if found := [pair for figure in drawn for pair in alike(figure)]:
+        pytest.fail(f"told apart by color alone: {'; '.join(found)}")
 
 
 @pytest.fixture

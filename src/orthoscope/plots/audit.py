@@ -27,17 +27,19 @@ def pareto_figure(audits: Mapping[str, xr.Dataset], marks: Mapping[str, Mark]) -
 
     Bars are intervals. Constant strengths are joined in the order of their mean shift.
     """
-    figure, axes = panels(len(audits), 2, size=(11, 4.2 * len(audits) + 0.9), sharey="row")
+    measures = _measured(audits.values())
+    columns = len(measures)
+    figure, axes = panels(len(audits), columns, size=(11, 4.2 * len(audits) + 0.9), sharey="row")
     drawn: list[tuple[Axes, xr.Dataset, str]] = []
     for k, (name, audit) in enumerate(audits.items()):
-        for ax, measure in zip(axes[2 * k : 2 * k + 2], ("mean_shift", str(audit.attrs["adherence"])), strict=True):
+        for ax, measure in zip(axes[columns * k : columns * (k + 1)], measures, strict=True):
             if _finite(audit, measure).sizes["schedule"]:
                 _pareto(ax, audit, measure, marks)
                 drawn.append((ax, audit, measure))
             else:
                 ax.text(0.5, 0.5, "not measured", transform=ax.transAxes, ha="center", color=MUTED)
             ax.set(xlabel=NAMES.get(measure, measure.replace("_", " ")))
-        axes[2 * k].set(title=name, ylabel="variance, that of strength 0 = 1")
+        axes[columns * k].set(title=name, ylabel="variance, that of strength 0 = 1")
     key(figure, marks, _shown(audits.values(), marks))
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # letters are placed in this layout, which is final
@@ -46,6 +48,13 @@ def pareto_figure(audits: Mapping[str, xr.Dataset], marks: Mapping[str, Mark]) -
         points = list(zip(one[measure].values, one["variance_ratio"].values, strict=True))
         label_points(ax, points, [marks[str(spec)].letter for spec in one["schedule"].values])
     return figure
+
+
+def _measured(audits: Iterable[xr.Dataset]) -> list[str]:
+    """What variance is shown against: the measures that one audit has at least, or the first of them."""
+    each = list(audits)
+    names = dict.fromkeys(["mean_shift", *(str(one.attrs["adherence"]) for one in each)])
+    return [name for name in names if any(_finite(one, name).sizes["schedule"] for one in each)] or ["mean_shift"]
 
 
 def _finite(audit: xr.Dataset, measure: str) -> xr.Dataset:
@@ -103,9 +112,11 @@ def log_figure(audit: xr.Dataset, marks: Mapping[str, Mark]) -> Figure:
     )
     for ax, (name, title, label) in zip(axes, shown, strict=True):
         drawn = _only(audit, "log_sigma", name)
+        often = max(1, audit.sizes.get("evaluation", 0) // 6)  # a marker, not at the same levels for all
         for spec in audit["schedule"].values if name in audit else ():
             one, mark = drawn.sel(schedule=spec), marks[str(spec)]
-            how = {"color": mark.color, "linestyle": mark.dash, "linewidth": 1.5}
+            how = {"color": mark.color, "linestyle": mark.dash, "marker": mark.marker, "linewidth": 1.5}
+            how |= {"markersize": 4, "markevery": (ord(mark.letter[0]) % often, often)}
             if name == "log_strength":
                 ax.step(one["log_sigma"], one[name], where="mid", **how)
             else:
@@ -123,12 +134,14 @@ def search_figure(search: xr.Dataset, adherence: str) -> Figure:
 
     Those chosen are ringed.
     """
-    figure, (left, right) = panels(1, 2, size=(11, 4.6))
+    judged = bool(search["gain"].notnull().any())
+    figure, axes = panels(1, 1 + judged, size=(11, 4.6))
+    left = axes[0]
     constant = search.isel(candidate=np.flatnonzero(search["kind"] == "constant")).sortby("mean_shift")
     left.plot(constant["mean_shift"], constant["variance_ratio"], color=MUTED, linewidth=1.2, zorder=1)
     left.axhline(1.0, color=MUTED, linewidth=0.9, linestyle=":")
-    right.axhline(0.0, color=MUTED, linewidth=0.9, linestyle=":")
-    for ax, across, up in ((left, "mean_shift", "variance_ratio"), (right, "adherence", "gain")):
+    shown = (("mean_shift", "variance_ratio"), ("adherence", "gain"))
+    for ax, (across, up) in zip(axes, shown, strict=False):
         for kind, (marker, color) in _KINDS.items():
             one = search.isel(candidate=np.flatnonzero(search["kind"] == kind))
             if one[up].notnull().any():
@@ -141,10 +154,10 @@ def search_figure(search: xr.Dataset, adherence: str) -> Figure:
             chosen[across], chosen[up], "o", markersize=13, fillstyle="none", color=INK, markeredgewidth=1.4,
             label="chosen",
         )  # fmt: skip
-    if not search["gain"].notnull().any():
-        right.text(0.5, 0.5, "not measured", transform=right.transAxes, ha="center", color=MUTED)
     left.set(title="All candidates", xlabel=NAMES["mean_shift"], ylabel="variance, that of strength 0 = 1")
-    right.set(title="What decides", xlabel=NAMES.get(adherence, adherence), ylabel="gain at equal mean shift")
+    if judged:
+        axes[1].axhline(0.0, color=MUTED, linewidth=0.9, linestyle=":")
+        axes[1].set(title="What decides", xlabel=NAMES.get(adherence, adherence), ylabel="gain at equal mean shift")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 

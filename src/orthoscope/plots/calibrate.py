@@ -9,9 +9,11 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, GRID, INK, MUTED, panels, styled
+from orthoscope.plots.style import COLORS, GRID, INK, MARKERS, MUTED, panels, styled
 
 _COLOR = {"pipeline": COLORS[0], "twin": COLORS[1]}
+_MARKER = {"pipeline": MARKERS[0], "twin": MARKERS[1]}
+_MARKERS = 10  # on a line, about
 _NAME = {"pipeline": "pipeline", "twin": "exact twin"}
 
 
@@ -34,15 +36,23 @@ def _sources(result: xr.Dataset) -> list[tuple[str, xr.Dataset]]:
     return [(str(name), result.sel(source=name)) for name in result["source"].values]
 
 
+def _look(source: str) -> dict[str, Any]:
+    return {"color": _COLOR[source], "marker": _MARKER[source]}
+
+
+def _every(time: xr.DataArray) -> int:
+    return max(1, time.size // _MARKERS)
+
+
 def _band(ax: Axes, one: xr.Dataset, time: str, name: str, **line: Any) -> None:
     """A measured line with its interval."""
     ax.fill_between(one[time], one[f"{name}_low"], one[f"{name}_high"], color=line.get("color"), alpha=0.18, lw=0)
-    ax.plot(one[time], one[name], **line)
+    ax.plot(one[time], one[name], markevery=_every(one[time]), **line)
 
 
 def _difference(ax: Axes, result: xr.Dataset) -> None:
     for source, one in _sources(result):
-        _band(ax, one, "time", "score_difference", color=_COLOR[source], label=_NAME[source])
+        _band(ax, one, "time", "score_difference", **_look(source), label=_NAME[source])
     seen = result["score_difference"].isel(source=0)  # an exact one falls to rounding once all is told
     ax.set(
         title="Squared difference of the two scores",
@@ -56,13 +66,13 @@ def _difference(ax: Axes, result: xr.Dataset) -> None:
 def _information(ax: Axes, result: xr.Dataset) -> None:
     top = 0.0
     for source, one in _sources(result):
-        color, name = _COLOR[source], _NAME[source]
+        look, name = _look(source), _NAME[source]
         if "posterior_information" in one:
-            _band(ax, one, "path_time", "posterior_information", color=color, label=f"{name}: posterior of the classes")
-            _band(ax, one, "path_time", "path_information", color=color, ls="--", label=f"{name}: pair, along paths")
+            _band(ax, one, "path_time", "posterior_information", **look, label=f"{name}: posterior of the classes")
+            _band(ax, one, "path_time", "path_information", **look, ls="--", label=f"{name}: pair, along paths")
             top = max(top, float(one["path_information"].max()))
         else:
-            _band(ax, one, "time", "class_information", color=color, label=f"{name}: pair")
+            _band(ax, one, "time", "class_information", **look, label=f"{name}: pair")
             top = max(top, float(one["class_information"].max()))
     if result.attrs["classes"] > 0:
         ax.axhline(np.log(result.attrs["classes"]), color=MUTED, lw=0.9, zorder=1)
@@ -76,16 +86,22 @@ def _commitment(ax: Axes, result: xr.Dataset) -> None:
     highest = min(float(first["time"].max()), float(first["range_high"]))
     ax.axvspan(float(first["range_low"]), highest, color=GRID, zorder=0)
     for source, one in _sources(result):
-        color = _COLOR[source]
+        look = _look(source)
         has_paths = "posterior_information" in one
         plain, time = (one["posterior_information"], "path_time") if has_paths else (one["class_information"], "time")
         if "asked_information" in one:
             guided = one["asked_information"]
-            ax.plot(one[time], 1 - guided / guided.isel(path_level=-1), color=color, label=_NAME[source])
+            ax.plot(
+                one[time],
+                1 - guided / guided.isel(path_level=-1),
+                **look,
+                markevery=_every(one[time]),
+                label=_NAME[source],
+            )
         else:
-            _band(ax, one, "time", "commitment_left", color=color, label=_NAME[source])
-        ax.plot(one[time], 1 - plain / plain[-1], color=color, lw=1, ls="--")
-        ax.axvline(float(one["half_time"]), color=color, lw=1, ls=":")
+            _band(ax, one, "time", "commitment_left", **look, label=_NAME[source])
+        ax.plot(one[time], 1 - plain / plain[-1], **look, markevery=_every(one[time]), lw=1, ls="--")
+        ax.plot([float(one["half_time"])] * 2, [0, 1], **look, markevery=[1], lw=1, ls=":")
     ax.plot([], [], color=INK, lw=1, ls="--", label="at strength 0")
     ax.plot([], [], color=INK, lw=1, ls=":", label="its half, predicted by the spectra")
     ax.set(
@@ -100,9 +116,7 @@ def _diversity(ax: Axes, result: xr.Dataset) -> None:
     for shift, (source, one) in zip((-0.04, 0.04), _sources(result), strict=False):
         low, value, high = (one[f"variance_ratio{end}"].values for end in ("_low", "", "_high"))
         at = np.arange(len(value)) + shift
-        ax.errorbar(
-            at, value, [value - low, high - value], fmt="o", color=_COLOR[source], capsize=3, label=_NAME[source]
-        )
+        ax.errorbar(at, value, [value - low, high - value], **_look(source), ls="", capsize=3, label=_NAME[source])
     ax.axhline(1.0, color=MUTED, lw=0.9, zorder=1)
     strengths = result["strength"].values
     ax.set_xticks(np.arange(len(strengths)), [f"{strength:g}" for strength in strengths])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, MUTED, panels, styled
+from orthoscope.plots.style import COLORS, DASHES, FILLS, MUTED, panels, styled
 
 MARKERS = {"planted": "D", "brute force": "o", "real modes": "s", "reduced": "."}
 
@@ -20,12 +22,19 @@ def correlations_figure(correlations: xr.Dataset) -> Figure:
     for ax, sampler in zip(axes, samplers, strict=True):
         chosen = correlations.isel(point=np.flatnonzero(correlations["sampler"].values == sampler))
         guided = chosen.isel(point=np.flatnonzero(chosen["point_strength"].values != 0))
-        for color, w in zip(COLORS, np.unique(guided["point_strength"]), strict=False):
+        for color, dash, fill, w in zip(COLORS, DASHES, FILLS, np.unique(guided["point_strength"]), strict=False):
             one = guided.isel(point=np.flatnonzero(guided["point_strength"].values == w))
-            _points(one, ax, color, f"w = {w:g}")
+            _points(one, ax, f"w = {w:g}", color=color, fillstyle=fill)
             order = np.argsort(one["point_dim"].values)
             theory = one["mean_square_correlation_mean_field"].values[order]
-            ax.plot(one["point_dim"].values[order], theory, color=color, alpha=0.6, label="theory, one direction")
+            ax.plot(
+                one["point_dim"].values[order],
+                theory,
+                color=color,
+                linestyle=dash,
+                alpha=0.6,
+                label=f"w = {w:g}: theory, one direction",
+            )
         null = chosen.isel(point=np.flatnonzero(chosen["point_strength"].values == 0))
         if null.sizes["point"]:
             size = 2 * null["mean_square_correlation_stderr"]
@@ -36,11 +45,10 @@ def correlations_figure(correlations: xr.Dataset) -> Figure:
     return figure
 
 
-def _points(one: xr.Dataset, ax: Axes, color: str, label: str) -> None:
+def _points(one: xr.Dataset, ax: Axes, label: str, **how: Any) -> None:
     for kind, marker in MARKERS.items():
         some = one.isel(point=np.flatnonzero(one["kind"].values == kind))
-        filled = "white" if kind == "planted" else color
         ax.errorbar(
             some["point_dim"], some["mean_square_correlation"], 2 * some["mean_square_correlation_stderr"], fmt=marker,
-            color=color, markerfacecolor=filled, elinewidth=1, label=f"{label}, {kind}",
+            elinewidth=1, label=f"{label}, {kind}", **how,
         )  # fmt: skip

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, INK, MUTED, panels, styled
+from orthoscope.plots.style import COLORS, DASHES, INK, MUTED, panels, styled
 
 _SHORT = {"three_phase": "three phases"}
 _SIZE = (370.0, 245.0)  # of the plane, in points, about
@@ -28,9 +28,9 @@ def design_figure(design: xr.Dataset) -> Figure:
 
 
 def _strengths(ax: Axes, design: xr.Dataset) -> None:
-    for color, name in zip(COLORS[1:], (n for n in _SHOWN if n in design["schedule"]), strict=False):
+    for color, dash, name in zip(COLORS[1:], DASHES[1:], (n for n in _SHOWN if n in design["schedule"]), strict=False):
         one = design["strength"].sel(schedule=name)
-        ax.plot(design["time"], one, color=color, linewidth=1.1, alpha=0.8, label=_title(name))
+        ax.plot(design["time"], one, color=color, linestyle=dash, linewidth=1.3, alpha=0.8, label=_title(name))
     ax.plot(design["time"], design["strength"].sel(schedule="design"), color=COLORS[0], linewidth=2.6, label="design")
     ax.axhline(0.0, color=MUTED, linewidth=0.9, zorder=1)
     ax.set_xscale("log")

@@ -7,7 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, INK, panels, styled, zero_line
+from orthoscope.plots.style import COLORS, INK, MARKERS, panels, styled, zero_line
 
 _OFFSETS = {"design": 0.0, "step": 0.22, "linear": -0.22}
 _MARKS = {"design": "*", "step": "o", "linear": "s"}
@@ -39,8 +39,10 @@ def _sampled(ax: Axes, grid: xr.Dataset) -> None:
 
 def _behind(ax: Axes, grid: xr.Dataset) -> None:
     at = np.arange(grid["mean_shift_theory"].size)
-    for color, name in zip(COLORS, grid["family"].values, strict=False):
+    for color, marker, name in zip(COLORS, MARKERS, grid["family"].values, strict=False):
         margin = grid["margin"].sel(family=name).values.ravel()
-        ax.plot(at, np.where(np.isfinite(margin), margin, np.nan), "o", color=color, label=str(name).replace("_", " "))
+        ax.plot(
+            at, np.where(np.isfinite(margin), margin, np.nan), marker, color=color, label=str(name).replace("_", " ")
+        )
     zero_line(ax)
     ax.set(title="How far each family stays behind the design", ylabel=r"loss of mean shift $\delta\mu$")

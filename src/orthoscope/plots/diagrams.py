@@ -7,8 +7,9 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
-from orthoscope.plots.style import INK, MUTED, REGION_COLORS, panels, styled
+from orthoscope.plots.style import HATCHES, INK, MUTED, REGION_COLORS, panels, styled
 
 _NAMES = {
     "w0": "$w_0$, strength at clean data",
@@ -26,6 +27,9 @@ def _field(figure: Figure, ax: Axes, values: xr.DataArray, x: str, y: str, title
         shading="auto", rasterized=True,
     )  # fmt: skip
     figure.colorbar(mesh, ax=ax, shrink=0.85)
+    if np.ptp(finite) > 0 and min(values.shape) > 1:  # in gray, blue and red are alike: dashed lines are below zero
+        lines = ax.contour(values[x], values[y], values.transpose(y, x), levels=6, colors=INK, linewidths=0.7)
+        ax.clabel(lines, fontsize=7, fmt="%.2g")
     ax.set(title=title, xlabel=_NAMES[x], ylabel=_NAMES[y])
     ax.grid(visible=False)
 
@@ -37,11 +41,20 @@ def _regions(ax: Axes, region: xr.DataArray, x: str, y: str, title: str) -> None
         region[x], region[y], codes, cmap=ListedColormap([REGION_COLORS[n] for n in names]), shading="auto",
         vmin=-0.5, vmax=len(names) - 0.5, rasterized=True,
     )  # fmt: skip
-    for name in names:
-        ax.plot([], [], "s", color=REGION_COLORS[name], markersize=10, label=name)
+    keys = []
+    for k, name in enumerate(names):
+        hatch = HATCHES[list(REGION_COLORS).index(name) % len(HATCHES)]
+        if min(codes.shape) > 1:
+            there = (codes == k).astype(float)
+            area = ax.contourf(region[x], region[y], there, levels=[0.5, 1.5], colors="none", hatches=[hatch])
+            area.set(edgecolor=MUTED, linewidth=0)
+        keys.append(Patch(facecolor=REGION_COLORS[name], hatch=hatch, edgecolor=MUTED, linewidth=0, label=name))
     ax.set(title=title, xlabel=_NAMES[x], ylabel=_NAMES[y])
     ax.grid(visible=False)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=len(names), columnspacing=1.0, handletextpad=0.2)
+    ax.legend(
+        handles=keys, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=len(names), columnspacing=1.0,
+        handletextpad=0.4,
+    )  # fmt: skip
 
 
 @styled
@@ -85,5 +98,5 @@ def window_figure(windows: xr.Dataset) -> Figure:
         ax.set_xticks(at, windows["point"].values)
         ax.set(title=title, xlabel="point")
         ax.grid(visible=False, axis="x")
-    axes[1].legend()
+    axes[1].legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, columnspacing=1.0)
     return figure

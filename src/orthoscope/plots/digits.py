@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, MUTED, panels, styled
+from orthoscope.plots.style import COLORS, MARKERS, MUTED, panels, styled
 
 
 @styled
@@ -54,7 +54,8 @@ def digits_figure(digits: xr.Dataset) -> Figure:
             point = one.sel(schedule=schedule)
             ax.errorbar(
                 point["mean_shift"], point["variance_ratio"], 2 * point["variance_ratio_stderr"],
-                2 * point["mean_shift_stderr"], fmt="D", color=COLORS[k % len(COLORS)], label=schedule,
+                2 * point["mean_shift_stderr"], fmt=MARKERS[1 + k % (len(MARKERS) - 1)],
+                color=COLORS[k % len(COLORS)], label=schedule,
             )  # fmt: skip
         ax.axhline(1.0, color=MUTED, linewidth=0.9)
         ax.set(title=f"Digit {label}", xlabel=r"mean shift $\delta\mu$")

@@ -7,18 +7,17 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, INK, MUTED, panels, styled
+from orthoscope.plots.style import COLORS, DASHES, INK, MARKERS, MUTED, panels, styled
 
 _NAMED = 24  # groups that are named; more are shown in order of size
 _LONGEST = 28  # letters of a name
-_MARKERS = "osD^v"
 
 
 @styled
 def images_figure(found: xr.Dataset) -> Figure:
     """Variance of every group, and its distance from the reference, or the number of its effective images without one.
 
-    Bars are intervals; lines are means over groups, the dashed one real images.
+    Bars are intervals; lines are means over groups, the wide one with long dashes real images.
     """
     data = found if "condition" in found.dims else found.expand_dims(condition=["these images"])
     if "by_group_variance" not in data:
@@ -62,13 +61,15 @@ def _panel(ax: Axes, data: xr.Dataset, name: str, *, named: bool) -> None:
         shift = 0.36 * (k / max(1, len(conditions) - 1) - 0.5) if len(conditions) > 1 else 0.0
         ax.errorbar(
             value, at + (shift if named else 0), xerr=np.nan_to_num(np.abs([value - low, high - value])),
-            fmt=_MARKERS[k % len(_MARKERS)], color=COLORS[k % len(COLORS)], elinewidth=1.2, markersize=4,
+            fmt=MARKERS[k % len(MARKERS)], color=COLORS[k % len(COLORS)], elinewidth=1.2, markersize=4,
             label=_short(str(condition)).replace("$", r"\$"),
         )  # fmt: skip
-        ax.axvline(float(one[name]), color=COLORS[k % len(COLORS)], linewidth=1.0, alpha=0.6, zorder=1)
+        ax.axvline(
+            float(one[name]), color=COLORS[k % len(COLORS)], linestyle=DASHES[k % 5], linewidth=1.0, alpha=0.6, zorder=1
+        )
     if name == "class_distance":
         of_real = float(data["real_class_distance"])
-        ax.axvline(of_real, color=MUTED, linewidth=1.2, linestyle="--", zorder=1, label="real images")
+        ax.axvline(of_real, color=MUTED, linewidth=1.6, linestyle=DASHES[5], zorder=1, label="real images")
     ax.set_xlim(left=0)
     ax.grid(visible=False, axis="y")
 

@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from orthoscope.plots.style import COLORS, INK, MUTED
+from orthoscope.plots.style import COLORS, DASHES, INK, MUTED
 
 CONSTANT = ("reference", "constant", "matched")
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ"  # without those that look like a line or a circle
 _GRAYS = ("#1f2933", "#52606d", "#7b8794", "#9aa5b1", "#b8c2cc")
-_DASHES: tuple[Any, ...] = ("-", (0, (4, 1.5)), (0, (1, 1.2)))
+_CONSTANTS, _OTHERS = "ospH8d*", "D^vPX<>"  # markers
 _AROUND = [(6, 6), (-6, 6), (6, -6), (-6, -6), (0, 8), (8, 0), (-8, 0), (0, -8)]
 _AROUND += [(13, 13), (-13, 13), (13, -13), (-13, -13)]
 _NEAR = 8  # of these places need no line to the point
@@ -43,7 +43,7 @@ class Mark:
 
 
 def marks(roles: Mapping[str, str], words: Mapping[str, str] | None = None) -> dict[str, Mark]:
-    """A letter and a look for every schedule, by its role; constants are gray dots, all others colored diamonds.
+    """A letter and a look for every schedule, by its role: constants are gray and round, others colored and pointed.
 
     Args:
         roles: Roles by the text of the schedule.
@@ -55,22 +55,19 @@ def marks(roles: Mapping[str, str], words: Mapping[str, str] | None = None) -> d
         letter = _LETTERS[place] + (str(turn) if turn else "")
         name = {"letter": letter, "words": (words or {}).get(spec, spec)}
         if role in CONSTANT:
-            found[spec] = Mark(**name, color=_GRAYS[grays % len(_GRAYS)], dash=_dash(grays, _GRAYS), marker="o")
+            look = {"color": _GRAYS[grays % len(_GRAYS)], "marker": _CONSTANTS[grays % len(_CONSTANTS)]}
             grays += 1
         else:
-            found[spec] = Mark(**name, color=COLORS[colored % len(COLORS)], dash=_dash(colored), marker="D")
+            look = {"color": COLORS[colored % len(COLORS)], "marker": _OTHERS[colored % len(_OTHERS)]}
             colored += 1
+        found[spec] = Mark(**name, **look, dash=DASHES[k % len(DASHES)])
     return found
-
-
-def _dash(k: int, colors: Sequence[str] = COLORS) -> Any:
-    return _DASHES[(k // len(colors)) % len(_DASHES)]
 
 
 def key(figure: Figure, found: Mapping[str, Mark], specs: Sequence[str], *, lines: bool = False) -> None:
     """A legend of letters and schedules below the figure."""
     handles = [
-        Line2D([], [], color=m.color, linestyle=m.dash if lines else "", marker="" if lines else m.marker)
+        Line2D([], [], color=m.color, linestyle=m.dash if lines else "", marker=m.marker)
         for m in (found[spec] for spec in specs)
     ]
     names = [f"{found[spec].letter}  {found[spec].words}" for spec in specs]

@@ -7,9 +7,8 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, INK, MUTED, panels, styled
+from orthoscope.plots.style import COLORS, FILLS, INK, MARKERS, MUTED, panels, styled
 
-MARKERS = ("o", "s", "D", "^", "v")
 TICKS = (0.1, 0.2, 0.5, 1.0, 2.0)
 NAMES = {
     "ambient": r"ambient rate $\log(M)/d$",
@@ -19,14 +18,14 @@ NAMES = {
 
 
 def _points(ax: Axes, manifold: xr.Dataset, rate: str, name: str, strength: float, offset: float = 0.0) -> None:
-    """Color tells k/d, marker tells d."""
+    """Color and filling tell k/d, marker tells d."""
     one = manifold.sel(strength=strength)
-    for color, fraction in zip(COLORS, np.unique(one["point_fraction"]), strict=False):
+    for color, fill, fraction in zip(COLORS, FILLS, np.unique(one["point_fraction"]), strict=False):
         for marker, dim in zip(MARKERS, np.unique(one["point_dim"]), strict=False):
             here = one.isel(point=np.flatnonzero((one["point_fraction"] == fraction) & (one["point_dim"] == dim)))
             ax.errorbar(
                 here[f"rate_{rate}"], here[name] + offset, 2 * here[f"{name}_stderr"], fmt=marker, color=color,
-                elinewidth=1, label=f"k/d = {fraction:g}, d = {dim:g}",
+                fillstyle=fill, elinewidth=1, label=f"k/d = {fraction:g}, d = {dim:g}",
             )  # fmt: skip
     ax.set(xlabel=NAMES[rate], xscale="log", yscale="log", xticks=TICKS, xticklabels=[f"{tick:g}" for tick in TICKS])
     ax.minorticks_off()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, MUTED, panels, styled
+from orthoscope.plots.style import COLORS, MARKERS, MUTED, panels, styled
 
 _THEORIES = {"finite_dim": ("-", 1.8), "mean_field": (":", 1.2)}  # line style and width
 
@@ -23,18 +25,20 @@ def path_figure(paths: xr.Dataset) -> Figure:
     at = np.where(time > 0, time, time[shown[-1]] / 2)
     clean = time + float(paths.attrs["std"]) ** 2
     several = paths if "strength" in paths.dims else paths.expand_dims(strength=[np.nan])
-    for color, k in zip(COLORS, range(several.sizes["strength"]), strict=False):
+    for color, marker, k in zip(COLORS, MARKERS, range(several.sizes["strength"]), strict=False):
         one, w = several.isel(strength=k), several["strength"].values[k]
         for ax, name, base in ((left, "overlap", 0.0), (right, "variance", clean)):
             if name in one:
                 label = "sampled" if np.isnan(w) else f"w = {w:g}"
                 ax.errorbar(
-                    at, one[name] - base, 2 * one[f"{name}_stderr"], fmt="o", color=color, markersize=3.5, elinewidth=1,
-                    label=label,
+                    at, one[name] - base, 2 * one[f"{name}_stderr"], fmt=marker, color=color, markersize=3.5,
+                    elinewidth=1, label=label,
                 )  # fmt: skip
+            # Points tell lines apart, their own where nothing was measured.
+            seldom: dict[str, Any] = {} if name in one else {"marker": marker, "markevery": max(1, len(at) // 8)}
             for theory, (style, width) in _THEORIES.items():
                 if f"{name}_{theory}" in one:
-                    ax.plot(at, one[f"{name}_{theory}"] - base, color=color, linestyle=style, linewidth=width)
+                    ax.plot(at, one[f"{name}_{theory}"] - base, color=color, linestyle=style, linewidth=width, **seldom)
         if np.isfinite(one["speciation_time"]):
             left.axvline(float(one["speciation_time"]), color=color, linewidth=0.8, linestyle="--", alpha=0.6)
     left.axhline(1.0, color=MUTED, linewidth=0.9)

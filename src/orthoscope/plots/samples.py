@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, INK, MUTED, panels, styled
+from orthoscope.plots.style import COLORS, HATCHES, INK, MUTED, panels, styled
 
 _SHOWN = 1000  # points of a scatter
 
@@ -19,14 +19,20 @@ def samples_figure(samples: xr.Dataset) -> Figure:
     _, _, directions = np.linalg.svd(exact - center, full_matrices=False)
     figure, (left, right) = panels(1, 2, size=(10, 4))
     sets = ((exact, MUTED, "exact samples of the class"), (x, COLORS[0], "guided"))
-    for rows, color, label in sets:
+    for k, (rows, color, label) in enumerate(sets):
         along = (rows - center) @ directions[:2].T
         second = along[:, 1] if along.shape[1] > 1 else np.zeros(len(along))
-        left.scatter(along[:_SHOWN, 0], second[:_SHOWN], s=9, color=color, alpha=0.6, linewidths=0, label=label)
-        right.hist(along[:, 0], bins="rice", density=True, color=color, alpha=0.55, label=label)
+        left.scatter(
+            along[:_SHOWN, 0], second[:_SHOWN], s=12, color=color, alpha=0.6, marker=".+"[k], linewidths=0.7,
+            label=label,
+        )  # fmt: skip
+        right.hist(
+            along[:, 0], bins="rice", density=True, color=color, alpha=0.55, hatch=HATCHES[k], histtype="stepfilled",
+            edgecolor=INK, label=label,
+        )  # fmt: skip
     left.set(title="In the class's two widest directions", xlabel="first direction", ylabel="second direction")
     right.set(title="Along the first", xlabel="first direction", ylabel="density")
-    left.legend()
+    right.legend()
     return figure
 
 

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from orthoscope.plots.style import COLORS, MUTED, panels, styled, zero_line
+from orthoscope.plots.style import COLORS, DASHES, MARKERS, MUTED, label_ends, panels, styled, zero_line
 
 TITLES = {"mean_shift": "Mean shift", "variance_shift": "Variance shift"}
 LABELS = {"mean_shift": r"$\delta\mu$", "variance_shift": r"$\delta V$"}
-MARKERS = {"brute force": "o", "planted": "D"}
+FILLS: dict[str, Any] = {"brute force": "full", "planted": "none"}
 
 
-def _points(ax: Axes, points: xr.Dataset, x: str, name: str, color: str) -> None:
-    for kind, marker in MARKERS.items():
+def _points(ax: Axes, points: xr.Dataset, x: str, name: str, color: str, marker: str) -> None:
+    for kind, fill in FILLS.items():
         one = points.isel(point=np.flatnonzero(points["kind"].values == kind))
-        filled = color if kind == "brute force" else "white"
         ax.errorbar(
-            one[x], one[name], 2 * one[f"{name}_stderr"], fmt=marker, color=color, markerfacecolor=filled, elinewidth=1,
+            one[x], one[name], 2 * one[f"{name}_stderr"], fmt=marker, color=color, fillstyle=fill, elinewidth=1,
         )  # fmt: skip
         ax.plot(one[x], one[f"{name}_finite_dim"], "_", color=color, markersize=12, markeredgewidth=1.6)
 
 
-def _key(ax: Axes, entries: dict[str, dict[str, object]]) -> None:
-    handles = [ax.plot([], [], **style)[0] for style in entries.values()]  # type: ignore[arg-type]
-    ax.legend(handles, list(entries))
-
-
-_SYMBOLS: dict[str, dict[str, object]] = {
+_SYMBOLS: dict[str, dict[str, Any]] = {
     "theory, d = ∞": {"color": MUTED},
     "theory, same d": {"color": MUTED, "marker": "_", "linestyle": "", "markersize": 12, "markeredgewidth": 1.6},
     "exact simulation": {"color": MUTED, "marker": "o", "linestyle": ""},
-    "planted simulation": {"color": MUTED, "marker": "D", "linestyle": "", "markerfacecolor": "white"},
+    "planted simulation": {"color": MUTED, "marker": "o", "linestyle": "", "fillstyle": "none"},
 }
+
+
+def _key(figure: Figure) -> None:
+    """What is theory and what simulation; which of the curves is which they say at their ends."""
+    handles = [Line2D([], [], **style) for style in _SYMBOLS.values()]
+    figure.legend(handles, list(_SYMBOLS), loc="outside lower center", ncols=len(handles))
 
 
 @styled
@@ -42,19 +45,18 @@ def rate_figure(rates: xr.Dataset) -> Figure:
     """Distortion through the critical rate: curves are theory, points are simulations."""
     figure, axes = panels(1, 2, size=(10, 4))
     for ax, name in zip(axes, TITLES, strict=True):
-        for color, w in zip(COLORS, rates["strength"].values, strict=False):
+        lines = []
+        for color, marker, dash, w in zip(COLORS, MARKERS, DASHES, rates["strength"].values, strict=False):
             curve = rates[f"{name}_curve"].sel(strength=w)
-            ax.plot(rates["rate"], curve, color=color, label=f"w = {w:g}")
+            lines += ax.plot(rates["rate"], curve, color=color, linestyle=dash, label=f"w = {w:g}")
             points = rates.isel(point=np.flatnonzero(rates["point_strength"].values == w))
-            _points(ax, points, "point_rate", name, color)
+            _points(ax, points, "point_rate", name, color, marker)
             critical = float(rates["critical_rate"].sel(critical_strength=w))
-            ax.axvline(critical, color=color, linewidth=0.8, linestyle="--", alpha=0.6)
+            ax.axvline(critical, color=color, linewidth=0.8, linestyle=dash, alpha=0.6)
         zero_line(ax)
         ax.set(title=TITLES[name], xlabel=r"class rate $\beta = \log(M)/d$", ylabel=LABELS[name])
-    strengths: dict[str, dict[str, object]] = {
-        f"w = {w:g}": {"color": color} for color, w in zip(COLORS, rates["strength"].values, strict=False)
-    }
-    _key(axes[0], {**strengths, **_SYMBOLS})
+        label_ends(ax, lines)
+    _key(figure)
     return figure
 
 
@@ -65,8 +67,11 @@ def dim_figure(dims: xr.Dataset) -> Figure:
     names = {"exponential": "M = exp({rate:g} d)", "fixed": "M = {classes}"}
     for ax, name in zip(axes, TITLES, strict=True):
         sign = 1 if name == "mean_shift" else -1
-        for color, family in zip(COLORS, names, strict=False):
-            ax.plot(dims["dim"], sign * dims[f"{name}_curve"].sel(family=family), color=color)
+        lines = []
+        for color, marker, dash, (family, label) in zip(COLORS, MARKERS, DASHES, names.items(), strict=False):
+            curve = sign * dims[f"{name}_curve"].sel(family=family)
+            told = label.format(rate=dims.attrs["rate"], classes=dims.attrs["classes"])
+            lines += ax.plot(dims["dim"], curve, color=color, linestyle=dash, label=told)
             points = dims.isel(point=np.flatnonzero(dims["point_family"].values == family))
             _points(
                 ax,
@@ -74,15 +79,13 @@ def dim_figure(dims: xr.Dataset) -> Figure:
                 "point_dim",
                 name,
                 color,
+                marker,
             )
         ax.set(
             title=TITLES[name] if sign > 0 else "Variance lost", xlabel="dimension $d$",
             ylabel=LABELS[name] if sign > 0 else r"$-\delta V$", xscale="log",
         )  # fmt: skip
         zero_line(ax)
-    families: dict[str, dict[str, object]] = {
-        label.format(rate=dims.attrs["rate"], classes=dims.attrs["classes"]): {"color": color}
-        for color, label in zip(COLORS, names.values(), strict=False)
-    }
-    _key(axes[0], {**families, **_SYMBOLS})
+        label_ends(ax, lines)
+    _key(figure)
     return figure

@@ -6,7 +6,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, MUTED, panels, styled, zero_line
+from orthoscope.plots.style import COLORS, DASHES, MARKERS, MUTED, panels, styled, zero_line
 
 LABELS = {"constant": "always", "early": "early only", "middle": "middle only", "late": "late only",
           "triangle": "triangle", "early, then negative": "early, then negative"}  # fmt: skip
@@ -14,21 +14,22 @@ LABELS = {"constant": "always", "early": "early only", "middle": "middle only", 
 
 def _against_strength(ax: Axes, stages: xr.Dataset, name: str) -> None:
     """Measured points on theory's lines, for two modes beside a Gaussian."""
-    for color, (window, label) in zip(COLORS, LABELS.items(), strict=True):
+    for color, marker, dash, (window, label) in zip(COLORS, MARKERS, DASHES, LABELS.items(), strict=True):
         one = stages.sel(problem="gaussian", window=window)
         ax.errorbar(
-            one["strength"], one[name], 2 * one[f"{name}_stderr"], fmt="o", color=color, elinewidth=1, label=label
+            one["strength"], one[name], 2 * one[f"{name}_stderr"], fmt=marker, color=color, elinewidth=1, label=label
         )
-        ax.plot(one["strength"], one[f"{name}_theory"], color=color, linewidth=1.2)
+        ax.plot(one["strength"], one[f"{name}_theory"], color=color, linestyle=dash, linewidth=1.2)
 
 
 def _exchange(ax: Axes, stages: xr.Dataset, problem: str, name: str) -> None:
     """Change of a diversity against the mean shift bought with it, one line of strengths per window."""
-    for color, window in zip(COLORS, LABELS, strict=True):
+    for color, marker, dash, window in zip(COLORS, MARKERS, DASHES, LABELS, strict=True):
         one = stages.sel(problem=problem, window=window)
         ax.errorbar(
             one["mean_shift_change"], one[f"{name}_change"], 2 * one[f"{name}_change_stderr"],
-            2 * one["mean_shift_change_stderr"], fmt="o-", color=color, elinewidth=1, linewidth=1,
+            2 * one["mean_shift_change_stderr"], marker=marker, linestyle=dash, color=color,
+            elinewidth=1, linewidth=1,
         )  # fmt: skip
     zero_line(ax)
     ax.axvline(0.0, color=MUTED, linewidth=0.9, zorder=1)

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, INK, MUTED, panels, styled
+from orthoscope.plots.style import COLORS, HATCHES, INK, MUTED, panels, styled
 
 TITLES = {
     "variance_ratio": "Variance ratio",
@@ -28,7 +28,10 @@ def surfaces_figure(surfaces: xr.Dataset) -> Figure:
         for n, pair in enumerate(PAIRS):
             one = surfaces.sel(law=law, pair=pair)
             error = np.sqrt((one[f"{name}_stderr"] ** 2).sum("seed")) / one.sizes["seed"]
-            ax.bar(at + (n - 1.5) * thick, one[name].mean("seed"), thick, yerr=2 * error, color=COLORS[n], label=pair)
+            ax.bar(
+                at + (n - 1.5) * thick, one[name].mean("seed"), thick, yerr=2 * error, color=COLORS[n],
+                hatch=HATCHES[n], edgecolor="white", label=pair,
+            )  # fmt: skip
         ax.axhline(_USUAL[name], color=MUTED, linewidth=1)
         ax.set(title=f"{law}: {TITLES[name].lower()}")
         ax.set_xticks(at, schedules, rotation=30, ha="right")

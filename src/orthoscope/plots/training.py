@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, MUTED, panels, styled
+from orthoscope.plots.style import COLORS, DASHES, MUTED, label_ends, panels, styled
 
 
 @styled
@@ -14,9 +14,9 @@ def loss_figure(result: xr.Dataset) -> Figure:
     """Loss on images trained on and on images held out: they part where the network begins to learn by heart."""
     figure, (ax,) = panels(1, 1, size=(6.5, 4))
     ax.plot(result["update"], result["loss"], color=COLORS[0], label="images trained on")
-    ax.plot(result["update"], result["held_out_loss"], color=COLORS[1], label="images held out")
+    ax.plot(result["update"], result["held_out_loss"], color=COLORS[1], linestyle=DASHES[1], label="images held out")
     ax.set(title="Loss of the averaged weights", xlabel="updates", ylabel="mean square error of the velocity")
-    ax.legend()
+    label_ends(ax, ax.get_lines())
     return figure
 
 
