@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from orthoscope.plots.style import COLORS, INK, MUTED, panels, styled
 
 SHOWN = {
-    "constant": MUTED, "step": COLORS[0], "linear": COLORS[5], "design": INK, "set-point": COLORS[1], "fbg": COLORS[4],
-    "sees odds, effect": COLORS[2], "learned": COLORS[3],
+    "constant": (MUTED, "x"), "step": (COLORS[0], "o"), "linear": (COLORS[5], "P"), "design": (INK, "*"),
+    "set-point": (COLORS[1], "s"), "fbg": (COLORS[4], "v"), "sees odds, effect": (COLORS[2], "D"),
+    "learned": (COLORS[3], "^"),
 }  # fmt: skip
 _SIDE = 0.05  # of a panel, below a gain of 0
 
@@ -27,9 +28,9 @@ def control_figure(result: xr.Dataset) -> Figure:
         gain = mean["mean_shift"] - float(mean["mean_shift"][0])
         ratio = mean["variance_ratio"].clip(min=1e-9)
         diversity = np.minimum(ratio, 1 / ratio)
-        for method, color in SHOWN.items():
+        for method, (color, marker) in SHOWN.items():
             of = result["plan_method"].values == method
-            ax.plot(diversity[of], gain[of], "o", color=color, label=method.partition(",")[0])
+            ax.plot(diversity[of], gain[of], marker, color=color, label=method.partition(",")[0])
         top = max(float(gain.max()), 1e-3) * (1 + _SIDE)
         ax.set(title=setting, xlabel="diversity", ylabel="mean shift gained")
         ax.set(xlim=(0.45, 1.03), ylim=(-_SIDE * top, top))

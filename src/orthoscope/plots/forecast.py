@@ -9,11 +9,10 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from orthoscope.plots.style import COLORS, MUTED, panels, styled
+from orthoscope.plots.style import COLORS, MARKERS, MUTED, panels, styled
 
 _KINDS = ("constant", "waiting", "ending", "turning", "linear", "other")
 _NAMES = {"variance_ratio": "variance ratio to strength 0", "mean_shift": "mean shift"}
-
 _FORECASTERS = {"surrogate": "surrogate", "reweighted": "weighted paths"}
 
 
@@ -22,13 +21,13 @@ def forecast_figure(result: xr.Dataset) -> Figure:
     """Variance ratio against mean shift of every schedule, with intervals; hollow where strengths are beyond."""
     figure, (ax,) = panels(1, 1, size=(8.5, 5.6))
     kinds = np.array([kind_of(str(text)) for text in result["schedule"].values])
-    for color, kind in zip(COLORS, _KINDS, strict=False):
+    for look, kind in zip(zip(COLORS, MARKERS, strict=True), _KINDS, strict=False):
         for is_out in (False, True):
             rows = (kinds == kind) & (result["outside"].values == is_out)
             if rows.any():
                 some = result.isel(schedule=rows)
                 label = f"{kind}, strengths beyond those recorded" if is_out else kind
-                _crosses(ax, some, ("mean_shift", "variance_ratio"), color, hollow=is_out, label=label)
+                _crosses(ax, some, ("mean_shift", "variance_ratio"), look, hollow=is_out, label=label)
     ax.axhline(1.0, color=MUTED, lw=0.9, zorder=1)
     ax.axvline(0.0, color=MUTED, lw=0.9, zorder=1)
     ax.set(
@@ -48,9 +47,9 @@ def forecast_study_figure(result: xr.Dataset) -> Figure:
     for row, name in enumerate(_NAMES):
         for column, model in enumerate(models):
             ax = axes[row * len(models) + column]
-            for color, source in zip(COLORS, sources, strict=False):
+            for look, source in zip(zip(COLORS, MARKERS, strict=True), sources, strict=False):
                 one = result.sel(model=model, source=source)
-                _beside(ax, one, name, color, "exact counterpart" if source == "exact" else str(source))
+                _beside(ax, one, name, look, "exact counterpart" if source == "exact" else str(source))
             low, high = (end(ax.get_xlim()[k], ax.get_ylim()[k]) for k, end in ((0, min), (1, max)))
             ax.plot([low, high], [low, high], color=MUTED, lw=0.9, zorder=1)
             ax.set(title=str(model), xlabel=f"{_NAMES[name]}, forecast", ylabel="the same, audited")
@@ -67,7 +66,7 @@ def reweighting_figure(result: xr.Dataset) -> Figure:
     for row, name in enumerate(_NAMES):
         for column, (model, source) in enumerate(panes):
             ax, one = axes[row * len(panes) + column], result.sel(model=model, source=source, images=many)
-            for shift, color, marker, forecaster in zip((-0.15, 0.15), COLORS, "os", _FORECASTERS, strict=False):
+            for shift, color, marker, forecaster in zip((-0.15, 0.15), COLORS, MARKERS, _FORECASTERS, strict=False):
                 off = one[f"{name}_{forecaster}"] - one[f"{name}_true"]
                 error = np.hypot(one[f"{name}_{forecaster}_stderr"], one[f"{name}_true_stderr"])
                 at = np.arange(result.sizes["schedule"]) + shift
@@ -91,19 +90,22 @@ def kind_of(text: str) -> str:
     return "waiting" if early < late else "turning" if late < 0 else "ending"
 
 
-def _beside(ax: Axes, one: xr.Dataset, name: str, color: str, label: str) -> None:
+def _beside(ax: Axes, one: xr.Dataset, name: str, look: tuple[str, str], label: str) -> None:
     value = one[name].values
     across = [value - one[f"{name}_low"].values, one[f"{name}_high"].values - value]
     up = 1.645 * one[f"{name}_audited_stderr"].values
-    style: dict[str, Any] = {"fmt": "o", "ms": 3.5, "lw": 0.8, "alpha": 0.8, "color": color, "label": label}
+    style: dict[str, Any] = {"fmt": look[1], "ms": 3.5, "lw": 0.8, "alpha": 0.8, "color": look[0], "label": label}
     ax.errorbar(value, one[f"{name}_audited"].values, up, across, **style)
 
 
-def _crosses(ax: Axes, some: xr.Dataset, names: tuple[str, str], color: str, *, hollow: bool, label: str) -> None:
+def _crosses(
+    ax: Axes, some: xr.Dataset, names: tuple[str, str], look: tuple[str, str], *, hollow: bool, label: str
+) -> None:
     ends = [
         [some[name].values - some[f"{name}_low"].values, some[f"{name}_high"].values - some[name].values]
         for name in names
     ]
+    color, marker = look
     face = "none" if hollow else color
     x, y = (some[name].values for name in names)
-    ax.errorbar(x, y, ends[1], ends[0], fmt="o", ms=5, lw=0.8, color=color, mfc=face, label=label)
+    ax.errorbar(x, y, ends[1], ends[0], fmt=marker, ms=5, lw=0.8, color=color, mfc=face, label=label)
