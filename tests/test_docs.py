@@ -31,7 +31,7 @@ def test_documentation_builds_strictly_and_works_offline(tmp_path: Path) -> None
         text = page.read_text()
         assert not re.findall(r'<(?:script|link|img)[^>]*(?:src|href)="https?:[^"]*"', text), page
         assert not re.findall(r"\[[a-z]+(?:19|20)\d\d[a-z]+\]", re.sub(r"(?s)<(code|pre)\b.*?</\1>", "", text)), page
-    links = re.findall(r'href="\.\./references\.html#(\w+)"', (tmp_path / "explanation" / "theory.html").read_text())
+    links = re.findall(r'href="\.\./references\.html#(\w+)"', (tmp_path / "reference" / "theory.html").read_text())
     assert "ventura2026emergence" in links
     assert all(f'id="{key}"' in (tmp_path / "references.html").read_text() for key in links)
 

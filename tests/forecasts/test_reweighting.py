@@ -70,7 +70,7 @@ def test_weighted_paths_are_those_of_a_strength_that_was_not_recorded() -> None:
 
     def variance_and_mean(images: np.ndarray, variance: metrics.Contributions) -> list[metrics.Measure]:
         along = other[0].final[groups == 0].mean(0) - other[0].final[groups == 1].mean(0)
-        mean = metrics.Contributions(values=images @ along, groups=groups)
+        mean = metrics.Contributions(values=(images @ along).astype(np.float64), groups=groups)
         return [one.measure(stream, over="images", resamples=200) for one in (variance, mean)]
 
     truth = variance_and_mean(other[0].final, metrics.variance_within(other[0].final, groups))

@@ -36,6 +36,6 @@ def test_likelihood_ratios_give_mean_and_variance_of_the_other_law() -> None:
 
 @pytest.mark.parametrize(("weights", "counted"), [([1, 1, 1, 1], 4), ([1, 0, 0, 0], 1), ([1, 1, 0, 0], 2)])
 def test_images_that_count(weights: list[float], counted: float) -> None:
-    one = np.array([weights, weights])  # rows of one seed count once
+    one = np.array([weights, weights], dtype=float)  # rows of one seed count once
     assert metrics.effective_images(one, np.zeros(4, dtype=int)) == pytest.approx([counted])
     assert metrics.effective_images(0 * one, np.zeros(4, dtype=int)) == pytest.approx([0])
