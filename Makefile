@@ -4,10 +4,10 @@ READY := .venv/.ready
 PYTEST := $(BIN)/python -m pytest -q --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-plain test-checked test-quick test-lowest fuzz bench docs lint clean
+.PHONY: help setup demo test test-plain test-checked test-quick test-browser test-lowest fuzz bench docs lint clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 setup: $(READY) ## Create .venv and install the package with its pinned dependencies
 
@@ -37,16 +37,19 @@ test: $(READY) ## Lint, type check and run all tests
 # Two lanes that keep two cores busy to the end. The first, with style, types and the long tests, has a core of its own
 # while it lasts; the second, in processes that check types and shapes of all calls, has what is left: hence `nice`.
 test-plain: lint
-	@$(PYTEST) -n 1 -m 'not checked'
+	@$(PYTEST) -n 1 -m 'not checked and not browser'
 
 test-checked: $(READY)
 	@nice $(PYTEST) -n 2 -m checked --jaxtyping-packages=orthoscope,tests.check
 
 test-quick: lint ## The same without the slow tests
-	@$(PYTEST) -n 2 -m 'not slow'
+	@$(PYTEST) -n 2 -m 'not slow and not browser'
+
+test-browser: $(READY) ## Look at reports and documentation in Chromium: phone, dark, paper, formulas, search
+	@$(BIN)/python -m pytest -q -rs -p no:xdist -m browser tests/browser
 
 test-lowest: .venv-lowest/.ready ## Run the core tests with the lowest versions that pyproject.toml claims (torch keeps its pin)
-	@.venv-lowest/bin/python -m pytest -q -n 2 -m 'not slow' -o filterwarnings=default
+	@.venv-lowest/bin/python -m pytest -q -n 2 -m 'not slow and not browser' -o filterwarnings=default
 
 .venv-lowest/.ready: pyproject.toml constraints.txt .ci/lowest.py $(READY)
 	@echo 'Setting up .venv-lowest (once, a few minutes)'

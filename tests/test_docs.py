@@ -42,6 +42,13 @@ def test_every_figure_is_in_the_gallery() -> None:
     assert shown == {path.name for path in (ROOT / "docs" / "figures").iterdir()}
 
 
+def test_figures_say_what_is_seen() -> None:
+    """Alternative texts name what is shown against what, at least."""
+    named = re.findall(r"!\[([^\]]*)\]\(", "".join(path.read_text() for path in (ROOT / "docs").rglob("*.md")))
+    assert len(named) > 15
+    assert [text for text in named if len(text.split()) < 3] == []
+
+
 PAGES = [
     path for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if "```python" in path.read_text()
 ]

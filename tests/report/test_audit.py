@@ -66,6 +66,13 @@ def test_the_page_stands_alone_and_shows_every_number_that_decides(full: Result,
     assert "standard errors of the last digits" not in page
 
 
+def test_pictures_are_told_to_those_who_do_not_see_them(written: Path) -> None:
+    told = re.findall(r'<img [^>]*alt="([^"]*)"', written.read_text())
+    assert len(set(told)) == 5
+    assert "Pipeline (variance, that of strength 0 = 1 against mean shift from strength 0)" in told[0]
+    assert "Marked: A" in told[0]
+
+
 def test_figures_lie_beside_the_page_as_vectors_and_pixels(written: Path) -> None:
     names = {path.name for path in (written.parent / "figures").iterdir()}
     figures = ("audit-pareto", "audit-images", "audit-curves", "audit-twin", "audit-search")

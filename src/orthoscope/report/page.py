@@ -93,6 +93,23 @@ def embedded(figure: Figure, *, pixels: bool = False) -> str:
     return f"data:image/{kind};base64," + base64.b64encode(content).decode()
 
 
+def told(figure: Figure) -> str:
+    """What is seen on a figure, in words, for those who do not see it: panel by panel what is shown against what."""
+    panels = []
+    for ax in figure.axes:
+        name, across, up = ax.get_title(loc="left"), ax.get_xlabel(), ax.get_ylabel()
+        axes = f"{up} against {across}" if up and across else across or up
+        panels.append(f"{name} ({axes})" if name and axes else name or axes)
+    keys = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    shown, marked = "; ".join(filter(None, panels)), "; ".join(keys)
+    return _plain(f"Seen: {shown or 'images'}{f'. Marked: {marked}' if keys else ''}.")
+
+
+def _plain(text: str) -> str:
+    """A text without the marks of formulas."""
+    return " ".join(re.sub(r"[\\$]|\n", " ", text).split())
+
+
 @lru_cache(maxsize=16)
 def _vector(figure: Figure) -> bytes:
     """A figure as SVG, drawn once for its file and its page: a figure that was saved must not change."""
@@ -144,7 +161,7 @@ def render(
         keep_trailing_newline=True,
         finalize=_valid,
     )
-    environment.filters |= {"embedded": embedded, "breaking": breaking}
+    environment.filters |= {"embedded": embedded, "breaking": breaking, "told": told}
     return environment.get_template("report.html").render(
         title=title, lead=lead, cards=cards, sections=sections, provenance=provenance, footer=footer, folded=_FOLDED
     )
