@@ -56,7 +56,7 @@ def rates_section(rates: xr.Dataset, command: str) -> Section:
         title="More classes, more distortion, and a point beyond which nothing heals it",
         caption=(
             "The more classes there are per dimension, the later a path commits and the longer guidance distorts "
-            f"it. Dashed: the critical rate of each strength (without guidance it is {critical:.2f}); beyond it "
+            f"it. Upright: the critical rate of each strength (without guidance it is {critical:.2f}); beyond it "
             "classes overlap so much that no path commits before the end, and the distortion no longer depends on "
             "the number of classes: it is unavoidable. Points: exact simulations in the highest dimension whose "
             "modes can be listed, and the planted ensemble in a high dimension, where they cannot. Low-dimensional "
