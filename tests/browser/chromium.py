@@ -7,13 +7,14 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 PROGRAM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 _WORDS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--allow-file-access-from-files",
-    "--virtual-time-budget=15000", "--enable-logging=stderr",
+    "--virtual-time-budget=600000", "--enable-logging=stderr",
 )  # fmt: skip
 _PROBE = Path(__file__).with_name("probe.html")
 
@@ -23,17 +24,19 @@ def run(address: str, folder: Path, *words: str, dark: bool = False) -> tuple[st
     assert PROGRAM is not None
     scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
     command = [PROGRAM, *_WORDS, scheme, f"--user-data-dir={folder / 'profile'}", *words, address]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]
 
 
-def seen(page: Path, folder: Path, *, width: int, dark: bool = False, printed: bool = False) -> dict[str, Any]:
-    """What is wrong with a page in a frame so many pixels wide: what sticks out, is cut off, or is hard to read."""
+def seen(
+    pages: Sequence[Path], folder: Path, *, width: int, dark: bool = False, printed: bool = False
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """What a frame so many pixels wide shows of each page, and what they complain of on the console."""
     probe = folder / "probe.html"
-    setting = {"page": page.resolve().as_uri(), "width": width, "printed": printed}
+    setting = {"pages": [page.resolve().as_uri() for page in pages], "width": width, "printed": printed}
     probe.write_text(_PROBE.read_text().replace("SETTING", json.dumps(setting)))
     shown, complaints = run(probe.as_uri(), folder, "--window-size=1400,1000", "--dump-dom", dark=dark)
     found = re.search(r'<pre id="found">(.*?)</pre>', shown, re.DOTALL)
     assert found, shown[:2000]
-    return {**json.loads(html.unescape(found.group(1))), "complaints": complaints}
+    return json.loads(html.unescape(found.group(1))), complaints

@@ -87,7 +87,7 @@ def _section(name: str, data: xr.Dataset, numbers: Mapping[str, Any], command: s
         figures={} if entry.figure is None else {name: entry.draw(data)},
         head=table.head or ("finding", "number"),
         rows=table.rows,
-        points=[line.strip().removeprefix("- ") for line in lines],
+        points=[line.strip().removeprefix("- ") for line in lines if line.strip()],
         others=others,
     )
 
