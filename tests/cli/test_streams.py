@@ -158,6 +158,7 @@ def test_no_width_of_a_terminal_costs_a_number(columns: str, run_cli: Run, monke
     [
         ("MPLBACKEND", "nonsense", ValueError("Key backend: 'nonsense' is not a valid value")),
         ("_ORTHOSCOPE_COMPLETE", "complete_bash", KeyError("COMP_WORDS")),
+        ("SOURCE_DATE_EPOCH", "99999999999999999", OSError(75, "Value too large for defined data type")),
     ],
 )
 def test_a_variable_that_a_library_complains_of_is_named(

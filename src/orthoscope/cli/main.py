@@ -9,6 +9,7 @@ import sys
 import warnings
 from collections.abc import Collection
 from contextlib import suppress
+from datetime import UTC, datetime
 from importlib import import_module
 from io import BufferedWriter, FileIO, TextIOWrapper
 from typing import Annotated, Any
@@ -37,7 +38,8 @@ _EXTRAS = {
     "zarr": "scale",
 }
 # Variables of the environment that libraries read, and raise something of their own about.
-_OF_LIBRARIES = ("DASK_", "HF_", "MPL", "PYTORCH", "SOURCE_DATE_EPOCH", "TORCH")
+_OF_LIBRARIES = ("DASK_", "HF_", "MPL", "PYTORCH", "TORCH")
+_DATE = "SOURCE_DATE_EPOCH"
 _COMPLETION = "_ORTHOSCOPE_COMPLETE"
 _STOPPED = "interrupted; what was already written stays"
 
@@ -176,12 +178,21 @@ def _check_place() -> None:
         raise ConfigError("the current folder was removed; change to one that is there") from error
 
 
+def _is_date(seconds: str) -> bool:
+    try:
+        return bool(datetime.fromtimestamp(int(seconds), UTC))
+    except (ValueError, OverflowError, OSError):
+        return False
+
+
 def _odd_variable(error: Exception) -> str | None:
     """A variable of the environment that a library beneath read and complains of, by its name or by its value."""
     if sys.flags.optimize > 1 and "docstring" in str(error):
         return "PYTHONOPTIMIZE"
     if _COMPLETION in os.environ:
         return _COMPLETION
+    if isinstance(error, OSError | OverflowError | ValueError) and not _is_date(os.environ.get(_DATE, "0")):
+        return _DATE  # which figures bear
     told = [(name, value) for name, value in os.environ.items() if name.startswith(_OF_LIBRARIES) and len(value) > 1]
     return next((name for name, value in told if name in str(error) or value in str(error)), None)
 
