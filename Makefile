@@ -34,7 +34,7 @@ demo: $(READY) ## Run the main job and quick audits of two real pipelines; repor
 test: $(READY) ## Lint, type check and run all tests
 	@$(MAKE) --no-print-directory --jobs 2 test-plain test-checked
 
-# Threads of linear algebra that wait for a core that others have take fifteen times the time.
+# Threads of linear algebra that wait for a core that others have take many times as long.
 test-plain test-checked test-quick: export OMP_NUM_THREADS := 1
 
 # Two lanes that keep two cores busy to the end. The first, with style, types and the long tests, has a core of its own

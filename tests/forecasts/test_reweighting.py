@@ -41,9 +41,11 @@ def test_a_scheduler_with_noise_is_told_by_its_runs() -> None:
 def test_weights_need_noise_a_linear_rule_and_steps_that_are_linear() -> None:
     quiet = forecaster(affine("DDIMScheduler"), plan())
     assert quiet.reweighting is None
+    assert quiet.unweighted == "the scheduler draws no noise"
     assert quiet.foresee(BETWEEN).reweighted == {}
     rescaled = forecaster(affine(NOISY), plan(rule=parse_rule("rescale:phi=0.7")))
     assert rescaled.reweighting is None
+    assert rescaled.unweighted == "the rule is not linear"
     runs = list(rescaled.runs.values())
     strengths = [strengths_of(schedule, runs[0]) for schedule in rescaled.runs]
     clipped = [replace(run, states=np.clip(run.states, -1, 1)) for run in runs]
@@ -61,7 +63,6 @@ def test_weighted_paths_are_those_of_a_strength_that_was_not_recorded() -> None:
     groups = np.repeat(np.arange(3), number)
     strengths = np.stack([strengths_of(schedule, runs[0]) for schedule in asked.recorded])
     weights = Reweighting.of(runs, strengths, groups, [])  # without a surrogate: weights alone
-    assert weights is not None
     found = weights(strengths_of(BETWEEN, runs[0]))
     assert found is not None
     assert found.reached == 3  # to the end, as the last step has no noise

@@ -119,7 +119,7 @@ class ReweightingStudy:
         found = labelled(forecaster, [forecaster.foresee(schedule) for schedule in self.schedules])
         names = [f"{name}_{one}{end}" for name in QUANTITIES for one in FORECASTERS for end in ("", "_stderr")]
         rows = {name: (["schedule"], found[name].values) for name in (*names, "effective", "reached")}
-        trusted = {name: (found[f"{name}_by"].values == "reweighting").astype(float) for name in QUANTITIES}
+        trusted = {name: (found[f"{name}_by"].values == "reweighted").astype(float) for name in QUANTITIES}
         return rows | {f"{name}_by_weights": (["schedule"], shares) for name, shares in trusted.items()}
 
     def _truth(self, model: str, source: str, folder: Path | None) -> dict[str, Any]:

@@ -76,12 +76,12 @@ class Foreseen:
         """Which forecaster is trusted, by name of the quantity: the one of smaller error, if enough images count."""
         said = self.reweighted if self.effective >= BELIEVED else {}
         surer = {name for name, one in said.items() if one.stderr < self.surrogate[name].stderr}
-        return {name: "reweighting" if name in surer else "surrogate" for name in self.surrogate}
+        return {name: "reweighted" if name in surer else "surrogate" for name in self.surrogate}
 
     @property
     def measures(self) -> dict[str, Measure]:
         """What is trusted, by name; empty if it was stopped."""
-        by = {"surrogate": self.surrogate, "reweighting": self.reweighted}
+        by = {"surrogate": self.surrogate, "reweighted": self.reweighted}
         return {name: by[forecaster][name] for name, forecaster in self.trusted.items()}
 
 
@@ -96,6 +96,7 @@ class Forecaster:
         groups: Number of the prompt of every image.
         replay: The surrogate.
         reweighting: Weights of recorded paths; None where they cannot be had.
+        unweighted: Why they cannot be had; empty where they can.
         plain: Replayed images of strength 0.
         unfaithful: Mean squared error of replayed images by recorded schedule, in units of the spread of a prompt.
     """
@@ -106,6 +107,7 @@ class Forecaster:
     groups: NDArray[np.int64]
     replay: Replay
     reweighting: Reweighting | None
+    unweighted: str
     plain: Floats
     unfaithful: dict[GuidanceSchedule, float]
 
@@ -137,9 +139,13 @@ class Forecaster:
                 f"the recorded images of {host.name} cannot be made again from its recorded predictions, so it cannot "
                 "be forecast: the pipeline draws its noise otherwise, or does more than its scheduler; audit it instead"
             )
+        try:
+            reweighting, unweighted = _reweighting(plan, runs, groups, replay), ""
+        except ConfigError as error:
+            reweighting, unweighted = None, str(error)
         return cls(
             plan=plan, host=host, runs=runs, groups=groups, replay=replay, plain=again[REFERENCE],
-            unfaithful=unfaithful, reweighting=_reweighting(plan, runs, groups, replay),
+            unfaithful=unfaithful, reweighting=reweighting, unweighted=unweighted,
         )  # fmt: skip
 
     @property
@@ -211,15 +217,16 @@ def strengths_of(schedule: GuidanceSchedule, run: Pairs) -> Array:
 
 def _reweighting(
     plan: Forecast, runs: dict[GuidanceSchedule, Pairs], groups: NDArray[np.int64], replay: Replay
-) -> Reweighting | None:
-    """Weights of the recorded paths; None for other rules than the linear one, and without noise that can be told."""
+) -> Reweighting:
+    """Weights of the recorded paths.
+
+    Raises:
+        ConfigError: if the rule is not linear, or the scheduler has no noise that can be told.
+    """
     if plan.rule != LinearCFG():
-        return None
+        raise ConfigError("the rule is not linear")
     strengths = np.stack([strengths_of(schedule, run) for schedule, run in runs.items()])
-    try:
-        return Reweighting.of(list(runs.values()), strengths, groups, replay.fitted)
-    except ConfigError:
-        return None
+    return Reweighting.of(list(runs.values()), strengths, groups, replay.fitted)
 
 
 def threads_of(host: Host) -> AbstractContextManager[None]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from orthoscope import metrics
+from orthoscope.errors import ConfigError
 from orthoscope.forecasts.pairs import Floats, Pairs
 from orthoscope.forecasts.surrogate import Fit
 from orthoscope.forecasts.transitions import Transition, guided_means, transitions
@@ -69,15 +70,15 @@ class Reweighting:
     @classmethod
     def of(
         cls, runs: Sequence[Pairs], strengths: Array, groups: NDArray[np.int64], fitted: Sequence[Fit]
-    ) -> Reweighting | None:
-        """Weights of these runs; None if their scheduler has no noise.
+    ) -> Reweighting:
+        """Weights of these runs.
 
         Raises:
-            ConfigError: if what the scheduler does cannot be told from them.
+            ConfigError: if their scheduler draws no noise, or what it does cannot be told from them.
         """
         steps = transitions(runs, list(strengths))
         if not steps[0].variance:
-            return None
+            raise ConfigError("the scheduler draws no noise")
         products = np.stack([
             np.stack([_products(step.noise, run, k) for run in runs], 1) for k, step in enumerate(steps)
         ])  # fmt: skip

@@ -94,6 +94,7 @@ def labelled(forecaster: Forecaster, found: list[Foreseen]) -> xr.Dataset:
         steps=plan.steps,
         strength=plan.strength,
         over=forecaster.over,
+        unweighted=forecaster.unweighted,
         level=LEVEL,
         calls=forecaster.calls,
         audit_calls=forecaster.calls // len(plan.recorded) * len({*plan.schedules, *plan.recorded[:1]}),

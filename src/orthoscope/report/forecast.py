@@ -39,9 +39,10 @@ def summary(data: xr.Dataset) -> dict[str, Any]:
     """Every schedule with its intervals and how far to trust it, and what the forecast took: the command's JSON."""
     at = data.attrs
     told = {str(text): _told(data.sel(schedule=text)) for text in data["schedule"].values}
-    about = ("model", "scheduler", "prompts", "images_per_prompt", "steps", "strength", "level", "calls", "audit_calls")
+    about = ("model", "scheduler", "prompts", "images_per_prompt", "steps", "strength", "level")
+    taken = ("calls", "audit_calls", "unweighted")
     return {
-        **{name: at[name] for name in about},
+        **{name: at[name] for name in (*about, *taken)},
         "recorded": [str(text) for text in data["recorded"].values],
         "replay_error": float(data["replay_error"].max()),
         "schedules": told,
@@ -61,7 +62,7 @@ def _told(one: xr.Dataset) -> dict[str, Any]:
         "by": {name: str(one[f"{name}_by"].values) for name in _NAMES},
         "images that count": float(one["effective"]) if np.isfinite(one["effective"]) else None,
         "surrogate": _both(one, "surrogate"),
-        "reweighting": _both(one, "reweighted"),
+        "reweighted": _both(one, "reweighted"),
     }
 
 
@@ -114,36 +115,25 @@ def notes(found: Mapping[str, Any]) -> list[str]:
     )
     kinds = {one["trust"] for one in found["schedules"].values()}
     beyond = [f"- beyond: {_TRUST['beyond']}; raise `strength`, or audit these"] if "beyond" in kinds else []
-    weighted = any("reweighting" in one.get("by", {}).values() for one in found["schedules"].values())
-    by = [f"- {_WEIGHTED}: by recorded paths, weighted; the rest by a fit to them"] if weighted else []
+    if found["unweighted"]:
+        by = [f"- recorded paths are not weighted: {found['unweighted']}"]
+    else:
+        by = [f"- {_WEIGHTED}: by recorded paths, weighted, where enough images count; the rest by a fit to them"]
     return ["", cost, *by, *beyond]
 
 
 def reweighting_tables(numbers: Mapping[str, Any]) -> list[Table]:
     """Both forecasters beside each other, and what is trusted of them."""
-    head = [
-        "pipeline",
-        "quantity",
-        "count",
-        "steps",
-        "surrogate",
-        "covered",
-        "weights",
-        "covered",
-        "trusted",
-        "covered",
-    ]
+    head = ["pipeline", "quantity", "count", "steps"]
+    head += [part for who in ("surrogate", "weights", "trusted") for part in (who, "covered")]
     told = []
     for pipeline, one in numbers.items():
         for name in _NAMES:
             by = (one[name][who] for who in ("surrogate", "reweighted", "trusted"))
             cells = [f"{part[key]:.{digits}f}" for part in by for key, digits in (("rms error", 3), (_COVERED, 2))]
             told.append([pipeline, name.replace("_", " "), f"{one['effective']:.1f}", f"{one['reached']:g}", *cells])
-    notes = [
-        "",
-        "Root mean square errors, and shares of intervals that hold; count: images of a class that count, median",
-    ]
-    return [Table(head=head, rows=told, notes=notes)]
+    note = "Root mean square errors, and shares of intervals that hold; count: images of a class that count, median"
+    return [Table(head=head, rows=told, notes=["", note])]
 
 
 def write_forecast(data: xr.Dataset, found: Mapping[str, Any], out: Path, *, command: str) -> Path:
@@ -199,5 +189,5 @@ def _page(data: xr.Dataset, found: Mapping[str, Any], section: Section) -> str:
 def _shown(found: Mapping[str, float] | None, by: str | None) -> str:
     if found is None or not math.isfinite(found["value"]):
         return "–"
-    mark = _WEIGHTED if by == "reweighting" else ""
+    mark = _WEIGHTED if by == "reweighted" else ""
     return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]{mark}"
